@@ -1,0 +1,133 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// ErrNotFound is returned by a Driver for an execution that it does not have.
+var ErrNotFound = errors.New("no such execution")
+
+// ErrExists is returned by Driver.Create where the execution already has a
+// container: it is what keeps a request from ever running twice on a node.
+var ErrExists = errors.New("execution already exists")
+
+// An ExecutionID names one attempt at a request.
+type ExecutionID struct {
+	Request protocol.RequestID
+	Attempt uint32
+}
+
+// A Spec is what a driver is told to run: a service after the node's policy
+// has been applied to it. Nothing that is not in it is allowed.
+type Spec struct {
+	ID           ExecutionID
+	Orchestrator protocol.NodeID
+	// Image is the reference as asked for.
+	Image      string
+	Entrypoint string
+	Args       []string
+	Env        []string
+	WorkDir    string
+	User       string
+	Stdin      bool
+	// CPUs and Memory are hard limits, never 0.
+	CPUs   protocol.Cores
+	Memory protocol.Bytes
+	// Pids is the limit on processes and threads, never 0.
+	Pids int64
+	// Network is "bridge" or "none".
+	Network string
+	Timeout time.Duration
+}
+
+// An Exit is how a container ended.
+type Exit struct {
+	Code int
+	// OOMKilled says that it ran out of its memory limit.
+	OOMKilled bool
+	// Ran is from start to end on the engine's clock.
+	Ran time.Duration
+}
+
+// Info is what a driver tells of its engine.
+type Info struct {
+	// Version of the engine, for people.
+	Version string
+	// Arch and OS that it runs natively, in Go's words.
+	Arch, OS string
+	// DataDir is where images are kept; empty where that is unknown.
+	DataDir string
+	// Images holds the references present, most recently created first.
+	Images []string
+}
+
+// Stdio is the live connection to a container's standard streams.
+type Stdio struct {
+	// Stdin is nil unless Spec.Stdin. Closing it is the end of the input.
+	Stdin io.WriteCloser
+	// Output yields what the container writes, in order; the driver stops
+	// reading from the container while Next is not called. io.EOF comes when
+	// the container has ended and everything was read.
+	Output OutputReader
+}
+
+// An OutputReader yields a container's output.
+type OutputReader interface {
+	// Next returns the next piece; the slice is valid until the next call.
+	Next() (protocol.Channel, []byte, error)
+	Close() error
+}
+
+// Recovered is an execution that a driver found on its engine.
+type Recovered struct {
+	ID           ExecutionID
+	Orchestrator protocol.NodeID
+	Container    string
+	Running      bool
+	CPUs         protocol.Cores
+	Memory       protocol.Bytes
+}
+
+// A Driver runs executions on one kind of engine. Its methods may be called
+// concurrently. Errors that a user should see are *protocol.Error with the
+// fitting code (CodeImageNotFound, CodeImagePlatform, CodePullFailed,
+// CodeEngineDown, CodeStartFailed, CodeDiskFull); every call ends when its
+// context does. runtimetest.Conformance states the contract as tests.
+type Driver interface {
+	// Name as it is gossiped and constrained: "docker".
+	Name() string
+	// Info asks the engine; CodeEngineDown where it does not answer.
+	Info(ctx context.Context) (Info, error)
+	// Watch calls up(true) when the engine answers, up(false) when it stops
+	// answering, and changed() when its images changed. It blocks until ctx
+	// ends and outlives restarts of the engine.
+	Watch(ctx context.Context, up func(bool), changed func()) error
+	// Pull makes the image present. It asks the registry only if the image is
+	// not there, and reports progress of a fetch. It checks the platform.
+	Pull(ctx context.Context, image string, progress func(protocol.Progress)) error
+	// Create makes the container and connects its streams without starting
+	// it, and returns its ID at the engine. ErrExists where there is one.
+	Create(ctx context.Context, spec Spec) (container string, stdio Stdio, err error)
+	// Start starts a created container.
+	Start(ctx context.Context, id ExecutionID) error
+	// Attach connects to the output of a container that is there already,
+	// from its first byte as far as the engine kept it.
+	Attach(ctx context.Context, id ExecutionID) (Stdio, error)
+	// Wait blocks until the container has ended. Called after Create, it
+	// misses no end however short the container lives.
+	Wait(ctx context.Context, id ExecutionID) (Exit, error)
+	// Signal sends a signal by name ("TERM", "KILL", "INT").
+	Signal(ctx context.Context, id ExecutionID, signal string) error
+	// Remove deletes the container, killing it if it runs. Removing what is
+	// not there is no error.
+	Remove(ctx context.Context, id ExecutionID) error
+	// Recover lists the executions of this mesh and node on the engine.
+	Recover(ctx context.Context) ([]Recovered, error)
+	// Close releases the connection to the engine; containers go on.
+	Close() error
+}

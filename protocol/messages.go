@@ -229,10 +229,10 @@ const (
 // Output is a piece of what a container wrote.
 type Output struct {
 	Channel Channel
-	// Offset counts the bytes of both channels that came before this piece.
+	// Offset counts the bytes of this channel that came before this piece.
 	Offset uint64
-	// Cut is how many bytes directly before Offset were dropped, because
-	// nobody read them in time.
+	// Cut is how many bytes of this channel directly before Offset were
+	// dropped, because nobody read them in time.
 	Cut uint64
 	// Data is valid until the next call to the reader it came from.
 	Data []byte

@@ -1,0 +1,207 @@
+package keys
+
+import (
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/decred/dcrd/bech32"
+)
+
+const (
+	secretSize = 32
+	// prefix is what a secret's text starts with; the '1' that bech32 puts
+	// between prefix and data makes it "hearth1".
+	prefix = "hearth"
+	// maxSecretFile bounds what is read where a secret is expected.
+	maxSecretFile = 4096
+)
+
+// ErrNotSecret is what a text that is no secret is refused with; the error
+// that wraps it says what is wrong and never repeats the text.
+var ErrNotSecret = errors.New("not a valid hearth secret")
+
+// Secret is the shared key of one mesh. Whoever holds it is a member. It
+// prints itself as its fingerprint; only Text gives it away. The zero value is
+// no secret: see IsZero.
+type Secret struct{ key [secretSize]byte }
+
+// NewSecret returns a fresh random secret.
+func NewSecret() Secret {
+	var s Secret
+	_, _ = rand.Read(s.key[:]) // never fails: it ends the program instead
+	return s
+}
+
+// ParseSecret reads a secret's text form, which is bech32 (BIP 173) with the
+// prefix "hearth". White space around it is ignored. Anything else is refused
+// with ErrNotSecret: a secret that a person made up could be guessed offline.
+func ParseSecret(text string) (Secret, error) {
+	text = strings.TrimSpace(text)
+	switch {
+	case text == "":
+		return Secret{}, fmt.Errorf("%w: it is empty", ErrNotSecret)
+	case !strings.HasPrefix(strings.ToLower(text), prefix+"1"):
+		return Secret{}, fmt.Errorf("%w: it must start with %q, as made by 'hearth secret new'", ErrNotSecret, prefix+"1")
+	}
+	_, words, err := bech32.Decode(text)
+	if err != nil {
+		return Secret{}, fmt.Errorf("%w: %s", ErrNotSecret, explain(err))
+	}
+	key, err := bech32.ConvertBits(words, 5, 8, false)
+	if err != nil || len(key) != secretSize {
+		return Secret{}, fmt.Errorf("%w: its length is wrong; some of it is missing or doubled", ErrNotSecret)
+	}
+	var s Secret
+	copy(s.key[:], key)
+	if s.IsZero() {
+		return Secret{}, fmt.Errorf("%w: it is all zeros", ErrNotSecret)
+	}
+	return s, nil
+}
+
+// explain says what is wrong without repeating any of the text, which bech32's
+// own messages do.
+func explain(err error) string {
+	if _, ok := errors.AsType[bech32.ErrInvalidChecksum](err); ok {
+		return "its checksum does not match; it was mistyped or cut short"
+	}
+	if _, ok := errors.AsType[bech32.ErrMixedCase](err); ok {
+		return "it mixes capital and small letters"
+	}
+	if _, ok := errors.AsType[bech32.ErrInvalidLength](err); ok {
+		return "its length is wrong; some of it is missing or doubled"
+	}
+	return "it holds characters that no secret has; it was mistyped"
+}
+
+// Text returns the secret itself, to be stored or shown to its owner.
+func (s Secret) Text() string {
+	words, err := bech32.ConvertBits(s.key[:], 8, 5, true)
+	if err != nil {
+		panic("keys: 8 to 5 bits with padding cannot fail: " + err.Error())
+	}
+	text, err := bech32.Encode(prefix, words)
+	if err != nil {
+		panic("keys: encoding 52 words cannot fail: " + err.Error())
+	}
+	return text
+}
+
+// IsZero reports whether s is the zero value, which is no secret.
+func (s Secret) IsZero() bool { return s == Secret{} }
+
+// String returns the fingerprint, so that a secret printed by accident is not
+// given away.
+func (s Secret) String() string { return "secret(" + string(s.Fingerprint()) + ")" }
+
+// GoString is String: %#v gives nothing away either.
+func (s Secret) GoString() string { return s.String() }
+
+// LogValue is String.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText is String: a secret goes nowhere by way of an encoder.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Fingerprint tells meshes apart in public: 12 characters of a-z and 2-7 that
+// nothing can be learnt from.
+type Fingerprint string
+
+// Fingerprint returns the secret's fingerprint.
+func (s Secret) Fingerprint() Fingerprint {
+	sum := s.derive("fingerprint", nil, 8)
+	text := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum)
+	return Fingerprint(strings.ToLower(text[:12]))
+}
+
+// Topic returns the name of the pubsub topic that scores are gossiped on.
+func (s Secret) Topic() string {
+	return "/hearth/score/1.0.0/" + hex.EncodeToString(s.derive("gossip topic", nil, 16))
+}
+
+// derive returns n bytes of HKDF-SHA256 (RFC 5869) for one use.
+func (s Secret) derive(use string, salt []byte, n int) []byte {
+	key, err := hkdf.Key(sha256.New, s.key[:], salt, "hearth/1 "+use, n)
+	if err != nil {
+		panic("keys: HKDF for a few bytes cannot fail: " + err.Error())
+	}
+	return key
+}
+
+// ReadSecretFile reads a secret from a file. A file that others than its owner
+// may read is refused.
+func ReadSecretFile(path string) (Secret, error) {
+	data, err := readPrivate(path)
+	if err != nil {
+		return Secret{}, err
+	}
+	s, err := ParseSecret(string(data))
+	if err != nil {
+		return Secret{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// WriteSecretFile writes the secret to a new file with mode 0600. It never
+// replaces a file: the error is then fs.ErrExist.
+func WriteSecretFile(path string, s Secret) error {
+	return writeNew(path, s.Text()+"\n")
+}
+
+// readPrivate reads a small file which nobody but its owner may read.
+func readPrivate(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s can be read by others (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
+	if err == nil && len(data) > maxSecretFile {
+		err = fmt.Errorf("%s is too long to hold a key", path)
+	}
+	return data, err
+}
+
+// writeNew writes a file which must not exist, for its owner only, and syncs
+// it; what was written is removed again if that fails.
+func writeNew(path, text string) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%s exists already and is left alone: %w", path, fs.ErrExist)
+		}
+		return err
+	}
+	defer func() {
+		if closeErr := f.Close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			_ = os.Remove(path)
+		}
+	}()
+	if _, err = f.WriteString(text); err != nil {
+		return err
+	}
+	return f.Sync()
+}

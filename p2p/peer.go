@@ -1,0 +1,71 @@
+package p2p
+
+import (
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// A Peer is a member of the mesh that this device is connected to.
+type Peer struct {
+	ID   protocol.NodeID
+	Name string
+	// Address is the other end of the live connection, as a multiaddr.
+	Address string
+	// RTT of the pings, smoothed; 0 until the first one came back.
+	RTT time.Duration
+}
+
+// Departure says how a peer went.
+type Departure uint8
+
+const (
+	// Stayed is what a joining peer is reported with.
+	Stayed Departure = iota
+	// Left means that it said goodbye.
+	Left
+	// Lost means that its connection broke or that it stopped answering.
+	Lost
+)
+
+// String returns "stayed", "left" or "lost".
+func (d Departure) String() string {
+	switch d {
+	case Left:
+		return "left"
+	case Lost:
+		return "lost"
+	default:
+		return "stayed"
+	}
+}
+
+// A Stranger is a device of another mesh that was seen nearby.
+type Stranger struct {
+	// Address it was seen at: a multiaddr or an IP address.
+	Address string
+	// Fingerprint of its mesh; empty where it did not tell.
+	Fingerprint string
+}
+
+// A Conflict is a name that two devices claim.
+type Conflict struct {
+	Name string
+	// Pinned is the device that has the name, Claimant the one refused.
+	Pinned, Claimant protocol.NodeID
+	// Address that the claimant was seen at.
+	Address string
+}
+
+// DiscoveryStatus says how discovery on the local network is doing.
+type DiscoveryStatus struct {
+	// Enabled is false where discovery was not asked for.
+	Enabled bool
+	// Interfaces that are used, by name.
+	Interfaces []string
+	// LastSeen is when another device's announcement last came in; zero if
+	// never.
+	LastSeen time.Time
+	// Err is why discovery does not work now; nil if it does.
+	Err error
+}

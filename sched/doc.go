@@ -1,0 +1,15 @@
+// Package sched decides who runs a request, and what happens when that fails.
+//
+// It holds the view of the mesh that the gossiped scores add up to (View), the
+// placement made from it (Place), and a request's life from the moment it is
+// accepted until its end is known (Orchestrator):
+//
+//	scores, connections ──▶ View ──Snapshot──▶ Place ──▶ offer ──▶ execution
+//	                          ▲                             │          │
+//	                          └──── own dispatches, loads ──┘          ▼
+//	                                                    updates ──▶ Feed ──▶ app
+//
+// It never touches the network or an engine: a node is a protocol.Executor, and
+// what is known of the mesh is put into the View by others. Time and randomness
+// are arguments; timers measure durations only, so that clocks may be wrong.
+package sched

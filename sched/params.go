@@ -1,0 +1,95 @@
+package sched
+
+import "time"
+
+// A Clock tells the monotonic time since some start that stays the same.
+type Clock func() time.Duration
+
+// Params are all the numbers that placement and delivery depend on. Use
+// DefaultParams and change what needs changing.
+type Params struct {
+	// QueueCost (κ) is what waiting costs: with all c slots taken and the
+	// queue c long, an execution takes 1+κ times as long as on an idle node.
+	QueueCost float64
+	// LevelCap bounds the water level to this many times the best estimate:
+	// no node that is worse than that is ever drawn.
+	LevelCap float64
+	// Spread is the share of all slots that the water level makes room for at
+	// least: what other orchestrators may be placing with the same scores.
+	Spread float64
+	// BoundFactor times the second-best estimate is what a node may need and
+	// still take the offer with all its slots taken.
+	BoundFactor float64
+	// RefusableOffers is how many offers a busy node may refuse; the next one
+	// is forced.
+	RefusableOffers int
+
+	// MinSpeedShare is the least of its speed that a node is taken to have,
+	// however much CPU other programs use there.
+	MinSpeedShare float64
+	// DefaultWork is what a service never seen before is taken to need, in
+	// seconds of one core of the reference device.
+	DefaultWork float64
+	// WorkWeight is the weight of the newest execution in a service's moving
+	// average of work, and of the newest request in that of the request rate.
+	WorkWeight float64
+	// WorkKept is of how many services the work is remembered.
+	WorkKept int
+	// ColdStart is how long fetching an image takes where it is absent.
+	ColdStart time.Duration
+	// ScoreBeats is for how many of its beats a score counts.
+	ScoreBeats int
+
+	// AnswerTimeout bounds the wait for the answer to an offer or an attach.
+	AnswerTimeout time.Duration
+	// RegainTimeout is for how long an orchestrator tries to take up an
+	// execution again that it lost touch with.
+	RegainTimeout time.Duration
+	// RegainPause is the first pause between two such tries; it doubles up to
+	// RegainPauseMax.
+	RegainPause, RegainPauseMax time.Duration
+	// StopSlack is how long after the grace period of a Stop the end of the
+	// execution is waited for.
+	StopSlack time.Duration
+
+	// MaxRequests is how many requests may be under way at the same time.
+	MaxRequests int
+	// KeepEnded and KeepEndedFor say how many ended requests are kept, and
+	// for how long, so that asking again finds the answer.
+	KeepEnded    int
+	KeepEndedFor time.Duration
+	// OutputKept is how many bytes of output are kept for each request.
+	OutputKept int
+	// MaxExplained is how many devices a Decision names.
+	MaxExplained int
+}
+
+// DefaultParams returns what Hearth runs with.
+func DefaultParams() Params {
+	return Params{
+		QueueCost:       3,
+		LevelCap:        4,
+		Spread:          0.05,
+		BoundFactor:     3,
+		RefusableOffers: 2,
+
+		MinSpeedShare: 0.1,
+		DefaultWork:   2,
+		WorkWeight:    0.25,
+		WorkKept:      1024,
+		ColdStart:     20 * time.Second,
+		ScoreBeats:    3,
+
+		AnswerTimeout:  5 * time.Second,
+		RegainTimeout:  30 * time.Second,
+		RegainPause:    100 * time.Millisecond,
+		RegainPauseMax: 3 * time.Second,
+		StopSlack:      10 * time.Second,
+
+		MaxRequests:  4096,
+		KeepEnded:    100,
+		KeepEndedFor: 5 * time.Minute,
+		OutputKept:   256 << 10,
+		MaxExplained: 256,
+	}
+}

@@ -1,0 +1,189 @@
+package protocol
+
+import (
+	"math"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/distribution/reference"
+)
+
+// Bounds on a Service. Lengths are in bytes.
+const (
+	// MaxService is the most that a whole encoded service takes.
+	MaxService = 48 << 10
+
+	maxArgs    = 1024
+	maxEnv     = 1024
+	maxText    = 32 << 10 // one argument or variable
+	maxImage   = 512
+	maxPath    = 4096
+	maxUser    = 256
+	maxCPUs    = 1 << 20
+	maxMemory  = 1 << 60
+	maxTimeout = 10 * 365 * 24 * time.Hour
+)
+
+// Bounds on what devices are called and labelled, in bytes.
+const (
+	maxName       = 128
+	maxLabels     = 64
+	maxLabelKey   = 63
+	maxLabelValue = 255
+)
+
+// Validate checks that every field is well-formed and within bounds. The error
+// is an *Error with CodeInvalid that names the field. It does not check whether
+// any node could run it.
+func (s *Service) Validate() error {
+	if err := s.validateText(); err != nil {
+		return err
+	}
+	if err := checkAmount("cpus", float64(s.CPUs), maxCPUs); err != nil {
+		return err
+	}
+	if s.Memory > maxMemory {
+		return Errorf(CodeInvalid, "memory: %d bytes is more than any device has", s.Memory)
+	}
+	if s.Timeout < 0 || s.Timeout > maxTimeout {
+		return Errorf(CodeInvalid, "timeout: %v is out of bounds: 0 (none) to %v", s.Timeout, maxTimeout)
+	}
+	if err := s.Constraints.validate(); err != nil {
+		return err
+	}
+	if n := s.encodedSize(); n > MaxService {
+		return Errorf(CodeInvalid, "service: it takes %d bytes, the most is %d: shorten args or env", n, MaxService)
+	}
+	return nil
+}
+
+func (s *Service) validateText() error {
+	if err := checkText("image", s.Image, maxImage); err != nil {
+		return err
+	}
+	if s.Image == "" {
+		return Errorf(CodeInvalid, "image: it is missing")
+	}
+	if _, err := reference.ParseAnyReference(s.Image); err != nil {
+		return Errorf(CodeInvalid, "image: %q: %v", s.Image, err)
+	}
+	if len(s.Args) > maxArgs {
+		return Errorf(CodeInvalid, "args: %d of them, the most is %d", len(s.Args), maxArgs)
+	}
+	for _, arg := range s.Args {
+		if err := checkText("args", arg, maxText); err != nil {
+			return err
+		}
+	}
+	if err := checkText("entrypoint", s.Entrypoint, maxPath); err != nil {
+		return err
+	}
+	if err := checkEnv(s.Env); err != nil {
+		return err
+	}
+	if err := checkText("workdir", s.WorkDir, maxPath); err != nil {
+		return err
+	}
+	if s.WorkDir != "" && s.WorkDir[0] != '/' {
+		return Errorf(CodeInvalid, "workdir: %q is not absolute: start it with /", s.WorkDir)
+	}
+	return checkText("user", s.User, maxUser)
+}
+
+func checkEnv(env []string) error {
+	if len(env) > maxEnv {
+		return Errorf(CodeInvalid, "env: %d variables, the most is %d", len(env), maxEnv)
+	}
+	for _, v := range env {
+		if err := checkText("env", v, maxText); err != nil {
+			return err
+		}
+		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
+			return Errorf(CodeInvalid, "env: %q is not of the form NAME=value", shorten(v))
+		}
+	}
+	return nil
+}
+
+func (c *Constraints) validate() error {
+	if err := checkText("node", c.Node, maxName); err != nil {
+		return err
+	}
+	if len(c.Labels) > maxLabels {
+		return Errorf(CodeInvalid, "constraint: %d labels, the most is %d", len(c.Labels), maxLabels)
+	}
+	for k, v := range c.Labels {
+		if err := ValidateLabel(k, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ValidateLabel checks a label of a device, or of a constraint: a key has 1 to
+// 63 characters of a-z, A-Z, 0-9, '-', '_', '.' and '/', a value at most 255
+// bytes of printable text. The error is an *Error with CodeInvalid.
+func ValidateLabel(key, value string) error {
+	if key == "" || len(key) > maxLabelKey {
+		return Errorf(CodeInvalid, "label: a key has 1 to %d characters, %q has %d", maxLabelKey, shorten(key), len(key))
+	}
+	for _, c := range []byte(key) {
+		if !alphanumeric(c) && !strings.ContainsRune("-_./", rune(c)) {
+			return Errorf(CodeInvalid, "label: the key %q must consist of letters, digits, '-', '_', '.' and '/'", key)
+		}
+	}
+	if err := checkText("label "+key, value, maxLabelValue); err != nil {
+		return err
+	}
+	if strings.ContainsFunc(value, unicode.IsControl) {
+		return Errorf(CodeInvalid, "label %s: the value %q has control characters", key, value)
+	}
+	return nil
+}
+
+// checkText checks that s is text that can be handed to an engine.
+func checkText(field, s string, limit int) error {
+	switch {
+	case len(s) > limit:
+		return Errorf(CodeInvalid, "%s: %d bytes, the most is %d", field, len(s), limit)
+	case strings.IndexByte(s, 0) >= 0:
+		return Errorf(CodeInvalid, "%s: %q holds a NUL byte", field, shorten(s))
+	case !utf8.ValidString(s):
+		return Errorf(CodeInvalid, "%s: %q is not valid UTF-8", field, shorten(s))
+	}
+	return nil
+}
+
+// checkAmount checks a number that counts something.
+func checkAmount(field string, v, limit float64) error {
+	if math.IsNaN(v) || v < 0 || v > limit {
+		return Errorf(CodeInvalid, "%s: %v is out of bounds: 0 to %v", field, v, limit)
+	}
+	return nil
+}
+
+// shorten keeps errors readable: it cuts s after some 40 bytes.
+func shorten(s string) string {
+	const most = 40
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
+}
+
+// encodedSize is at least what the service takes on the wire.
+func (s *Service) encodedSize() int {
+	const perField = 4 // tag and length
+	n := 64 + len(s.Image) + len(s.Entrypoint) + len(s.WorkDir) + len(s.User) + len(s.Constraints.Node)
+	for _, list := range [][]string{s.Args, s.Env} {
+		for _, v := range list {
+			n += perField + len(v)
+		}
+	}
+	for k, v := range s.Constraints.Labels {
+		n += 3*perField + len(k) + len(v)
+	}
+	return n
+}

@@ -1,44 +1,131 @@
-// Package mdns finds the devices of a mesh on the local network.
+// Package mdns finds the devices of a mesh on the local network, and lets
+// itself be found.
+//
+// Each device announces a DNS-SD service _hearth._udp.local under a random
+// instance name, as libp2p's mDNS does: one TXT string
+//
+//	dnsaddr=/ip4/192.168.1.7/tcp/4100/p2p/12D3KooW…
+//
+// for each address, at most netif.MaxAddrs. Two strings are Hearth's own:
+//
+//	v=1
+//	mesh=<fingerprint>
+//
+// The fingerprint tells meshes apart before anything is dialled. It is public,
+// and no proof of anything: whoever is found still has to prove its membership.
+//
+// # Decisions
+//
+// The wire is libp2p's zeroconf library: RegisterProxy announces, Browse
+// listens. What it lacks is here. It freezes interfaces and addresses at the
+// start, so the announcement is registered anew when they change, and before
+// the old one says goodbye. It reports an instance once and asks ever more
+// rarely, so a new Browse takes over about each minute, before the old one
+// ends. Its first question is heard by every device, this one too, and all
+// answer to everybody: thus a newcomer knows all and is known to all within
+// milliseconds, and what was lost is made good within a minute. It fails
+// where there is no network, so it is started again when there is one.
+//
+// IPv4 and IPv6 are browsed apart, so that a device that has one of them only
+// does without the other.
+//
+// Anybody on the network can say anything. What is remembered and how often
+// Config.Found and Config.Stranger are called is bounded, see limits in
+// entry.go and table.go. When one Browse reports more instances than a site
+// could have, it is ended, and the next one starts a second later.
+//
+// Addresses are believed only where they could be a neighbour's: private ones,
+// and those in a network of this device. Loopback addresses count only on a
+// device that has no other interface, because nobody else's announcement
+// reaches it.
 package mdns
 
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// Config says what is announced and who is told of what was heard.
+// Config says what is announced and who is told of what was heard. All fields
+// but Interfaces are required.
 type Config struct {
-	Peer        peer.ID
+	// Peer is this device. Its own announcements are not reported.
+	Peer peer.ID
+	// Fingerprint of the mesh: 4 to 64 characters of a-z and 0-9.
 	Fingerprint string
-	Interfaces  []string
-	Addrs       func() []ma.Multiaddr
-	Found       func(peer.AddrInfo)
-	Stranger    func(addr, fingerprint string)
-	Log         *slog.Logger
-}
-
-// Service is this device's part in mDNS.
-type Service struct{ cfg Config }
-
-// Status is what `hearth doctor` wants to know.
-type Status struct {
+	// Interfaces to speak on; empty for all real ones, see netif.List.
 	Interfaces []string
-	Announced  []string
-	Echo       bool
-	Heard      bool
-	LastSeen   time.Duration
-	Err        string
+	// Addrs are the addresses this device listens on, without /p2p, those of a
+	// wildcard resolved and up to date. Called from Run's goroutine.
+	Addrs func() []ma.Multiaddr
+	// Found is told of a device of the same mesh: when it is new, when its
+	// addresses changed, and again about each minute while it is heard. Called
+	// from Run's goroutine, at most foundPerSecond times a second; it must not
+	// block.
+	Found func(peer.AddrInfo)
+	// Stranger is told of a device of another mesh: an IP address, and a
+	// fingerprint that is safe to print. Called from Run's goroutine, once in a
+	// while for each; it must not block.
+	Stranger func(addr, fingerprint string)
+	Log      *slog.Logger
 }
 
-// New starts nothing.
-func New(cfg Config) *Service { return &Service{cfg: cfg} }
+// A Service is this device's part in mDNS.
+type Service struct {
+	cfg Config
 
-// Run blocks until ctx ends.
-func (s *Service) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+	mu     sync.Mutex // owns what follows
+	status Status
+	heard  time.Time // when somebody else was last heard
+	own    string    // the instance name announced now
+}
 
-// Status may be called at any time.
-func (s *Service) Status() Status { return Status{} }
+// Status is what a Service is doing.
+type Status struct {
+	// Interfaces that are spoken on.
+	Interfaces []string
+	// Announced are the addresses told to others, without /p2p.
+	Announced []string
+	// LastSeen is for how long nobody else was heard, to about a minute.
+	// It means nothing unless Seen.
+	LastSeen time.Duration
+	Seen     bool
+	// Err says why nothing is announced or heard; empty when all is well.
+	Err string
+}
+
+// New makes a Service; Run starts it.
+func New(cfg Config) *Service {
+	return &Service{cfg: cfg}
+}
+
+// Run announces and listens until ctx ends, and then says goodbye. Lacking or
+// failing networks don't end it: it waits for them. It returns nil. It must be
+// called once only.
+func (s *Service) Run(ctx context.Context) error {
+	r := newRunner(s)
+	r.loop(ctx)
+	return nil
+}
+
+// Status may be called at any time, by any goroutine.
+func (s *Service) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.status
+	if !s.heard.IsZero() {
+		st.Seen, st.LastSeen = true, time.Since(s.heard)
+	}
+	return st
+}
+
+// set changes what Status says.
+func (s *Service) set(change func(*Status)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.status)
+}

@@ -25,7 +25,7 @@ func Filter(addrs []ma.Multiaddr, ifs []Interface) []ma.Multiaddr {
 	var kept []ranked
 	for _, a := range addrs {
 		ip, ok := multiaddrIP(a)
-		if ok && ip.IsGlobalUnicast() && on(ip, ifs) || ok && ip.IsLoopback() {
+		if ok && (ip.IsLoopback() || dialable(ip) && on(ip, ifs)) {
 			kept = append(kept, ranked{a, ip})
 		}
 	}
@@ -38,6 +38,11 @@ func Filter(addrs []ma.Multiaddr, ifs []Interface) []ma.Multiaddr {
 		out = append(out, r.addr)
 	}
 	return out
+}
+
+// dialable reports whether an address means the same host to a neighbour.
+func dialable(ip netip.Addr) bool {
+	return ip.IsGlobalUnicast() || ip.Is4() && ip.IsLinkLocalUnicast()
 }
 
 // on reports whether ip is an address of one of ifs.

@@ -42,9 +42,9 @@ type Interface struct {
 // List returns the interfaces that a device should speak on, by index. Where
 // only is not empty these are the ones named there, whatever they are called;
 // one that does not exist is an error that names those that do, and one that
-// is down is left out. Else it is every interface that List takes for a real
-// one, or the loopback interface where none is left. The result is empty, and no error, where
-// nothing is up.
+// is down is left out. Else it is every interface with an address that List
+// takes for a real one, or the loopback interface where none is left. The
+// result is empty, and no error, where nothing is up.
 func List(only []string) ([]Interface, error) {
 	all, err := system()
 	if err != nil {
@@ -69,7 +69,7 @@ type link struct {
 
 // choose is List without the system.
 func choose(all []link, only []string) ([]Interface, error) {
-	var real, loopback []Interface
+	var chosen, loopback []Interface
 	if len(only) > 0 {
 		if err := unknown(all, only); err != nil {
 			return nil, err
@@ -80,17 +80,17 @@ func choose(all []link, only []string) ([]Interface, error) {
 		switch {
 		case !l.up || len(only) > 0 && !slices.Contains(only, l.Name):
 		case len(only) > 0:
-			real = append(real, l.Interface)
+			chosen = append(chosen, l.Interface)
 		case l.Loopback:
 			loopback = append(loopback, l.Interface)
 		case !virtual(l.Name) && len(l.Addrs) > 0:
-			real = append(real, l.Interface)
+			chosen = append(chosen, l.Interface)
 		}
 	}
-	if len(real) == 0 && len(only) == 0 {
+	if len(chosen) == 0 && len(only) == 0 {
 		return loopback, nil
 	}
-	return real, nil
+	return chosen, nil
 }
 
 // unknown is an error where only names an interface that does not exist.

@@ -1,0 +1,101 @@
+package mdns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/net/ipv4"
+)
+
+// echoWait is how long Echoes waits for an answer that takes a millisecond.
+const echoWait = 500 * time.Millisecond
+
+var errNotAnnounced = errors.New("nothing is announced yet")
+
+// An Echo is whether a question asked by multicast on one interface came back
+// to this device's own announcement, and the answer to it. A local firewall
+// that blocks multicast is found thus; one in between, such as a wireless
+// network that keeps its guests apart, is not.
+type Echo struct {
+	Interface string
+	// Err is nil where the answer was heard. It is a timeout where it was not.
+	Err error
+}
+
+// Echoes tries each interface that is spoken on, with IPv4, and takes half a
+// second for each that is silent. It may be called at any time, by any
+// goroutine; it is meant for when a person asks.
+func (s *Service) Echoes(ctx context.Context) []Echo {
+	s.mu.Lock()
+	names, own := s.status.Interfaces, s.own
+	s.mu.Unlock()
+	var out []Echo
+	for _, name := range names {
+		out = append(out, Echo{Interface: name, Err: echo(ctx, name, own)})
+	}
+	return out
+}
+
+// echo asks for the service on one interface and waits for the instance's answer.
+func echo(ctx context.Context, name, instance string) error {
+	if instance == "" {
+		return errNotAnnounced
+	}
+	ifi, err := net.InterfaceByName(name)
+	if err != nil {
+		return err
+	}
+	group := &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353}
+	udp, err := net.ListenMulticastUDP("udp4", ifi, group)
+	if err != nil {
+		return fmt.Errorf("join the multicast group: %w", err)
+	}
+	defer udp.Close()
+	defer context.AfterFunc(ctx, func() { udp.Close() })()
+	conn := ipv4.NewPacketConn(udp)
+	// Which interface a packet came in by is what this is about: a socket gets
+	// those of every interface that any program has joined the group on.
+	if err := errors.Join(
+		conn.SetControlMessage(ipv4.FlagInterface, true),
+		conn.SetMulticastLoopback(true),
+		conn.SetReadDeadline(time.Now().Add(echoWait)),
+	); err != nil {
+		return err
+	}
+	question := new(dns.Msg).SetQuestion(serviceName+"."+domain+".", dns.TypePTR)
+	packet, err := question.Pack()
+	if err != nil {
+		return err
+	}
+	if _, err := conn.WriteTo(packet, &ipv4.ControlMessage{IfIndex: ifi.Index}, group); err != nil {
+		return fmt.Errorf("send by multicast: %w", err)
+	}
+	buf := make([]byte, 9000)
+	for {
+		n, cm, _, err := conn.ReadFrom(buf)
+		if err != nil {
+			return err
+		}
+		if cm != nil && cm.IfIndex == ifi.Index && answers(buf[:n], instance) {
+			return nil
+		}
+	}
+}
+
+// answers reports whether a packet announces the instance.
+func answers(packet []byte, instance string) bool {
+	var m dns.Msg
+	if m.Unpack(packet) != nil {
+		return false
+	}
+	for _, rr := range m.Answer {
+		if ptr, ok := rr.(*dns.PTR); ok && ptr.Ptr == instance+"."+serviceName+"."+domain+"." {
+			return true
+		}
+	}
+	return false
+}

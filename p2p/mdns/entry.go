@@ -1,0 +1,145 @@
+package mdns
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/hearth-edge/hearth/p2p/netif"
+)
+
+const (
+	dnsaddrPrefix = "dnsaddr="
+	meshPrefix    = "mesh="
+	version       = "v=1"
+
+	// maxStrings is how many TXT strings of one announcement are read. DNS
+	// itself bounds each to 255 bytes.
+	maxStrings = 32
+	maxString  = 255
+
+	minFingerprint, maxFingerprint = 4, 64
+)
+
+var (
+	errNoMesh    = errors.New("announcement without a valid fingerprint")
+	errTooBig    = errors.New("announcement too big")
+	errTwoMeshes = errors.New("announcement with two fingerprints")
+	errTwoPeers  = errors.New("announcement for two peers")
+)
+
+// An entry is an announcement that was understood.
+type entry struct {
+	fingerprint string
+	// peer is empty where no address was announced.
+	peer peer.ID
+	// addrs are at most netif.MaxAddrs of the form /ip4 or /ip6, /tcp; which of
+	// them are to be believed is for reachable to say.
+	addrs []ma.Multiaddr
+}
+
+// parseEntry reads the TXT strings of an announcement. Strings that mean nothing to
+// it are passed over, so that later versions can say more. An announcement that
+// contradicts itself is an error.
+func parseEntry(text []string) (entry, error) {
+	var e entry
+	if len(text) > maxStrings {
+		return entry{}, errTooBig
+	}
+	for _, t := range text {
+		if len(t) > maxString {
+			return entry{}, errTooBig
+		}
+		if fp, ok := strings.CutPrefix(t, meshPrefix); ok {
+			if !validFingerprint(fp) {
+				return entry{}, errNoMesh
+			}
+			if e.fingerprint != "" && e.fingerprint != fp {
+				return entry{}, errTwoMeshes
+			}
+			e.fingerprint = fp
+		}
+		addr, id, ok := parseDNSAddr(t)
+		if !ok {
+			continue
+		}
+		if e.peer != "" && e.peer != id {
+			return entry{}, errTwoPeers
+		}
+		e.peer = id
+		if addr != nil && len(e.addrs) < netif.MaxAddrs {
+			e.addrs = append(e.addrs, addr)
+		}
+	}
+	if e.fingerprint == "" {
+		return entry{}, errNoMesh
+	}
+	return e, nil
+}
+
+// parseDNSAddr reads "dnsaddr=<address>/p2p/<id>". It is not ok where that is not
+// what it is; the address is nil where it is one that no device listens on.
+func parseDNSAddr(text string) (ma.Multiaddr, peer.ID, bool) {
+	s, ok := strings.CutPrefix(text, dnsaddrPrefix)
+	if !ok {
+		return nil, "", false
+	}
+	full, err := ma.NewMultiaddr(s)
+	if err != nil {
+		return nil, "", false
+	}
+	addr, id := peer.SplitAddr(full)
+	if id == "" || id.Validate() != nil {
+		return nil, "", false
+	}
+	if _, ok := tcpHost(addr); !ok {
+		addr = nil
+	}
+	return addr, id, true
+}
+
+// tcpHost is the IP address of an address that is just /ip4 or /ip6 and /tcp:
+// no name to look up, no relay, no transport that the mesh doesn't speak.
+func tcpHost(a ma.Multiaddr) (netip.Addr, bool) {
+	if len(a) != 2 || a[0].Protocol().Code != ma.P_IP4 && a[0].Protocol().Code != ma.P_IP6 ||
+		a[1].Protocol().Code != ma.P_TCP || a[1].Value() == "0" {
+		return netip.Addr{}, false
+	}
+	raw, err := manet.ToIP(a)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	ip, ok := netip.AddrFromSlice(raw)
+	return ip.Unmap(), ok
+}
+
+// reachable keeps the addresses that a neighbour on ifs could have.
+func reachable(addrs []ma.Multiaddr, ifs []netif.Interface) []ma.Multiaddr {
+	lone := !slices.ContainsFunc(ifs, func(i netif.Interface) bool { return !i.Loopback })
+	var out []ma.Multiaddr
+	for _, a := range addrs {
+		ip, ok := tcpHost(a)
+		if ok && (ip.IsPrivate() || ip.Is4() && ip.IsLinkLocalUnicast() || lone && ip.IsLoopback() || ip.IsGlobalUnicast() && onLink(ip, ifs)) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// onLink reports whether ip is in a network of one of ifs.
+func onLink(ip netip.Addr, ifs []netif.Interface) bool {
+	return slices.ContainsFunc(ifs, func(i netif.Interface) bool {
+		return slices.ContainsFunc(i.Prefixes, func(p netip.Prefix) bool { return p.Contains(ip) })
+	})
+}
+
+// validFingerprint reports whether s could be one, and so is safe to print.
+func validFingerprint(s string) bool {
+	return len(s) >= minFingerprint && len(s) <= maxFingerprint &&
+		strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
+}

@@ -1,0 +1,98 @@
+package mdns
+
+import (
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+const (
+	// maxKnown is how many devices are remembered, and so reported; further ones
+	// are passed over until some were silent for forget.
+	maxKnown = 1024
+	forget   = 3 * period
+	// again is after what time a device that is still heard is reported once
+	// more. It is shorter than period, so that each Browse reports it.
+	again = period / 2
+	// foundPerSecond is far above what a site has, so that a whole mesh
+	// that answers at once is reported, and far below what a flood could do.
+	foundPerSecond = 256
+
+	// maxStrangers is how many devices of other meshes are remembered as told;
+	// with more, or within remind, none is reported again.
+	maxStrangers = 64
+	remind       = 10 * time.Minute
+)
+
+// A table remembers who was heard and reported. Its owner is Run's goroutine;
+// it knows the time only from its caller.
+type table struct {
+	known     map[peer.ID]known
+	strangers map[stranger]time.Time // when it was reported
+	second    time.Time              // the second that reported counts in
+	reported  int
+}
+
+type known struct {
+	addrs       []ma.Multiaddr
+	heard, told time.Time
+}
+
+type stranger struct{ addr, fingerprint string }
+
+func newTable() *table {
+	return &table{known: make(map[peer.ID]known), strangers: make(map[stranger]time.Time)}
+}
+
+// hear notes an announcement and says whether to report it.
+func (t *table) hear(now time.Time, id peer.ID, addrs []ma.Multiaddr) bool {
+	k, old := t.known[id]
+	if !old && len(t.known) >= maxKnown {
+		return false
+	}
+	k.heard = now
+	same := slices.EqualFunc(k.addrs, addrs, ma.Multiaddr.Equal)
+	report := (!same || now.Sub(k.told) >= again) && t.spend(now)
+	if report {
+		k.addrs, k.told = addrs, now
+	}
+	if old || report {
+		t.known[id] = k
+	}
+	return report
+}
+
+// spend takes one of this second's reports, if there is one left.
+func (t *table) spend(now time.Time) bool {
+	if now.Sub(t.second) >= time.Second {
+		t.second, t.reported = now, 0
+	}
+	t.reported++
+	return t.reported <= foundPerSecond
+}
+
+// strange notes a device of another mesh and says whether to report it.
+func (t *table) strange(now time.Time, addr, fingerprint string) bool {
+	s := stranger{addr, fingerprint}
+	if _, told := t.strangers[s]; told || len(t.strangers) >= maxStrangers {
+		return false
+	}
+	t.strangers[s] = now
+	return true
+}
+
+// expire forgets those not heard for a while.
+func (t *table) expire(now time.Time) {
+	for id, k := range t.known {
+		if now.Sub(k.heard) >= forget {
+			delete(t.known, id)
+		}
+	}
+	for s, told := range t.strangers {
+		if now.Sub(told) >= remind {
+			delete(t.strangers, s)
+		}
+	}
+}

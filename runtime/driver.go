@@ -78,8 +78,11 @@ type Stdio struct {
 
 // An OutputReader yields a container's output.
 type OutputReader interface {
-	// Next returns the next piece; the slice is valid until the next call.
+	// Next returns the next piece; the slice is valid until the next call. An
+	// error other than io.EOF says that the connection was lost, and nothing
+	// about the container.
 	Next() (protocol.Channel, []byte, error)
+	// Close lets go of the container's streams and unblocks Next.
 	Close() error
 }
 
@@ -89,8 +92,14 @@ type Recovered struct {
 	Orchestrator protocol.NodeID
 	Container    string
 	Running      bool
+	// Started is false for one that was created and never started: waiting
+	// for its end would take for ever.
+	Started bool
 	CPUs         protocol.Cores
 	Memory       protocol.Bytes
+	// Timeout is Spec's, and Ran how long it has run by now on the engine's
+	// clock. A driver that leaves Timeout 0 lets an adopted execution run on.
+	Timeout, Ran time.Duration
 }
 
 // A Driver runs executions on one kind of engine. Its methods may be called
@@ -104,29 +113,35 @@ type Driver interface {
 	// Info asks the engine; CodeEngineDown where it does not answer.
 	Info(ctx context.Context) (Info, error)
 	// Watch calls up(true) when the engine answers, up(false) when it stops
-	// answering, and changed() when its images changed. It blocks until ctx
-	// ends and outlives restarts of the engine.
+	// answering, and changed() when its images changed or may have. It blocks
+	// until ctx ends, returns nil then, and outlives restarts of the engine.
 	Watch(ctx context.Context, up func(bool), changed func()) error
 	// Pull makes the image present. It asks the registry only if the image is
 	// not there, and reports progress of a fetch. It checks the platform.
 	Pull(ctx context.Context, image string, progress func(protocol.Progress)) error
 	// Create makes the container and connects its streams without starting
-	// it, and returns its ID at the engine. ErrExists where there is one.
+	// it, and returns its ID at the engine. ErrExists where there is one. The
+	// streams outlive ctx.
 	Create(ctx context.Context, spec Spec) (container string, stdio Stdio, err error)
-	// Start starts a created container.
+	// Start starts a created container. CodeStartFailed where that cannot be
+	// done; an engine that notices only later lets Wait say so.
 	Start(ctx context.Context, id ExecutionID) error
 	// Attach connects to the output of a container that is there already,
-	// from its first byte as far as the engine kept it.
+	// from its first byte as far as the engine kept it. It has no input.
 	Attach(ctx context.Context, id ExecutionID) (Stdio, error)
 	// Wait blocks until the container has ended. Called after Create, it
-	// misses no end however short the container lives.
+	// misses no end however short the container lives. It outlives restarts of
+	// the engine. ErrNotFound where the container is gone, CodeStartFailed
+	// where its command could not be run.
 	Wait(ctx context.Context, id ExecutionID) (Exit, error)
-	// Signal sends a signal by name ("TERM", "KILL", "INT").
+	// Signal sends a signal by name ("TERM", "KILL", "INT"). Where the
+	// container does not run, it does nothing.
 	Signal(ctx context.Context, id ExecutionID, signal string) error
 	// Remove deletes the container, killing it if it runs. Removing what is
 	// not there is no error.
 	Remove(ctx context.Context, id ExecutionID) error
-	// Recover lists the executions of this mesh and node on the engine.
+	// Recover lists the executions of this mesh and node on the engine, and
+	// removes those that were created and never started: nothing of them ran.
 	Recover(ctx context.Context) ([]Recovered, error)
 	// Close releases the connection to the engine; containers go on.
 	Close() error

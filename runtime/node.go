@@ -3,20 +3,24 @@
 // keeps what they wrote and how they ended for whoever asks. It knows nothing
 // of peers and never decides where a request runs.
 //
-//	Offer -> admission (slots, memory, queue) -> policy -> Driver -> Feed -> Session
+//	Offer -> policy -> admission (slots, memory, queue) -> Driver -> Feed -> Session
 package runtime
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// Config is what a Node is made of. Node, Name, Driver, CPUs, Memory and Log
-// are required; nil functions are left out.
+// Config is what a Node is made of. Node, Name, Driver, CPUs, Memory, Policy
+// and Log are required; functions that are nil are not called.
 type Config struct {
 	Node protocol.NodeID
 	Name string
@@ -37,61 +41,181 @@ type Config struct {
 	// Changed is called after the load, the readiness or the images changed.
 	Changed func()
 	// Finished is called once for each execution that was offered to this
-	// process, with its last event and how long its container ran: 0 where it
-	// never started.
+	// process and ended in its time, with the last event and how long the
+	// container ran: 0 where it never started.
 	Finished func(s protocol.Service, end protocol.Event, ran time.Duration)
 	Log      *slog.Logger
 }
 
-// State is what a Node tells of itself.
-type State struct {
-	// Ready says whether it runs work now; Reason says why not.
-	Ready  bool
-	Reason string
-	// Info is what the engine last told.
-	Info Info
-	// Load counts executions; its Slots are those of the default size.
-	Load protocol.Load
-	// CPUFree and MemoryFree are lent and not taken.
-	CPUFree    protocol.Cores
-	MemoryFree protocol.Bytes
-	// Images holds the hashes of the references present.
-	Images []uint32
+func (c *Config) validate() error {
+	switch {
+	case c.Driver == nil || c.Log == nil:
+		return errors.New("a node needs a driver and a log")
+	case !(c.CPUs > 0) || c.Memory == 0:
+		return fmt.Errorf("a node lends some processor time and memory, not %v cores and %s", c.CPUs, size(c.Memory))
+	case c.Policy.Pids <= 0:
+		return errors.New("a policy limits the processes of a container")
+	case c.Policy.Network != "bridge" && c.Policy.Network != "none":
+		return fmt.Errorf("a container's network is bridge or none, not %q", c.Policy.Network)
+	}
+	return nil
 }
 
 // A Node runs executions on this device. Its methods may be called
-// concurrently.
+// concurrently. Run owns all its goroutines.
 type Node struct {
-	cfg Config
+	cfg     Config
+	lent    Lent
+	unit    demand        // of a service that asks for nothing
+	work    chan struct{} // holds a token when there may be something to launch
+	refresh chan struct{} // holds a token when the engine is to be asked
+	tidy    chan struct{} // holds a token when there may be something to forget
+
+	mu       sync.Mutex // guards all that follows; never held across I/O
+	ledger   ledger
+	known    map[ExecutionID]*execution
+	starting []*execution // admitted, to be launched by Run
+	ended    retention
+	engine   engine
+	leaving  bool
 }
 
 // New makes a Node; it starts nothing.
 func New(cfg Config) (*Node, error) {
-	if cfg.Driver == nil {
-		return nil, errors.New("a node needs a driver")
+	if err := cfg.validate(); err != nil {
+		return nil, err
 	}
-	return &Node{cfg: cfg}, nil
+	lent := Lent{CPUs: cfg.CPUs, Memory: cfg.Memory}
+	return &Node{
+		cfg:     cfg,
+		lent:    lent,
+		unit:    demandOf(cfg.Policy.defaultCPUs(lent), cfg.Policy.defaultMemory(lent)),
+		work:    make(chan struct{}, 1),
+		refresh: make(chan struct{}, 1),
+		tidy:    make(chan struct{}, 1),
+		ledger:  ledger{lent: demandOf(lent.CPUs, lent.Memory)},
+		known:   make(map[ExecutionID]*execution),
+		engine:  engine{news: make(chan struct{})},
+	}, nil
 }
 
 // Run takes up what the engine already runs, then runs what is offered, until
-// ctx ends. Containers go on after it; the next process adopts them.
+// ctx ends. Containers go on after it: the next process adopts them. What
+// waited then ends with CodeLeaving, and the sessions of the rest break. A
+// Node runs once.
 func (n *Node) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.watchEngine(ctx) })
+	group.Go(func() error { n.askEngine(ctx); return nil })
+	group.Go(func() error { n.expire(ctx); return nil })
+	group.Go(func() error { n.launch(ctx, group); return nil })
+	err := group.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// launch starts a goroutine for each execution that was admitted.
+func (n *Node) launch(ctx context.Context, group *errgroup.Group) {
+	for {
+		select {
+		case <-n.work:
+			for _, e := range n.takeStarting() {
+				group.Go(func() error { e.run(ctx); return nil })
+			}
+		case <-ctx.Done():
+			n.leave()
+			return
+		}
+	}
+}
+
+func (n *Node) takeStarting() []*execution {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	starting := n.starting
+	n.starting = nil
+	return starting
+}
+
+// leave turns away what was admitted and not launched, and what comes later.
+func (n *Node) leave() {
+	n.mu.Lock()
+	n.leaving = true
+	waiting := append(n.starting, n.ledger.queue...)
+	n.starting, n.ledger.queue = nil, nil
+	n.tellNews()
+	n.mu.Unlock()
+	for _, e := range waiting {
+		if e.adopted {
+			e.abandon()
+			continue
+		}
+		n.release(e)
+		e.finish(e.failure(errLeaving), 0)
+		e.feed.End()
+	}
 }
 
 // For returns the node as the device named orchestrator meets it.
-func (n *Node) For(orchestrator protocol.NodeID) protocol.Executor { return n }
+func (n *Node) For(orchestrator protocol.NodeID) protocol.Executor {
+	return executor{node: n, orchestrator: orchestrator}
+}
 
 // Offer implements protocol.Executor for this device's own requests.
 func (n *Node) Offer(ctx context.Context, o protocol.Offer) (protocol.Session, error) {
-	return nil, &protocol.Refusal{Code: protocol.CodeEngineDown, Reason: "not started"}
+	return n.offer(ctx, n.cfg.Node, o)
 }
 
-// Attach implements protocol.Executor.
+// executor is the node as one orchestrator meets it.
+type executor struct {
+	node         *Node
+	orchestrator protocol.NodeID
+}
+
+func (x executor) Offer(ctx context.Context, o protocol.Offer) (protocol.Session, error) {
+	return x.node.offer(ctx, x.orchestrator, o)
+}
+
+func (x executor) Attach(ctx context.Context, a protocol.Attach) (protocol.Session, error) {
+	return x.node.Attach(ctx, a)
+}
+
+// Attach implements protocol.Executor. As long as the node has not learnt from
+// the engine what runs there, it waits: "not found" would be a lie.
 func (n *Node) Attach(ctx context.Context, a protocol.Attach) (protocol.Session, error) {
-	return nil, protocol.Errorf(protocol.CodeNotFound, "no such execution")
+	id := ExecutionID{Request: a.Request, Attempt: a.Attempt}
+	for {
+		n.mu.Lock()
+		e, recovered, leaving, news := n.known[id], n.engine.recovered, n.leaving, n.engine.news
+		n.mu.Unlock()
+		switch {
+		case e != nil:
+			return e.session(a.Stdout, a.Stderr), nil
+		case recovered:
+			return nil, protocol.Errorf(protocol.CodeNotFound, "this node has no execution of request %s, attempt %d", a.Request, a.Attempt)
+		case leaving:
+			return nil, protocol.Errorf(protocol.CodeLeaving, "the device shuts down")
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("attach to %s: the engine has not answered yet: %w", a.Request, ctx.Err())
+		}
+	}
 }
 
-// State returns a snapshot.
-func (n *Node) State() State { return State{} }
+func (n *Node) changed() {
+	if n.cfg.Changed != nil {
+		n.cfg.Changed()
+	}
+}
+
+// poke leaves a token in c, where none is.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,262 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+const (
+	// callTimeout is how long the engine has for creating or starting a
+	// container, signalling or removing it. A busy card may take many seconds.
+	callTimeout = 60 * time.Second
+	// timeoutGrace is between the TERM and the KILL of what ran too long.
+	timeoutGrace = 5 * time.Second
+	// outputLimit is how much of its output is kept.
+	outputLimit = protocol.DefaultOutputLimit
+)
+
+var (
+	// errStopped: somebody stopped it before it was started.
+	errStopped = protocol.Errorf(protocol.CodeCancelled, "stopped before it was started")
+	// errLeaving: the device shut down before it was started.
+	errLeaving = protocol.Errorf(protocol.CodeLeaving, "the device shuts down; nothing was started")
+)
+
+// An execution is one attempt at a request on this node, from its admission
+// until it is forgotten. Its goroutine, which Run starts, is the only one that
+// goes through its steps.
+type execution struct {
+	node    *Node
+	spec    Spec
+	service protocol.Service // zero where adopted
+	adopted bool
+	demand  demand
+	feed    *protocol.Feed
+	input   *input
+	first   *session // of the offer that brought it
+
+	// holds says that the demand is taken; the Node's mutex guards it.
+	holds bool
+
+	// These belong to the goroutine.
+	container string
+	ran       time.Duration // before it was adopted
+	created   bool          // the engine was asked to create it
+	started   bool          // the engine was asked to start it
+
+	told int // how many were before it when that was last told; the Node's mutex guards it
+
+	mu        sync.Mutex // guards the rest; taken after the Node's
+	stopped   chan struct{}
+	wishes    chan time.Duration // holds the newest wish to stop, with its grace
+	sessions  map[*session]struct{}
+	abandoned bool
+}
+
+func newExecution(n *Node, spec Spec) *execution {
+	return &execution{
+		node:     n,
+		spec:     spec,
+		demand:   demandOf(spec.CPUs, spec.Memory),
+		feed:     protocol.NewFeed(outputLimit),
+		input:    newInput(spec.Stdin),
+		stopped:  make(chan struct{}),
+		wishes:   make(chan time.Duration, 1),
+		sessions: make(map[*session]struct{}),
+	}
+}
+
+// run takes the execution to its end, or to that of ctx, which leaves the
+// container alone.
+func (e *execution) run(ctx context.Context) {
+	if e.adopted {
+		e.resumeContainer(ctx)
+		return
+	}
+	stdio, err := e.start(ctx)
+	switch {
+	case err == nil:
+		e.attend(ctx, &stdio)
+	case errors.Is(err, ErrExists):
+		// An earlier process, or this one before it forgot, had it started.
+		e.attend(ctx, nil)
+	default:
+		e.giveUp(ctx, err)
+	}
+}
+
+// start makes the image present and the container run. A stop that comes
+// before the start is errStopped.
+func (e *execution) start(ctx context.Context) (Stdio, error) {
+	if err := e.pull(ctx); err != nil {
+		return Stdio{}, err
+	}
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	e.created = true
+	container, stdio, err := e.node.cfg.Driver.Create(call, e.spec)
+	if err != nil {
+		return Stdio{}, err
+	}
+	e.container = container
+	if e.isStopped() {
+		stdio.close()
+		return Stdio{}, errStopped
+	}
+	e.feed.Event(e.event(protocol.StateStarting))
+	e.started = true
+	if err := e.node.cfg.Driver.Start(call, e.spec.ID); err != nil {
+		stdio.close()
+		return Stdio{}, err
+	}
+	e.feed.Event(e.event(protocol.StateRunning))
+	return stdio, nil
+}
+
+// pull makes the image present. A stop cuts it short.
+func (e *execution) pull(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-e.stopped:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	err := e.node.cfg.Driver.Pull(ctx, e.spec.Image, func(p protocol.Progress) {
+		event := e.event(protocol.StatePulling)
+		event.Progress = &p
+		e.feed.Event(event)
+	})
+	cancel()
+	watch.Wait()
+	if e.isStopped() {
+		return errStopped
+	}
+	return err
+}
+
+// giveUp ends an execution that could not be started. Where the engine may have
+// started it all the same, it is first made sure that it does not run.
+func (e *execution) giveUp(ctx context.Context, err error) {
+	if ctx.Err() != nil && !e.started {
+		err = errLeaving
+	}
+	if e.started && !e.removeSurely(ctx) {
+		e.abandon()
+		return
+	}
+	e.conclude(ctx, e.failure(err), 0)
+}
+
+// failure makes the last event for an error.
+func (e *execution) failure(err error) protocol.Event {
+	state := protocol.StateFailed
+	code := protocol.CodeOf(err)
+	switch {
+	case code == protocol.CodeCancelled:
+		state = protocol.StateCancelled
+	case errors.Is(err, context.DeadlineExceeded):
+		code = protocol.CodeEngineDown
+	case code == protocol.CodeInternal:
+		e.node.cfg.Log.Error("execution failed", "request", e.spec.ID.Request, "attempt", e.spec.ID.Attempt, "err", err)
+	}
+	event := e.event(state)
+	event.Code, event.Reason = code, publicText(err)
+	return event
+}
+
+// publicText is what of an error may be told to others: internal text stays in
+// the log.
+func publicText(err error) string {
+	if public, ok := errors.AsType[*protocol.Error](err); ok {
+		return public.Message
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "the container engine did not answer in time"
+	}
+	return "an unforeseen error; the node's log has the details"
+}
+
+// conclude tells the end, then cleans up behind it.
+func (e *execution) conclude(ctx context.Context, end protocol.Event, ran time.Duration) {
+	e.node.release(e)
+	e.finish(end, ran)
+	if !e.created && !e.adopted {
+		e.feed.End()
+		return
+	}
+	// A last try at the removal belongs to the leaving of a device, too.
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeoutGrace)
+	err := e.node.cfg.Driver.Remove(call, e.spec.ID)
+	cancel()
+	e.feed.End()
+	if err != nil {
+		e.removeSurely(ctx)
+	}
+}
+
+// removeSurely removes the container, however long the engine takes. It
+// reports false where ctx ended first.
+func (e *execution) removeSurely(ctx context.Context) bool {
+	for {
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		err := e.node.cfg.Driver.Remove(call, e.spec.ID)
+		cancel()
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		e.node.cfg.Log.Warn("container not removed", "request", e.spec.ID.Request, "attempt", e.spec.ID.Attempt, "err", err)
+		if e.node.engineBack(ctx) != nil {
+			return false
+		}
+	}
+}
+
+// finish tells the end and puts the execution among those that are kept for a
+// while.
+func (e *execution) finish(end protocol.Event, ran time.Duration) {
+	e.input.close()
+	e.feed.Event(end)
+	e.node.keep(e)
+	if e.node.cfg.Finished != nil && !e.adopted {
+		e.node.cfg.Finished(e.service, end, ran)
+	}
+}
+
+// event makes an event about this execution.
+func (e *execution) event(s protocol.State) protocol.Event {
+	return protocol.Event{
+		Request:   e.spec.ID.Request,
+		Attempt:   e.spec.ID.Attempt,
+		State:     s,
+		Node:      e.node.cfg.Node,
+		NodeName:  e.node.cfg.Name,
+		At:        time.Now(),
+		Container: e.container,
+	}
+}
+
+// tellPlace tells how many executions are before this one, of which so many
+// wait; the Node's mutex is held. Each event is kept, so far back in the queue
+// not each step is told, only when a tenth of the way was made.
+func (e *execution) tellPlace(before, waiting int) {
+	if before == e.told || e.told > 0 && waiting > 10 && before*10 > e.told*9 {
+		return
+	}
+	e.told = before
+	event := e.event(protocol.StatePlacing)
+	event.QueuePlace = uint32(before)
+	event.Reason = fmt.Sprintf("queued, %d before it", before)
+	e.feed.Event(event)
+}

@@ -1,0 +1,176 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// offer answers an offer: with a session, or with a *protocol.Refusal. Any
+// other error means that ctx ended before the node knew.
+func (n *Node) offer(ctx context.Context, orchestrator protocol.NodeID, o protocol.Offer) (protocol.Session, error) {
+	id := ExecutionID{Request: o.Request, Attempt: o.Attempt}
+	if err := n.awaitEngine(ctx, id); err != nil {
+		return nil, err
+	}
+	if s, err := n.resume(id, orchestrator, o.Service); s != nil || err != nil {
+		return s, err
+	}
+	if n.cfg.Check != nil {
+		if err := n.cfg.Check(o.Service); err != nil {
+			return nil, n.refuseFor(err)
+		}
+	}
+	spec, err := n.cfg.Policy.Apply(id, orchestrator, o.Service, n.lent)
+	if err != nil {
+		return nil, n.refuseFor(err)
+	}
+	e := newExecution(n, spec)
+	e.service = o.Service
+	s, err := n.admit(e, o)
+	if err != nil {
+		return nil, err
+	}
+	n.changed()
+	return s, nil
+}
+
+// awaitEngine waits until it is known what the engine already runs, and refuses
+// what it cannot run now. What is known here needs no engine.
+func (n *Node) awaitEngine(ctx context.Context, id ExecutionID) error {
+	for {
+		n.mu.Lock()
+		known := n.known[id] != nil
+		eng, leaving := n.engine, n.leaving
+		n.mu.Unlock()
+		switch {
+		case known, eng.ready && !leaving:
+			return nil
+		case leaving:
+			return n.refuse(protocol.CodeLeaving, "the device shuts down")
+		case eng.down != "":
+			return n.refuse(protocol.CodeEngineDown, "%s", eng.down)
+		}
+		select {
+		case <-eng.news:
+		case <-ctx.Done():
+			return fmt.Errorf("offer of %s: the engine has not answered yet: %w", id.Request, ctx.Err())
+		}
+	}
+}
+
+// resume attaches to an execution that was offered before.
+func (n *Node) resume(id ExecutionID, orchestrator protocol.NodeID, s protocol.Service) (protocol.Session, error) {
+	n.mu.Lock()
+	e := n.known[id]
+	n.mu.Unlock()
+	switch {
+	case e == nil:
+		return nil, nil
+	case e.spec.Orchestrator != orchestrator:
+		return nil, n.refuse(protocol.CodeConflict, "another device uses the request ID %s here: choose another one", id.Request)
+	case !e.adopted && !reflect.DeepEqual(e.service, s):
+		return nil, n.refuse(protocol.CodeConflict, "the request ID %s is in use for a different service: choose another one", id.Request)
+	}
+	return e.session(0, 0), nil
+}
+
+// admit takes e into the node, to be started at once or queued, or refuses it.
+// Of two offers of one execution that come at the same time, the later gets the
+// former's session.
+func (n *Node) admit(e *execution, o protocol.Offer) (protocol.Session, error) {
+	n.mu.Lock()
+	other := n.known[e.spec.ID]
+	var refusal *protocol.Refusal
+	if other == nil {
+		if refusal = n.place(e, o); refusal == nil {
+			n.known[e.spec.ID] = e
+		}
+	}
+	n.mu.Unlock()
+	switch {
+	case other != nil:
+		return n.resume(e.spec.ID, e.spec.Orchestrator, o.Service)
+	case refusal != nil:
+		return nil, refusal
+	}
+	poke(n.work)
+	return e.first, nil
+}
+
+// place starts e, queues it, or says why not; n.mu is held.
+func (n *Node) place(e *execution, o protocol.Offer) *protocol.Refusal {
+	l := &n.ledger
+	slots := l.slots(e.demand)
+	running, queued := l.running, len(l.queue)
+	load := l.load(n.unit)
+	switch {
+	case n.leaving:
+		return &protocol.Refusal{Code: protocol.CodeLeaving, Reason: "the device shuts down", Load: load}
+	case l.fits(e.demand):
+		l.take(e.demand)
+		e.holds = true
+		n.starting = append(n.starting, e)
+	case queued >= maxQueue:
+		return &protocol.Refusal{Code: protocol.CodeOverloaded, Load: load,
+			Reason: fmt.Sprintf("%d executions are waiting here, more are not taken", queued)}
+	case o.Forced || n.cfg.Estimate != nil && n.cfg.Estimate(o.Service, running, queued, slots) <= o.Bound:
+		l.queue = append(l.queue, e)
+		e.tellPlace(running+queued, queued)
+	default:
+		return &protocol.Refusal{Code: protocol.CodeBusy, Load: load,
+			Reason: fmt.Sprintf("%d running, %d queued, %d fit at a time", running, queued, slots)}
+	}
+	// The reader is there before the first output, so that none is dropped.
+	e.first = e.session(0, 0)
+	return nil
+}
+
+// pump starts what is next in the queue, as far as it fits, and tells the
+// others how many are before them now; n.mu is held.
+func (n *Node) pump() {
+	for e := n.ledger.next(); e != nil; e = n.ledger.next() {
+		e.holds = true
+		n.starting = append(n.starting, e)
+	}
+	for i, e := range n.ledger.queue {
+		e.tellPlace(n.ledger.running+i, i)
+	}
+	poke(n.work)
+}
+
+// release gives back what e took, if anything, and starts who waited for it.
+func (n *Node) release(e *execution) {
+	n.mu.Lock()
+	if e.holds {
+		e.holds = false
+		n.ledger.release(e.demand)
+		if !n.leaving {
+			n.pump()
+		}
+	}
+	n.mu.Unlock()
+	n.changed()
+}
+
+// refuse makes a refusal with the load as it is now.
+func (n *Node) refuse(code protocol.Code, format string, args ...any) *protocol.Refusal {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return &protocol.Refusal{Code: code, Reason: fmt.Sprintf(format, args...), Load: n.ledger.load(n.unit)}
+}
+
+// refuseFor makes the refusal for what Check or the policy found.
+func (n *Node) refuseFor(err error) *protocol.Refusal {
+	code, reason := protocol.CodeOf(err), err.Error()
+	if refusal, ok := errors.AsType[*protocol.Refusal](err); ok {
+		reason = refusal.Reason
+	} else if code == protocol.CodeInternal {
+		n.cfg.Log.Error("offer could not be judged", "err", err)
+		reason = "the node could not judge the offer; its log has the details"
+	}
+	return n.refuse(code, "%s", reason)
+}

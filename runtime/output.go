@@ -1,0 +1,190 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// drainStep is how long, after the container's end, output may stand still
+// before less patience is had with it.
+const drainStep = 5 * time.Second
+
+// close lets go of a container's streams.
+func (s *Stdio) close() {
+	if s.Stdin != nil {
+		s.Stdin.Close()
+	}
+	s.Output.Close()
+}
+
+// output takes what a container writes to its feed.
+type output struct {
+	e        *execution
+	done     chan struct{} // closed when all is in the feed
+	hurry    chan struct{} // closed when a reader is not waited for any more
+	giveUp   chan struct{} // closed when the engine is not waited for any more
+	attached atomic.Bool
+	// incomplete says that not all could be read; valid after done.
+	incomplete bool
+}
+
+func newOutput(e *execution) *output {
+	return &output{
+		e:      e,
+		done:   make(chan struct{}),
+		hurry:  make(chan struct{}),
+		giveUp: make(chan struct{}),
+	}
+}
+
+// until returns a context that ends with ctx or when c is closed.
+func until(ctx context.Context, c <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-c:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// pump reads until the container has ended and all was read. Where the stream
+// breaks, as when the engine restarts, it attaches again and goes on where it
+// was.
+func (o *output) pump(ctx context.Context, stdio *Stdio) {
+	defer close(o.done)
+	ctx, cancel := until(ctx, o.giveUp)
+	defer cancel()
+	patience, cancelPatience := until(ctx, o.hurry)
+	defer cancelPatience()
+	for again := stdio == nil; ; again = true {
+		if again {
+			attached, err := o.attach(ctx)
+			if err != nil {
+				o.incomplete = true
+				return
+			}
+			stdio = &attached
+		}
+		o.attached.Store(true)
+		err := o.copy(ctx, patience, stdio.Output, again)
+		o.attached.Store(false)
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if o.e.node.engineBack(ctx) != nil {
+			o.incomplete = true
+			return
+		}
+	}
+}
+
+// attach connects to the output until that works, the container is gone, or ctx
+// ends.
+func (o *output) attach(ctx context.Context) (Stdio, error) {
+	for {
+		stdio, err := o.e.node.cfg.Driver.Attach(ctx, o.e.spec.ID)
+		if err == nil || errors.Is(err, ErrNotFound) {
+			return stdio, err
+		}
+		if err := o.e.node.engineBack(ctx); err != nil {
+			return Stdio{}, err
+		}
+	}
+}
+
+// copy reads from one stream to its end and closes it. A stream that starts
+// from the first byte again is passed over as far as it is known.
+func (o *output) copy(ctx, patience context.Context, r OutputReader, again bool) error {
+	unblock := context.AfterFunc(ctx, func() { r.Close() })
+	defer func() {
+		if unblock() {
+			r.Close()
+		}
+	}()
+	var skip [protocol.Stderr + 1]uint64
+	if again {
+		skip[protocol.Stdout], skip[protocol.Stderr] = o.e.feed.Offsets()
+	}
+	for {
+		c, p, err := r.Next()
+		if known := min(skip[c], uint64(len(p))); known > 0 {
+			skip[c] -= known
+			p = p[known:]
+		}
+		o.put(patience, c, p)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// put adds p to the feed, waiting for its readers; what they don't read while
+// they are waited for is left out, with a mark.
+func (o *output) put(patience context.Context, c protocol.Channel, p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	feed := o.e.feed
+	before := offset(feed, c)
+	if err := feed.Output(patience, c, p); err != nil {
+		feed.Cut(c, before+uint64(len(p))-offset(feed, c))
+	}
+}
+
+func offset(f *protocol.Feed, c protocol.Channel) uint64 {
+	stdout, stderr := f.Offsets()
+	if c == protocol.Stderr {
+		return stderr
+	}
+	return stdout
+}
+
+// drain waits, after the container's end, until all it wrote is in the feed.
+// What a reader does not read is waited for as long as nobody stops the
+// execution; once stopped, only as long as something moves.
+func (o *output) drain(ctx context.Context, stopped bool) {
+	tick := time.NewTicker(drainStep)
+	defer tick.Stop()
+	stdout, stderr := o.e.feed.Offsets()
+	last := stdout + stderr
+	for still := 0; ; {
+		select {
+		case <-o.done:
+			return
+		case <-ctx.Done():
+			return
+		case <-o.e.wishes:
+			stopped, still = true, 0
+		case <-tick.C:
+			stdout, stderr := o.e.feed.Offsets()
+			if moved := stdout+stderr != last; moved {
+				last, still = stdout+stderr, 0
+				continue
+			}
+			still++
+			if stopped && still == 1 {
+				closeOnce(o.hurry)
+			}
+			if still == 3 && (stopped || !o.attached.Load()) {
+				closeOnce(o.giveUp)
+			}
+		}
+	}
+}
+
+// closeOnce closes c if it is open; only one goroutine closes it.
+func closeOnce(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+		close(c)
+	}
+}

@@ -1,0 +1,40 @@
+package runtime
+
+import (
+	"context"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// adopt takes up what an earlier process of this node left on the engine; n.mu
+// is held. What runs counts in the load, though it may be more than is lent
+// now; what has ended is kept as such.
+func (n *Node) adopt(found []Recovered) {
+	for _, r := range found {
+		if n.leaving || n.known[r.ID] != nil {
+			continue
+		}
+		e := newExecution(n, Spec{
+			ID: r.ID, Orchestrator: r.Orchestrator, CPUs: r.CPUs, Memory: r.Memory, Timeout: r.Timeout,
+		})
+		e.adopted, e.container, e.holds, e.ran = true, r.Container, r.Running, r.Ran
+		if r.Running {
+			n.ledger.take(e.demand)
+		}
+		n.known[r.ID] = e
+		n.starting = append(n.starting, e)
+		n.cfg.Log.Info("execution adopted", "request", r.ID.Request, "attempt", r.ID.Attempt, "running", r.Running)
+	}
+	poke(n.work)
+}
+
+// resumeContainer looks after a container that is there already: its output is
+// read from the first byte that the engine kept.
+func (e *execution) resumeContainer(ctx context.Context) {
+	if e.holds {
+		event := e.event(protocol.StateRunning)
+		event.Reason = "taken up again after a restart of hearth"
+		e.feed.Event(event)
+	}
+	e.attend(ctx, nil)
+}

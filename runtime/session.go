@@ -1,0 +1,121 @@
+package runtime
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// session is one look at an execution.
+type session struct {
+	e      *execution
+	reader *protocol.FeedReader
+	gone   chan struct{} // closed by Close
+	once   sync.Once
+}
+
+var _ protocol.Session = (*session)(nil)
+
+// session opens a session that has so many bytes of output already.
+func (e *execution) session(stdout, stderr uint64) *session {
+	s := &session{e: e, reader: e.feed.Reader(stdout, stderr), gone: make(chan struct{})}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.abandoned {
+		s.reader.Close()
+	} else {
+		e.sessions[s] = struct{}{}
+	}
+	return s
+}
+
+// Next implements protocol.Session. After the end of Run it fails: the
+// execution may go on.
+func (s *session) Next() (protocol.Update, error) {
+	u, err := s.reader.Next()
+	if errors.Is(err, io.ErrClosedPipe) {
+		s.e.mu.Lock()
+		defer s.e.mu.Unlock()
+		if s.e.abandoned {
+			return u, protocol.Errorf(protocol.CodeLeaving, "the node shuts down; the execution goes on there")
+		}
+	}
+	return u, err
+}
+
+// Write implements protocol.Session.
+func (s *session) Write(p []byte) (int, error) { return s.e.input.write(p, s.gone) }
+
+// CloseWrite implements protocol.Session.
+func (s *session) CloseWrite() error {
+	s.e.input.end()
+	return nil
+}
+
+// Stop implements protocol.Session. Of several stops the shortest grace counts;
+// after the end it does nothing.
+func (s *session) Stop(grace time.Duration) error {
+	s.e.stop(max(grace, 0))
+	return nil
+}
+
+// Close implements protocol.Session.
+func (s *session) Close() error {
+	s.once.Do(func() {
+		close(s.gone)
+		s.e.mu.Lock()
+		delete(s.e.sessions, s)
+		s.e.mu.Unlock()
+		s.reader.Close()
+	})
+	return nil
+}
+
+// stop asks the execution to end. One that is queued ends here and now.
+func (e *execution) stop(grace time.Duration) {
+	n := e.node
+	n.mu.Lock()
+	queued := n.ledger.leave(e)
+	if queued {
+		n.pump()
+	}
+	n.mu.Unlock()
+	if queued {
+		e.finish(e.failure(errStopped), 0)
+		e.feed.End()
+		n.changed()
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	closeOnce(e.stopped)
+	select {
+	case <-e.wishes:
+	default:
+	}
+	e.wishes <- grace
+}
+
+func (e *execution) isStopped() bool {
+	select {
+	case <-e.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+// abandon breaks all sessions: this process does not learn the end any more.
+func (e *execution) abandon() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.abandoned = true
+	for s := range e.sessions {
+		s.reader.Close()
+	}
+	clear(e.sessions)
+	e.input.close()
+}

@@ -1,0 +1,195 @@
+package runtime
+
+import (
+	"context"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+const (
+	// infoTimeout is how long the engine has to tell of itself.
+	infoTimeout = 10 * time.Second
+	// retryDelay is between two tries of what failed at the engine.
+	retryDelay = time.Second
+)
+
+// State is what a Node tells of itself.
+type State struct {
+	// Ready says whether it runs work now; Reason says why not.
+	Ready  bool
+	Reason string
+	// Info is what the engine last told.
+	Info Info
+	// Load counts executions; its Slots are those of the default size.
+	Load protocol.Load
+	// CPUFree and MemoryFree are lent and not taken.
+	CPUFree    protocol.Cores
+	MemoryFree protocol.Bytes
+	// Images holds the hashes of the references present.
+	Images []uint32
+}
+
+// engine is what is known of the driver's engine; the Node's mutex guards it.
+type engine struct {
+	// answering is what the driver's Watch last said.
+	answering bool
+	// ready says that it answers, that what it runs is known, and that info is
+	// fresh.
+	ready bool
+	// recovered stays true once it is known what the engine already ran.
+	recovered bool
+	// down says why it is not ready; empty while nothing is known yet.
+	down   string
+	info   Info
+	images []uint32
+	// news is closed, and replaced, whenever any of this changes.
+	news chan struct{}
+}
+
+// tellNews wakes who waits for the engine; n.mu is held.
+func (n *Node) tellNews() {
+	close(n.engine.news)
+	n.engine.news = make(chan struct{})
+}
+
+// State returns a snapshot. The slices in it are not to be changed.
+func (n *Node) State() State {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	free := n.ledger.free()
+	s := State{
+		Ready:      n.engine.ready && !n.leaving,
+		Reason:     n.engine.down,
+		Info:       n.engine.info,
+		Load:       n.ledger.load(n.unit),
+		CPUFree:    protocol.Cores(float64(free.cpu) / 1e9),
+		MemoryFree: free.memory,
+		Images:     n.engine.images,
+	}
+	switch {
+	case n.leaving:
+		s.Reason = "the device shuts down"
+	case !s.Ready && s.Reason == "":
+		s.Reason = "the container engine has not answered yet"
+	}
+	return s
+}
+
+// watchEngine learns from the driver when the engine comes, goes and changes.
+func (n *Node) watchEngine(ctx context.Context) error {
+	return n.cfg.Driver.Watch(ctx, n.engineUp, func() { poke(n.refresh) })
+}
+
+func (n *Node) engineUp(up bool) {
+	n.mu.Lock()
+	was := n.engine.answering
+	n.engine.answering = up
+	n.engine.down = ""
+	if !up {
+		n.engine.ready = false
+		n.engine.down = "the container engine does not answer: is it running?"
+	}
+	n.tellNews()
+	n.mu.Unlock()
+	if was != up {
+		n.cfg.Log.Info("container engine", "answers", up)
+	}
+	if up {
+		poke(n.refresh)
+	} else {
+		n.changed()
+	}
+}
+
+// askEngine keeps what is known of the engine fresh, until ctx ends.
+func (n *Node) askEngine(ctx context.Context) {
+	retry := time.NewTimer(retryDelay)
+	retry.Stop()
+	defer retry.Stop()
+	for {
+		select {
+		case <-n.refresh:
+		case <-retry.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := n.learn(ctx); err != nil && ctx.Err() == nil {
+			n.cfg.Log.Warn("container engine does not tell of itself", "err", err)
+			retry.Reset(retryDelay)
+		}
+	}
+}
+
+// learn asks the engine for what it is and has; the first time also for what
+// it runs, which is adopted.
+func (n *Node) learn(ctx context.Context) error {
+	n.mu.Lock()
+	answering, recovered := n.engine.answering, n.engine.recovered
+	n.mu.Unlock()
+	if !answering {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, infoTimeout)
+	defer cancel()
+	info, err := n.cfg.Driver.Info(ctx)
+	var found []Recovered
+	if err == nil && !recovered {
+		found, err = n.cfg.Driver.Recover(ctx)
+	}
+	n.mu.Lock()
+	switch {
+	case err != nil:
+		n.engine.ready = false
+		n.engine.down = "the container engine does not answer: " + publicText(err)
+	default:
+		if !recovered {
+			n.adopt(found)
+		}
+		n.engine.recovered = !n.leaving
+		n.engine.ready = n.engine.answering
+		n.engine.info = info
+		n.engine.images = hashes(info.Images)
+		if n.engine.ready {
+			n.engine.down = ""
+		}
+	}
+	n.tellNews()
+	n.mu.Unlock()
+	n.changed()
+	return err
+}
+
+// engineBack waits until the engine answers, and at least a moment, so that
+// whoever retries in a loop does so slowly. It returns ctx's error.
+func (n *Node) engineBack(ctx context.Context) error {
+	pause := time.NewTimer(retryDelay)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for {
+		n.mu.Lock()
+		answering, news := n.engine.answering, n.engine.news
+		n.mu.Unlock()
+		if answering {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func hashes(images []string) []uint32 {
+	images = images[:min(len(images), protocol.MaxScoreImages)]
+	hashes := make([]uint32, len(images))
+	for i, image := range images {
+		hashes[i] = protocol.HashImage(image)
+	}
+	return hashes
+}

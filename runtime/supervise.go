@@ -1,0 +1,147 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// errGone is the error of a container that is gone with its exit state.
+var errGone = protocol.Errorf(protocol.CodeNotFound, "its container was removed by someone else; how it ended is not known")
+
+// An outcome is how a container ended, and why.
+type outcome struct {
+	exit Exit
+	err  error
+	// cause is StateCancelled or StateTimedOut where this node ended it.
+	cause protocol.State
+}
+
+// attend looks after a container that was started: it passes on output and
+// input, carries out stops, and tells the end after all output. stdio is nil
+// where the container is to be attached to.
+func (e *execution) attend(ctx context.Context, stdio *Stdio) {
+	out := newOutput(e)
+	working, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var helpers sync.WaitGroup
+	helpers.Go(func() { out.pump(working, stdio) })
+	if stdio != nil && stdio.Stdin != nil {
+		helpers.Go(func() { e.input.pump(working, stdio.Stdin) })
+	} else {
+		e.input.close()
+	}
+	exited := make(chan outcome, 1)
+	helpers.Go(func() { exited <- e.wait(working) })
+
+	end := e.supervise(ctx, exited)
+	if ctx.Err() == nil {
+		e.node.release(e)
+		e.input.close()
+		out.drain(ctx, end.cause != 0)
+	}
+	left := ctx.Err() != nil
+	cancel()
+	helpers.Wait()
+	if left {
+		e.abandon()
+		return
+	}
+	e.conclude(ctx, e.ending(end, out), end.exit.Ran)
+}
+
+// wait returns how the container ended, over restarts of the engine.
+func (e *execution) wait(ctx context.Context) outcome {
+	for {
+		exit, err := e.node.cfg.Driver.Wait(ctx, e.spec.ID)
+		switch {
+		case err == nil:
+			return outcome{exit: exit}
+		case errors.Is(err, ErrNotFound):
+			return outcome{err: errGone}
+		}
+		if err := e.node.engineBack(ctx); err != nil {
+			return outcome{err: err}
+		}
+	}
+}
+
+// supervise returns when the container has ended, or ctx.
+func (e *execution) supervise(ctx context.Context, exited <-chan outcome) outcome {
+	var cause protocol.State
+	overdue, kill := time.NewTimer(e.spec.Timeout-e.ran), time.NewTimer(0)
+	kill.Stop()
+	if e.spec.Timeout == 0 {
+		overdue.Stop()
+	}
+	defer overdue.Stop()
+	defer kill.Stop()
+	var killAt time.Time // zero: not stopped yet
+	end := func(why protocol.State, grace time.Duration) {
+		if cause == 0 {
+			cause = why
+		}
+		at := time.Now().Add(grace)
+		if grace > 0 && killAt.IsZero() {
+			e.signal(ctx, "TERM")
+		}
+		if killAt.IsZero() || at.Before(killAt) {
+			killAt = at
+			kill.Reset(grace)
+		}
+	}
+	for {
+		select {
+		case o := <-exited:
+			o.cause = cause
+			return o
+		case grace := <-e.wishes:
+			end(protocol.StateCancelled, grace)
+		case <-overdue.C:
+			end(protocol.StateTimedOut, timeoutGrace)
+		case <-kill.C:
+			// Again and again: the engine may have been down.
+			e.signal(ctx, "KILL")
+			kill.Reset(timeoutGrace)
+		case <-ctx.Done():
+			return outcome{err: ctx.Err(), cause: cause}
+		}
+	}
+}
+
+func (e *execution) signal(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, timeoutGrace)
+	defer cancel()
+	if err := e.node.cfg.Driver.Signal(ctx, e.spec.ID, name); err != nil && !errors.Is(err, ErrNotFound) {
+		e.node.cfg.Log.Warn("signal not sent", "request", e.spec.ID.Request, "attempt", e.spec.ID.Attempt, "signal", name, "err", err)
+	}
+}
+
+// ending makes the last event.
+func (e *execution) ending(o outcome, out *output) protocol.Event {
+	event := e.event(protocol.StateSucceeded)
+	event.ExitCode = o.exit.Code
+	switch {
+	case o.cause == protocol.StateCancelled:
+		event.State, event.Code, event.Reason = o.cause, protocol.CodeCancelled, "stopped"
+	case o.cause == protocol.StateTimedOut:
+		event.State, event.Code = o.cause, protocol.CodeTimeout
+		event.Reason = fmt.Sprintf("it ran longer than the %v allowed", e.spec.Timeout)
+	case o.err != nil:
+		event.State, event.Code, event.Reason = protocol.StateLost, protocol.CodeOf(o.err), publicText(o.err)
+	case o.exit.OOMKilled:
+		event.State = protocol.StateFailed
+		event.Reason = fmt.Sprintf("out of memory: it may use %s; ask for more with --memory", size(e.spec.Memory))
+	case o.exit.Code != 0:
+		event.State = protocol.StateFailed
+	}
+	if out.incomplete {
+		event.Reason = strings.TrimPrefix(event.Reason+"; the end of its output could not be read", "; ")
+	}
+	return event
+}

@@ -1,0 +1,87 @@
+# Hearth. `make help` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+BUILD    := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+# The tools of .ci/tools are built once and kept: nothing is looked up later.
+TOOLS    := .cache/bin
+FUZZTIME ?= 30s
+# The meshes of testnet are timed and share the engine: nothing else runs beside them.
+UNITS    = $$(go list ./... | grep -v /testnet)
+MESHES   := ./testnet/...
+
+.PHONY: help build build-all generate vet lint tidy check test units meshes demo testnet bench fuzz vuln clean need-go setup
+
+help: ## Show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || sed -nE 's/^([a-z-]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+build: need-go ## Build bin/hearth, one static binary
+	@mkdir -p bin
+	$(BUILD) -o bin/hearth ./cmd/hearth
+
+build-all: need-go ## Build for linux on amd64, arm64, arm (v7) and riscv64
+	@mkdir -p bin
+	for arch in amd64 arm64 arm riscv64; do \
+	  GOOS=linux GOARCH=$$arch GOARM=7 $(BUILD) -o bin/hearth-linux-$$arch ./cmd/hearth; \
+	done
+
+demo: need-go ## Show a mesh of three nodes at work, from nothing, and leave nothing behind
+	@testnet/demo.sh
+
+test: need-go setup units meshes ## Run all tests, installing and starting what is missing
+
+units: need-go
+	go test -race -timeout 10m $(UNITS)
+
+meshes: need-go
+	go test -race -p 1 -timeout 12m $(MESHES)
+
+check: build vet lint tidy test ## Run all that CI runs: build, vet, lint, tidy check, tests with the race detector
+
+vet: need-go ## Run go vet
+	go vet ./...
+
+lint: need-go $(TOOLS)/golangci-lint ## Run golangci-lint (the floors of the packages included)
+	$(TOOLS)/golangci-lint run ./...
+
+tidy: need-go ## Check that both go.mod files are tidy
+	go mod tidy -diff
+	go -C .ci/tools mod tidy -diff
+
+generate: need-go $(TOOLS)/protoc-gen-go ## Generate the code of the wire messages
+	@testnet/setup.sh protoc
+	PATH=$(CURDIR)/$(TOOLS):$$PATH protoc -I protocol/pb --go_out=protocol/pb --go_opt=paths=source_relative protocol/pb/*.proto
+
+testnet: need-go ## Start a mesh in Docker Compose (testnet/testnet.sh down ends it)
+	@testnet/testnet.sh up
+
+bench: need-go setup ## Measure: micro-benchmarks, joining, accepting, starting
+	go test -run '^$$' -bench . -benchmem $(UNITS)
+	go test -run '^$$' -bench . -benchtime 20x -p 1 -timeout 20m $(MESHES)
+
+fuzz: need-go ## Run each fuzz target for FUZZTIME
+	FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+vuln: need-go $(TOOLS)/govulncheck ## Look for known vulnerabilities; needs the Internet
+	@$(TOOLS)/govulncheck ./... || { code=$$?; [ $$code -eq 3 ] || \
+	  echo "The vulnerability database (https://vuln.go.dev) must be reachable for this." >&2; exit $$code; }
+
+clean: ## Remove what was built
+	rm -rf bin .cache testnet/out
+
+need-go:
+	@.ci/need-go
+
+setup: need-go
+	@testnet/setup.sh docker compose netns busybox qemu cc
+
+$(TOOLS)/golangci-lint: MAIN = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(TOOLS)/protoc-gen-go: MAIN = google.golang.org/protobuf/cmd/protoc-gen-go
+$(TOOLS)/govulncheck: MAIN = golang.org/x/vuln/cmd/govulncheck
+$(TOOLS)/%: .ci/tools/go.mod .ci/tools/go.sum | need-go
+	@mkdir -p $(TOOLS)
+	go -C .ci/tools build -buildvcs=false -o $(CURDIR)/$@ $(MAIN)
+	@touch $@

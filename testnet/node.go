@@ -1,0 +1,285 @@
+package testnet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait of a test for something that is not itself timed:
+// long enough for a loaded machine, short enough for a hanging test to tell.
+const patience = 60 * time.Second
+
+// Options say how a node is started.
+type Options struct {
+	// Name of the device.
+	Name string
+	// Secret is the path of the secret's file; empty leaves it to Args or the
+	// state folder.
+	Secret string
+	// State is the state folder; empty makes one that is removed at the end.
+	State string
+	// Binary is what to run instead of Binary(t), an emulator in front.
+	Binary []string
+	// Args are further arguments of `hearth up`.
+	Args []string
+	// Command makes the process; nil is exec.CommandContext. A network
+	// namespace has its own.
+	Command func(ctx context.Context, name string, args ...string) *exec.Cmd
+}
+
+// A Node is one `hearth up` process. Its methods fail the test when something
+// does not work; they may be called from the test's goroutine only, except for
+// Exec.
+type Node struct {
+	Name  string
+	State string
+
+	t       testing.TB
+	binary  []string
+	command func(ctx context.Context, name string, args ...string) *exec.Cmd
+	cmd     *exec.Cmd
+	log     logBuffer
+	ready   chan struct{} // closed when the process says READY=1
+	exited  chan struct{} // closed when it has ended
+}
+
+// Start starts a node and waits until it says that it is ready. It is killed at
+// the end of the test, and its log printed if the test failed.
+func Start(t testing.TB, o Options) *Node {
+	t.Helper()
+	n := Launch(t, o)
+	select {
+	case <-n.ready:
+	case <-n.exited:
+		t.Fatalf("node %s ended instead of getting ready (its log is below)", n.Name)
+	case <-time.After(patience):
+		t.Fatalf("node %s is not ready after %v (its log is below)", n.Name, patience)
+	}
+	return n
+}
+
+// Launch is Start without the wait, for nodes that are not to come up at once,
+// or at all.
+func Launch(t testing.TB, o Options) *Node {
+	t.Helper()
+	n := &Node{
+		Name: o.Name, State: o.State, t: t, binary: o.Binary, command: o.Command,
+		ready: make(chan struct{}), exited: make(chan struct{}),
+	}
+	n.log.changed = make(chan struct{})
+	if n.State == "" {
+		n.State = ShortTempDir(t)
+	}
+	if n.binary == nil {
+		n.binary = []string{Binary(t)}
+	}
+	if n.command == nil {
+		n.command = exec.CommandContext
+	}
+	args := []string{"up", "--state", n.State, "--name", n.Name}
+	if o.Secret != "" {
+		args = append(args, "--secret-file", o.Secret)
+	}
+	n.start(append(args, o.Args...))
+	return n
+}
+
+// Restart starts the process again on the same state folder after it ended,
+// with args for `hearth up` beside --state and --name, and waits until ready.
+func (n *Node) Restart(args ...string) *Node {
+	n.t.Helper()
+	return Start(n.t, Options{Name: n.Name, State: n.State, Binary: n.binary, Command: n.command, Args: args})
+}
+
+func (n *Node) start(args []string) {
+	t := n.t
+	t.Helper()
+	notify := filepath.Join(ShortTempDir(t), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notify, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cmd = n.prepare(ctx, args)
+	n.cmd.Env = append(n.cmd.Environ(), "NOTIFY_SOCKET="+notify)
+	n.cmd.Stdout, n.cmd.Stderr = &n.log, &n.log
+	if err := n.cmd.Start(); err != nil {
+		t.Fatalf("start node %s: %v", n.Name, err)
+	}
+	go n.awaitReady(conn) // ends with conn
+	go func() {           // ends with the process
+		_ = n.cmd.Wait()
+		close(n.exited)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		_ = n.cmd.Process.Signal(syscall.SIGCONT)
+		<-n.exited
+		conn.Close()
+		if t.Failed() {
+			t.Logf("log of node %s:\n%s", n.Name, n.log.String())
+		}
+	})
+}
+
+func (n *Node) awaitReady(conn *net.UnixConn) {
+	buf := make([]byte, 4096)
+	for {
+		k, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		if bytes.Contains(buf[:k], []byte("READY=1")) {
+			close(n.ready)
+			return
+		}
+	}
+}
+
+// prepare makes a process of the node's binary where the node runs. It dies
+// with the test process, however that ends.
+func (n *Node) prepare(ctx context.Context, args []string) *exec.Cmd {
+	full := append(append([]string{}, n.binary...), args...)
+	cmd := n.command(ctx, full[0], full[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// A Result is how a verb ended.
+type Result struct {
+	Stdout, Stderr string
+	Code           int
+}
+
+// Hearth runs a verb against the node, as a user of the device would.
+func (n *Node) Hearth(args ...string) Result {
+	n.t.Helper()
+	r, err := n.Exec(context.Background(), nil, args...)
+	if err != nil {
+		n.t.Fatalf("hearth %s on %s: %v\n%s", strings.Join(args, " "), n.Name, err, r.Stderr)
+	}
+	return r
+}
+
+// Exec is Hearth with a context and an input, for other goroutines: it returns
+// an error where the verb could not be run or outlived ctx or all patience.
+func (n *Node) Exec(ctx context.Context, stdin []byte, args ...string) (Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	cmd := n.prepare(ctx, args)
+	cmd.Env = append(cmd.Environ(), "HEARTH_STATE="+n.State)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
+	err := cmd.Run()
+	r := Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}
+	if _, ended := errors.AsType[*exec.ExitError](err); ended && ctx.Err() == nil && r.Code >= 0 {
+		err = nil
+	}
+	return r, err
+}
+
+// Kill ends the process as a power cut would.
+func (n *Node) Kill() {
+	n.t.Helper()
+	n.signal(syscall.SIGKILL)
+	<-n.exited
+}
+
+// Stop asks the process to leave, waits for its end, and returns its exit code.
+func (n *Node) Stop() int {
+	n.t.Helper()
+	n.signal(syscall.SIGTERM)
+	return n.WaitExit()
+}
+
+// WaitExit waits for the process to end by itself and returns its exit code.
+func (n *Node) WaitExit() int {
+	n.t.Helper()
+	select {
+	case <-n.exited:
+	case <-time.After(patience):
+		n.t.Fatalf("node %s has not ended after %v", n.Name, patience)
+	}
+	return n.cmd.ProcessState.ExitCode()
+}
+
+// Freeze stops the process where it is, as a suspended computer; Thaw wakes it.
+func (n *Node) Freeze() { n.t.Helper(); n.signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen process go on.
+func (n *Node) Thaw() { n.t.Helper(); n.signal(syscall.SIGCONT) }
+
+func (n *Node) signal(s syscall.Signal) {
+	n.t.Helper()
+	if err := n.cmd.Process.Signal(s); err != nil {
+		n.t.Fatalf("signal node %s: %v", n.Name, err)
+	}
+}
+
+// Log returns what the process has logged so far.
+func (n *Node) Log() string { return n.log.String() }
+
+// AwaitLog waits until the log contains text.
+func (n *Node) AwaitLog(text string) {
+	n.t.Helper()
+	deadline := time.After(patience)
+	for {
+		got, changed := n.log.snapshot()
+		if strings.Contains(got, text) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			n.t.Fatalf("the log of node %s does not contain %q after %v", n.Name, text, patience)
+		}
+	}
+}
+
+// ShortTempDir is t.TempDir with a path that leaves room for the name of a unix
+// socket, which may have 107 characters in all.
+func ShortTempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "hearth-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// logBuffer collects a process's output and tells of each addition.
+type logBuffer struct {
+	mu      sync.Mutex // owns what follows
+	text    bytes.Buffer
+	changed chan struct{} // closed and replaced at each addition
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.changed)
+	b.changed = make(chan struct{})
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) snapshot() (string, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String(), b.changed
+}
+
+func (b *logBuffer) String() string {
+	text, _ := b.snapshot()
+	return text
+}

@@ -1,0 +1,104 @@
+// Command workload is what the containers of tests and demonstrations run: one
+// static program that needs nothing else in its image.
+//
+//	workload echo WORD...       prints the words
+//	workload exit CODE          ends with the exit code
+//	workload sleep DURATION     waits
+//	workload burn DURATION      keeps one core busy
+//	workload cat                copies its input to its output
+//	workload output BYTES       writes so many pseudo-random bytes, and their
+//	                            SHA-256 to the standard error
+//	workload primes N           counts the primes below N
+//	workload env NAME           prints a variable
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func main() {
+	args := os.Args[1:]
+	if len(args) == 0 {
+		args = []string{"echo"}
+	}
+	code, err := do(args[0], args[1:])
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "workload: %v\n", err)
+		code = 2
+	}
+	os.Exit(code)
+}
+
+func do(verb string, args []string) (exitCode int, err error) {
+	first := strings.Join(args, " ")
+	switch verb {
+	case "echo":
+		_, err = fmt.Println(first)
+	case "exit":
+		return strconv.Atoi(first)
+	case "sleep":
+		var d time.Duration
+		if d, err = time.ParseDuration(first); err == nil {
+			time.Sleep(d)
+		}
+	case "burn":
+		var d time.Duration
+		if d, err = time.ParseDuration(first); err == nil {
+			for end := time.Now().Add(d); time.Now().Before(end); {
+			}
+		}
+	case "cat":
+		_, err = io.Copy(os.Stdout, os.Stdin)
+	case "output":
+		err = output(first)
+	case "primes":
+		err = primes(first)
+	case "env":
+		_, err = fmt.Println(os.Getenv(first))
+	default:
+		err = fmt.Errorf("no such verb: %q", verb)
+	}
+	return 0, err
+}
+
+func output(count string) error {
+	n, err := strconv.ParseInt(count, 10, 64)
+	if err != nil {
+		return err
+	}
+	hash := sha256.New()
+	source := io.LimitReader(rand.NewChaCha8([32]byte{}), n)
+	if _, err := io.Copy(io.MultiWriter(os.Stdout, hash), source); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(os.Stderr, "%x\n", hash.Sum(nil))
+	return err
+}
+
+func primes(below string) error {
+	n, err := strconv.Atoi(below)
+	if err != nil {
+		return err
+	}
+	start, found := time.Now(), 0
+	composite := make([]bool, max(n, 0))
+	for i := 2; i < n; i++ {
+		if composite[i] {
+			continue
+		}
+		found++
+		for j := i * i; j < n; j += i {
+			composite[j] = true
+		}
+	}
+	host, _ := os.Hostname()
+	_, err = fmt.Printf("%d primes below %d, counted in %v by container %s\n", found, n, time.Since(start).Round(time.Millisecond), host)
+	return err
+}

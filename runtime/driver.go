@@ -95,8 +95,8 @@ type Recovered struct {
 	// Started is false for one that was created and never started: waiting
 	// for its end would take for ever.
 	Started bool
-	CPUs         protocol.Cores
-	Memory       protocol.Bytes
+	CPUs    protocol.Cores
+	Memory  protocol.Bytes
 	// Timeout is Spec's, and Ran how long it has run by now on the engine's
 	// clock. A driver that leaves Timeout 0 lets an adopted execution run on.
 	Timeout, Ran time.Duration
@@ -140,8 +140,7 @@ type Driver interface {
 	// Remove deletes the container, killing it if it runs. Removing what is
 	// not there is no error.
 	Remove(ctx context.Context, id ExecutionID) error
-	// Recover lists the executions of this mesh and node on the engine, and
-	// removes those that were created and never started: nothing of them ran.
+	// Recover lists the executions of this mesh and node on the engine.
 	Recover(ctx context.Context) ([]Recovered, error)
 	// Close releases the connection to the engine; containers go on.
 	Close() error

@@ -6,6 +6,24 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
+// find asks the engine for what an earlier process left there. What was created
+// and never started is removed: nothing of it ran, and nobody waits for it.
+func (n *Node) find(ctx context.Context) ([]Recovered, error) {
+	all, err := n.cfg.Driver.Recover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []Recovered
+	for _, r := range all {
+		if r.Started {
+			found = append(found, r)
+		} else if err := n.cfg.Driver.Remove(ctx, r.ID); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
 // adopt takes up what an earlier process of this node left on the engine; n.mu
 // is held. What runs counts in the load, though it may be more than is lent
 // now; what has ended is kept as such.

@@ -135,7 +135,7 @@ func (n *Node) learn(ctx context.Context) error {
 	info, err := n.cfg.Driver.Info(ctx)
 	var found []Recovered
 	if err == nil && !recovered {
-		found, err = n.cfg.Driver.Recover(ctx)
+		found, err = n.find(ctx)
 	}
 	n.mu.Lock()
 	switch {

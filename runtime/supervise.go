@@ -64,6 +64,8 @@ func (e *execution) wait(ctx context.Context) outcome {
 			return outcome{exit: exit}
 		case errors.Is(err, ErrNotFound):
 			return outcome{err: errGone}
+		case protocol.CodeOf(err) == protocol.CodeStartFailed:
+			return outcome{err: err}
 		}
 		if err := e.node.engineBack(ctx); err != nil {
 			return outcome{err: err}
@@ -133,7 +135,10 @@ func (e *execution) ending(o outcome, out *output) protocol.Event {
 		event.State, event.Code = o.cause, protocol.CodeTimeout
 		event.Reason = fmt.Sprintf("it ran longer than the %v allowed", e.spec.Timeout)
 	case o.err != nil:
-		event.State, event.Code, event.Reason = protocol.StateLost, protocol.CodeOf(o.err), publicText(o.err)
+		event.State, event.Code, event.Reason = protocol.StateFailed, protocol.CodeOf(o.err), publicText(o.err)
+		if o.err == errGone {
+			event.State = protocol.StateLost
+		}
 	case o.exit.OOMKilled:
 		event.State = protocol.StateFailed
 		event.Reason = fmt.Sprintf("out of memory: it may use %s; ask for more with --memory", size(e.spec.Memory))

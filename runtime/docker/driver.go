@@ -1,0 +1,185 @@
+// Package docker runs executions on a Docker engine, through the Engine API
+// and never a shell. It holds no state of its own: a container's name says
+// which attempt of which request it is, which is what keeps one from running
+// twice, and its labels say the rest, so that a restarted device finds its
+// executions again.
+//
+// The way of one execution: Pull (pull.go) looks the image up here and else
+// fetches it; Create (container.go) makes the container, as policy.go allows,
+// and connects its streams (stream.go); Start; Wait (wait.go); Remove.
+package docker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+)
+
+// Deadlines of single calls to the engine. They only catch an engine that
+// hangs: a slow disk may well need seconds to make a container.
+const (
+	askTimeout    = 10 * time.Second
+	changeTimeout = 2 * time.Minute
+)
+
+// Config is what a Driver needs to know.
+type Config struct {
+	// Host is the engine's address, as in DOCKER_HOST; where it is empty that
+	// variable counts, and else the default socket.
+	Host string
+	// ConfigDir holds docker's config.json with the credentials for
+	// registries; where it is empty DOCKER_CONFIG counts, and else ~/.docker.
+	ConfigDir string
+	// Mesh is the mesh's fingerprint and Node this device's ID: containers of
+	// others on the same engine are never touched.
+	Mesh string
+	Node protocol.NodeID
+	// Log is where the driver says what nobody waits for.
+	Log *slog.Logger
+}
+
+// Driver is a runtime.Driver on a Docker engine.
+type Driver struct {
+	cfg    Config
+	client atomic.Pointer[client.Client]
+	engine atomic.Pointer[engine]
+	pulls  pulls
+	stall  time.Duration
+	// background holds what must be finished for a caller that went away.
+	background sync.WaitGroup
+}
+
+var _ runtime.Driver = (*Driver)(nil)
+
+// engine is what of an engine stays the same while it runs.
+type engine struct {
+	version, dataDir string
+	platform         ocispec.Platform
+	cpus             int
+}
+
+// New makes a driver. It does not connect: whether the engine answers is for
+// Info and Watch to find out.
+func New(cfg Config) (*Driver, error) {
+	if cfg.Mesh == "" || cfg.Node == "" || cfg.Log == nil {
+		return nil, errors.New("docker driver: mesh, node and log must be set")
+	}
+	d := &Driver{cfg: cfg, stall: pullStall, pulls: pulls{running: make(map[string]*pull)}}
+	if err := d.renew(); err != nil {
+		return nil, fmt.Errorf("docker driver: %w", err)
+	}
+	return d, nil
+}
+
+// renew starts over with a fresh client, since the engine that comes back
+// after a restart may be one that speaks another version of the API.
+func (d *Driver) renew() error {
+	opts := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
+	if d.cfg.Host != "" {
+		opts = append(opts, client.WithHost(d.cfg.Host))
+	}
+	c, err := client.NewClientWithOpts(opts...)
+	if err != nil {
+		return err
+	}
+	d.engine.Store(nil)
+	if old := d.client.Swap(c); old != nil {
+		return old.Close()
+	}
+	return nil
+}
+
+// Name implements runtime.Driver.
+func (d *Driver) Name() string { return "docker" }
+
+// Close implements runtime.Driver. It ends the pulls that are under way.
+func (d *Driver) Close() error {
+	d.pulls.cancelAll()
+	d.background.Wait()
+	return d.client.Load().Close()
+}
+
+// Info implements runtime.Driver.
+func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
+	d.engine.Store(nil)
+	e, err := d.describe(ctx)
+	if err != nil {
+		return runtime.Info{}, err
+	}
+	var images []image.Summary
+	err = d.within(ctx, askTimeout, "list images", func(ctx context.Context) (err error) {
+		images, err = d.client.Load().ImageList(ctx, image.ListOptions{})
+		return err
+	})
+	if err != nil {
+		return runtime.Info{}, err
+	}
+	slices.SortStableFunc(images, func(a, b image.Summary) int { return cmp.Compare(b.Created, a.Created) })
+	info := runtime.Info{
+		Version: e.version,
+		Arch:    e.platform.Architecture,
+		OS:      e.platform.OS,
+		DataDir: e.dataDir,
+	}
+	for _, i := range images {
+		info.Images = append(info.Images, references(i)...)
+	}
+	return info, nil
+}
+
+// references returns the names that an image goes by.
+func references(i image.Summary) []string {
+	var refs []string
+	for _, ref := range slices.Concat(i.RepoTags, i.RepoDigests) {
+		if !strings.Contains(ref, "<none>") {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
+// describe returns what is known of the engine, and asks it once.
+func (d *Driver) describe(ctx context.Context) (*engine, error) {
+	if e := d.engine.Load(); e != nil {
+		return e, nil
+	}
+	c := d.client.Load()
+	e := &engine{}
+	err := d.within(ctx, askTimeout, "ask the engine what it is", func(ctx context.Context) error {
+		version, err := c.ServerVersion(ctx)
+		if err != nil {
+			return err
+		}
+		info, err := c.Info(ctx)
+		if err != nil {
+			return err
+		}
+		e.version = version.Version
+		e.cpus = info.NCPU
+		e.platform = ocispec.Platform{OS: version.Os, Architecture: version.Arch, Variant: variant(info.Architecture)}
+		// An engine behind TCP keeps its images on another machine's disk.
+		if strings.HasPrefix(c.DaemonHost(), "unix://") {
+			e.dataDir = info.DockerRootDir
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.engine.Store(e)
+	return e, nil
+}

@@ -1,0 +1,139 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+)
+
+// How long to pause before the engine is asked again after it went away.
+const (
+	minBackoff = 200 * time.Millisecond
+	maxBackoff = 5 * time.Second
+)
+
+// errStillThere says that a wait ended though the container did not.
+var errStillThere = errors.New("the container has not ended")
+
+// Wait implements runtime.Driver. It outlives restarts of the engine: what
+// counts is the state that the engine tells in the end.
+func (d *Driver) Wait(ctx context.Context, id runtime.ExecutionID) (runtime.Exit, error) {
+	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
+		exit, err := d.waitOnce(ctx, d.name(id))
+		if err == nil || errors.Is(err, runtime.ErrNotFound) || protocol.CodeOf(err) == protocol.CodeStartFailed {
+			return exit, err
+		}
+		select {
+		case <-ctx.Done():
+			return runtime.Exit{}, fmt.Errorf("wait for container: %w", ctx.Err())
+		case <-time.After(delay):
+			d.cfg.Log.Debug("waiting for a container again", "request", id.Request, "attempt", id.Attempt, "err", err)
+		}
+	}
+}
+
+// waitOnce registers for the container's end before it looks at its state, so
+// that no end falls in between.
+func (d *Driver) waitOnce(ctx context.Context, name string) (runtime.Exit, error) {
+	waitCtx, cancel := context.WithCancel(ctx)
+	ended, failed := d.client.Load().ContainerWait(waitCtx, name, container.WaitConditionNextExit)
+	waiting := true
+	defer func() {
+		cancel()
+		if waiting { // the client's goroutine delivers one of the two, and ends
+			select {
+			case <-ended:
+			case <-failed:
+			}
+		}
+	}()
+
+	exit, err := d.inspect(ctx, name)
+	if !errors.Is(err, errStillThere) {
+		return exit, err
+	}
+	select {
+	case <-ended:
+		waiting = false
+		return d.inspect(ctx, name)
+	case err := <-failed:
+		waiting = false
+		return runtime.Exit{}, d.explain(ctx, "wait for container", err)
+	}
+}
+
+// inspect returns how the container ended, or errStillThere.
+func (d *Driver) inspect(ctx context.Context, name string) (runtime.Exit, error) {
+	var state *container.State
+	err := d.within(ctx, askTimeout, "inspect container", func(ctx context.Context) error {
+		c, err := d.client.Load().ContainerInspect(ctx, name)
+		if err == nil {
+			state = c.State
+		}
+		return err
+	})
+	if err != nil {
+		return runtime.Exit{}, err
+	}
+	if state.Status != container.StateExited && state.Status != container.StateDead {
+		return runtime.Exit{}, errStillThere
+	}
+	exit := runtime.Exit{Code: state.ExitCode, OOMKilled: state.OOMKilled, Ran: ran(state)}
+	return exit, d.neverRan(ctx, name, exit)
+}
+
+// ran is the time from start to end on the engine's clock.
+func ran(state *container.State) time.Duration {
+	started, err := time.Parse(time.RFC3339Nano, state.StartedAt)
+	if err != nil {
+		return 0
+	}
+	finished, err := time.Parse(time.RFC3339Nano, state.FinishedAt)
+	if err != nil {
+		return 0
+	}
+	return max(0, finished.Sub(started))
+}
+
+// initFailure is what the engine's init process says when it cannot run the
+// command.
+var initFailure = regexp.MustCompile(`^\[FATAL tini \(\d+\)\] exec (.+) failed: (.+?)\s*$`)
+
+// neverRan returns the reason where the command could not be run at all. The
+// engine starts its init process in any case and that looks for the command,
+// so what would have been an error of Start is the last line of a log.
+func (d *Driver) neverRan(ctx context.Context, name string, exit runtime.Exit) error {
+	if exit.Code != 1 && exit.Code != 126 && exit.Code != 127 || exit.Ran > askTimeout {
+		return nil
+	}
+	var reason []string
+	err := d.within(ctx, askTimeout, "read log", func(ctx context.Context) error {
+		log, err := d.client.Load().ContainerLogs(ctx, name, container.LogsOptions{ShowStderr: true, Tail: "1"})
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		_, line, err := newReader(log, log).Next()
+		reason = initFailure.FindStringSubmatch(string(line))
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		d.cfg.Log.Debug("no log to explain an exit code", "container", name, "err", err)
+	}
+	if reason == nil {
+		return nil
+	}
+	return protocol.Errorf(protocol.CodeStartFailed,
+		"the command %q could not be run: %s. Check that the image has it, and that it may be executed", reason[1], reason[2])
+}

@@ -1,0 +1,92 @@
+package docker
+
+import (
+	"context"
+	"time"
+
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
+)
+
+const (
+	// pingPause is how often the engine is asked whether it still answers: a
+	// lost connection tells at once, an engine that hangs says nothing. One
+	// ping takes it some 100 µs.
+	pingPause   = 5 * time.Second
+	pingTimeout = 3 * time.Second
+	// settle is how long images must be left alone before they are listed:
+	// a pull and a build cause many events.
+	settle = 200 * time.Millisecond
+)
+
+// Watch implements runtime.Driver. changed is called after each up(true) too.
+func (d *Driver) Watch(ctx context.Context, up func(bool), changed func()) error {
+	wasUp := true // so that an engine that is down at first is reported
+	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
+		err := d.watchOnce(ctx, func() {
+			wasUp, delay = true, minBackoff
+			up(true)
+			changed()
+		}, changed)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if wasUp {
+			wasUp = false
+			up(false)
+			d.cfg.Log.Warn("Docker engine does not answer", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(delay):
+		}
+		if err := d.renew(); err != nil {
+			return err
+		}
+	}
+}
+
+// watchOnce follows the engine until it is lost; it returns why.
+func (d *Driver) watchOnce(ctx context.Context, up, changed func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := d.ping(ctx); err != nil {
+		return err
+	}
+	slow := time.AfterFunc(askTimeout, cancel)
+	images, lost := d.client.Load().Events(ctx, events.ListOptions{
+		Filters: filters.NewArgs(filters.Arg("type", string(events.ImageEventType))),
+	})
+	if !slow.Stop() {
+		return <-lost
+	}
+	up()
+
+	ping := time.NewTicker(pingPause)
+	defer ping.Stop()
+	settled := time.NewTimer(settle)
+	settled.Stop()
+	defer settled.Stop()
+	for {
+		select {
+		case <-images:
+			settled.Reset(settle)
+		case <-settled.C:
+			changed()
+		case <-ping.C:
+			if err := d.ping(ctx); err != nil {
+				return err
+			}
+		case err := <-lost:
+			return err
+		}
+	}
+}
+
+func (d *Driver) ping(ctx context.Context) error {
+	return d.within(ctx, pingTimeout, "ping", func(ctx context.Context) error {
+		_, err := d.client.Load().Ping(ctx)
+		return err
+	})
+}

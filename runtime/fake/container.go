@@ -1,0 +1,251 @@
+package fake
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+)
+
+// Exit codes, as a container's init process gives them.
+const (
+	exitUnknownStep = 127
+	exitInt         = 130
+	exitKill        = 137
+	exitTerm        = 143
+)
+
+// phase is where a container is in its life.
+type phase uint8
+
+const (
+	phaseCreated phase = iota
+	phaseRunning
+	phaseEnded
+)
+
+// container is one script and what it has come to.
+type container struct {
+	name   string
+	spec   runtime.Spec
+	speed  float64
+	output *output
+
+	stdin       *io.PipeReader
+	stdinWriter *io.PipeWriter
+
+	killed  chan struct{} // closed when the script is to end
+	removed chan struct{}
+	ended   chan struct{} // closed when exit is set
+	exit    runtime.Exit
+
+	mu         sync.Mutex // guards the rest
+	phase      phase
+	started    time.Time
+	ignoreTerm bool
+	gone       bool // removed is closed
+	// death is the code to end with when killed; 0 while it is not.
+	death int
+}
+
+func newContainer(name string, spec runtime.Spec, speed float64) *container {
+	c := &container{
+		name:    name,
+		spec:    spec,
+		speed:   speed,
+		output:  newOutput(),
+		killed:  make(chan struct{}),
+		removed: make(chan struct{}),
+		ended:   make(chan struct{}),
+	}
+	c.stdin, c.stdinWriter = io.Pipe()
+	if !spec.Stdin {
+		c.stdinWriter.Close()
+	}
+	return c
+}
+
+// begin makes a created container a running one.
+func (c *container) begin() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase != phaseCreated {
+		return errors.New("start container: it was started before")
+	}
+	if len(c.spec.Args) > 0 && c.spec.Args[0] == "unstartable" {
+		return protocol.Errorf(protocol.CodeStartFailed, "the container could not be started: its script says that it is unstartable")
+	}
+	c.phase = phaseRunning
+	c.started = time.Now()
+	return nil
+}
+
+// run does the script; it ends with it, or soon after a signal that kills.
+func (c *container) run() {
+	code, oom := c.script()
+	c.stdin.Close()
+
+	c.mu.Lock()
+	if c.death != 0 {
+		code = c.death
+	}
+	c.phase = phaseEnded
+	c.exit = runtime.Exit{Code: code, OOMKilled: oom, Ran: time.Since(c.started)}
+	c.mu.Unlock()
+
+	c.output.end()
+	close(c.ended)
+}
+
+// script does the steps in order.
+func (c *container) script() (code int, oom bool) {
+	for _, arg := range c.spec.Args {
+		select {
+		case <-c.killed:
+			return exitKill, false
+		default:
+		}
+		step, value, _ := strings.Cut(arg, "=")
+		err := error(nil)
+		switch step {
+		case "out":
+			c.output.write(protocol.Stdout, []byte(value))
+		case "err":
+			c.output.write(protocol.Stderr, []byte(value))
+		case "bytes":
+			err = c.pattern(value)
+		case "echo":
+			c.echo()
+		case "sleep":
+			err = c.sleep(value, 1)
+		case "burn":
+			err = c.sleep(value, c.speed)
+		case "ignore-term":
+			c.mu.Lock()
+			c.ignoreTerm = true
+			c.mu.Unlock()
+		case "oom":
+			return exitKill, true
+		case "exit":
+			if code, err = strconv.Atoi(value); err == nil {
+				return code, false
+			}
+		default:
+			err = errors.New("no such step")
+		}
+		if err != nil {
+			c.output.write(protocol.Stderr, fmt.Appendf(nil, "fake: %q: %v\n", arg, err))
+			return exitUnknownStep, false
+		}
+	}
+	return 0, false
+}
+
+// sleep waits for the duration in text, divided by speed.
+func (c *container) sleep(text string, speed float64) error {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(time.Duration(float64(d) / speed))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.killed:
+	}
+	return nil
+}
+
+// pattern writes as many bytes of Pattern as text says.
+func (c *container) pattern(text string) error {
+	left, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		return err
+	}
+	block := bytes.Repeat([]byte(Pattern), maxPiece/len(Pattern))
+	for left > 0 {
+		n := min(left, uint64(len(block)))
+		if !c.output.write(protocol.Stdout, block[:n]) {
+			return nil
+		}
+		left -= n
+	}
+	return nil
+}
+
+// echo copies the input to the output.
+func (c *container) echo() {
+	for buf := make([]byte, maxPiece); ; {
+		n, err := c.stdin.Read(buf)
+		if n > 0 && !c.output.write(protocol.Stdout, bytes.Clone(buf[:n])) {
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// signal does what the signal of that name does; unknown ones do nothing.
+func (c *container) signal(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase != phaseRunning || c.death != 0 {
+		return
+	}
+	switch name {
+	case "KILL":
+		c.death = exitKill
+	case "TERM":
+		if !c.ignoreTerm {
+			c.death = exitTerm
+		}
+	case "INT":
+		if !c.ignoreTerm {
+			c.death = exitInt
+		}
+	}
+	if c.death != 0 {
+		close(c.killed)
+		c.stdin.Close()
+		c.output.interrupt()
+	}
+}
+
+// remove ends everything about the container.
+func (c *container) remove() {
+	c.signal("KILL")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return
+	}
+	c.gone = true
+	close(c.removed)
+	if c.phase == phaseCreated {
+		c.stdin.Close()
+		c.output.end()
+	}
+}
+
+// recovered describes the container to one who finds it.
+func (c *container) recovered() runtime.Recovered {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return runtime.Recovered{
+		ID:           c.spec.ID,
+		Orchestrator: c.spec.Orchestrator,
+		Container:    c.name,
+		Running:      c.phase == phaseRunning,
+		Started:      c.phase != phaseCreated,
+		CPUs:         c.spec.CPUs,
+		Memory:       c.spec.Memory,
+	}
+}

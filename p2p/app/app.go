@@ -1,56 +1,157 @@
-// Package app is the endpoint that apps on this device talk to.
+// Package app is where a device and the apps on it meet: Endpoint is the
+// device's side, Dial an app's.
+//
+// The endpoint is a second, tiny libp2p host beside the one of the mesh, because
+// that one lets nobody in who lacks the mesh's secret. It speaks what every libp2p
+// does: multistream, Noise, yamux, on 127.0.0.1 and on a unix socket. It serves
+// protocol.AppProtocol, and identify, for clients that like to be told; it
+// knows no other peers and never dials.
+//
+// Three files in the state folder are for apps:
+//
+//	app.json  {"peer_id": "12D3KooW…", "addresses": ["/unix/…", "/ip4/127.0.0.1/tcp/…/p2p/…"], "pid": 1234}
+//	app.sock  the unix socket
+//	token     64 hexadecimal digits, to be sent by the app on each stream
+//
+// A unix address is the whole rest of its multiaddr, so that one has no /p2p
+// at its end. app.json is there while the device runs and is gone after a clean
+// end. A fourth file, lock, belongs to the process that runs the device.
+//
+// # Decisions
+//
+// The host is the upgrader's listeners and a loop, not a swarm with a
+// peerstore: it costs a few goroutines, and its limits are
+// plain counters. Its key is new at each start, because app.json tells it
+// anyway, and a key that is nowhere on disk can't be stolen.
+//
+// Reading the token is what proves an app; reaching the endpoint proves nothing,
+// because every user of the machine can reach 127.0.0.1. Others could use
+// up the connections there; those to the socket, which only the owner can
+// open, are counted apart, and Dial prefers it.
+//
+// Yamux's keep-alive is off on both sides: the kernel tells when a local
+// process ends, and an app that is stopped in a debugger is not gone.
 package app
 
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/sec"
+	"github.com/libp2p/go-libp2p/core/transport"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	yamuxcfg "github.com/libp2p/go-yamux/v5"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// ErrNotRunning means that no device runs on that state folder.
-var ErrNotRunning = errors.New("no hearth is running")
+const (
+	// maxStreamsPerConn bounds what one app runs at a time.
+	maxStreamsPerConn = 1100
+	// maxStreams bounds what all apps run at a time.
+	maxStreams = 4096
+	// maxConns bounds the connections to the socket and, apart, to the port.
+	maxConns = 256
+	// maxWindow is how many bytes a stream may hold that nobody reads yet. A
+	// local connection has no latency that would call for more.
+	maxWindow = 1 << 20
+	// handshake bounds the time to set up a connection, and a stream.
+	handshake = 5 * time.Second
+	// farewell is how long streams may take to end by themselves at the end of
+	// Run.
+	farewell = time.Second
+)
 
-// Config of an Endpoint.
+const (
+	infoFile   = "app.json"
+	socketFile = "app.sock"
+	tokenFile  = "token"
+	lockFile   = "lock"
+)
+
+// Config says what an Endpoint serves, and where.
 type Config struct {
+	// StateDir is made if it is missing. Its owner is who may use the endpoint.
 	StateDir string
-	Handle   func(ctx context.Context, s protocol.Stream)
-	Log      *slog.Logger
+	// Handle serves one stream and returns when it is done with it; it closes
+	// or resets the stream. It must return soon after ctx ended. The stream has
+	// no deadline; nothing is known yet about who opened it. A panic resets the
+	// stream.
+	Handle func(ctx context.Context, s protocol.Stream)
+	Log    *slog.Logger
 }
 
-// Endpoint is the listening side.
+// An Endpoint is what the apps of this device connect to.
 type Endpoint struct {
 	cfg   Config
+	token string
+	key   crypto.PrivKey
+	id    peer.ID // of key
 	ready chan struct{}
+	gate  *gate
 }
 
-// New starts nothing.
-func New(cfg Config) (*Endpoint, error) { return &Endpoint{cfg: cfg, ready: make(chan struct{})}, nil }
-
-// Run blocks until ctx ends.
-func (e *Endpoint) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+// New makes an endpoint, and the token if there is none yet. It listens only
+// in Run. The caller holds the state folder's Lock.
+func New(cfg Config) (*Endpoint, error) {
+	var err error
+	if cfg.StateDir, err = filepath.Abs(cfg.StateDir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, err
+	}
+	token, err := ensureToken(cfg.StateDir, cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	key, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return &Endpoint{cfg: cfg, token: token, key: key, id: id, ready: make(chan struct{}), gate: newGate(maxStreams)}, nil
+}
 
 // Ready is closed when apps can connect.
 func (e *Endpoint) Ready() <-chan struct{} { return e.ready }
 
-// Token is what apps prove themselves with; known from New on.
-func (e *Endpoint) Token() string { return "" }
+// Token is what an app has to show.
+func (e *Endpoint) Token() string { return e.token }
 
-// Lock takes the state folder for this process.
-func Lock(stateDir string) (unlock func(), err error) { return func() {}, nil }
+// newUpgrader puts Noise and yamux on a plain connection, at either end.
+func newUpgrader(key crypto.PrivKey, incomingStreams uint32) (transport.Upgrader, error) {
+	cfg := yamuxcfg.DefaultConfig()
+	cfg.EnableKeepAlive = false
+	cfg.MaxIncomingStreams = incomingStreams
+	cfg.MaxStreamWindowSize = maxWindow
+	cfg.ReadBufSize = 0 // Noise has a buffer
+	cfg.LogOutput = io.Discard
+	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: (*yamux.Transport)(cfg)}}
+	secure, err := noise.New(noise.ID, key, muxers)
+	if err != nil {
+		return nil, err
+	}
+	return upgrader.New([]sec.SecureTransport{secure}, muxers, nil, nil, nil, upgrader.WithAcceptTimeout(handshake))
+}
 
-// Conn is a connection to the running device.
-type Conn struct{}
+// newKey is an identity for one start of an endpoint or one dial.
+func newKey() (crypto.PrivKey, error) {
+	key, _, err := crypto.GenerateEd25519Key(nil)
+	return key, err
+}
 
-// Dial connects to the device that runs on stateDir.
-func Dial(ctx context.Context, stateDir string) (*Conn, error) { return nil, ErrNotRunning }
-
-// Open opens a stream.
-func (c *Conn) Open(ctx context.Context) (protocol.Stream, error) { return nil, ErrNotRunning }
-
-// Token is what the device wants to see.
-func (c *Conn) Token() string { return "" }
-
-// Close ends the connection.
-func (c *Conn) Close() error { return nil }
+// errStreams is why a stream is reset at once.
+var errStreams = errors.New("too many streams at once")

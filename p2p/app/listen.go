@@ -1,0 +1,151 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/transport"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// maxSocketPath is how long the path of a unix socket may be: the kernel keeps
+// 108 bytes, of which one ends it.
+const maxSocketPath = 107
+
+// listen opens the port and, where its path allows it, the socket.
+func (e *Endpoint) listen() ([]transport.Listener, error) {
+	up, err := newUpgrader(e.key, maxStreamsPerConn)
+	if err != nil {
+		return nil, err
+	}
+	var out []transport.Listener
+	add := func(l net.Listener, err error) error {
+		if err != nil {
+			return err
+		}
+		wrapped, err := manet.WrapNetListener(&boundedListener{Listener: l, slots: make(chan struct{}, maxConns)})
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		out = append(out, up.UpgradeGatedMaListener(nil, up.GateMaListener(wrapped)))
+		return nil
+	}
+	// The socket is first because app.json lists it first.
+	if err := add(listenUnix(filepath.Join(e.cfg.StateDir, socketFile))); err != nil {
+		e.cfg.Log.Warn("no unix socket for apps; they can use 127.0.0.1", "err", err)
+	}
+	if err := add(net.Listen("tcp4", "127.0.0.1:0")); err != nil {
+		closeAll(out)
+		return nil, fmt.Errorf("listen for apps on 127.0.0.1: %w", err)
+	}
+	return out, nil
+}
+
+// listenUnix opens a socket that only its owner can connect to. One that an
+// earlier process left behind is replaced: the state folder's lock says that
+// no process uses it.
+func listenUnix(path string) (net.Listener, error) {
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("the path %s is %d bytes long and may have %d; a state folder with a shorter path has a socket",
+			path, len(path), maxSocketPath)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func closeAll(listeners []transport.Listener) {
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+}
+
+// A boundedListener has at most as many connections at a time as slots holds.
+// One too many is closed at once, so that its app learns of it.
+type boundedListener struct {
+	net.Listener
+	slots chan struct{}
+}
+
+func (l *boundedListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return &boundedConn{Conn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
+		default:
+			_ = c.Close()
+		}
+	}
+}
+
+// A boundedConn gives its slot back when it is closed.
+type boundedConn struct {
+	net.Conn
+	free func()
+}
+
+func (c *boundedConn) Close() error {
+	defer c.free()
+	return c.Conn.Close()
+}
+
+// A gate counts the streams that are open and, in the end, tells when none is.
+type gate struct {
+	max int
+
+	mu     sync.Mutex // owns what follows
+	open   int
+	closed bool
+	empty  chan struct{} // closed when the gate is, and nothing is open
+}
+
+func newGate(max int) *gate {
+	return &gate{max: max, empty: make(chan struct{})}
+}
+
+// enter says whether there is room for one more, and counts it.
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || g.open >= g.max {
+		return false
+	}
+	g.open++
+	return true
+}
+
+// leave ends what a successful enter began.
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open--; g.closed && g.open == 0 {
+		close(g.empty)
+	}
+}
+
+// close lets none in any more. What it returns is closed when all have left. It
+// must be called once only.
+func (g *gate) close() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed = true; g.open == 0 {
+		close(g.empty)
+	}
+	return g.empty
+}

@@ -1,0 +1,137 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/transport"
+	identifypb "github.com/libp2p/go-libp2p/p2p/protocol/identify/pb"
+	mss "github.com/multiformats/go-multistream"
+	"google.golang.org/protobuf/encoding/protodelim"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// identifyProtocol is how a libp2p host asks another what it is.
+const identifyProtocol = "/ipfs/id/1.0.0"
+
+// Run listens and serves until ctx ends. Then it removes app.json, lets streams
+// end by themselves for a moment, ends them all, and returns nil. An error
+// means that apps can't connect. It must be called once only.
+func (e *Endpoint) Run(ctx context.Context) error {
+	listeners, err := e.listen()
+	if err != nil {
+		return err
+	}
+	conns, endConns := context.WithCancel(context.WithoutCancel(ctx))
+	defer endConns()
+	failed := make(chan error, len(listeners))
+	var work sync.WaitGroup
+	for _, l := range listeners {
+		work.Go(func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					failed <- fmt.Errorf("listen for apps on %s: %w", l.Multiaddr(), err)
+					return
+				}
+				work.Go(func() { e.serveConn(ctx, conns, c) })
+			}
+		})
+	}
+	path, err := writeInfo(e.cfg.StateDir, e.id, listeners)
+	if err == nil {
+		close(e.ready)
+		select {
+		case <-ctx.Done():
+		case err = <-failed:
+		}
+		err = errors.Join(err, os.Remove(path))
+	}
+	closeAll(listeners)
+	select {
+	case <-e.gate.close():
+	case <-time.After(farewell):
+	}
+	endConns()
+	work.Wait()
+	return err
+}
+
+// serveConn serves the streams of one connection until it ends, or until conns
+// does. ctx is for the handlers.
+func (e *Endpoint) serveConn(ctx, conns context.Context, c transport.CapableConn) {
+	stop := context.AfterFunc(conns, func() { _ = c.Close() })
+	defer stop()
+	defer func() { _ = c.Close() }()
+	var streams sync.WaitGroup
+	defer streams.Wait()
+	for {
+		s, err := c.AcceptStream()
+		if err != nil {
+			return
+		}
+		if !e.gate.enter() {
+			e.cfg.Log.Warn("stream refused", "peer", c.RemotePeer(), "err", errStreams)
+			_ = s.ResetWithError(network.StreamResourceLimitExceeded)
+			continue
+		}
+		streams.Go(func() {
+			defer e.gate.leave()
+			e.serveStream(ctx, c, s)
+		})
+	}
+}
+
+// serveStream finds out which protocol a stream is for and serves it.
+func (e *Endpoint) serveStream(ctx context.Context, c transport.CapableConn, s network.MuxedStream) {
+	defer func() {
+		if r := recover(); r != nil {
+			_ = s.Reset()
+			e.cfg.Log.Error("panic while serving an app", "peer", c.RemotePeer(), "err", r, "stack", string(debug.Stack()))
+		}
+	}()
+	known := mss.NewMultistreamMuxer[string]()
+	known.AddHandler(protocol.AppProtocol, nil)
+	known.AddHandler(identifyProtocol, nil)
+	_ = s.SetDeadline(time.Now().Add(handshake))
+	name, _, err := known.Negotiate(s)
+	if err != nil {
+		_ = s.ResetWithError(network.StreamProtocolNegotiationFailed)
+		return
+	}
+	if name == identifyProtocol {
+		if err := identify(s, c, e.key.GetPublic()); err != nil {
+			_ = s.Reset()
+		}
+		return
+	}
+	_ = s.SetDeadline(time.Time{})
+	e.cfg.Handle(ctx, s)
+}
+
+// identify says what this host is and serves, and ends the stream.
+func identify(s network.MuxedStream, c transport.CapableConn, pub crypto.PubKey) error {
+	key, err := crypto.MarshalPublicKey(pub)
+	if err != nil {
+		return err
+	}
+	if _, err := protodelim.MarshalTo(s, &identifypb.Identify{
+		PublicKey:    key,
+		ListenAddrs:  [][]byte{c.LocalMultiaddr().Bytes()},
+		ObservedAddr: c.RemoteMultiaddr().Bytes(),
+		Protocols:    []string{protocol.AppProtocol, identifyProtocol},
+		AgentVersion: proto.String("hearth"),
+	}); err != nil {
+		return err
+	}
+	return s.Close()
+}

@@ -1,14 +1,180 @@
 package sched
 
-import "github.com/hearth-edge/hearth/protocol"
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// A misfit is why a device cannot run a service. It is kept apart from its
+// text, which is only made for those who read it: placement looks at every
+// device for every request.
+type misfit struct {
+	why misfitKind
+	key string // of the label, with misfitLabel
+}
+
+type misfitKind uint8
+
+const (
+	fits misfitKind = iota
+	misfitRefused
+	misfitNoScore
+	misfitStale
+	misfitRole
+	misfitNode
+	misfitHere
+	misfitScore
+	misfitDriver
+	misfitLabel
+	misfitCPUs
+	misfitMemory
+)
 
 // Match returns why the device that s speaks of can never run the service, or
-// nil if it can. self says that it is the orchestrator's own device.
-func Match(service *protocol.Service, s *protocol.Score, self bool) *protocol.Refusal { return nil }
+// nil if it can. self says that it is the orchestrator's own device. Placement
+// leaves out by it, and a node refuses by it.
+func Match(service *protocol.Service, s *protocol.Score, self bool) *protocol.Refusal {
+	return match(service, s, s.Name, self).explain(service, s)
+}
 
 // Room returns why the device has no room for the service right now, with
-// CodeBusy, or nil if it has.
-func Room(service *protocol.Service, s *protocol.Score) *protocol.Refusal { return nil }
+// CodeBusy, or nil if it has. It presumes that Match admits the device.
+func Room(service *protocol.Service, s *protocol.Score) *protocol.Refusal {
+	if hasRoom(service, s) {
+		return nil
+	}
+	return &protocol.Refusal{Code: protocol.CodeBusy, Load: loadOf(s), Reason: fmt.Sprintf(
+		"%s cores and %s of memory are free now, %s and %s asked",
+		cores(s.CPUFree), memory(s.MemoryFree), cores(service.CPUs), memory(service.Memory))}
+}
 
-// Rate returns the rating for the inputs in s: higher is better.
-func (p Params) Rate(s *protocol.Score) float64 { return 0 }
+func loadOf(s *protocol.Score) protocol.Load {
+	return protocol.Load{Running: s.Running, Queued: s.Queued, Slots: s.Slots}
+}
+
+func match(service *protocol.Service, s *protocol.Score, name string, self bool) misfit {
+	want := &service.Constraints
+	switch {
+	case want.Node != "" && want.Node != name && want.Node != string(s.Node):
+		return misfit{why: misfitNode}
+	case want.NotHere && self:
+		return misfit{why: misfitHere}
+	case s.Role != protocol.RoleNode:
+		return misfit{why: misfitRole}
+	case !plausible(s):
+		return misfit{why: misfitScore}
+	case len(s.Drivers) == 0:
+		return misfit{why: misfitDriver}
+	case service.CPUs*almostOne > s.CPUs:
+		return misfit{why: misfitCPUs}
+	case service.Memory > s.MemoryTotal:
+		return misfit{why: misfitMemory}
+	}
+	return matchLabels(want.Labels, s, name)
+}
+
+// matchLabels names the first key that does not match, in their order, so that
+// the same question has the same answer.
+func matchLabels(want map[string]string, s *protocol.Score, name string) misfit {
+	m := misfit{}
+	for key, value := range want {
+		if !hasLabel(s, name, key, value) && (m.why == fits || key < m.key) {
+			m = misfit{why: misfitLabel, key: key}
+		}
+	}
+	return m
+}
+
+func hasLabel(s *protocol.Score, name, key, value string) bool {
+	switch key {
+	case "arch":
+		return s.Arch == value
+	case "os":
+		return s.OS == value
+	case "name":
+		return name == value
+	case "driver":
+		return slices.Contains(s.Drivers, value)
+	}
+	have, ok := s.Labels[key]
+	return ok && have == value
+}
+
+// plausible reports whether a node's score can be calculated with.
+func plausible(s *protocol.Score) bool {
+	return s.Speed > 0 && s.Speed <= math.MaxFloat32 &&
+		s.CPUs > 0 && s.CPUs <= math.MaxFloat32 &&
+		s.CPUOthers >= 0 && s.CPUFree >= 0 && s.Slots > 0 &&
+		s.Rating >= 0 && s.Rating <= math.MaxFloat32
+}
+
+func (m misfit) explain(service *protocol.Service, s *protocol.Score) *protocol.Refusal {
+	want := &service.Constraints
+	refuse := func(code protocol.Code, format string, args ...any) *protocol.Refusal {
+		return &protocol.Refusal{Code: code, Reason: fmt.Sprintf(format, args...), Load: loadOf(s)}
+	}
+	switch m.why {
+	case misfitNode:
+		return refuse(protocol.CodeConstraint, "is not %s, the only node allowed", want.Node)
+	case misfitHere:
+		return refuse(protocol.CodeConstraint, "is the asking device, which was left out by wish")
+	case misfitRole:
+		return refuse(protocol.CodeConstraint, "runs no work: no container engine is in use there")
+	case misfitDriver:
+		return refuse(protocol.CodeEngineDown, "has no container engine that answers")
+	case misfitScore:
+		return refuse(protocol.CodeInvalid, "gives out a score that makes no sense: look at its log")
+	case misfitLabel:
+		return refuse(protocol.CodeConstraint, "%s", m.labels(want, s))
+	case misfitCPUs:
+		return refuse(protocol.CodeResources, "has %s, %s asked", plural(s.CPUs), cores(service.CPUs))
+	case misfitMemory:
+		return refuse(protocol.CodeResources, "has %s of memory, %s asked", memory(s.MemoryTotal), memory(service.Memory))
+	}
+	return nil
+}
+
+func (m misfit) labels(want *protocol.Constraints, s *protocol.Score) string {
+	asked := want.Labels[m.key]
+	have, ok := s.Labels[m.key]
+	switch m.key {
+	case "arch":
+		have, ok = s.Arch, true
+	case "os":
+		have, ok = s.OS, true
+	case "driver":
+		have, ok = strings.Join(s.Drivers, ", "), true
+	case "name":
+		return fmt.Sprintf("is not named %s", asked)
+	}
+	if !ok {
+		return fmt.Sprintf("has no label %s, %s=%s asked", m.key, m.key, asked)
+	}
+	return fmt.Sprintf("has %s=%s, %s asked", m.key, have, asked)
+}
+
+func cores(c protocol.Cores) string {
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.2f", float64(c)), "0"), ".")
+}
+
+func plural(c protocol.Cores) string {
+	if c == 1 {
+		return "1 core"
+	}
+	return cores(c) + " cores"
+}
+
+// memory writes an amount with the largest unit that leaves something before
+// the point.
+func memory(b protocol.Bytes) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	v, i := float64(b), 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + " " + units[i]
+}

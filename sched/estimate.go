@@ -1,0 +1,138 @@
+package sched
+
+import (
+	"math"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// estimate is the time to the end of an execution on one node, in seconds, and
+// what it is made of.
+type estimate struct {
+	// alone is what the execution takes once it runs.
+	alone float64
+	// work is alone, with waiting for a slot.
+	work float64
+	// network and cold are the round trip and the fetching of the image.
+	network, cold float64
+	// load is the number of executions there, as far as can be told.
+	load float64
+	// slots is how many executions of the service run there at a time.
+	slots float64
+}
+
+func (e estimate) total() float64 { return e.work + e.network + e.cold }
+
+// expect returns how long the demanded execution would take on the node that s
+// speaks of, with n executions there, running and queued, and c slots that the
+// service fits in:
+//
+//	b   = work / speed
+//	est = b · (1 + κ·max(0, n−c+1)/c) + RTT + cold
+//
+// The RTT is left to the caller.
+func (p Params) expect(s *protocol.Score, d *Demand, n, c float64) estimate {
+	e := estimate{alone: d.Work / p.speed(s), load: n, slots: c}
+	e.work = e.alone * (1 + p.QueueCost*max(0, n-c+1)/c)
+	if !hasImage(s, d.Image) {
+		e.cold = p.ColdStart.Seconds()
+	}
+	return e
+}
+
+// estimate returns what the demanded execution would take on the peer, which
+// must have a score. mean is the work of one of those that run there.
+func (p Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
+	s := peer.Score
+	c := slotsFor(d.Service, s)
+	n := load(peer, p.speed(s)/mean)
+	if !hasRoom(d.Service, s) {
+		n = max(n, c)
+	}
+	e := p.expect(s, d, n, c)
+	e.network = peer.RTT.Seconds()
+	return e
+}
+
+// load returns how many executions are on the peer: what it said, less what it
+// will have ended since at pace executions a second and slot, and what this
+// orchestrator sent there and got back since.
+func load(peer *Peer, pace float64) float64 {
+	s := peer.Score
+	n := float64(s.Running) + float64(s.Queued)
+	ended := peer.Age.Seconds() * pace * min(n, float64(s.Slots))
+	n = max(0, n-ended)
+	return max(0, n+float64(peer.Sent-peer.Returned))
+}
+
+// speed returns how fast one execution runs on the node, relative to one core
+// of the reference device: less where other programs take their part of the
+// CPU, and where a slot is less than a core.
+func (p Params) speed(s *protocol.Score) float64 {
+	share := 1.0
+	if s.CPUs > 0 {
+		share = max(p.MinSpeedShare, 1-float64(s.CPUOthers/s.CPUs))
+	}
+	return s.Speed * share * min(1, float64(slotCores(s)))
+}
+
+// slotCores returns how many cores a slot of the node is.
+func slotCores(s *protocol.Score) protocol.Cores { return s.CPUs / protocol.Cores(s.Slots) }
+
+// almostOne makes up for the rounding of fractions of cores.
+const almostOne = 1 - 1e-9
+
+// slotsFor returns how many executions of the service the node could run at
+// once if it ran nothing else: at least 1 for a node that Match admits.
+func slotsFor(service *protocol.Service, s *protocol.Score) float64 {
+	c := float64(s.Slots)
+	if service.CPUs > 0 {
+		c = math.Floor(float64(s.CPUs/service.CPUs) + 1 - almostOne)
+	}
+	if service.Memory > 0 {
+		c = min(c, float64(s.MemoryTotal/service.Memory))
+	}
+	return max(1, c)
+}
+
+// hasRoom reports whether the node has the CPU and the memory for the service
+// right now.
+func hasRoom(service *protocol.Service, s *protocol.Score) bool {
+	return service.CPUs*almostOne <= s.CPUFree && service.Memory <= s.MemoryFree
+}
+
+func hasImage(s *protocol.Score, hash uint32) bool {
+	for _, h := range s.Images {
+		if h == hash {
+			return true
+		}
+	}
+	return false
+}
+
+// seconds converts to a duration, the longest one for what is beyond it.
+func seconds(s float64) time.Duration {
+	const most = float64(math.MaxInt64) / float64(time.Second)
+	if !(s < most) {
+		return math.MaxInt64
+	}
+	return time.Duration(s * float64(time.Second))
+}
+
+// Rate returns the rating for the inputs in s: how able the node is, and how
+// idle; higher is better, 0 is no node at all. An idle node is rated 100 times
+// its speed, less what other programs use:
+//
+//	rating = 100 · speed / (1 + n/c + κ·max(0, n−c+1)/c)
+//
+// with n executions, running and queued, on c slots. The last term is that of
+// the estimate, so that among idle nodes and among full ones the higher rating
+// is the shorter wait; n/c makes each execution count from the first.
+func (p Params) Rate(s *protocol.Score) float64 {
+	if s.Role != protocol.RoleNode || s.Slots == 0 {
+		return 0
+	}
+	n, c := float64(s.Running)+float64(s.Queued), float64(s.Slots)
+	return 100 * p.speed(s) / (1 + n/c + p.QueueCost*max(0, n-c+1)/c)
+}

@@ -1,0 +1,153 @@
+package sched
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// errUnreachable: the offer never left this device.
+var errUnreachable = errors.New("cannot be reached")
+
+// place offers the request to one node after the other until one takes it, and
+// returns the execution's session; nil when the request has ended instead.
+func (r *request) place(ctx context.Context) protocol.Session {
+	for r.attempt = 1; ; {
+		if r.stopping() {
+			r.end(protocol.StateCancelled, protocol.CodeCancelled, "cancelled before it was placed")
+			return nil
+		}
+		if ctx.Err() != nil {
+			r.end(protocol.StateCancelled, protocol.CodeLeaving, "%v; it was not placed yet", errLeaving)
+			return nil
+		}
+		choice, decision, ok := r.o.choose(&r.demand)
+		r.feed.Decision(decision)
+		if !ok {
+			r.refuse(&decision)
+			return nil
+		}
+		r.node, r.name = choice.Node, nameOr(choice.Name, choice.Node)
+		s, err := r.offer(ctx, choice)
+		if err == nil {
+			r.note(protocol.CodeNone, "%s takes it", r.name)
+			return s
+		}
+		if !r.another(ctx, err) {
+			return nil
+		}
+		r.node, r.name = "", ""
+	}
+}
+
+// offer proposes the request to the chosen node. The error is a
+// *protocol.Refusal, errUnreachable, or means that the answer was lost and
+// could not be found out: then it is errGone, errForgotten or ctx's.
+func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error) {
+	view := r.o.cfg.View
+	executor, err := r.o.cfg.Executor(c.Node)
+	if err != nil {
+		view.Forgotten(c.Node)
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	timed, cancel := context.WithTimeout(ctx, r.o.cfg.Params.AnswerTimeout)
+	s, err := executor.Offer(timed, protocol.Offer{
+		Request: r.id, Attempt: r.attempt, Service: r.service, Bound: c.Bound,
+		Forced: c.Only || r.demand.Refusals >= r.o.cfg.Params.RefusableOffers,
+	})
+	cancel()
+	refusal, refused := errors.AsType[*protocol.Refusal](err)
+	if err != nil && !refused {
+		r.log.Warn("no answer to an offer", "peer", c.Node, "attempt", r.attempt, "err", err)
+		s, err = r.regain(ctx, newPatience(&r.o.cfg.Params))
+	}
+	switch {
+	case err == nil:
+		view.Accepted(c.Node)
+	case refused:
+		view.Refused(c.Node, refusal.Load)
+	default:
+		view.Forgotten(c.Node)
+	}
+	return s, err
+}
+
+// another decides, after an offer came to nothing, whether there may be another
+// one; if not, it ends the request. An offer whose answer was lost is repeated
+// only when the node surely has not got it.
+func (r *request) another(ctx context.Context, err error) bool {
+	refusal, refused := errors.AsType[*protocol.Refusal](err)
+	switch {
+	case refused && refusal.Code == protocol.CodeBusy && r.demand.Refusals < r.o.cfg.Params.RefusableOffers:
+		r.demand.Refusals++
+		r.note(refusal.Code, "%s is busy: %s", r.name, refusal.Reason)
+	case refused:
+		r.note(refusal.Code, "%s refuses: %s", r.name, refusal.Reason)
+		r.exclude(refusal)
+	case errors.Is(err, errUnreachable):
+		r.log.Info("node not reached", "peer", r.node, "err", err)
+		r.note(protocol.CodeNodeLost, "%s cannot be reached", r.name)
+		r.exclude(&protocol.Refusal{Code: protocol.CodeNodeLost, Reason: "cannot be reached"})
+	case errors.Is(err, errForgotten):
+		r.note(protocol.CodeNodeLost, "%s never got the offer", r.name)
+		r.exclude(&protocol.Refusal{Code: protocol.CodeNodeLost, Reason: "did not get the offer: the connection broke"})
+		r.attempt++
+	default:
+		r.end(protocol.StateUnknown, codeOfLoss(ctx), "%s did not answer the offer: %s; whether it runs there is not known",
+			r.name, r.whyLost(ctx))
+		return false
+	}
+	return true
+}
+
+// exclude leaves the node out of all further placements of this request.
+func (r *request) exclude(why *protocol.Refusal) {
+	if r.demand.Excluded == nil {
+		r.demand.Excluded = make(map[protocol.NodeID]*protocol.Refusal)
+	}
+	r.demand.Excluded[r.node] = why
+}
+
+// refuse ends the request because there is no node for it.
+func (r *request) refuse(d *protocol.Decision) {
+	r.node, r.name = "", ""
+	asked := r.service.Constraints.Node
+	if asked == "" {
+		r.end(protocol.StateRefused, protocol.CodeNoNode, "no node can run it: %s", list(d.Candidates,
+			func(c *protocol.Candidate) string { return nameOr(c.Name, c.Node) + " " + c.Excluded }))
+		return
+	}
+	for i := range d.Candidates {
+		if c := &d.Candidates[i]; c.Name == asked || string(c.Node) == asked {
+			r.end(protocol.StateRefused, protocol.CodeNoNode, "no other node is allowed, and %s %s", asked, c.Excluded)
+			return
+		}
+	}
+	r.end(protocol.StateRefused, protocol.CodeUnknownNode, "no device named %s is in the mesh; there are: %s", asked,
+		list(d.Candidates, func(c *protocol.Candidate) string { return nameOr(c.Name, c.Node) }))
+}
+
+// listed is how many devices a text names; the decision has them all.
+const listed = 8
+
+func list(all []protocol.Candidate, text func(*protocol.Candidate) string) string {
+	var parts []string
+	for i := range all {
+		if i == listed {
+			parts = append(parts, fmt.Sprintf("and %d more", len(all)-listed))
+			break
+		}
+		parts = append(parts, text(&all[i]))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func nameOr(name string, node protocol.NodeID) string {
+	if name == "" {
+		return string(node)
+	}
+	return name
+}

@@ -1,0 +1,284 @@
+package sched
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// A Demand is what is to be placed.
+type Demand struct {
+	Service *protocol.Service
+	// Image is the hash of the service's image: see protocol.HashImage.
+	Image uint32
+	// Work that one execution is expected to take, in seconds of one core of
+	// the reference device.
+	Work float64
+	// Refusals is how many busy nodes have refused the offer so far.
+	Refusals int
+	// Excluded holds the nodes that cannot take it, and what they said.
+	Excluded map[protocol.NodeID]*protocol.Refusal
+}
+
+// A Choice is the outcome of a placement.
+type Choice struct {
+	Node protocol.NodeID
+	Name string
+	// Bound for the offer: see protocol.Offer.
+	Bound time.Duration
+	// Only says that no other node can run it.
+	Only bool
+}
+
+// A Placer places requests. It holds nothing but scratch memory, and the last
+// placement for Explain; it is not safe for concurrent use.
+type Placer struct {
+	params Params
+	ranked []candidate
+
+	// The last placement.
+	snapshot *Snapshot
+	demand   *Demand
+	poured   poured
+	chosen   int // index in snapshot.Peers; -1 for none
+}
+
+// candidate is a node that could run the service, as water-filling sees it. It
+// has no place below the level start; there it has step places at once, those
+// in its free slots, and above it slope places for each second: its queue.
+type candidate struct {
+	peer  int // index in Snapshot.Peers
+	start float64
+	step  float64
+	slope float64
+}
+
+// places returns how many executions more would end within level seconds.
+func (c *candidate) places(level float64) float64 {
+	if level < c.start {
+		return 0
+	}
+	return c.step + c.slope*(level-c.start)
+}
+
+// NewPlacer returns a Placer.
+func NewPlacer(params Params) *Placer { return &Placer{params: params} }
+
+// Place chooses the node that the demanded execution is offered to, and reports
+// whether there is one. It reads its arguments only, and the same ones give the
+// same answer, in whatever order the snapshot lists the devices.
+//
+// To choose the best by scores that all have, and that are a second old, would
+// send everybody's requests to the same node. So the best few are filled like
+// vessels with water: a level is sought below which there are as many places
+// as requests are to be expected before the next scores, and one of the nodes
+// that reach below it is drawn, by the number of its places.
+func (p *Placer) Place(s *Snapshot, d *Demand, rng *rand.Rand) (Choice, bool) {
+	p.snapshot, p.demand = s, d
+	f := p.rank()
+	seed := rng.Uint64() // always one, whatever comes of it
+	p.chosen = f.atHome(d)
+	p.poured = poured{}
+	if len(p.ranked) == 0 {
+		return Choice{}, false
+	}
+	if p.chosen < 0 {
+		p.poured = pour(p, p.wanted(&f), p.params.LevelCap*f.best)
+		p.chosen = p.draw(seed)
+	}
+	peer := &s.Peers[p.chosen]
+	return Choice{
+		Node: peer.Node, Name: peer.Name,
+		Bound: seconds(p.params.BoundFactor * f.second),
+		Only:  len(p.ranked) == 1,
+	}, true
+}
+
+// field is what ranking learns of all candidates together.
+type field struct {
+	best, second float64 // the shortest estimates; both the same if there is but one
+	slots        float64 // of all
+	age          float64 // of their scores, the mean
+	// self is the peer index of the device itself if it has a slot free for
+	// the service, else -1.
+	self     int
+	selfCold float64
+	// topRating and leastCold are the best of the other candidates.
+	selfRating, topRating, leastCold float64
+}
+
+// atHome returns the index of the device itself where the request should just
+// run here: it has a slot free, and no peer is rated higher, or has the image
+// where it has not. Else it returns -1. A home where nothing is to be gained by
+// sending work around should not do so.
+func (f *field) atHome(d *Demand) int {
+	if f.selfRating < f.topRating || f.selfCold > f.leastCold || d.Refusals > 0 {
+		return -1
+	}
+	return f.self
+}
+
+// rank fills p.ranked with those that could run the service, in no order.
+func (p *Placer) rank() field {
+	s, d := p.snapshot, p.demand
+	f := field{best: math.Inf(1), second: math.Inf(1), self: -1, leastCold: math.Inf(1)}
+	p.ranked = p.ranked[:0]
+	for i := range s.Peers {
+		peer := &s.Peers[i]
+		if leftOut(peer, d).why != fits {
+			continue
+		}
+		e := p.params.estimate(peer, d, s.MeanWork)
+		p.ranked = append(p.ranked, candidate{
+			peer:  i,
+			start: e.total(),
+			step:  max(1, e.slots-e.load),
+			slope: e.slots / (p.params.QueueCost * e.alone),
+		})
+		f.add(i, peer, &e)
+	}
+	f.age /= max(1, float64(len(p.ranked)))
+	if len(p.ranked) == 1 {
+		f.second = f.best
+	}
+	return f
+}
+
+func (f *field) add(i int, peer *Peer, e *estimate) {
+	est := e.total()
+	f.best, f.second = min(f.best, est), min(f.second, max(f.best, est))
+	f.slots += e.slots
+	f.age += peer.Age.Seconds()
+	switch {
+	case !peer.Self:
+		f.topRating = max(f.topRating, peer.Score.Rating)
+		f.leastCold = min(f.leastCold, e.cold)
+	case e.load < e.slots:
+		f.self, f.selfRating, f.selfCold = i, peer.Score.Rating, e.cold
+	}
+}
+
+// leftOut returns why the peer is no candidate.
+func leftOut(peer *Peer, d *Demand) misfit {
+	switch {
+	case len(d.Excluded) > 0 && d.Excluded[peer.Node] != nil:
+		return misfit{why: misfitRefused}
+	case peer.Score == nil:
+		return misfit{why: misfitNoScore}
+	case peer.Stale:
+		return misfit{why: misfitStale}
+	}
+	return match(d.Service, peer.Score, peer.Name, peer.Self)
+}
+
+// wanted returns how many places there must be below the level: for what this
+// orchestrator and the others are going to place by these scores, more after
+// each refusal, which shows that there were too few.
+func (p *Placer) wanted(f *field) float64 {
+	expected := p.snapshot.Rate*f.age + p.params.Spread*f.slots
+	return math.Ldexp(max(1, expected), p.demand.Refusals)
+}
+
+// poured is the outcome of water-filling.
+type poured struct {
+	level  float64
+	wanted float64
+	below  []candidate // those with places below the level
+	places float64     // their places together
+}
+
+// pour finds the level below which there are wanted places, at most limit.
+// Taking the candidates from the best on, the places below a level are a sum of
+// straight lines; each further candidate can only lower the level sought, and
+// one that starts above it adds nothing.
+func pour(p *Placer, wanted, limit float64) poured {
+	h := byStart{p.ranked, p.snapshot.Peers}
+	h.order()
+	out := poured{level: limit, wanted: wanted}
+	var base, slope float64 // places below level L are base + slope·L
+	n := len(h.all)
+	for n > 0 && h.all[0].start <= out.level {
+		c := h.all[0]
+		n--
+		h.all[0], h.all[n] = h.all[n], c
+		h.sink(0, n)
+		base += c.step - c.slope*c.start
+		slope += c.slope
+		out.level = min(limit, max(c.start, (wanted-base)/slope))
+	}
+	out.below = h.all[n:]
+	for i := range out.below {
+		out.places += out.below[i].places(out.level)
+	}
+	return out
+}
+
+// draw picks one of those below the level, with a probability proportional to
+// its places, and returns its peer index. Each runs a race whose duration is
+// exponentially distributed, at a rate of its places, with a random number of
+// its own: so the order in which they stand does not matter.
+func (p *Placer) draw(seed uint64) int {
+	first, winner := math.Inf(1), -1
+	for i := range p.poured.below {
+		c := &p.poured.below[i]
+		u := uniform(seed, p.snapshot.Peers[c.peer].Node)
+		if t := -math.Log(u) / c.places(p.poured.level); t < first {
+			first, winner = t, c.peer
+		}
+	}
+	return winner
+}
+
+// uniform returns a number in (0, 1] that depends on the seed and the node only:
+// FNV-1a over the node's ID, mixed as SplitMix64 does.
+func uniform(seed uint64, node protocol.NodeID) float64 {
+	h := uint64(14695981039346656037)
+	for i := range len(node) {
+		h = (h ^ uint64(node[i])) * 1099511628211
+	}
+	h += seed
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	h ^= h >> 31
+	return (float64(h>>11) + 1) / (1 << 53)
+}
+
+// byStart is a heap of candidates, the one that starts lowest on top; of two
+// that start equal, the one with the lower ID, so that sums are always made in
+// the same order.
+type byStart struct {
+	all   []candidate
+	peers []Peer
+}
+
+func (h byStart) less(i, j int) bool {
+	a, b := &h.all[i], &h.all[j]
+	if a.start != b.start {
+		return a.start < b.start
+	}
+	return h.peers[a.peer].Node < h.peers[b.peer].Node
+}
+
+func (h byStart) order() {
+	for i := len(h.all)/2 - 1; i >= 0; i-- {
+		h.sink(i, len(h.all))
+	}
+}
+
+func (h byStart) sink(i, n int) {
+	for {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < n; child++ {
+			if h.less(child, least) {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		h.all[i], h.all[least] = h.all[least], h.all[i]
+		i = least
+	}
+}

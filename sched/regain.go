@@ -1,0 +1,127 @@
+package sched
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+var (
+	// errGone: the node did not come back in time.
+	errGone = errors.New("the node did not come back in time")
+	// errForgotten: the node answers, and knows of no such execution.
+	errForgotten = errors.New("the node has no such execution")
+)
+
+// patience is how long, and how often, touch with a node is sought.
+type patience struct {
+	params *Params
+	pause  time.Duration
+}
+
+func newPatience(p *Params) *patience { return &patience{params: p, pause: p.RegainPause} }
+
+// next returns the pause before the next try.
+func (p *patience) next() time.Duration {
+	pause := p.pause
+	p.pause = min(2*p.pause, p.params.RegainPauseMax)
+	return pause
+}
+
+// regain takes up again the execution that r.node has, or may have, with the
+// output from where it broke off. It is asked nowhere else meanwhile. The error
+// is errGone, errForgotten, or that with which ctx ended.
+func (r *request) regain(ctx context.Context, p *patience) (protocol.Session, error) {
+	view := r.o.cfg.View
+	ctx, cancel := context.WithTimeoutCause(ctx, p.params.RegainTimeout, errGone)
+	defer cancel()
+	told := false
+	for ctx.Err() == nil {
+		changed := view.Changed() // before looking, to miss nothing
+		connected := view.Connected(r.node)
+		if connected {
+			s, err := r.attach(ctx)
+			if err == nil {
+				if told {
+					r.note(protocol.CodeNone, "%s answers again", r.name)
+				}
+				return s, nil
+			}
+			if protocol.CodeOf(err) == protocol.CodeNotFound {
+				return nil, errForgotten
+			}
+			r.log.Debug("execution not taken up again", "peer", r.node, "attempt", r.attempt, "err", err)
+			changed = nil // a connected node is tried by the pauses alone
+		}
+		if !told {
+			told = true
+			r.note(protocol.CodeNodeLost, "%s does not answer; waiting up to %v", r.name, p.params.RegainTimeout)
+		}
+		wait(ctx, p.next(), connected, changed)
+	}
+	return nil, context.Cause(ctx)
+}
+
+// wait waits for the pause, or where the node is not connected for a change.
+func wait(ctx context.Context, pause time.Duration, connected bool, changed <-chan struct{}) {
+	var passed <-chan time.Time
+	if connected {
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		passed = timer.C
+	}
+	select {
+	case <-passed:
+	case <-changed:
+	case <-ctx.Done():
+	}
+}
+
+func (r *request) attach(ctx context.Context) (protocol.Session, error) {
+	executor, err := r.o.cfg.Executor(r.node)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.o.cfg.Params.AnswerTimeout)
+	defer cancel()
+	stdout, stderr := r.feed.Offsets()
+	return executor.Attach(ctx, protocol.Attach{
+		Request: r.id, Attempt: r.attempt, Stdout: stdout, Stderr: stderr,
+	})
+}
+
+// lose ends a request whose execution was there, and cannot be followed to its
+// end any more.
+func (r *request) lose(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil:
+		r.end(protocol.StateUnknown, codeOfLoss(ctx), "%s: how it ends on %s is not known", r.whyLost(ctx), r.name)
+	case errors.Is(err, errForgotten):
+		r.end(protocol.StateLost, protocol.CodeNodeLost, "%s knows nothing of it any more; whether it finished is not known", r.name)
+	default:
+		r.end(protocol.StateLost, protocol.CodeNodeLost, "%s went away while it ran this; whether it finished is not known", r.name)
+	}
+}
+
+// whyLost says in words for people why the request is given up.
+func (r *request) whyLost(ctx context.Context) string {
+	switch {
+	case errors.Is(context.Cause(ctx), errOverdue):
+		return errOverdue.Error()
+	case ctx.Err() != nil:
+		return errLeaving.Error()
+	}
+	return "it was not heard of for " + r.o.cfg.Params.RegainTimeout.String()
+}
+
+func codeOfLoss(ctx context.Context) protocol.Code {
+	switch {
+	case errors.Is(context.Cause(ctx), errOverdue):
+		return protocol.CodeTimeout
+	case ctx.Err() != nil:
+		return protocol.CodeLeaving
+	}
+	return protocol.CodeNodeLost
+}

@@ -1,0 +1,107 @@
+package sched
+
+import (
+	"math"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// workKey says which services are taken to need the same work: those of one
+// image, entrypoint and first argument, which is a subcommand more often than
+// not. All arguments would be too many: a file name among them, and nothing is
+// ever learned.
+type workKey struct {
+	image, entrypoint, arg string
+}
+
+func keyOf(s *protocol.Service) workKey {
+	k := workKey{image: s.Image, entrypoint: s.Entrypoint}
+	if len(s.Args) > 0 {
+		k.arg = s.Args[0]
+	}
+	return k
+}
+
+// workTable remembers the work of services: a moving average of running time ×
+// speed, in seconds of one core of the reference device. Not safe for
+// concurrent use.
+type workTable struct {
+	weight float64
+	kept   int
+	mean   float64 // of all services
+	def    float64
+	seen   map[workKey]*workSeen
+	count  uint64 // of executions learned from
+}
+
+type workSeen struct {
+	work float64
+	last uint64 // workTable.count when it was last learned from
+}
+
+func newWorkTable(p Params) workTable {
+	return workTable{
+		weight: p.WorkWeight, kept: p.WorkKept,
+		mean: p.DefaultWork, def: p.DefaultWork,
+		seen: make(map[workKey]*workSeen),
+	}
+}
+
+// minWork keeps estimates above zero for what ends at once.
+const minWork = 1e-3
+
+func (t *workTable) learn(k workKey, work float64) {
+	work = max(work, minWork)
+	t.count++
+	t.mean += t.weight * (work - t.mean)
+	s := t.seen[k]
+	if s == nil {
+		t.makeRoom()
+		s = &workSeen{work: work}
+		t.seen[k] = s
+	}
+	s.work += t.weight * (work - s.work)
+	s.last = t.count
+}
+
+// makeRoom forgets the service that was not run for longest.
+func (t *workTable) makeRoom() {
+	if len(t.seen) < t.kept {
+		return
+	}
+	var oldest workKey
+	last := uint64(math.MaxUint64)
+	for k, s := range t.seen {
+		if s.last < last {
+			oldest, last = k, s.last
+		}
+	}
+	delete(t.seen, oldest)
+}
+
+func (t *workTable) expect(k workKey) float64 {
+	if s := t.seen[k]; s != nil {
+		return s.work
+	}
+	return t.def
+}
+
+// rateWindow is over how long the rate of requests is averaged.
+const rateWindow = 2 * time.Second
+
+// rate counts events, older ones fading away exponentially.
+type rate struct {
+	faded float64
+	last  time.Duration
+}
+
+func (r *rate) count(now time.Duration) {
+	r.faded = r.at(now)*rateWindow.Seconds() + 1
+	r.last = now
+}
+
+// at returns events a second.
+func (r *rate) at(now time.Duration) float64 {
+	return r.faded * math.Exp(-(now-r.last).Seconds()/rateWindow.Seconds()) / rateWindow.Seconds()
+}

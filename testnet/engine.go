@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -80,7 +81,7 @@ func docker(args ...string) (string, error) {
 	out, err := cmd.Output()
 	if err != nil {
 		why := ""
-		if e, ok := err.(*exec.ExitError); ok {
+		if e, ok := errors.AsType[*exec.ExitError](err); ok {
 			why = string(e.Stderr)
 		}
 		return "", fmt.Errorf("docker %s: %w: %s(is Docker running? testnet/setup.sh docker installs and starts it)", strings.Join(args, " "), err, why)

@@ -250,7 +250,7 @@ func (n *Node) AwaitLog(text string) {
 // socket, which may have 107 characters in all.
 func ShortTempDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "hearth-")
+	dir, err := os.MkdirTemp("/tmp", "hearth-") //nolint:usetesting // t.TempDir's paths grow with the test's name
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,16 +60,16 @@ packages() {
 		has docker || first_known docker-cli
 		;;
 	compose) first_known docker-compose-plugin docker-compose-v2 docker-compose ;;
-	netns) echo iproute2 util-linux mount ;;
+	netns) printf '%s\n' iproute2 util-linux mount ;;
 	busybox) echo busybox-static ;;
 	qemu) echo qemu-user-static ;;
-	cc) echo gcc libc6-dev ;;
+	cc) printf '%s\n' gcc libc6-dev ;;
 	protoc) echo protobuf-compiler ;;
 	esac
 }
 
 install_parts() {
-	local part list
+	local part list=()
 	if [ "$(id -u)" != 0 ] || ! has apt-get; then
 		say "missing: $*"
 		for part in "$@"; do advise "$part"; done
@@ -80,12 +80,11 @@ install_parts() {
 	# What an interrupted installation left half-done would stop apt-get.
 	dpkg --configure -a >&2 || true
 	apt-get -o DPkg::Lock::Timeout=300 -qq update >&2 || say "the package lists could not be fetched; trying with those at hand"
-	list=$(for part in "$@"; do packages "$part"; done)
-	# shellcheck disable=SC2086 # one word a package
-	apt-get -o DPkg::Lock::Timeout=300 -qq install -y --no-install-recommends $list >&2 ||
-		die "apt-get could not install:" $list
+	mapfile -t list < <(for part in "$@"; do packages "$part"; done)
+	apt-get -o DPkg::Lock::Timeout=300 -qq install -y --no-install-recommends "${list[@]}" >&2 ||
+		die "apt-get could not install: ${list[*]}"
 	for part in "$@"; do
-		present "$part" || die "'$part' is still missing after installing" $(packages "$part")
+		present "$part" || die "'$part' is still missing after installing ${list[*]}"
 	done
 }
 
@@ -132,7 +131,7 @@ start_dockerd() {
 	echo "$pid" >"$run/pid"
 	await_engine "$pid" && return
 	tail -n 20 "$run/log" >&2
-	die "Docker did not come up in $start_seconds s; its whole log: $run/log"
+	die "Docker did not come up; its whole log: $run/log"
 }
 
 # await_engine PID waits until the engine answers; it gives up at the deadline,

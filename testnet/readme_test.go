@@ -1,0 +1,115 @@
+package testnet_test
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/hearth-edge/hearth/testnet"
+)
+
+// TestReadme: what the README tells people to type exists: each make target,
+// each verb and flag of hearth, each verb of testnet.sh.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	root := testnet.Root(t)
+	targets := targetsOf(t, filepath.Join(root, "Makefile"))
+	script, err := os.ReadFile(filepath.Join(root, "testnet", "testnet.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, line := range commands(t, filepath.Join(root, "README.md")) {
+		words := strings.Fields(line)
+		switch filepath.Base(words[0]) {
+		case "make":
+			for _, target := range words[1:] {
+				if !targets[target] && !strings.Contains(target, "=") {
+					t.Errorf("README: %q: the Makefile has no target %q", line, target)
+				}
+			}
+		case "testnet.sh":
+			if len(words) < 2 || !strings.Contains(string(script), "\n"+words[1]+")") {
+				t.Errorf("README: %q: testnet.sh has no such verb", line)
+			}
+		case "hearth":
+			checkVerb(t, line, words[1:])
+		default:
+			t.Errorf("README: %q: neither make, hearth nor testnet.sh; this test cannot tell whether it works", line)
+		}
+		seen++
+	}
+	if seen < 5 {
+		t.Errorf("only %d commands were found in the README", seen)
+	}
+}
+
+// commands returns the commands in the README's ```sh blocks: what stands
+// before a comment, and the last of a pipeline of which hearth is a part.
+func commands(t *testing.T, readme string) []string {
+	t.Helper()
+	f, err := os.Open(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var found []string
+	inside := false
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line := lines.Text()
+		if strings.HasPrefix(line, "```") {
+			inside = line == "```sh"
+			continue
+		}
+		line, _, _ = strings.Cut(line, "#")
+		if _, after, piped := strings.Cut(line, "| "); piped {
+			line = after
+		}
+		if line = strings.TrimSpace(line); inside && line != "" {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+func targetsOf(t *testing.T, makefile string) map[string]bool {
+	t.Helper()
+	data, err := os.ReadFile(makefile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^([a-z-]+):`).FindAllStringSubmatch(string(data), -1) {
+		targets[m[1]] = true
+	}
+	return targets
+}
+
+// checkVerb asks hearth itself for the help on a command line's verb, and finds
+// each of its flags there; what follows the image is the container's.
+func checkVerb(t *testing.T, line string, words []string) {
+	t.Helper()
+	verb, flags := []string{}, []string{}
+	for _, w := range words {
+		switch {
+		case strings.HasPrefix(w, "-"):
+			name, _, _ := strings.Cut(w, "=")
+			flags = append(flags, name)
+		case len(flags) == 0 && len(verb) < 2:
+			verb = append(verb, w)
+		}
+	}
+	help, err := exec.Command(testnet.Binary(t), append(verb, "--help")...).Output()
+	if err != nil {
+		t.Errorf("README: %q: hearth has no such verb: %v", line, err)
+	}
+	for _, flag := range flags {
+		if !regexp.MustCompile(`(^|\s)` + regexp.QuoteMeta(flag) + `[\s,]`).Match(help) {
+			t.Errorf("README: %q: the verb has no flag %s", line, flag)
+		}
+	}
+}

@@ -1,0 +1,216 @@
+#!/usr/bin/env bash
+# A mesh of N nodes in Docker Compose, each with its own name, state, lent CPUs
+# and memory, on a network of its own. The nodes share this machine's engine:
+# the containers that they run stand beside them, told apart by labels.
+#
+#   testnet.sh up [--nodes N]      build, start, and wait until all see each other
+#   testnet.sh nodes               what the first node sees
+#   testnet.sh exec NODE ARG...    run `hearth ARG...` on a node (node1, node2...)
+#   testnet.sh logs [NODE]         the nodes' logs
+#   testnet.sh down                remove everything
+#
+# HEARTH_TESTNET names the mesh, so that several can run side by side (default:
+# one name for each folder of the source tree). HEARTH_BIN is a static hearth to
+# use instead of building one.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+top=$(dirname "$here")
+mesh=${HEARTH_TESTNET:-hearth-$(printf %s "$top" | cksum | cut -d ' ' -f 1)}
+out=$here/out/$mesh # compose file, secret, fingerprint
+image=$mesh-node
+bin=${HEARTH_BIN:-$top/bin/hearth}
+wait_seconds=60
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "testnet.sh: $*"; exit 1; }
+
+usage() {
+	sed -n '2,/^set /{/^# \{0,1\}/s///p;}' "${BASH_SOURCE[0]}" >&2
+	exit 2
+}
+
+# compose runs whichever generation of Docker Compose there is.
+compose() {
+	if docker compose version >/dev/null 2>&1; then
+		docker compose -p "$mesh" -f "$out/compose.yml" "$@"
+	else
+		docker-compose -p "$mesh" -f "$out/compose.yml" "$@"
+	fi
+}
+
+# engine_socket: where the nodes find the engine that this script talks to.
+engine_socket() {
+	case ${DOCKER_HOST:-} in
+	unix://*) echo "${DOCKER_HOST#unix://}" ;;
+	'') echo /var/run/docker.sock ;;
+	*) die "the nodes need the engine's unix socket, and DOCKER_HOST is $DOCKER_HOST" ;;
+	esac
+}
+
+build_image() {
+	local context=$out/image
+	[ -n "${HEARTH_BIN:-}" ] || make -s -C "$top" build >&2
+	rm -rf "$context"
+	mkdir -p "$context/root/tmp"
+	chmod 1777 "$context/root/tmp"
+	cp "$bin" "$context/root/hearth"
+	printf 'FROM scratch\nCOPY root/ /\nENTRYPOINT ["/hearth"]\n' >"$context/Dockerfile"
+	docker build --quiet --tag "$image" "$context" >/dev/null 2>"$out/build.log" || {
+		cat "$out/build.log" >&2
+		die "the nodes' image could not be built"
+	}
+	rm -rf "$context"
+}
+
+# compose_file N prints the mesh of N nodes. The shares differ, so that there is
+# something to choose between.
+compose_file() {
+	local n=$1 i cpus=(0.5 1 2) memory=(256m 512m 1g) socket
+	socket=$(engine_socket)
+	echo "services:"
+	for ((i = 1; i <= n; i++)); do
+		cat <<-YAML
+			  node$i:
+			    image: $image
+			    container_name: $mesh-node$i
+			    hostname: node$i
+			    command: [up, --name, node$i, --secret-file, /secret, --cpus, "${cpus[(i - 1) % 3]}", --memory, ${memory[(i - 1) % 3]}]
+			    environment:
+			      HEARTH_STATE: /state
+			    volumes:
+			      - state$i:/state
+			      - $out/secret:/secret:ro
+			      - $socket:/var/run/docker.sock
+			    networks: [mesh]
+		YAML
+	done
+	echo "networks:"
+	echo "  mesh: {}"
+	echo "volumes:"
+	for ((i = 1; i <= n; i++)); do echo "  state$i: {}"; done
+}
+
+up() {
+	local nodes=3
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--nodes) nodes=${2:-}; shift 2 || usage ;;
+		--nodes=*) nodes=${1#*=}; shift ;;
+		*) usage ;;
+		esac
+	done
+	[[ $nodes =~ ^[1-9][0-9]?$ ]] || die "--nodes takes a number from 1 to 99"
+	"$here/setup.sh" docker compose
+	trap 'interrupted' INT TERM
+	trap 'failed' EXIT
+	mkdir -p "$out"
+	build_image
+	if [ ! -e "$out/secret" ]; then
+		"$bin" secret new --out "$out/secret" 2>/dev/null
+	fi
+	"$bin" secret fingerprint --secret-file "$out/secret" >"$out/fingerprint"
+	compose_file "$nodes" >"$out/compose.yml"
+	compose up -d --remove-orphans >"$out/compose.log" 2>&1 || {
+		cat "$out/compose.log" >&2
+		die "Docker Compose could not start the mesh"
+	}
+	await_mesh "$nodes"
+	trap - EXIT INT TERM
+}
+
+# await_mesh N waits until each of N nodes sees all N.
+await_mesh() {
+	local i seen end=$((SECONDS + wait_seconds))
+	for ((i = 1; i <= $1; i++)); do
+		until seen=$(hearth "node$i" nodes --json 2>/dev/null | grep -o '"peer_id":' | wc -l) && [ "$seen" -eq "$1" ]; do
+			[ $SECONDS -lt $end ] || die "node$i sees $seen of $1 nodes after $wait_seconds s"
+			sleep 0.1
+		done
+	done
+}
+
+interrupted() {
+	trap - EXIT INT TERM
+	say "interrupted; removing the mesh"
+	down
+	exit 130
+}
+
+failed() {
+	trap - EXIT INT TERM
+	logs || true
+	say "removing the mesh"
+	down
+	exit 1
+}
+
+# hearth NODE ARG... runs a verb on a node without a terminal or input.
+hearth() { docker exec "$mesh-$1" /hearth "${@:2}"; }
+
+enter() {
+	local flags=(-i)
+	[ $# -ge 2 ] || usage
+	! [ -t 0 ] || ! [ -t 1 ] || flags+=(-t)
+	running "$1"
+	exec docker exec "${flags[@]}" "$mesh-$1" /hearth "${@:2}"
+}
+
+running() {
+	[ "$(docker inspect --format '{{.State.Running}}' "$mesh-$1" 2>/dev/null)" = true ] ||
+		die "no node '$1' is running here; there are: $(node_names | tr '\n' ' ')(testnet.sh up starts them)"
+}
+
+# labelled KIND prints the IDs of the mesh's containers, volumes or networks.
+labelled() {
+	local filter=label=com.docker.compose.project=$mesh
+	case $1 in
+	containers) docker ps -aq --filter "$filter" ;;
+	volumes) docker volume ls -q --filter "$filter" ;;
+	networks) docker network ls -q --filter "$filter" ;;
+	esac
+}
+
+node_names() { docker ps --filter "label=com.docker.compose.project=$mesh" --format '{{.Label "com.docker.compose.service"}}' | sort -V; }
+
+logs() {
+	local node
+	if [ $# -gt 0 ]; then
+		docker logs "$mesh-$1"
+		return
+	fi
+	for node in $(docker ps -a --filter "label=com.docker.compose.project=$mesh" --format '{{.Label "com.docker.compose.service"}}' | sort -V); do
+		docker logs "$mesh-$node" 2>&1 | sed "s/^/$node  /"
+	done
+}
+
+# down works from the engine's labels alone, so that it also cleans up after a
+# start that broke off, and without Compose.
+down() {
+	docker version >/dev/null 2>&1 || die "Docker does not answer, so there is nothing that could be removed"
+	labelled containers | xargs -r docker rm --force --volumes >/dev/null
+	if [ -s "$out/fingerprint" ]; then # what the nodes ran
+		docker ps -aq --filter "label=dev.hearth.mesh=$(cat "$out/fingerprint")" | xargs -r docker rm --force --volumes >/dev/null
+	fi
+	labelled volumes | xargs -r docker volume rm --force >/dev/null
+	labelled networks | xargs -r docker network rm >/dev/null
+	if docker image inspect "$image" >/dev/null 2>&1; then
+		docker image rm --force "$image" >/dev/null
+	fi
+	rm -rf "$out"
+}
+
+[ $# -gt 0 ] || usage
+verb=$1
+shift
+case $verb in
+up)
+	up "$@"
+	say "The mesh is up. Try: testnet/testnet.sh nodes; testnet/testnet.sh exec node1 run IMAGE; testnet/testnet.sh down"
+	;;
+down) [ $# -eq 0 ] || usage; down ;;
+nodes) [ $# -eq 0 ] || usage; running node1; hearth node1 nodes ;;
+exec) enter "$@" ;;
+logs) logs "$@" ;;
+*) usage ;;
+esac

@@ -1,52 +1,87 @@
-// Package machine tells what this computer has, what of it is lent, how busy
-// it is, and how fast. It changes nothing and runs nothing but a short
-// benchmark.
+// Package machine tells what this computer has, how much of it is lent, how
+// busy it is, and how fast. It changes nothing, and runs nothing but a short
+// benchmark on the first start.
+//
+//	New -> what is lent;  Sample -> how it is doing now;  Benchmark -> speed of a core
 package machine
 
 import (
-	"context"
+	"fmt"
+	"os"
+	goruntime "runtime"
+	"sync"
+
+	"github.com/shirou/gopsutil/v4/mem"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
 
 // Config says what the owner lends.
 type Config struct {
-	// CPUs to lend; 0 is all there are.
+	// CPUs to lend; 0 is all that this process may use.
 	CPUs protocol.Cores
-	// Memory to lend; 0 is 80 % of what there is.
+	// Memory to lend; 0 is what there is, less a fifth and at least 256 MiB
+	// for the system and its own programs.
 	Memory protocol.Bytes
-	// Dir is the folder whose file system Sample looks at.
+	// Dir is a folder on the file system whose free space counts: where images
+	// are kept. Where it does not exist, its nearest parent counts.
 	Dir string
 }
 
-// A Machine is this computer as a node sees it.
+// A Machine is this computer as a node sees it. Its methods may be called
+// concurrently.
 type Machine struct {
-	// CPUs and Memory are what is lent.
+	// CPUs and Memory are what is lent: at most what there is.
 	CPUs   protocol.Cores
 	Memory protocol.Bytes
-	cfg    Config
+	// TotalCPUs and TotalMemory are what there is: the hardware, or the limit
+	// of the control group that this process is in, where that is less.
+	TotalCPUs   protocol.Cores
+	TotalMemory protocol.Bytes
+
+	dir      string
+	hardware protocol.Cores // all cores, of which the others' use is counted
+
+	mu     sync.Mutex // guards last and others
+	last   reading
+	others protocol.Cores
 }
 
 // New looks at the hardware and its limits.
-func New(cfg Config) (*Machine, error) { return &Machine{cfg: cfg}, nil }
-
-// A Sample is how the machine is doing.
-type Sample struct {
-	// CPUOthers is how many cores other programs than hearth and its
-	// containers used, averaged since the sample before.
-	CPUOthers protocol.Cores
-	// MemoryAvailable is what new programs could get.
-	MemoryAvailable protocol.Bytes
-	// DiskFree is what is left in Config.Dir's file system.
-	DiskFree protocol.Bytes
+func New(cfg Config) (*Machine, error) {
+	if !(cfg.CPUs >= 0) {
+		return nil, fmt.Errorf("cannot lend %v cores", cfg.CPUs)
+	}
+	memory, err := mem.VirtualMemory()
+	if err != nil {
+		return nil, fmt.Errorf("read how much memory there is: %w", err)
+	}
+	limits := cgroupLimits(os.DirFS("/"))
+	m := &Machine{dir: cfg.Dir, hardware: protocol.Cores(goruntime.NumCPU())}
+	m.TotalCPUs = atMost(m.hardware, limits.cpus)
+	m.TotalMemory = atMost(protocol.Bytes(memory.Total), limits.memory)
+	m.CPUs = atMost(m.TotalCPUs, cfg.CPUs)
+	m.Memory = atMost(m.TotalMemory, cfg.Memory)
+	if cfg.Memory == 0 {
+		m.Memory = defaultMemory(m.TotalMemory)
+	}
+	if m.last, err = read(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
-// Sample measures; executions is how many cores the executions running now may
-// use.
-func (m *Machine) Sample(ctx context.Context, executions protocol.Cores) (Sample, error) {
-	return Sample{}, nil
+// atMost returns v, or limit where there is one and it is less.
+func atMost[T protocol.Cores | protocol.Bytes](v, limit T) T {
+	if limit > 0 {
+		return min(v, limit)
+	}
+	return v
 }
 
-// Benchmark returns the speed of one core relative to the reference (1),
-// measured once and kept in dir until the hardware changes.
-func Benchmark(ctx context.Context, dir string) (float64, error) { return 1, nil }
+// defaultMemory keeps a fifth back, which is what a desktop's or a small
+// server's own programs take, but no less than a small Linux needs, nor more
+// than half.
+func defaultMemory(total protocol.Bytes) protocol.Bytes {
+	return total - min(max(total/5, 256<<20), total/2)
+}

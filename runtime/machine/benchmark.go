@@ -1,0 +1,192 @@
+package machine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"slices"
+	"time"
+
+	"github.com/shirou/gopsutil/v4/cpu"
+)
+
+const (
+	// reference is how long one slice takes on the device whose speed is 1: one
+	// core of an x86-64 server of about 2.6 GHz.
+	reference  = 5 * time.Millisecond
+	mostSlices = 19
+	// enough slices for a median, where a slow device takes long for each.
+	minSlices = 5
+	// patience bounds the whole measurement, once there are enough slices.
+	patience = 250 * time.Millisecond
+	// mixture is the version of the work in a slice: figures of another one
+	// cannot be compared.
+	mixture   = 1
+	speedFile = "speed.json"
+	maxFile   = 4 << 10
+)
+
+// measurement is what is kept in the state folder.
+type measurement struct {
+	Speed    float64  `json:"speed"`
+	Hardware hardware `json:"hardware"`
+}
+
+// hardware is what the speed of a core depends on.
+type hardware struct {
+	Model   string `json:"model"`
+	Cores   int    `json:"cores"`
+	Arch    string `json:"arch"`
+	Mixture int    `json:"mixture"`
+}
+
+// Benchmark returns the speed of one core relative to the reference device. It
+// takes about 100 ms the first time, and is then kept in the folder dir until
+// the hardware changes. An error with a speed above 0 says that it could not be
+// kept.
+func Benchmark(ctx context.Context, dir string) (float64, error) {
+	file, hw := filepath.Join(dir, speedFile), fingerprint(ctx)
+	if kept, err := load(file); err == nil && kept.Hardware == hw && kept.Speed > 0 {
+		return kept.Speed, nil
+	}
+	speed, err := measure(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return speed, save(file, measurement{Speed: speed, Hardware: hw})
+}
+
+func fingerprint(ctx context.Context) hardware {
+	hw := hardware{Cores: goruntime.NumCPU(), Arch: goruntime.GOARCH, Mixture: mixture}
+	// Some boards do not tell their model; cores and architecture must do then.
+	if info, err := cpu.InfoWithContext(ctx); err == nil && len(info) > 0 {
+		hw.Model = info[0].ModelName
+	}
+	return hw
+}
+
+func load(file string) (measurement, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return measurement{}, err
+	}
+	if info.Size() > maxFile {
+		return measurement{}, errors.New("too large")
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return measurement{}, err
+	}
+	var m measurement
+	return m, json.Unmarshal(b, &m)
+}
+
+// save replaces the file as a whole, so that a crash leaves the old or the new.
+func save(file string, m measurement) error {
+	b, err := json.MarshalIndent(m, "", "\t")
+	if err != nil {
+		return fmt.Errorf("keep the measured speed: %w", err)
+	}
+	next := file + ".new"
+	if err = os.WriteFile(next, append(b, '\n'), 0o600); err == nil {
+		err = os.Rename(next, file)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = errors.Join(err, os.RemoveAll(next))
+	}
+	if err != nil {
+		return fmt.Errorf("keep the measured speed: %w", err)
+	}
+	return nil
+}
+
+// measure runs the slices. The median of their times counts, so that a busy
+// moment of the machine does not.
+func measure(ctx context.Context) (float64, error) {
+	w := newWork()
+	w.slice() // warms caches and clock up
+	var times []time.Duration
+	start := time.Now()
+	for len(times) < mostSlices && (len(times) < minSlices || time.Since(start) < patience) {
+		if err := ctx.Err(); err != nil {
+			return 0, fmt.Errorf("measure the speed: %w", err)
+		}
+		before := time.Now()
+		w.slice()
+		times = append(times, max(time.Since(before), 1))
+	}
+	slices.Sort(times)
+	return float64(reference) / float64(times[len(times)/2]), nil
+}
+
+// work is what a slice does: equal parts, on the reference device, of integer
+// arithmetic with branches, hashing of a buffer, and dependent reads all over a
+// table larger than small caches. No instructions made for the purpose are
+// used, as for SHA or CRC: few programs gain from them.
+type work struct {
+	buffer []byte
+	table  []uint32
+	sum    uint64
+}
+
+const (
+	steps     = 375_000
+	bufSize   = 32 << 10
+	rounds    = 52
+	tableSize = 1 << 20
+	reads     = 125_000
+)
+
+func newWork() *work {
+	w := &work{buffer: make([]byte, bufSize), table: make([]uint32, tableSize)}
+	for i := range w.buffer {
+		w.buffer[i] = byte(i * 7)
+	}
+	// A linear congruential generator of full period: the walk meets all.
+	for i := range w.table {
+		w.table[i] = (uint32(i)*1_664_525 + 1_013_904_223) % tableSize
+	}
+	return w
+}
+
+func (w *work) slice() {
+	w.arithmetic()
+	w.hash()
+	w.walk()
+}
+
+func (w *work) arithmetic() {
+	x := w.sum | 1
+	for range steps {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		if x%3 == 0 {
+			x += x / 10
+		}
+	}
+	w.sum += x
+}
+
+func (w *work) hash() {
+	h := w.sum
+	for range rounds {
+		for _, b := range w.buffer {
+			h = (h ^ uint64(b)) * 1_099_511_628_211
+		}
+	}
+	w.sum += h
+}
+
+func (w *work) walk() {
+	at := uint32(w.sum) % tableSize
+	for range reads {
+		at = w.table[at]
+	}
+	w.sum += uint64(at)
+}

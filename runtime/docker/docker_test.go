@@ -1,0 +1,45 @@
+package docker
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/hearth-edge/hearth/runtime"
+	"github.com/hearth-edge/hearth/runtime/runtimetest"
+)
+
+const testImage = "hearth-drivertest:conformance"
+
+// newTestDriver returns a driver of a node and mesh of its own.
+func newTestDriver(t testing.TB, change ...func(*Config)) *Driver {
+	t.Helper()
+	cfg := Config{
+		ConfigDir: t.TempDir(),
+		Mesh:      "drivertest",
+		Node:      "drivertest",
+		Log:       slog.New(slog.DiscardHandler),
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	d, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func unique() string { return strings.ToLower(rand.Text()[:8]) }
+
+func TestConformance(t *testing.T) {
+	runtimetest.BusyboxImage(t, testImage)
+	runtimetest.Conformance(t, func(t *testing.T) runtime.Driver {
+		return newTestDriver(t)
+	}, runtimetest.Options{
+		Image:   testImage,
+		Missing: "127.0.0.1:1/hearth-drivertest-missing:latest",
+		Script:  runtimetest.BusyboxScript(),
+	})
+}

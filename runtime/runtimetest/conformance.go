@@ -1,0 +1,241 @@
+// Package runtimetest states what every runtime.Driver must do, as tests, and
+// makes the images that tests of containers need.
+package runtimetest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+)
+
+// patience bounds every single step of a test; only a failing one waits so
+// long.
+const patience = time.Minute
+
+// Options say how the driver under test is told to do things.
+type Options struct {
+	// Image is one that is present, Missing one that cannot be had.
+	Image, Missing string
+	// Script makes the arguments for what the tests want to happen.
+	Script Script
+}
+
+// A Script returns, for each behaviour, the service's arguments that cause it.
+type Script struct {
+	// Print writes stdout to standard output, then stderr to standard error,
+	// and exits with 0.
+	Print func(stdout, stderr string) []string
+	// Exit exits with code.
+	Exit func(code int) []string
+	// Bytes writes n bytes to standard output: "0123456789abcde\n" over and
+	// over. It exits with 0.
+	Bytes func(n int) []string
+	// Echo copies standard input to standard output, and exits with 0 when it
+	// ends.
+	Echo func() []string
+	// Sleep writes "ready\n" and sleeps for d. It dies of TERM and INT.
+	Sleep func(d time.Duration) []string
+	// Stubborn is Sleep, ignoring TERM.
+	Stubborn func(d time.Duration) []string
+	// Unstartable names a command that the image does not have.
+	Unstartable func() []string
+}
+
+// BusyboxScript is the Script for images made by BusyboxImage.
+func BusyboxScript() Script {
+	sh := func(script string, args ...string) []string {
+		return append([]string{"sh", "-c", script, "sh"}, args...)
+	}
+	return Script{
+		Print: func(stdout, stderr string) []string {
+			return sh(`printf %s "$1"; printf %s "$2" >&2`, stdout, stderr)
+		},
+		Exit:  func(code int) []string { return sh("exit $1", itoa(code)) },
+		Bytes: func(n int) []string { return sh("yes 0123456789abcde | head -c $1", itoa(n)) },
+		Echo:  func() []string { return []string{"cat"} },
+		Sleep: func(d time.Duration) []string {
+			return sh("echo ready; exec sleep $1", seconds(d))
+		},
+		Stubborn: func(d time.Duration) []string {
+			return sh("trap '' TERM; echo ready; exec sleep $1", seconds(d))
+		},
+		Unstartable: func() []string { return []string{"no-such-command"} },
+	}
+}
+
+// Conformance tests a driver. newDriver is called once for each subtest; its
+// drivers may be of one engine, mesh and node.
+func Conformance(t *testing.T, newDriver func(t *testing.T) runtime.Driver, o Options) {
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, suite)
+	}{
+		{"Info", testInfo},
+		{"Life", testLife},
+		{"ExitCode", testExitCode},
+		{"OutputPerChannel", testOutputPerChannel},
+		{"OutputIntact", testOutputIntact},
+		{"Input", testInput},
+		{"NoInput", testNoInput},
+		{"Signals", testSignals},
+		{"WaitEndsWithContext", testWaitEndsWithContext},
+		{"EndedContext", testEndedContext},
+		{"CreateTwice", testCreateTwice},
+		{"ShortLived", testShortLived},
+		{"Remove", testRemove},
+		{"RemoveEndsWait", testRemoveEndsWait},
+		{"NotFound", testNotFound},
+		{"Recover", testRecover},
+		{"Attach", testAttach},
+		{"ImageMissing", testImageMissing},
+		{"Unstartable", testUnstartable},
+		{"Backpressure", testBackpressure},
+		{"CloseUnblocksNext", testCloseUnblocksNext},
+		{"Many", testMany},
+		{"Watch", testWatch},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDriver(t)
+			t.Cleanup(func() {
+				if err := d.Close(); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+			})
+			c.test(t, suite{driver: d, options: o, script: o.Script, prefix: strings.ToLower(rand.Text()[:8])})
+		})
+	}
+}
+
+// suite is what one test works with.
+type suite struct {
+	driver  runtime.Driver
+	options Options
+	script  Script
+	// prefix makes the requests of one test differ from others'.
+	prefix string
+}
+
+// spec describes an execution with small limits.
+func (s suite) spec(name string, args []string) runtime.Spec {
+	return runtime.Spec{
+		ID:           runtime.ExecutionID{Request: protocol.RequestID(s.prefix + "." + name), Attempt: 1},
+		Orchestrator: "orchestrator",
+		Image:        s.options.Image,
+		Args:         args,
+		CPUs:         1,
+		Memory:       64 << 20,
+		Pids:         64,
+		Network:      "none",
+	}
+}
+
+// context returns one that ends if the test takes too long, or ended.
+func (s suite) context(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// create creates an execution that is removed when the test ends.
+func (s suite) create(t *testing.T, spec runtime.Spec) runtime.Stdio {
+	t.Helper()
+	container, stdio, err := s.driver.Create(s.context(t), spec)
+	if err != nil {
+		t.Fatalf("Create: %v", err)
+	}
+	s.removeLater(t, spec.ID)
+	t.Cleanup(func() { stdio.Output.Close() })
+	if container == "" {
+		t.Error("Create returned no container ID")
+	}
+	return stdio
+}
+
+func (s suite) removeLater(t *testing.T, id runtime.ExecutionID) {
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.driver.Remove(ctx, id); err != nil {
+			t.Errorf("Remove: %v", err)
+		}
+	})
+}
+
+// start creates and starts an execution.
+func (s suite) start(t *testing.T, spec runtime.Spec) runtime.Stdio {
+	t.Helper()
+	stdio := s.create(t, spec)
+	if err := s.driver.Start(s.context(t), spec.ID); err != nil {
+		t.Fatalf("Start: %v", err)
+	}
+	return stdio
+}
+
+// wait waits for the end and checks the exit code.
+func (s suite) wait(t *testing.T, id runtime.ExecutionID, code int) runtime.Exit {
+	t.Helper()
+	exit, err := s.driver.Wait(s.context(t), id)
+	if err != nil {
+		t.Fatalf("Wait: %v", err)
+	}
+	if exit.Code != code {
+		t.Errorf("exit code %d, want %d", exit.Code, code)
+	}
+	return exit
+}
+
+// find returns what Recover says of an execution; ok is false where nothing.
+func (s suite) find(t *testing.T, id runtime.ExecutionID) (found runtime.Recovered, ok bool) {
+	t.Helper()
+	all, err := s.driver.Recover(s.context(t))
+	if err != nil {
+		t.Fatalf("Recover: %v", err)
+	}
+	for _, r := range all {
+		if r.ID == id {
+			return r, true
+		}
+	}
+	return runtime.Recovered{}, false
+}
+
+// readAll reads an output to its end.
+func readAll(t *testing.T, out runtime.OutputReader) (stdout, stderr string) {
+	t.Helper()
+	var text [protocol.Stderr + 1]strings.Builder
+	for {
+		channel, data, err := out.Next()
+		if errors.Is(err, io.EOF) {
+			return text[protocol.Stdout].String(), text[protocol.Stderr].String()
+		}
+		if err != nil {
+			t.Fatalf("Next: %v", err)
+		}
+		if channel != protocol.Stdout && channel != protocol.Stderr {
+			t.Fatalf("Next: output on channel %d", channel)
+		}
+		text[channel].Write(data)
+	}
+}
+
+// readUntil reads until standard output holds what is wanted, and no further.
+func readUntil(t *testing.T, out runtime.OutputReader, want string) {
+	t.Helper()
+	var text strings.Builder
+	for !strings.Contains(text.String(), want) {
+		channel, data, err := out.Next()
+		if err != nil {
+			t.Fatalf("Next: %v after %q, want %q", err, text.String(), want)
+		}
+		if channel == protocol.Stdout {
+			text.Write(data)
+		}
+	}
+}

@@ -143,6 +143,9 @@ type Offer struct {
 	// Forced offers are accepted whatever the load: only what can never work
 	// here (constraint, resources, policy, no engine) is refused.
 	Forced bool
+	// Orchestrator is who asks. It never crosses the wire: the node's end sets
+	// it to the peer that the connection has authenticated.
+	Orchestrator NodeID
 }
 
 // A Refusal is a node's answer to an offer that it does not take. It is an

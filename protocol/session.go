@@ -42,8 +42,8 @@ type Session interface {
 	// Stop asks the execution to end: SIGTERM, and SIGKILL after grace. It
 	// returns at once; the ending event follows.
 	Stop(grace time.Duration) error
-	// Close lets go of the session and unblocks Next. It does not stop the
-	// execution.
+	// Close lets go of the session and unblocks Next and Write. It does not
+	// stop the execution; only what AppClient.Run attached to ends with it.
 	Close() error
 }
 

@@ -172,18 +172,3 @@ func shorten(s string) string {
 	}
 	return s[:most] + "…"
 }
-
-// encodedSize is at least what the service takes on the wire.
-func (s *Service) encodedSize() int {
-	const perField = 4 // tag and length
-	n := 64 + len(s.Image) + len(s.Entrypoint) + len(s.WorkDir) + len(s.User) + len(s.Constraints.Node)
-	for _, list := range [][]string{s.Args, s.Env} {
-		for _, v := range list {
-			n += perField + len(v)
-		}
-	}
-	for k, v := range s.Constraints.Labels {
-		n += 3*perField + len(k) + len(v)
-	}
-	return n
-}

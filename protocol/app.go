@@ -1,0 +1,227 @@
+package protocol
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hearth-edge/hearth/protocol/pb"
+)
+
+// appGrace is how long a container may take to end once its app has gone.
+const appGrace = 10 * time.Second
+
+// An AppClient is a device behind AppProtocol, as its apps use it. It implements
+// App and may be used concurrently: each call opens a stream of its own.
+type AppClient struct {
+	open  func(context.Context) (Stream, error)
+	token string
+}
+
+// NewAppClient returns the device that open opens streams to. The token is the
+// content of the device's token file.
+func NewAppClient(open func(context.Context) (Stream, error), token string) *AppClient {
+	return &AppClient{open: open, token: token}
+}
+
+// Run implements App. ctx bounds the wait for the acceptance only. The request is
+// attached: closing the session before its end, or losing the connection, stops
+// the container with 10 s of grace.
+func (c *AppClient) Run(ctx context.Context, r Run) (Session, error) {
+	if err := r.Service.Validate(); err != nil {
+		return nil, err
+	}
+	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Run{Run: runToPB(&r)}}
+	w, _, err := ask(ctx, c.open, first)
+	if err != nil {
+		return nil, err
+	}
+	return newRemoteSession(w, 0, 0), nil
+}
+
+// Devices implements App.
+func (c *AppClient) Devices(ctx context.Context, watch bool, yield func([]Device) error) error {
+	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Devices{Devices: &pb.Devices{Watch: watch}}}
+	var list []Device
+	return c.collect(ctx, first, func(w *wire) (done bool, err error) {
+		m := new(pb.DevicesItem)
+		if err := w.receive(m); err != nil {
+			return false, broken(unexpected(err))
+		}
+		switch v := m.GetItem().(type) {
+		case *pb.DevicesItem_Device:
+			if len(list) == MaxDevices {
+				return false, Errorf(CodeInvalid, "list: more than %d devices", MaxDevices)
+			}
+			d, err := deviceFromPB(v.Device)
+			list = append(list, d)
+			return false, err
+		case *pb.DevicesItem_Complete:
+			whole := list
+			list = nil
+			return !watch, yield(whole)
+		case *pb.DevicesItem_Error:
+			return false, errorFromPB(v.Error)
+		}
+		return false, nil
+	})
+}
+
+// Diagnose implements App.
+func (c *AppClient) Diagnose(ctx context.Context) ([]Check, error) {
+	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Diagnose{Diagnose: &pb.Diagnose{}}}
+	var list []Check
+	err := c.collect(ctx, first, func(w *wire) (done bool, err error) {
+		m := new(pb.ChecksItem)
+		if err := w.receive(m); err != nil {
+			return false, broken(unexpected(err))
+		}
+		switch v := m.GetItem().(type) {
+		case *pb.ChecksItem_Check:
+			if len(list) == maxChecks {
+				return false, Errorf(CodeInvalid, "list: more than %d checks", maxChecks)
+			}
+			list = append(list, checkFromPB(v.Check))
+		case *pb.ChecksItem_Complete:
+			return true, nil
+		case *pb.ChecksItem_Error:
+			return false, errorFromPB(v.Error)
+		}
+		return false, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+const maxChecks = 1000
+
+// collect asks first and calls receive for each frame until it is done, fails,
+// or ctx ends.
+func (c *AppClient) collect(ctx context.Context, first proto.Message, receive func(*wire) (bool, error)) error {
+	w, _, err := ask(ctx, c.open, first)
+	if err != nil {
+		return err
+	}
+	defer w.stream.Close()
+	release := context.AfterFunc(ctx, func() { _ = w.stream.Reset() })
+	defer release()
+	for {
+		done, err := receive(w)
+		if ctx.Err() != nil && err != nil {
+			return context.Cause(ctx)
+		}
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// ServeApp holds a device's end of one conversation with an app over s, which it
+// closes. It compares the app's token with token in constant time, and hands
+// what is asked to app. When the app goes away before an attached Run has ended,
+// the request is stopped with 10 s of grace; that ctx ends stops nothing.
+//
+// The error is for the caller's log: what was told to the app without its text,
+// what was wrong with its messages or its token, or how the stream broke.
+func ServeApp(ctx context.Context, s Stream, token string, app App) error {
+	w := newWire(s)
+	request := new(pb.AppRequest)
+	if err := w.first(request); err != nil {
+		return w.reject(err)
+	}
+	if token == "" || subtle.ConstantTimeCompare([]byte(request.GetToken()), []byte(token)) != 1 {
+		return w.reject(Errorf(CodeUnauthorized, "the token is not the one of this device: read it from the token file in its state folder"))
+	}
+	switch v := request.GetVerb().(type) {
+	case *pb.AppRequest_Run:
+		return serveRun(ctx, w, app, v.Run)
+	case *pb.AppRequest_Devices:
+		return serveDevices(ctx, w, app, v.Devices.GetWatch())
+	case *pb.AppRequest_Diagnose:
+		return serveDiagnose(ctx, w, app)
+	}
+	return w.reject(unknownVerb())
+}
+
+func serveRun(ctx context.Context, w *wire, app App, p *pb.Run) error {
+	r, err := runFromPB(p)
+	if err != nil {
+		return w.answer(err)
+	}
+	sess, err := app.Run(ctx, r)
+	if err != nil {
+		return w.answer(err)
+	}
+	return accept(ctx, w, sess, func() { _ = sess.Stop(appGrace) })
+}
+
+func serveDevices(ctx context.Context, w *wire, app App, watch bool) error {
+	send := func(m *pb.DevicesItem) error { return w.send(m, nil, 0) }
+	return serveList(ctx, w, func(ctx context.Context) error {
+		return app.Devices(ctx, watch, func(list []Device) error {
+			for i := range list[:min(len(list), MaxDevices)] {
+				if err := send(&pb.DevicesItem{Item: &pb.DevicesItem_Device{Device: deviceToPB(&list[i])}}); err != nil {
+					return err
+				}
+			}
+			return send(&pb.DevicesItem{Item: &pb.DevicesItem_Complete{Complete: &pb.Complete{}}})
+		})
+	}, func(e *pb.Error) proto.Message {
+		return &pb.DevicesItem{Item: &pb.DevicesItem_Error{Error: e}}
+	})
+}
+
+func serveDiagnose(ctx context.Context, w *wire, app App) error {
+	send := func(m *pb.ChecksItem) error { return w.send(m, nil, 0) }
+	return serveList(ctx, w, func(ctx context.Context) error {
+		checks, err := app.Diagnose(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range checks[:min(len(checks), maxChecks)] {
+			if err := send(&pb.ChecksItem{Item: &pb.ChecksItem_Check{Check: checkToPB(&checks[i])}}); err != nil {
+				return err
+			}
+		}
+		return send(&pb.ChecksItem{Item: &pb.ChecksItem_Complete{Complete: &pb.Complete{}}})
+	}, func(e *pb.Error) proto.Message {
+		return &pb.ChecksItem{Item: &pb.ChecksItem_Error{Error: e}}
+	})
+}
+
+// serveList accepts, runs list until it returns or the app goes away, and tells
+// its error in the last frame.
+func serveList(ctx context.Context, w *wire, list func(context.Context) error, last func(*pb.Error) proto.Message) error {
+	if err := w.answer(nil); err != nil {
+		return err
+	}
+	listing, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	release := context.AfterFunc(listing, func() { _ = w.stream.Reset() })
+	go func() { // ends with the stream
+		defer close(watched)
+		_, _ = w.in.Peek(1) // the app sends no more: its end is that it went
+		cancel()
+	}()
+	err := list(listing)
+	release() // from here on the stream is closed in order
+	left := listing.Err() != nil
+	if err != nil && !left {
+		e, _ := errorToPB(err)
+		_ = w.send(last(e), nil, frameTimeout)
+	}
+	_ = w.stream.Close()
+	<-watched
+	if left && ctx.Err() == nil {
+		return nil
+	}
+	if _, told := errors.AsType[*Error](err); told {
+		return nil
+	}
+	return err
+}

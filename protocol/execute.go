@@ -1,0 +1,106 @@
+package protocol
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hearth-edge/hearth/protocol/pb"
+)
+
+// An ExecuteClient is a node behind ExecuteProtocol. It implements Executor and
+// may be used concurrently: each call opens a stream of its own, which the
+// session returned holds until it is closed.
+type ExecuteClient struct {
+	open func(context.Context) (Stream, error)
+}
+
+// NewExecuteClient returns the node that open opens streams to.
+func NewExecuteClient(open func(context.Context) (Stream, error)) *ExecuteClient {
+	return &ExecuteClient{open: open}
+}
+
+// Offer implements Executor. Where no stream could be opened nothing was sent,
+// so the node surely does not run it: that is a *Refusal with CodeNodeLost. An
+// invalid offer is not sent; it is an *Error with CodeInvalid.
+func (c *ExecuteClient) Offer(ctx context.Context, o Offer) (Session, error) {
+	if err := o.Service.Validate(); err != nil {
+		return nil, err
+	}
+	first := &pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Offer{Offer: offerToPB(&o)}}
+	w, opened, err := ask(ctx, c.open, first)
+	if err != nil && !opened {
+		return nil, &Refusal{Code: CodeNodeLost, Reason: "the node cannot be reached"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newRemoteSession(w, 0, 0), nil
+}
+
+// Attach implements Executor.
+func (c *ExecuteClient) Attach(ctx context.Context, a Attach) (Session, error) {
+	first := &pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Attach{Attach: attachToPB(&a)}}
+	w, _, err := ask(ctx, c.open, first)
+	if err != nil {
+		return nil, err
+	}
+	return newRemoteSession(w, a.Stdout, a.Stderr), nil
+}
+
+// ServeExecute holds a node's end of one conversation over s, which it closes:
+// it hands the orchestrator's offer to node, says that it came from the peer
+// named, and carries the session until it ends, the orchestrator goes away or
+// ctx ends. The latter two let go of the session; only the orchestrator's Stop
+// stops an execution.
+//
+// The error is for the caller's log: what was told to the orchestrator without
+// its text, what was wrong with its messages, or how the stream broke.
+func ServeExecute(ctx context.Context, s Stream, node Executor, from NodeID) error {
+	w := newWire(s)
+	request := new(pb.ExecuteRequest)
+	if err := w.first(request); err != nil {
+		return w.reject(err)
+	}
+	var sess Session
+	var err error
+	switch v := request.GetVerb().(type) {
+	case *pb.ExecuteRequest_Offer:
+		sess, err = offer(ctx, node, from, v.Offer)
+	case *pb.ExecuteRequest_Attach:
+		var a Attach
+		if a, err = attachFromPB(v.Attach); err == nil {
+			sess, err = node.Attach(ctx, a)
+		}
+	default:
+		return w.reject(unknownVerb())
+	}
+	if err != nil {
+		return w.answer(err)
+	}
+	return accept(ctx, w, sess, func() {})
+}
+
+// offer hands a decoded offer to node. One that is invalid is refused, so that
+// the orchestrator knows that it does not run.
+func offer(ctx context.Context, node Executor, from NodeID, p *pb.Offer) (Session, error) {
+	o, err := offerFromPB(p)
+	if err != nil {
+		return nil, &Refusal{Code: CodeOf(err), Reason: err.Error()}
+	}
+	o.Orchestrator = from
+	return node.Offer(ctx, o)
+}
+
+// accept tells that sess was accepted and carries it; see serveSession.
+func accept(ctx context.Context, w *wire, sess Session, left func()) error {
+	if err := w.answer(nil); err != nil {
+		left()
+		return errors.Join(err, sess.Close())
+	}
+	return serveSession(ctx, w, sess, left)
+}
+
+// unknownVerb is the answer to an asker that is newer than this device.
+func unknownVerb() *Error {
+	return Errorf(CodeInvalid, "this device does not know what is asked of it: its hearth may be older than the asker's")
+}

@@ -1,0 +1,176 @@
+package protocol
+
+import (
+	"math"
+	"strings"
+	"time"
+	"unicode"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hearth-edge/hearth/protocol/pb"
+)
+
+// MaxScore is the most bytes that an encoded score takes.
+const MaxScore = 16 << 10
+
+// Bounds on a Score.
+const (
+	// MaxScoreAddresses is the most addresses that a score names.
+	MaxScoreAddresses = 12
+
+	maxBeat    = time.Hour
+	maxRating  = 1e12
+	maxDrivers = 8
+	maxWord    = 32 // bytes of an architecture, an OS or a driver
+	maxCount   = 1 << 20
+)
+
+// EncodeScore returns s as it is gossiped. Amounts of cores are rounded to
+// thousandths. The error is an *Error with CodeInvalid where a field is out of
+// bounds.
+func EncodeScore(s Score) ([]byte, error) {
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	p := scoreToPB(&s)
+	if n := proto.Size(p); n > MaxScore {
+		return nil, Errorf(CodeInvalid, "score: it takes %d bytes, the most is %d", n, MaxScore)
+	}
+	return marshal(nil, p)
+}
+
+// DecodeScore decodes what EncodeScore returned, on another device perhaps. It
+// accepts nothing that is out of bounds; the error is an *Error with CodeInvalid.
+func DecodeScore(b []byte) (Score, error) {
+	if len(b) > MaxScore {
+		return Score{}, Errorf(CodeInvalid, "score: %d bytes, the most is %d", len(b), MaxScore)
+	}
+	p := new(pb.Score)
+	if err := unmarshal(b, p); err != nil {
+		return Score{}, err
+	}
+	return scoreFromPB(p)
+}
+
+func scoreToPB(s *Score) *pb.Score {
+	return &pb.Score{
+		Node: string(s.Node), Name: s.Name, Sequence: s.Sequence, Beat: durationToPB(s.Beat),
+		Role: pb.Role(s.Role), Rating: s.Rating, Speed: s.Speed,
+		Cpus: toMilli(s.CPUs), CpuOthers: toMilli(s.CPUOthers), CpuFree: toMilli(s.CPUFree),
+		Slots: s.Slots, Running: s.Running, Queued: s.Queued,
+		MemoryTotal: uint64(s.MemoryTotal), MemoryFree: uint64(s.MemoryFree), DiskFree: uint64(s.DiskFree),
+		Arch: s.Arch, Os: s.OS, Drivers: s.Drivers, Labels: s.Labels,
+		Images: s.Images, Addresses: s.Addresses,
+	}
+}
+
+func scoreFromPB(p *pb.Score) (Score, error) {
+	beat, err := durationFromPB("beat", p.GetBeat())
+	if err != nil {
+		return Score{}, err
+	}
+	if p.GetRole() < 0 || p.GetRole() > pb.Role_ROLE_NODE {
+		return Score{}, Errorf(CodeInvalid, "role: %d is not known here", p.GetRole())
+	}
+	s := Score{
+		Node: NodeID(p.GetNode()), Name: p.GetName(), Sequence: p.GetSequence(), Beat: beat,
+		Role: Role(p.GetRole()), Rating: p.GetRating(), Speed: p.GetSpeed(),
+		CPUs: fromMilli(p.GetCpus()), CPUOthers: fromMilli(p.GetCpuOthers()), CPUFree: fromMilli(p.GetCpuFree()),
+		Slots: p.GetSlots(), Running: p.GetRunning(), Queued: p.GetQueued(),
+		MemoryTotal: Bytes(p.GetMemoryTotal()), MemoryFree: Bytes(p.GetMemoryFree()), DiskFree: Bytes(p.GetDiskFree()),
+		Arch: p.GetArch(), OS: p.GetOs(), Drivers: p.GetDrivers(), Labels: p.GetLabels(),
+		Images: p.GetImages(), Addresses: p.GetAddresses(),
+	}
+	if err := s.validate(); err != nil {
+		return Score{}, err
+	}
+	return s, nil
+}
+
+func toMilli(c Cores) uint32   { return uint32(math.Round(float64(c) * 1000)) }
+func fromMilli(m uint32) Cores { return Cores(m) / 1000 }
+
+// validate checks every bound that both ends of gossip rely on.
+func (s *Score) validate() error {
+	if _, err := ParseNodeID(string(s.Node)); err != nil {
+		return err
+	}
+	if s.Beat < 0 || s.Beat > maxBeat {
+		return Errorf(CodeInvalid, "beat: %v is out of bounds: 0 to %v", s.Beat, maxBeat)
+	}
+	if s.Role > RoleNode {
+		return Errorf(CodeInvalid, "role: %d is not known here", s.Role)
+	}
+	if err := s.validateAmounts(); err != nil {
+		return err
+	}
+	if err := s.validateWords(); err != nil {
+		return err
+	}
+	if len(s.Images) > MaxScoreImages {
+		return Errorf(CodeInvalid, "images: %d of them, the most is %d", len(s.Images), MaxScoreImages)
+	}
+	return checkWords("address", s.Addresses, MaxScoreAddresses, maxAddress)
+}
+
+func (s *Score) validateAmounts() error {
+	for _, v := range []struct {
+		field     string
+		is, limit float64
+	}{
+		{"rating", s.Rating, maxRating},
+		{"speed", s.Speed, maxRating},
+		{"cpus", float64(s.CPUs), maxCPUs},
+		{"cpu_others", float64(s.CPUOthers), maxCPUs},
+		{"cpu_free", float64(s.CPUFree), maxCPUs},
+		{"slots", float64(s.Slots), maxCount},
+		{"running", float64(s.Running), maxCount},
+		{"queued", float64(s.Queued), maxCount},
+		{"memory_total", float64(s.MemoryTotal), maxMemory},
+		{"memory_free", float64(s.MemoryFree), maxMemory},
+		{"disk_free", float64(s.DiskFree), math.MaxUint64},
+	} {
+		if err := checkAmount(v.field, v.is, v.limit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Score) validateWords() error {
+	if err := checkWords("name", []string{s.Name}, 1, maxName); err != nil {
+		return err
+	}
+	if err := checkWords("arch and os", []string{s.Arch, s.OS}, 2, maxWord); err != nil {
+		return err
+	}
+	if err := checkWords("drivers", s.Drivers, maxDrivers, maxWord); err != nil {
+		return err
+	}
+	if len(s.Labels) > maxLabels {
+		return Errorf(CodeInvalid, "labels: %d of them, the most is %d", len(s.Labels), maxLabels)
+	}
+	for k, v := range s.Labels {
+		if err := ValidateLabel(k, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkWords checks a short list of short texts without control characters.
+func checkWords(field string, words []string, count, limit int) error {
+	if len(words) > count {
+		return Errorf(CodeInvalid, "%s: %d of them, the most is %d", field, len(words), count)
+	}
+	for _, w := range words {
+		if err := checkText(field, w, limit); err != nil {
+			return err
+		}
+		if strings.ContainsFunc(w, unicode.IsControl) {
+			return Errorf(CodeInvalid, "%s: %q has control characters", field, w)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package protocol
+
+import (
+	"math"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hearth-edge/hearth/protocol/pb"
+)
+
+// encodedSize is what the service takes on the wire.
+func (s *Service) encodedSize() int { return proto.Size(serviceToPB(s)) }
+
+func serviceToPB(s *Service) *pb.Service {
+	return &pb.Service{
+		Image: s.Image, Args: s.Args, Entrypoint: s.Entrypoint, Env: s.Env,
+		WorkDir: s.WorkDir, User: s.User,
+		Cpus: float64(s.CPUs), Memory: uint64(s.Memory),
+		Stdin: s.Stdin, Timeout: durationToPB(s.Timeout),
+		Node: s.Constraints.Node, Labels: s.Constraints.Labels, NotHere: s.Constraints.NotHere,
+	}
+}
+
+// serviceFromPB decodes and validates a service.
+func serviceFromPB(p *pb.Service) (Service, error) {
+	if p == nil {
+		return Service{}, missing("service")
+	}
+	timeout, err := durationFromPB("timeout", p.Timeout)
+	if err != nil {
+		return Service{}, err
+	}
+	s := Service{
+		Image: p.Image, Args: p.Args, Entrypoint: p.Entrypoint, Env: p.Env,
+		WorkDir: p.WorkDir, User: p.User,
+		CPUs: Cores(p.Cpus), Memory: Bytes(p.Memory), Stdin: p.Stdin, Timeout: timeout,
+		Constraints: Constraints{Node: p.Node, Labels: p.Labels, NotHere: p.NotHere},
+	}
+	return s, s.Validate()
+}
+
+func offerToPB(o *Offer) *pb.Offer {
+	return &pb.Offer{
+		Request: string(o.Request), Attempt: o.Attempt, Service: serviceToPB(&o.Service),
+		Bound: durationToPB(o.Bound), Forced: o.Forced,
+	}
+}
+
+func offerFromPB(p *pb.Offer) (Offer, error) {
+	request, err := ParseRequestID(p.GetRequest())
+	if err != nil {
+		return Offer{}, err
+	}
+	if p.GetAttempt() == 0 {
+		return Offer{}, Errorf(CodeInvalid, "attempt: it counts from 1")
+	}
+	bound, err := durationFromPB("bound", p.GetBound())
+	if err != nil {
+		return Offer{}, err
+	}
+	service, err := serviceFromPB(p.GetService())
+	if err != nil {
+		return Offer{}, err
+	}
+	return Offer{Request: request, Attempt: p.GetAttempt(), Service: service, Bound: bound, Forced: p.GetForced()}, nil
+}
+
+func attachToPB(a *Attach) *pb.Attach {
+	return &pb.Attach{Request: string(a.Request), Attempt: a.Attempt, Stdout: a.Stdout, Stderr: a.Stderr}
+}
+
+func attachFromPB(p *pb.Attach) (Attach, error) {
+	request, err := ParseRequestID(p.GetRequest())
+	if err != nil {
+		return Attach{}, err
+	}
+	if p.GetStdout() > math.MaxInt64 || p.GetStderr() > math.MaxInt64 {
+		return Attach{}, Errorf(CodeInvalid, "offset: it is out of bounds")
+	}
+	return Attach{Request: request, Attempt: p.GetAttempt(), Stdout: p.GetStdout(), Stderr: p.GetStderr()}, nil
+}
+
+func runToPB(r *Run) *pb.Run {
+	return &pb.Run{Request: string(r.ID), Service: serviceToPB(&r.Service)}
+}
+
+func runFromPB(p *pb.Run) (Run, error) {
+	id, err := optionalRequest(p.GetRequest())
+	if err != nil {
+		return Run{}, err
+	}
+	service, err := serviceFromPB(p.GetService())
+	if err != nil {
+		return Run{}, err
+	}
+	return Run{ID: id, Service: service}, nil
+}

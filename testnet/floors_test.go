@@ -32,7 +32,7 @@ type floor struct {
 
 var floors = []floor{
 	{"keys", []string{"keys"}, map[string]string{
-		libp2p + "/p2p": "of libp2p only keys and peer IDs", "net": "no network", "github.com/docker": "no engine",
+		libp2p + "/p2p": "of libp2p only keys and peer IDs", "net/http": "no network", "github.com/docker": "no engine",
 	}},
 	{"protocol", []string{"keys", "protocol"}, map[string]string{
 		libp2p: "a plain Stream is all it needs", "github.com/docker": "no engine",

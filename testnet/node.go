@@ -32,6 +32,8 @@ type Options struct {
 	Binary []string
 	// Args are further arguments of `hearth up`.
 	Args []string
+	// Env is added to the environment, "NAME=value" each.
+	Env []string
 	// Command makes the process; nil is exec.CommandContext. A network
 	// namespace has its own.
 	Command func(ctx context.Context, name string, args ...string) *exec.Cmd
@@ -90,7 +92,7 @@ func Launch(t testing.TB, o Options) *Node {
 	if o.Secret != "" {
 		args = append(args, "--secret-file", o.Secret)
 	}
-	n.start(append(args, o.Args...))
+	n.start(append(args, o.Args...), o.Env)
 	return n
 }
 
@@ -101,7 +103,7 @@ func (n *Node) Restart(args ...string) *Node {
 	return Start(n.t, Options{Name: n.Name, State: n.State, Binary: n.binary, Command: n.command, Args: args})
 }
 
-func (n *Node) start(args []string) {
+func (n *Node) start(args, env []string) {
 	t := n.t
 	t.Helper()
 	notify := filepath.Join(ShortTempDir(t), "notify")
@@ -111,7 +113,7 @@ func (n *Node) start(args []string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cmd = n.prepare(ctx, args)
-	n.cmd.Env = append(n.cmd.Environ(), "NOTIFY_SOCKET="+notify)
+	n.cmd.Env = append(append(n.cmd.Environ(), env...), "NOTIFY_SOCKET="+notify)
 	n.cmd.Stdout, n.cmd.Stderr = &n.log, &n.log
 	if err := n.cmd.Start(); err != nil {
 		t.Fatalf("start node %s: %v", n.Name, err)

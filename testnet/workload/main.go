@@ -6,14 +6,15 @@
 //	workload sleep DURATION     waits
 //	workload burn DURATION      keeps one core busy
 //	workload cat                copies its input to its output
-//	workload output BYTES       writes so many pseudo-random bytes, and their
-//	                            SHA-256 to the standard error
+//	workload output BYTES CODE  writes so many pseudo-random bytes, and their
+//	                            SHA-256 to the standard error; ends with the code
 //	workload primes N           counts the primes below N
 //	workload env NAME           prints a variable
 package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -57,7 +58,12 @@ func do(verb string, args []string) (exitCode int, err error) {
 	case "cat":
 		_, err = io.Copy(os.Stdout, os.Stdin)
 	case "output":
-		err = output(first)
+		if len(args) != 2 {
+			return 0, errors.New("output takes BYTES and CODE")
+		}
+		if err = output(args[0]); err == nil {
+			return strconv.Atoi(args[1])
+		}
 	case "primes":
 		err = primes(first)
 	case "env":

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -40,22 +39,10 @@ func LoadSeed(dir string) (Seed, error) {
 	return Seed(seed), nil
 }
 
-// newSeed makes a seed. It is written under another name first, so that a
-// power cut leaves either no seed or a whole one.
 func newSeed(path string) (Seed, error) {
 	var seed Seed
 	_, _ = rand.Read(seed[:])
-	temp := path + ".new"
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Seed{}, err
-	}
-	if err := writeNew(temp, hex.EncodeToString(seed[:])+"\n"); err != nil {
-		return Seed{}, err
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return Seed{}, err
-	}
-	return seed, nil
+	return seed, replace(path, hex.EncodeToString(seed[:])+"\n")
 }
 
 // Identity returns the device's key, from which libp2p makes its peer ID. It

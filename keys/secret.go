@@ -158,6 +158,10 @@ func WriteSecretFile(path string, s Secret) error {
 	return writeNew(path, s.Text()+"\n")
 }
 
+// ReplaceSecretFile writes the secret to the file, with mode 0600 and in place
+// of what was there; a power cut leaves the old one or the new one.
+func ReplaceSecretFile(path string, s Secret) error { return replace(path, s.Text()+"\n") }
+
 // readPrivate reads a small file which nobody but its owner may read.
 func readPrivate(path string) ([]byte, error) {
 	f, err := os.Open(path)
@@ -204,4 +208,17 @@ func writeNew(path, text string) (err error) {
 		return err
 	}
 	return f.Sync()
+}
+
+// replace writes a file for its owner only, in place of what was there: under
+// another name first, so that a power cut leaves the old text or the new one.
+func replace(path, text string) error {
+	temp := path + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := writeNew(temp, text); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
 }

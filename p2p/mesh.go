@@ -3,52 +3,348 @@ package p2p
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 
-	"github.com/hearth-edge/hearth/keys"
+	"github.com/hearth-edge/hearth/p2p/mdns"
+	"github.com/hearth-edge/hearth/p2p/netif"
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// A Config says who this device is, where it listens and whom it dials.
-type Config struct {
-	Secret     keys.Secret
-	Key        crypto.PrivKey
-	Name       string
-	StateDir   string
-	Listen     []ma.Multiaddr
-	Interfaces []string
-	Peers      []ma.Multiaddr
-	Discovery  bool
-	OnScore    func(protocol.Score)
-	OnPeer     func(p Peer, joined bool, how Departure)
-	Log        *slog.Logger
+// ErrNotConnected is returned by Open for a device that is not a connected
+// member, and by Open and Publish while Run does not run.
+var ErrNotConnected = errors.New("not connected")
+
+// A Mesh is this device's membership in its mesh. Its methods may be called
+// concurrently.
+type Mesh struct {
+	cfg       Config
+	id        peer.ID
+	byHand    []named
+	report    *reports
+	announced *announced
+	members   *members
+	ready     chan struct{}
+
+	mu       sync.Mutex // owns handlers
+	handlers map[string]func(context.Context, protocol.NodeID, protocol.Stream)
+
+	live atomic.Pointer[live] // nil while Run does not run
 }
 
-// A Mesh is this device's membership in its mesh.
-type Mesh struct{ cfg Config }
+// live is what exists while Run runs.
+type live struct {
+	host      host.Host
+	sw        *swarm.Swarm
+	gossip    *gossip
+	connector *connector
+	mdns      *mdns.Service // nil without discovery
+	// watches say goodbye when Run ends; handlers end with the host.
+	watches, handlers conversations
+}
 
-// New makes a Mesh.
-func New(cfg Config) (*Mesh, error) { return &Mesh{cfg: cfg}, nil }
+// New checks the configuration. It opens nothing and starts nothing.
+func New(cfg Config) (*Mesh, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	id, err := peer.IDFromPrivateKey(cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("identity: %w", err)
+	}
+	m := &Mesh{
+		cfg: cfg, id: id, members: newMembers(id), ready: make(chan struct{}),
+		report:    &reports{ours: cfg.Secret.Fingerprint(), log: cfg.Log},
+		announced: &announced{only: cfg.Interfaces},
+		handlers:  make(map[string]func(context.Context, protocol.NodeID, protocol.Stream)),
+	}
+	for _, a := range cfg.Peers {
+		n, err := parsePeer(a)
+		if err != nil {
+			return nil, err
+		}
+		m.byHand = append(m.byHand, n)
+	}
+	return m, nil
+}
 
-var errNotBuilt = errors.New("p2p: not built")
+// ID returns the device's ID.
+func (m *Mesh) ID() protocol.NodeID { return node(m.id) }
 
-func (m *Mesh) Run(ctx context.Context) error { return errNotBuilt }
-func (m *Mesh) Ready() <-chan struct{}        { return nil }
-func (m *Mesh) ID() protocol.NodeID           { return "" }
-func (m *Mesh) Addresses() []string           { return nil }
+// Ready is closed when the device listens.
+func (m *Mesh) Ready() <-chan struct{} { return m.ready }
 
+// Addresses returns the multiaddrs that other devices can dial, with the ID at
+// their end; at most a dozen, none before Ready. They change with the network.
+func (m *Mesh) Addresses() []string {
+	var out []string
+	for _, a := range m.announced.get() {
+		out = append(out, a.String()+"/p2p/"+m.id.String())
+	}
+	return out
+}
+
+// Handle serves a protocol: h is called for each stream that a member opens,
+// in a goroutine of its own, and must return soon after ctx ends. The stream
+// is h's to close. Handle must be called before Run.
 func (m *Mesh) Handle(proto string, h func(ctx context.Context, from protocol.NodeID, s protocol.Stream)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.handlers[proto] = h
 }
 
+// Open opens a stream to a connected member; it never dials. ctx bounds the
+// opening only. The stream is the caller's to close.
 func (m *Mesh) Open(ctx context.Context, to protocol.NodeID, proto string) (protocol.Stream, error) {
-	return nil, errNotBuilt
+	l := m.live.Load()
+	id, err := peer.Decode(string(to))
+	if err != nil {
+		return nil, fmt.Errorf("open stream: %w", err)
+	}
+	if l == nil || !m.members.has(id) {
+		return nil, fmt.Errorf("open stream to %s: %w", to, ErrNotConnected)
+	}
+	s, err := l.host.NewStream(network.WithNoDial(ctx, "only the connector dials"), id, libp2pproto.ID(proto))
+	if err != nil {
+		return nil, fmt.Errorf("open stream to %s: %w", to, err)
+	}
+	return s, nil
 }
 
-func (m *Mesh) Publish(s protocol.Score) error { return errNotBuilt }
-func (m *Mesh) Peers() []Peer                  { return nil }
-func (m *Mesh) Strangers() []Stranger          { return nil }
-func (m *Mesh) Conflicts() []Conflict          { return nil }
-func (m *Mesh) Discovery() DiscoveryStatus     { return DiscoveryStatus{} }
+// Publish gossips this device's score; it sets Node, Name and Sequence. A
+// score that is out of bounds is an error and not sent.
+func (m *Mesh) Publish(s protocol.Score) error {
+	l := m.live.Load()
+	if l == nil {
+		return fmt.Errorf("publish score: %w", ErrNotConnected)
+	}
+	s.Node, s.Name = m.ID(), m.cfg.Name
+	if err := l.gossip.publish(context.Background(), s); err != nil {
+		return fmt.Errorf("publish score: %w", err)
+	}
+	return nil
+}
+
+// Peers returns the connected members, by name.
+func (m *Mesh) Peers() []Peer { return m.members.list() }
+
+// Strangers returns the devices of other meshes that were seen.
+func (m *Mesh) Strangers() []Stranger { return m.report.seenStrangers() }
+
+// Conflicts returns the names that were found claimed twice.
+func (m *Mesh) Conflicts() []Conflict { return m.report.seenConflicts() }
+
+// Discovery says how discovery on the local network is doing.
+func (m *Mesh) Discovery() DiscoveryStatus {
+	l := m.live.Load()
+	if l == nil || l.mdns == nil {
+		return DiscoveryStatus{Enabled: m.cfg.Discovery}
+	}
+	s := l.mdns.Status()
+	d := DiscoveryStatus{Enabled: true, Interfaces: s.Interfaces}
+	if s.Seen {
+		d.LastSeen = time.Now().Add(-s.LastSeen)
+	}
+	if s.Err != "" {
+		d.Err = errors.New(s.Err)
+	}
+	return d
+}
+
+// Run takes part in the mesh until ctx ends: it listens, connects, gossips and
+// serves. It says goodbye before it returns, and returns nil where only ctx
+// ended it. It must be called once.
+func (m *Mesh) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	r := newRoster(m.cfg.StateDir, m.id, m.cfg.Name, m.cfg.Log)
+	l, err := m.assemble(ctx, r)
+	if err != nil {
+		return err
+	}
+	m.live.Store(l)
+	err = listen(&m.cfg, l.sw)
+	if err == nil {
+		_, err = m.announced.refresh(l.sw.ListenAddresses())
+	}
+	if err == nil {
+		close(m.ready)
+		err = m.runParts(ctx, stop, l, r)
+	}
+	stop()
+	l.watches.wait()
+	m.live.Store(nil)
+	err = errors.Join(err, l.host.Close())
+	l.handlers.wait()
+	return err
+}
+
+// assemble makes all parts and connects them; nothing is dialled or listened
+// to yet.
+func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
+	secure, err := newMembership(&m.cfg, m.id, r, m.report)
+	if err != nil {
+		return nil, err
+	}
+	h, sw, err := newHost(&m.cfg, m.id, secure, m.announced)
+	if err != nil {
+		return nil, fmt.Errorf("start the network host: %w", err)
+	}
+	l := &live{host: h, sw: sw}
+	l.connector = newConnector(m.id, sw, secure, r, m.members, m.cfg.Log)
+	l.gossip = &gossip{
+		self: m.id, roster: r, members: m.members, found: m.located(l, r),
+		drops: make(map[string]uint64), counter: nextBoot(m.cfg.StateDir, m.cfg.Log)<<32 | 1,
+	}
+	if err := l.gossip.join(ctx, h, m.cfg.Secret.Topic()); err != nil {
+		return nil, errors.Join(fmt.Errorf("start gossip: %w", err), h.Close())
+	}
+	pulse := &liveness{born: time.Now(), measured: m.members.measured, leaving: m.members.goodbye, lost: m.members.gone}
+	m.serve(ctx, l, pulse)
+	m.members.opened = func(c network.Conn) {
+		if c.Stat().Direction == network.DirOutbound {
+			r.located(c.RemotePeer(), []ma.Multiaddr{c.RemoteMultiaddr()})
+		}
+		go l.watches.do(func() { pulse.watch(ctx, c) })
+	}
+	m.members.closed = func(c network.Conn) { l.connector.hint(hint{id: c.RemotePeer(), gone: true}) }
+	sw.Notify(m.members)
+	if m.cfg.Discovery {
+		l.mdns = mdns.New(mdns.Config{
+			Peer: m.id, Fingerprint: string(m.cfg.Secret.Fingerprint()), Interfaces: m.cfg.Interfaces, Log: m.cfg.Log,
+			Addrs:    m.announced.get,
+			Found:    func(p peer.AddrInfo) { l.connector.hint(hint{id: p.ID, addrs: p.Addrs, fresh: true}) },
+			Stranger: func(addr, fingerprint string) { m.report.stranger(addr, fingerprint, nil) },
+		})
+	}
+	h.Start()
+	return l, nil
+}
+
+// located takes the addresses in scores: they are kept for members that are
+// connected, and dialled for others.
+func (m *Mesh) located(l *live, r *roster) func(peer.ID, []string) {
+	return func(id peer.ID, text []string) {
+		addrs := parseAddrs(text)
+		r.located(id, addrs)
+		if !m.members.has(id) {
+			l.connector.hint(hint{id: id, addrs: addrs})
+		}
+	}
+}
+
+// serve registers the stream handlers.
+func (m *Mesh) serve(ctx context.Context, l *live, pulse *liveness) {
+	l.host.SetStreamHandler(aliveProtocol, func(s network.Stream) {
+		l.handlers.do(func() { pulse.serve(s) })
+	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for proto, h := range m.handlers {
+		l.host.SetStreamHandler(libp2pproto.ID(proto), func(s network.Stream) {
+			l.handlers.do(func() { h(ctx, node(s.Conn().RemotePeer()), s) })
+		})
+	}
+}
+
+// runParts runs everything that has a goroutine of its own until ctx ends or
+// one of them fails.
+func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r *roster) error {
+	var wg sync.WaitGroup
+	errs := make(chan error, 2)
+	part := func(f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil && ctx.Err() == nil {
+				errs <- err
+				stop()
+			}
+		})
+	}
+	onScore, onPeer := m.cfg.OnScore, m.cfg.OnPeer
+	if onScore == nil {
+		onScore = func(protocol.Score) {}
+	}
+	if onPeer == nil {
+		onPeer = func(Peer, bool, Departure) {}
+	}
+	wg.Go(func() { r.run(ctx) })
+	wg.Go(func() { m.members.run(ctx, onPeer) })
+	wg.Go(func() { l.gossip.makeReady(ctx) })
+	wg.Go(func() { l.connector.run(ctx, slices.Clone(m.byHand)) })
+	wg.Go(func() { m.watchNetwork(ctx, l) })
+	part(func() error { return l.gossip.run(ctx, onScore) })
+	if l.mdns != nil {
+		part(func() error { return l.mdns.Run(ctx) })
+	}
+	wg.Wait()
+	close(errs)
+	var err error
+	for e := range errs {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// watchNetwork keeps the announced addresses true until ctx ends.
+func (m *Mesh) watchNetwork(ctx context.Context, l *live) {
+	refresh := func() {
+		changed, err := m.announced.refresh(l.sw.ListenAddresses())
+		if err != nil {
+			m.cfg.Log.Warn("the network interfaces could not be read", "err", err)
+		}
+		if changed {
+			m.cfg.Log.Info("this device's addresses changed", "addresses", m.announced.get())
+			wake(l.connector.renewed)
+		}
+	}
+	for {
+		err := netif.Watch(ctx, refresh)
+		if ctx.Err() != nil {
+			return
+		}
+		m.cfg.Log.Warn("changes of the network were missed; watching again", "err", err)
+		select {
+		case <-time.After(time.Second):
+			refresh()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// conversations counts goroutines that others start, so that Run outlives them.
+type conversations struct {
+	mu     sync.Mutex // owns what follows, and orders Add before Wait
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// do runs f, unless Run is ending.
+func (c *conversations) do(f func()) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.wg.Add(1)
+	c.mu.Unlock()
+	defer c.wg.Done()
+	f()
+}
+
+func (c *conversations) wait() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.wg.Wait()
+}

@@ -29,7 +29,7 @@ func (p *Placer) Explain() protocol.Decision {
 		c := &p.poured.below[i]
 		d.Candidates[c.peer].Chance = c.places(p.poured.level) / p.poured.places
 	}
-	slices.SortFunc(d.Candidates, compareCandidates)
+	slices.SortFunc(d.Candidates, p.compare)
 	d.Candidates = shorten(d.Candidates, p.params.MaxExplained)
 	return d
 }
@@ -77,17 +77,21 @@ func (p *Placer) explain(peer *Peer) protocol.Candidate {
 	return c
 }
 
-// compareCandidates puts the ranked ones first, the best of them first, those
-// left out by name, and the chosen one before its equals.
-func compareCandidates(a, b protocol.Candidate) int {
-	out := func(c protocol.Candidate) int {
-		if c.Code != protocol.CodeNone {
+// compare puts the ranked ones first, the best of them first, then the one that
+// was asked for by name, if it was left out, then the others left out, by name.
+func (p *Placer) compare(a, b protocol.Candidate) int {
+	asked := p.demand.Service.Constraints.Node
+	group := func(c *protocol.Candidate) int {
+		switch {
+		case c.Code == protocol.CodeNone:
+			return 0
+		case asked != "" && (c.Name == asked || string(c.Node) == asked):
 			return 1
 		}
-		return 0
+		return 2
 	}
 	return cmp.Or(
-		cmp.Compare(out(a), out(b)),
+		cmp.Compare(group(&a), group(&b)),
 		cmp.Compare(a.Estimate, b.Estimate),
 		cmp.Compare(b.Chance, a.Chance),
 		cmp.Compare(a.Name, b.Name),

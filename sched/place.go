@@ -100,6 +100,7 @@ func (p *Placer) Place(s *Snapshot, d *Demand, rng *rand.Rand) (Choice, bool) {
 type field struct {
 	best, second float64 // the shortest estimates; both the same if there is but one
 	slots        float64 // of all
+	pace         float64 // how many executions all end a second
 	age          float64 // of their scores, the mean
 	// self is the peer index of the device itself if it has a slot free for
 	// the service, else -1.
@@ -137,7 +138,7 @@ func (p *Placer) rank() field {
 			step:  max(1, e.slots-e.load),
 			slope: e.slots / (p.params.QueueCost * e.alone),
 		})
-		f.add(i, peer, &e)
+		f.add(i, peer, &e, p.params.speed(peer.Score)/s.MeanWork)
 	}
 	f.age /= max(1, float64(len(p.ranked)))
 	if len(p.ranked) == 1 {
@@ -146,10 +147,11 @@ func (p *Placer) rank() field {
 	return f
 }
 
-func (f *field) add(i int, peer *Peer, e *estimate) {
+func (f *field) add(i int, peer *Peer, e *estimate, pace float64) {
 	est := e.total()
 	f.best, f.second = min(f.best, est), min(f.second, max(f.best, est))
 	f.slots += e.slots
+	f.pace += min(e.load, e.slots) * pace
 	f.age += peer.Age.Seconds()
 	switch {
 	case !peer.Self:
@@ -177,7 +179,8 @@ func leftOut(peer *Peer, d *Demand) misfit {
 // orchestrator and the others are going to place by these scores, more after
 // each refusal, which shows that there were too few.
 func (p *Placer) wanted(f *field) float64 {
-	expected := p.snapshot.Rate*f.age + p.params.Spread*f.slots
+	others := max(0, f.pace-p.snapshot.Rate)
+	expected := others*f.age + p.params.Spread*f.slots
 	return math.Ldexp(max(1, expected), p.demand.Refusals)
 }
 

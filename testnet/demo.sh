@@ -5,7 +5,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(dirname "$here")
-export HEARTH_TESTNET=hearth-demo-$$
+export HEARTH_TESTNET=${HEARTH_TESTNET:-hearth-demo-$$}
 image=$HEARTH_TESTNET-work
 work=
 

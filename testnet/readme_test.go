@@ -99,7 +99,7 @@ func checkVerb(t *testing.T, line string, words []string) {
 		case strings.HasPrefix(w, "-"):
 			name, _, _ := strings.Cut(w, "=")
 			flags = append(flags, name)
-		case len(flags) == 0 && len(verb) < 2:
+		case len(verb) == 0 || len(verb) == 1 && verb[0] == "secret":
 			verb = append(verb, w)
 		}
 	}

@@ -29,8 +29,9 @@
 // up the connections there; those to the socket, which only the owner can
 // open, are counted apart, and Dial prefers it.
 //
-// Yamux's keep-alive is off on both sides: the kernel tells when a local
-// process ends, and an app that is stopped in a debugger is not gone.
+// Yamux's keep-alive is off on both sides, and the device lets its writes wait:
+// the kernel tells when a local process ends, and one that was stopped with
+// Ctrl-Z or in a debugger is not gone.
 package app
 
 import (
@@ -66,6 +67,11 @@ const (
 	maxWindow = 1 << 20
 	// handshake bounds the time to set up a connection, and a stream.
 	handshake = 5 * time.Second
+	// patience is how long the device's write to a connection may block, which
+	// is as long as an app may be stopped; an app waits for its device no longer
+	// than haste.
+	patience = 24 * time.Hour
+	haste    = 10 * time.Second
 	// farewell is how long streams may take to end by themselves at the end of
 	// Run.
 	farewell = time.Second
@@ -131,11 +137,14 @@ func (e *Endpoint) Ready() <-chan struct{} { return e.ready }
 // Token is what an app has to show.
 func (e *Endpoint) Token() string { return e.token }
 
-// newUpgrader puts Noise and yamux on a plain connection, at either end.
-func newUpgrader(key crypto.PrivKey, incomingStreams uint32) (transport.Upgrader, error) {
+// newUpgrader puts Noise and yamux on a plain connection, at either end. Streams
+// that the other end opens beyond incomingStreams are reset; a write that blocks
+// for longer than writeTimeout ends the connection.
+func newUpgrader(key crypto.PrivKey, incomingStreams uint32, writeTimeout time.Duration) (transport.Upgrader, error) {
 	cfg := yamuxcfg.DefaultConfig()
 	cfg.EnableKeepAlive = false
 	cfg.MaxIncomingStreams = incomingStreams
+	cfg.ConnectionWriteTimeout = writeTimeout
 	cfg.MaxStreamWindowSize = maxWindow
 	cfg.ReadBufSize = 0 // Noise has a buffer
 	cfg.LogOutput = io.Discard

@@ -84,7 +84,7 @@ func dialAddr(ctx context.Context, text string, id peer.ID) (transport.CapableCo
 	if err != nil {
 		return nil, err
 	}
-	up, err := newUpgrader(key, 0) // streams that the device opens are reset
+	up, err := newUpgrader(key, 0, haste)
 	if err != nil {
 		return nil, err
 	}

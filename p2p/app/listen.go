@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -16,18 +17,22 @@ import (
 // 108 bytes, of which one ends it.
 const maxSocketPath = 107
 
-// listen opens the port and, where its path allows it, the socket.
-func (e *Endpoint) listen() ([]transport.Listener, error) {
-	up, err := newUpgrader(e.key, maxStreamsPerConn)
+// listen opens the port and, where its path allows it, the socket. What connects
+// to them is cut off when conns ends.
+func (e *Endpoint) listen(conns context.Context) ([]transport.Listener, error) {
+	up, err := newUpgrader(e.key, maxStreamsPerConn, patience)
 	if err != nil {
 		return nil, err
+	}
+	tie := func(c net.Conn) (untie func() bool) {
+		return context.AfterFunc(conns, func() { _ = c.Close() })
 	}
 	var out []transport.Listener
 	add := func(l net.Listener, err error) error {
 		if err != nil {
 			return err
 		}
-		wrapped, err := manet.WrapNetListener(&boundedListener{Listener: l, slots: make(chan struct{}, maxConns)})
+		wrapped, err := manet.WrapNetListener(&boundedListener{Listener: l, slots: make(chan struct{}, maxConns), tie: tie})
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}
@@ -73,10 +78,13 @@ func closeAll(listeners []transport.Listener) {
 }
 
 // A boundedListener has at most as many connections at a time as slots holds.
-// One too many is closed at once, so that its app learns of it.
+// One too many is closed at once, so that its app learns of it. tie has them all
+// closed in the end: as they are, since yamux would first wait for a pending
+// write, and libp2p for a handshake.
 type boundedListener struct {
 	net.Listener
 	slots chan struct{}
+	tie   func(net.Conn) (untie func() bool)
 }
 
 func (l *boundedListener) Accept() (net.Conn, error) {
@@ -87,7 +95,8 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		}
 		select {
 		case l.slots <- struct{}{}:
-			return &boundedConn{Conn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
+			untie := l.tie(c)
+			return &boundedConn{Conn: c, free: sync.OnceFunc(func() { untie(); <-l.slots })}, nil
 		default:
 			_ = c.Close()
 		}

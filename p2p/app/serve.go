@@ -27,12 +27,12 @@ const identifyProtocol = "/ipfs/id/1.0.0"
 // end by themselves for a moment, ends them all, and returns nil. An error
 // means that apps can't connect. It must be called once only.
 func (e *Endpoint) Run(ctx context.Context) error {
-	listeners, err := e.listen()
+	conns, endConns := context.WithCancel(context.WithoutCancel(ctx))
+	defer endConns()
+	listeners, err := e.listen(conns)
 	if err != nil {
 		return err
 	}
-	conns, endConns := context.WithCancel(context.WithoutCancel(ctx))
-	defer endConns()
 	failed := make(chan error, len(listeners))
 	var work sync.WaitGroup
 	for _, l := range listeners {
@@ -43,7 +43,7 @@ func (e *Endpoint) Run(ctx context.Context) error {
 					failed <- fmt.Errorf("listen for apps on %s: %w", l.Multiaddr(), err)
 					return
 				}
-				work.Go(func() { e.serveConn(ctx, conns, c) })
+				work.Go(func() { e.serveConn(ctx, c) })
 			}
 		})
 	}
@@ -66,11 +66,9 @@ func (e *Endpoint) Run(ctx context.Context) error {
 	return err
 }
 
-// serveConn serves the streams of one connection until it ends, or until conns
-// does. ctx is for the handlers.
-func (e *Endpoint) serveConn(ctx, conns context.Context, c transport.CapableConn) {
-	stop := context.AfterFunc(conns, func() { _ = c.Close() })
-	defer stop()
+// serveConn serves the streams of one connection until it ends. ctx is for the
+// handlers.
+func (e *Endpoint) serveConn(ctx context.Context, c transport.CapableConn) {
 	defer func() { _ = c.Close() }()
 	var streams sync.WaitGroup
 	defer streams.Wait()
@@ -80,7 +78,7 @@ func (e *Endpoint) serveConn(ctx, conns context.Context, c transport.CapableConn
 			return
 		}
 		if !e.gate.enter() {
-			e.cfg.Log.Warn("stream refused", "peer", c.RemotePeer(), "err", errStreams)
+			e.cfg.Log.Debug("stream refused", "peer", c.RemotePeer(), "err", errStreams)
 			_ = s.ResetWithError(network.StreamResourceLimitExceeded)
 			continue
 		}

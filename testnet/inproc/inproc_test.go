@@ -1,0 +1,62 @@
+package inproc_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/testnet/inproc"
+)
+
+// TestRequestsFromEveryNode: in a mesh of whole nodes, each can ask each.
+func TestRequestsFromEveryNode(t *testing.T) {
+	t.Parallel()
+	m := inproc.Start(t, 3, inproc.Options{})
+	for _, asker := range m.Nodes {
+		for _, target := range m.Nodes {
+			s, err := asker.App.Run(t.Context(), protocol.Run{Service: protocol.Service{
+				Image: inproc.Image, Args: []string{"out=hello", "exit=3"}, Constraints: protocol.Constraints{Node: target.Name},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, last := follow(t, s)
+			if out != "hello" || last.State != protocol.StateFailed || last.ExitCode != 3 || last.Node != target.ID() {
+				t.Errorf("%s on %s: output %q, end %+v", asker.Name, target.Name, out, last)
+			}
+		}
+	}
+}
+
+// TestLeaving: a node that stops is gone from the others' lists.
+func TestLeaving(t *testing.T) {
+	t.Parallel()
+	m := inproc.Start(t, 3, inproc.Options{})
+	m.Nodes[2].Stop()
+	m.Nodes = m.Nodes[:2]
+	m.WaitNodes(t, 2)
+}
+
+// follow reads a session to its end.
+func follow(t *testing.T, s protocol.Session) (stdout string, last protocol.Event) {
+	t.Helper()
+	defer s.Close()
+	var out bytes.Buffer
+	for {
+		u, err := s.Next()
+		if errors.Is(err, io.EOF) {
+			return out.String(), last
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u.Event != nil {
+			last = *u.Event
+		}
+		if u.Output != nil && u.Output.Channel == protocol.Stdout {
+			out.Write(u.Output.Data)
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// watchPause is the least time between two lists of `nodes --watch`.
+const watchPause = 100 * time.Millisecond
+
+// serveApp answers an app of this device.
+func (n *Node) serveApp(ctx context.Context, s protocol.Stream) {
+	if err := protocol.ServeApp(ctx, s, n.app.Token(), (*appServer)(n)); err != nil {
+		n.log.Debug("app stream ended", "err", err)
+	}
+}
+
+// appServer is the device as its apps see it: protocol.App.
+type appServer Node
+
+func (a *appServer) Run(ctx context.Context, r protocol.Run) (protocol.Session, error) {
+	return a.orch.Accept(ctx, r)
+}
+
+func (a *appServer) Devices(ctx context.Context, watch bool, yield func([]protocol.Device) error) error {
+	for {
+		changed := a.view.Changed()
+		if err := yield(a.view.Devices()); err != nil || !watch {
+			return err
+		}
+		// After a quiet time a change is told at once; a burst is one list.
+		select {
+		case <-time.After(watchPause):
+		case <-ctx.Done():
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (a *appServer) Diagnose(ctx context.Context) ([]protocol.Check, error) {
+	return (*Node)(a).diagnose(ctx), nil
+}

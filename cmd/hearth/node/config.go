@@ -1,0 +1,72 @@
+package node
+
+import (
+	"errors"
+	"log/slog"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/hearth-edge/hearth/keys"
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+)
+
+// SecretFile is the name of the secret's copy in the state folder.
+const SecretFile = "secret"
+
+// Config is what a device is made of.
+type Config struct {
+	Secret keys.Secret
+	// Name of the device, unique in its mesh: see keys.ValidName.
+	Name string
+	// StateDir is the folder for all that is kept; it is made if need be.
+	StateDir string
+	// Listen, Interfaces and Peers are p2p.Config's.
+	Listen     []ma.Multiaddr
+	Interfaces []string
+	Peers      []ma.Multiaddr
+	// NoDiscovery leaves mDNS off: peers are then found by Peers and by those
+	// known from earlier.
+	NoDiscovery bool
+	// CPUs and Memory to lend; 0 is what machine.Config says.
+	CPUs   protocol.Cores
+	Memory protocol.Bytes
+	// Labels that constraints can ask for.
+	Labels map[string]string
+	// Driver makes the driver that runs work here, given the mesh's
+	// fingerprint and this device's ID; it is closed at the end of Run. Nil:
+	// the device asks for work and runs none.
+	Driver func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error)
+	// NoDriver says why Driver is nil, for those who ask for work here.
+	NoDriver string
+	// Speed of one core; 0 has it measured (machine.Benchmark).
+	Speed float64
+	Log   *slog.Logger
+}
+
+// DefaultConfig returns a Config that lacks Secret, Name, StateDir and Driver.
+func DefaultConfig() Config {
+	return Config{NoDriver: "it was started without a container engine", Log: slog.New(slog.DiscardHandler)}
+}
+
+// Validate says what is missing or out of range.
+func (c *Config) Validate() error {
+	if c.Secret.IsZero() {
+		return errors.New("no secret")
+	}
+	if err := keys.ValidName(c.Name); err != nil {
+		return err
+	}
+	if c.StateDir == "" {
+		return errors.New("no state folder")
+	}
+	if !(c.CPUs >= 0) || !(c.Speed >= 0) {
+		return errors.New("cores and speed cannot be negative")
+	}
+	for k, v := range c.Labels {
+		if err := protocol.ValidateLabel(k, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hearth-edge/hearth/keys"
+	"github.com/hearth-edge/hearth/p2p/netif"
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime/docker"
+)
+
+// engineWait bounds how long a check waits for the container engine.
+const engineWait = 3 * time.Second
+
+func ok(name, format string, args ...any) protocol.Check {
+	return protocol.Check{Name: name, Finding: fmt.Sprintf(format, args...)}
+}
+
+func warning(name, advice, format string, args ...any) protocol.Check {
+	return protocol.Check{Name: name, Level: protocol.LevelWarning, Finding: fmt.Sprintf(format, args...), Advice: advice}
+}
+
+func problem(name, advice, format string, args ...any) protocol.Check {
+	return protocol.Check{Name: name, Level: protocol.LevelProblem, Finding: fmt.Sprintf(format, args...), Advice: advice}
+}
+
+// diagnose runs every check on the running device.
+func (n *Node) diagnose(ctx context.Context) []protocol.Check {
+	checks := []protocol.Check{
+		ok("device", "%s is up as %s", n.cfg.Name, n.id),
+		CheckSecret(n.cfg.Secret),
+		CheckInterfaces(n.cfg.Interfaces),
+		n.checkMulticast(),
+		n.checkAddress(),
+		n.checkEngine(ctx),
+		n.checkPeers(),
+	}
+	for _, s := range n.mesh.Strangers() {
+		mesh := "of another mesh (fingerprint not told"
+		if s.Fingerprint != "" {
+			mesh = "of another mesh (fingerprint " + s.Fingerprint
+		}
+		checks = append(checks, warning("stranger", "if it should be in this mesh, give it this mesh's secret",
+			"saw device at %s %s, ours is %s)", s.Address, mesh, n.cfg.Secret.Fingerprint()))
+	}
+	for _, c := range n.mesh.Conflicts() {
+		checks = append(checks, problem("name", fmt.Sprintf("start one of the two with another --name; if %s is no more, start this device once without its file peers.json", c.Pinned),
+			"device %s at %s claims the name %q, which is that of %s; it was refused", c.Claimant, c.Address, c.Name, c.Pinned))
+	}
+	return checks
+}
+
+// CheckSecret tells the fingerprint of the mesh.
+func CheckSecret(s keys.Secret) protocol.Check {
+	return ok("secret", "fingerprint %s; every device of the mesh must show the same", s.Fingerprint())
+}
+
+// CheckInterfaces tells which network interfaces are used; only as in Config.
+func CheckInterfaces(only []string) protocol.Check {
+	const name = "interfaces"
+	list, err := netif.List(only)
+	if err != nil {
+		return problem(name, "name interfaces that exist with --interface, or none to use all", "%v", err)
+	}
+	var found []string
+	outside, multicast := false, false
+	for _, i := range list {
+		var addrs []string
+		for _, a := range i.Addrs {
+			addrs = append(addrs, a.String())
+		}
+		found = append(found, fmt.Sprintf("%s (%s)", i.Name, strings.Join(addrs, ", ")))
+		outside = outside || !i.Loopback
+		multicast = multicast || i.Multicast
+	}
+	switch text := strings.Join(found, "; "); {
+	case len(list) == 0:
+		return problem(name, "plug in the cable or join the Wi-Fi; the mesh is joined as soon as the network comes", "no network")
+	case !outside:
+		return warning(name, "plug in the cable or join the Wi-Fi; the mesh is joined as soon as the network comes", "only %s", text)
+	case !multicast:
+		return warning(name, "name other devices with --peer ADDR; one is enough", "%s; none of them can do multicast", text)
+	default:
+		return ok(name, "%s", text)
+	}
+}
+
+func (n *Node) checkMulticast() protocol.Check {
+	const name = "multicast"
+	const advice = "allow UDP port 5353 in the firewall, switch off 'client isolation' on the Wi-Fi access point, or name a device with --peer ADDR; one is enough"
+	d := n.mesh.Discovery()
+	switch {
+	case !d.Enabled:
+		return warning(name, "devices are found by --peer and from earlier starts only", "discovery is switched off")
+	case d.Err != nil:
+		return problem(name, advice, "%v", d.Err)
+	case d.LastSeen.IsZero() && len(n.mesh.Peers()) > 0:
+		return warning(name, advice, "no announcement of another device was heard on %s, though devices are connected", strings.Join(d.Interfaces, ", "))
+	case d.LastSeen.IsZero():
+		return warning(name, "if other devices are up: "+advice, "announcing on %s; no other device was heard yet", strings.Join(d.Interfaces, ", "))
+	default:
+		return ok(name, "announcing on %s; another device was heard %s ago", strings.Join(d.Interfaces, ", "), time.Since(d.LastSeen).Round(time.Second))
+	}
+}
+
+func (n *Node) checkAddress() protocol.Check {
+	addrs := n.mesh.Addresses()
+	if len(addrs) == 0 {
+		return problem("address", "plug in the cable or join the Wi-Fi", "not listening on any address that others can reach")
+	}
+	return ok("address", "listening on %s", strings.Join(addrs, ", "))
+}
+
+// CheckEngine tells whether a container engine answers.
+func CheckEngine(ctx context.Context) protocol.Check {
+	ctx, cancel := context.WithTimeout(ctx, engineWait)
+	defer cancel()
+	d, err := docker.New(docker.Config{})
+	if err != nil {
+		return problem("engine", "check DOCKER_HOST", "%v", err)
+	}
+	defer d.Close()
+	info, err := d.Info(ctx)
+	if err != nil {
+		return problem("engine", "start it (systemctl start docker), or join without running work with --driver none", "%v", err)
+	}
+	return ok("engine", "docker %s, %s/%s", info.Version, info.OS, info.Arch)
+}
+
+func (n *Node) checkEngine(ctx context.Context) protocol.Check {
+	if n.runtime == nil {
+		return warning("engine", "this device can ask for work all the same; to run work, start Docker and then 'hearth up' again",
+			"this device runs no work: %s", n.cfg.NoDriver)
+	}
+	state := n.runtime.State()
+	if !state.Ready {
+		return problem("engine", "start it (systemctl start docker); this device runs work again as soon as it answers", "%s", state.Reason)
+	}
+	return ok("engine", "%s %s, %s/%s; lending %g cores and %d MiB", n.driver.Name(), state.Info.Version, state.Info.OS, state.Info.Arch,
+		float64(n.machine.CPUs), n.machine.Memory>>20)
+}
+
+func (n *Node) checkPeers() protocol.Check {
+	var found []string
+	for _, p := range n.mesh.Peers() {
+		found = append(found, fmt.Sprintf("%s (%s, %s)", p.Name, p.Address, p.RTT.Round(10*time.Microsecond)))
+	}
+	if len(found) == 0 {
+		return warning("peers", "start 'hearth up' with the same secret on another device; if one is up, compare 'hearth secret fingerprint' on both",
+			"no other device of this mesh is connected")
+	}
+	return ok("peers", "%d connected: %s", len(found), strings.Join(found, "; "))
+}

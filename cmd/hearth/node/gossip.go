@@ -1,0 +1,158 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	goruntime "runtime"
+	"sync"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime/machine"
+	"github.com/hearth-edge/hearth/sched"
+)
+
+const (
+	// minBeat is how often a score is gossiped in a small mesh.
+	minBeat = time.Second
+	// beatPerDevice stretches the beat, so that what a node sends and receives
+	// stays bounded: what one message costs each node grows with the mesh up
+	// to about 3 KB, so 0.3 s for each device keeps it near 10 KB/s.
+	beatPerDevice = 300 * time.Millisecond
+	// changesPerBeat bounds how often a change is gossiped at once.
+	changesPerBeat = 10
+)
+
+// beat is the time between two scores of a device in a mesh of that many.
+func beat(devices int) time.Duration {
+	return max(minBeat, time.Duration(devices)*beatPerDevice)
+}
+
+// gossip makes this device's score and publishes it: at its beat, and soon
+// after anything in it changed.
+type gossip struct {
+	n    *Node
+	poke chan struct{}
+
+	mu    sync.Mutex // guards speed and score
+	speed float64    // 0 until measured
+	score protocol.Score
+}
+
+func newGossip(n *Node) *gossip { return &gossip{n: n, poke: make(chan struct{}, 1)} }
+
+// measure finds out the machine's speed, which takes a moment on first start:
+// the device is in the mesh meanwhile, and runs work from then on.
+func (g *gossip) measure(ctx context.Context) error {
+	speed := g.n.cfg.Speed
+	if speed == 0 && g.n.runtime != nil {
+		var err error
+		if speed, err = machine.Benchmark(ctx, g.n.cfg.StateDir); err != nil {
+			return fmt.Errorf("measure this machine's speed: %w", err)
+		}
+	}
+	g.mu.Lock()
+	g.speed = speed
+	g.mu.Unlock()
+	g.changed()
+	return nil
+}
+
+// changed says that the score is out of date. It never blocks.
+func (g *gossip) changed() {
+	select {
+	case g.poke <- struct{}{}:
+	default: // a change is noted already
+	}
+}
+
+// last returns the score composed last.
+func (g *gossip) last() protocol.Score {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.score
+}
+
+// run publishes until ctx ends.
+func (g *gossip) run(ctx context.Context) error {
+	select {
+	case <-g.n.mesh.Ready():
+	case <-ctx.Done():
+		return nil
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var last time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-g.poke:
+			// Several changes close together go out as one.
+			if wait := time.Until(last.Add(g.beat() / changesPerBeat)); wait > 0 {
+				timer.Reset(wait)
+				continue
+			}
+		}
+		last = time.Now()
+		g.publish(ctx)
+		timer.Reset(g.beat())
+	}
+}
+
+func (g *gossip) beat() time.Duration { return beat(len(g.n.mesh.Peers()) + 1) }
+
+func (g *gossip) publish(ctx context.Context) {
+	score := g.compose(ctx)
+	for _, p := range g.n.mesh.Peers() {
+		g.n.view.RTT(p.ID, p.RTT)
+	}
+	if err := g.n.mesh.Publish(score); err != nil && ctx.Err() == nil {
+		g.n.log.Warn("the score could not be gossiped", "err", err)
+	}
+}
+
+// compose makes the score as things are now and puts it into the own view.
+func (g *gossip) compose(ctx context.Context) protocol.Score {
+	n := g.n
+	s := protocol.Score{
+		Node: n.id, Name: n.cfg.Name, Beat: g.beat(), Arch: goruntime.GOARCH, OS: goruntime.GOOS,
+		Labels: n.cfg.Labels, Addresses: n.mesh.Addresses(),
+	}
+	g.mu.Lock()
+	s.Speed = g.speed
+	g.mu.Unlock()
+	if n.runtime != nil && s.Speed > 0 {
+		g.addWork(ctx, &s)
+	}
+	g.mu.Lock()
+	g.score = s
+	g.mu.Unlock()
+	n.view.Score(s)
+	return s
+}
+
+// addWork fills in what only a device that runs work has to tell.
+func (g *gossip) addWork(ctx context.Context, s *protocol.Score) {
+	state := g.n.runtime.State()
+	if !state.Ready {
+		return
+	}
+	m := g.n.machine
+	s.Role = protocol.RoleNode
+	s.CPUs, s.MemoryTotal = m.CPUs, m.Memory
+	s.Running, s.Queued, s.Slots = state.Load.Running, state.Load.Queued, state.Load.Slots
+	s.CPUFree, s.MemoryFree = state.CPUFree, state.MemoryFree
+	s.Drivers, s.Images = []string{g.n.driver.Name()}, state.Images
+	if state.Info.Arch != "" {
+		s.Arch, s.OS = state.Info.Arch, state.Info.OS
+	}
+	if sample, err := m.Sample(ctx, m.CPUs-state.CPUFree); err != nil {
+		g.n.log.Debug("the machine could not be measured", "err", err)
+	} else {
+		s.CPUOthers, s.DiskFree = sample.CPUOthers, sample.DiskFree
+		s.MemoryFree = min(s.MemoryFree, sample.MemoryAvailable)
+	}
+	s.Rating = sched.DefaultParams().Rate(s)
+}

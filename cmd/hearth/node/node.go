@@ -1,0 +1,224 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hearth-edge/hearth/keys"
+	"github.com/hearth-edge/hearth/p2p"
+	"github.com/hearth-edge/hearth/p2p/app"
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+	"github.com/hearth-edge/hearth/runtime/machine"
+	"github.com/hearth-edge/hearth/sched"
+)
+
+// Node is one device: New builds it, Run runs it.
+type Node struct {
+	cfg     Config
+	log     *slog.Logger
+	id      protocol.NodeID
+	started time.Time
+	unlock  func()
+
+	mesh    *p2p.Mesh
+	view    *sched.View
+	orch    *sched.Orchestrator
+	app     *app.Endpoint
+	machine *machine.Machine
+	driver  runtime.Driver // nil where no work is run
+	runtime *runtime.Node  // nil where no work is run
+	gossip  *gossip
+	ready   chan struct{}
+}
+
+// New opens the state folder, which it locks until Run returns, and builds all
+// parts; it starts none. A Node that is not run must be closed by Close.
+func New(cfg Config) (_ *Node, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	unlock, err := app.Lock(cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now(), unlock: unlock, ready: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			n.Close()
+		}
+	}()
+	if err := keepSecret(cfg.StateDir, cfg.Secret, cfg.Log); err != nil {
+		return nil, err
+	}
+	if n.machine, err = machine.New(machine.Config{CPUs: cfg.CPUs, Memory: cfg.Memory, Dir: cfg.StateDir}); err != nil {
+		return nil, err
+	}
+	if err := n.buildMesh(); err != nil {
+		return nil, err
+	}
+	n.view = sched.NewView(n.id, n.clock, sched.DefaultParams())
+	if err := n.buildRuntime(); err != nil {
+		return nil, err
+	}
+	n.orch = sched.New(sched.Config{
+		Self: n.id, Name: cfg.Name, View: n.view, Clock: n.clock, Now: time.Now,
+		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		Executor: n.executor, Params: sched.DefaultParams(), Log: cfg.Log,
+	})
+	n.app, err = app.New(app.Config{StateDir: cfg.StateDir, Handle: n.serveApp, Log: cfg.Log})
+	return n, err
+}
+
+// buildMesh makes the device's identity and its place in the mesh.
+func (n *Node) buildMesh() error {
+	seed, err := keys.LoadSeed(n.cfg.StateDir)
+	if err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	key, err := keys.Identity(n.cfg.Secret, seed)
+	if err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	n.id = protocol.NodeID(id.String())
+	n.gossip = newGossip(n)
+	n.mesh, err = p2p.New(p2p.Config{
+		Secret: n.cfg.Secret, Key: key, Name: n.cfg.Name, StateDir: n.cfg.StateDir,
+		Listen: n.cfg.Listen, Interfaces: n.cfg.Interfaces, Peers: n.cfg.Peers, Discovery: !n.cfg.NoDiscovery,
+		OnScore: func(s protocol.Score) { n.view.Score(s) }, OnPeer: n.peerChanged, Log: n.cfg.Log,
+	})
+	if err == nil {
+		n.mesh.Handle(protocol.ExecuteProtocol, n.serveExecute)
+	}
+	return err
+}
+
+// buildRuntime makes the part that runs work, where there is a driver.
+func (n *Node) buildRuntime() (err error) {
+	if n.cfg.Driver == nil {
+		return nil
+	}
+	if n.driver, err = n.cfg.Driver(n.cfg.Secret.Fingerprint(), n.id); err != nil {
+		return fmt.Errorf("driver: %w", err)
+	}
+	n.runtime, err = runtime.New(runtime.Config{
+		Node: n.id, Name: n.cfg.Name, Driver: n.driver, CPUs: n.machine.CPUs, Memory: n.machine.Memory,
+		Policy: runtime.DefaultPolicy(),
+		Check: func(s protocol.Service) error {
+			score := n.gossip.last()
+			if r := sched.Match(&s, &score, false); r != nil {
+				return r
+			}
+			return nil
+		},
+		Estimate: n.view.EstimateHere,
+		Changed:  n.gossip.changed, Log: n.cfg.Log,
+	})
+	return err
+}
+
+// ID returns the device's ID.
+func (n *Node) ID() protocol.NodeID { return n.id }
+
+// Ready is closed when the device listens and serves its apps.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
+
+// Addresses returns the multiaddrs that others can dial, once Ready.
+func (n *Node) Addresses() []string { return n.mesh.Addresses() }
+
+// Close lets go of what New took; Run does it by itself.
+func (n *Node) Close() {
+	if n.driver != nil {
+		_ = n.driver.Close()
+	}
+	n.unlock()
+}
+
+// Run runs the device until ctx ends or a part fails, and returns when all
+// parts have ended. Containers that run here go on.
+func (n *Node) Run(ctx context.Context) error {
+	defer n.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	run := func(what string, f func(context.Context) error) {
+		g.Go(func() error {
+			if err := f(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				return fmt.Errorf("%s: %w", what, err)
+			}
+			return nil
+		})
+	}
+	if n.runtime != nil {
+		run("runtime", n.runtime.Run)
+	}
+	run("orchestrator", n.orch.Run)
+	run("mesh", n.mesh.Run)
+	run("gossip", n.gossip.run)
+	run("benchmark", n.gossip.measure)
+	run("app endpoint", n.app.Run)
+	g.Go(func() error {
+		for _, part := range []<-chan struct{}{n.mesh.Ready(), n.app.Ready()} {
+			select {
+			case <-part:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		close(n.ready)
+		return nil
+	})
+	return g.Wait()
+}
+
+// clock is the monotonic time since New.
+func (n *Node) clock() time.Duration { return time.Since(n.started) }
+
+// peerChanged puts what the mesh tells of its members into the view.
+func (n *Node) peerChanged(p p2p.Peer, joined bool, how p2p.Departure) {
+	if joined {
+		n.view.Joined(p.ID, p.Name, p.Address)
+		n.log.Info("device joined", "peer", p.ID, "name", p.Name, "address", p.Address)
+		n.gossip.changed()
+		return
+	}
+	n.view.Left(p.ID)
+	n.log.Info("device is gone", "peer", p.ID, "name", p.Name, "how", how.String())
+}
+
+// keepSecret stores the secret for later starts. Another one than before means
+// that the device moves to another mesh: whom it knew is then forgotten.
+func keepSecret(dir string, secret keys.Secret, log *slog.Logger) error {
+	path := filepath.Join(dir, SecretFile)
+	old, err := keys.ReadSecretFile(path)
+	switch {
+	case err == nil && old == secret:
+		return nil
+	case err == nil:
+		log.Warn("this device moves to another mesh", "from", old.Fingerprint(), "to", secret.Fingerprint())
+		if err := os.Remove(filepath.Join(dir, p2p.PeersFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		log.Warn("the kept secret is replaced", "err", err)
+	}
+	if err := keys.ReplaceSecretFile(path, secret); err != nil {
+		return fmt.Errorf("keep the secret: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hearth-edge/hearth/p2p/app"
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// The exit codes of every verb; run also passes on the container's own.
+const (
+	exitOK = 0
+	// exitTimeout: the request ran into --timeout, as with timeout(1).
+	exitTimeout = 124
+	// exitError is hearth's own failure.
+	exitError = 125
+	// exitNoNode: no node can run the request.
+	exitNoNode = 126
+	// exitInterrupted: ended by Ctrl-C, as a shell reports it.
+	exitInterrupted = 130
+)
+
+// cli is what the verbs share.
+type cli struct {
+	stdin, stdout, stderr *os.File
+	state                 string
+}
+
+// failure is an error with a hint of what to do and an exit code.
+type failure struct {
+	err  error
+	hint string
+	code int
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// exited is how run passes on a container's exit code: there is nothing to say.
+type exited int
+
+func (e exited) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// root builds the command tree.
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "hearth",
+		Short: "Turn the computers of a home into one",
+		Long: `Hearth turns the computers of one home or one small site into one computer.
+
+Every device runs 'hearth up' with the same secret; devices find each other by
+themselves. 'hearth run' on any of them runs a container on the device that
+will finish it first, and passes on its input, output and exit code.
+
+  hearth secret new --out secret     make a secret, once; copy it to every device
+  hearth up --secret-file secret     join the mesh, on every device
+  hearth nodes                       who is there
+  hearth run IMAGE [ARG...]          run a container on the best of them
+
+Exit codes: 0 all is well; 124 the request ran into its --timeout; 125 hearth
+itself failed; 126 no node can run the request; 130 ended by Ctrl-C; any other
+is that of the container.
+
+Environment: HEARTH_STATE is --state; HEARTH_SECRET is the secret itself;
+HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+	}
+	root.PersistentFlags().StringVar(&c.state, "state", defaultState(), "`DIR` that the device keeps its state in [$HEARTH_STATE]")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &failure{err: err, hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath())}
+	})
+	root.AddCommand(c.secretCommand(), c.upCommand(), c.nodesCommand(), c.runCommand(), c.doctorCommand(), c.versionCommand())
+	return root
+}
+
+// defaultState is /var/lib/hearth for root, else in the XDG state folder.
+func defaultState() string {
+	if dir := os.Getenv("HEARTH_STATE"); dir != "" {
+		return dir
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/hearth"
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "hearth")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "."
+	}
+	return filepath.Join(home, ".local", "state", "hearth")
+}
+
+// device connects to the device that runs on this machine.
+func (c *cli) device(ctx context.Context) (*protocol.AppClient, func(), error) {
+	conn, err := app.Dial(ctx, c.state)
+	if errors.Is(err, app.ErrNotRunning) {
+		return nil, nil, &failure{
+			err:  fmt.Errorf("no device is running with its state in %s", c.state),
+			hint: "start it with 'hearth up', or say where it is with --state DIR or HEARTH_STATE",
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return protocol.NewAppClient(conn.Open, conn.Token()), func() { _ = conn.Close() }, nil
+}
+
+// exitCode reports err as a user should read it and returns the exit code.
+func (c *cli) exitCode(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if code, ok := errors.AsType[exited](err); ok {
+		return int(code)
+	}
+	code := exitError
+	hint := ""
+	if f, ok := errors.AsType[*failure](err); ok {
+		hint = f.hint
+		if f.code != 0 {
+			code = f.code
+		}
+	}
+	fmt.Fprintf(c.stderr, "error: %s\n", printable(err.Error()))
+	if hint != "" {
+		fmt.Fprintf(c.stderr, "hint: %s\n", printable(hint))
+	}
+	return code
+}
+
+// logger writes the device's log to stderr.
+func (c *cli) logger(level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
+}

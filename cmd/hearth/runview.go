@@ -1,0 +1,174 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// runView shows the updates of one request.
+type runView struct {
+	cli      *cli
+	flags    runFlags
+	decision *protocol.Decision
+	progress progress
+	named    string
+	cut      uint64
+}
+
+// show handles one update; end says that it was the last, and err is what the
+// command ends with.
+func (v *runView) show(u protocol.Update) (end bool, err error) {
+	switch {
+	case u.Decision != nil:
+		v.decision = u.Decision
+		if v.flags.explain {
+			v.progress.clear()
+			return false, explainDecision(v.cli.stderr, u.Decision)
+		}
+	case u.Output != nil:
+		v.progress.clear()
+		return false, v.write(u.Output)
+	case u.Event != nil:
+		return v.event(u.Event)
+	}
+	return false, nil
+}
+
+func (v *runView) write(o *protocol.Output) error {
+	if o.Cut > 0 {
+		v.cut += o.Cut
+		v.say("%d bytes of output were dropped here", o.Cut)
+	}
+	out := v.cli.stdout
+	if o.Channel == protocol.Stderr {
+		out = v.cli.stderr
+	}
+	_, err := out.Write(o.Data)
+	return err
+}
+
+func (v *runView) event(e *protocol.Event) (end bool, err error) {
+	if e.State.Ended() {
+		v.progress.clear()
+		return true, v.ending(e)
+	}
+	if e.State == protocol.StatePulling && e.Progress != nil {
+		if !v.flags.quiet && isTerminal(v.cli.stderr) {
+			v.progress.draw(v.cli.stderr, e)
+		}
+		return false, nil
+	}
+	v.progress.clear()
+	switch {
+	case e.NodeName != "" && e.NodeName != v.named && e.State > protocol.StatePlacing:
+		v.named = e.NodeName
+		v.say("running on %s", e.NodeName)
+	case e.Reason != "":
+		v.say("%s", e.Reason)
+	}
+	return false, nil
+}
+
+// ending turns the last event into what the command ends with.
+func (v *runView) ending(e *protocol.Event) error {
+	fail := func(code int, text string) error {
+		if e.Reason != "" {
+			text = e.Reason
+		}
+		return &failure{err: errors.New(text), code: code}
+	}
+	switch e.State {
+	case protocol.StateSucceeded:
+		return nil
+	case protocol.StateFailed:
+		if e.Code != protocol.CodeNone {
+			return fail(exitError, "the container could not be run")
+		}
+		if e.Reason != "" {
+			v.say("%s", e.Reason)
+		}
+		return exited(e.ExitCode)
+	case protocol.StateRefused:
+		if v.decision != nil && !v.flags.explain {
+			for _, c := range v.decision.Candidates {
+				v.complain("%s: %s", c.Name, c.Excluded)
+			}
+		}
+		return fail(exitNoNode, "no node can run this")
+	case protocol.StateCancelled:
+		return exited(exitInterrupted)
+	case protocol.StateTimedOut:
+		return fail(exitTimeout, "it ran into its --timeout and was stopped")
+	default:
+		return fail(exitError, "what became of it is not known")
+	}
+}
+
+// say prints a line about the request unless --quiet.
+func (v *runView) say(format string, args ...any) {
+	if !v.flags.quiet {
+		v.complain(format, args...)
+	}
+}
+
+// complain prints a line about the request even with --quiet.
+func (v *runView) complain(format string, args ...any) {
+	fmt.Fprintf(v.cli.stderr, "hearth: %s\n", printable(fmt.Sprintf(format, args...)))
+}
+
+// explainDecision prints how every node was rated.
+func explainDecision(w *os.File, d *protocol.Decision) error {
+	rows := [][]string{{"NODE", "SCORE", "ESTIMATE", "WORK", "NETWORK", "FETCH", "CHANCE", ""}}
+	for _, c := range d.Candidates {
+		name := c.Name
+		if c.Self {
+			name += " *"
+		}
+		if c.Excluded != "" {
+			rows = append(rows, []string{name, "-", "-", "-", "-", "-", "-", c.Excluded})
+			continue
+		}
+		chosen := ""
+		if c.Chosen {
+			chosen = "chosen"
+		}
+		rows = append(rows, []string{
+			name, fmt.Sprintf("%.2f", c.Rating), brief(c.Estimate), brief(c.Work), brief(c.Network), brief(c.Cold),
+			fmt.Sprintf("%.0f%%", 100*c.Chance), chosen,
+		})
+	}
+	return table(w, rows)
+}
+
+// progress draws a pull's bar on one line of a terminal.
+type progress struct {
+	out   *os.File
+	drawn bool
+}
+
+func (p *progress) draw(out *os.File, e *protocol.Event) {
+	p.out, p.drawn = out, true
+	const width = 30
+	pr, done := e.Progress, 0
+	if pr.Total > 0 {
+		done = int(float64(width) * min(1, float64(pr.Current)/float64(pr.Total)))
+	}
+	fmt.Fprintf(out, "\r\x1b[Kpulling on %s [%s%s] %s / %s  (%d/%d layers)", printable(e.NodeName),
+		strings.Repeat("█", done), strings.Repeat(" ", width-done), size(pr.Current), size(pr.Total), pr.LayersDone, pr.Layers)
+}
+
+func (p *progress) clear() {
+	if p.drawn {
+		fmt.Fprint(p.out, "\r\x1b[K")
+		p.drawn = false
+	}
+}
+
+// isTerminal reports whether f is one.
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

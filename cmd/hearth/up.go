@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/keys"
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+	"github.com/hearth-edge/hearth/runtime/docker"
+)
+
+// engineWait is how long `up` waits for an engine to answer before it joins
+// without running work.
+const engineWait = 3 * time.Second
+
+// upFlags are the flags of `hearth up` as they were typed.
+type upFlags struct {
+	secretFile, name, driver, cpus, memory string
+	listen, interfaces, peers, labels      []string
+	noDiscovery, verbose                   bool
+}
+
+func (c *cli) upCommand() *cobra.Command {
+	var f upFlags
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Join the mesh with this device",
+		Long: `Join the mesh with this device and stay in it until Ctrl-C or SIGTERM. Devices
+with the same secret find each other by themselves.
+
+The secret comes from --secret-file, from HEARTH_SECRET, or from the state folder
+of an earlier start. Without --driver the device runs work if a Docker engine
+answers; else it joins to ask for work only, and says so.
+
+Every flag can be given in the environment too: HEARTH_NAME, HEARTH_LISTEN and
+so on; lists are separated by commas. The flag wins.
+
+  hearth secret new --out /etc/hearth.secret      once, on one device
+  hearth up --secret-file /etc/hearth.secret      on every device`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.up(cmd.Context(), f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.secretFile, "secret-file", "", "`FILE` with the secret; nobody else may be able to read it")
+	flags.StringVar(&f.name, "name", "", "`NAME` of this device in the mesh (default the host's name)")
+	flags.StringSliceVar(&f.listen, "listen", nil, "`MULTIADDR` to listen on, such as /ip4/0.0.0.0/tcp/7117; may be repeated")
+	flags.StringSliceVar(&f.interfaces, "interface", nil, "use the network interface `NAME` and no other; may be repeated")
+	flags.StringSliceVar(&f.peers, "peer", nil, "`MULTIADDR` of a device to connect to where multicast does not reach; may be repeated")
+	flags.StringVar(&f.cpus, "cpus", "", "lend `N` cores (default all)")
+	flags.StringVar(&f.memory, "memory", "", "lend this much memory: `SIZE` such as 2g (default 80 % of what there is)")
+	flags.StringArrayVar(&f.labels, "label", nil, "label `K=V` that --constraint can ask for; may be repeated")
+	flags.StringVar(&f.driver, "driver", "", "run work with `docker`, or none to only ask for it (default docker if it answers)")
+	flags.BoolVar(&f.noDiscovery, "no-discovery", false, "do not use mDNS; find devices by --peer and from earlier starts only")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log details too")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return fromEnvironment(flags) }
+	return cmd
+}
+
+// fromEnvironment sets each flag that was not given from its variable.
+func fromEnvironment(flags *pflag.FlagSet) error {
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "HEARTH_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, given := os.LookupEnv(name)
+		if !given || f.Changed || f.Name == "help" || f.Name == "state" {
+			return
+		}
+		values := []string{value}
+		if f.Value.Type() == "stringArray" {
+			values = strings.Split(value, ",")
+		}
+		for _, v := range values {
+			if err := flags.Set(f.Name, v); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// up runs the device until ctx ends.
+func (c *cli) up(ctx context.Context, f upFlags) error {
+	level := slog.LevelInfo
+	if f.verbose {
+		level = slog.LevelDebug
+	}
+	log := c.logger(level)
+	cfg, err := c.nodeConfig(ctx, f, log)
+	if err != nil {
+		return err
+	}
+	device, err := node.New(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	announced := make(chan struct{})
+	go func() { // tells that the device is ready; ends with up
+		defer close(announced)
+		select {
+		case <-device.Ready():
+			log.Info("ready", "name", cfg.Name, "peer", device.ID(), "mesh", cfg.Secret.Fingerprint(), "addresses", device.Addresses())
+			notify(log, daemon.SdNotifyReady)
+		case <-ctx.Done():
+		}
+	}()
+	err = device.Run(ctx)
+	cancel()
+	<-announced
+	notify(log, daemon.SdNotifyStopping)
+	if err == nil {
+		log.Info("left the mesh", "name", cfg.Name)
+	}
+	return err
+}
+
+// notify tells the service manager, if there is one.
+func notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("the service manager could not be told", "err", err)
+	}
+}
+
+// nodeConfig turns the flags into what the device is made of.
+func (c *cli) nodeConfig(ctx context.Context, f upFlags, log *slog.Logger) (node.Config, error) {
+	cfg := node.DefaultConfig()
+	cfg.Log, cfg.StateDir, cfg.Interfaces, cfg.NoDiscovery = log, c.state, f.interfaces, f.noDiscovery
+	var err error
+	if cfg.Secret, err = c.findSecret(f.secretFile); err != nil {
+		return cfg, err
+	}
+	if cfg.Name, err = deviceName(f.name); err != nil {
+		return cfg, err
+	}
+	if cfg.Listen, err = parseAddrs("--listen", f.listen); err != nil {
+		return cfg, err
+	}
+	if cfg.Peers, err = parseAddrs("--peer", f.peers); err != nil {
+		return cfg, err
+	}
+	if cfg.CPUs, err = parseCores(f.cpus); err != nil {
+		return cfg, fmt.Errorf("--cpus: %w", err)
+	}
+	if cfg.Memory, err = parseSize(f.memory); err != nil {
+		return cfg, fmt.Errorf("--memory: %w", err)
+	}
+	if cfg.Labels, err = parseLabels("--label", f.labels); err != nil {
+		return cfg, err
+	}
+	return cfg, chooseDriver(ctx, f.driver, &cfg)
+}
+
+// chooseDriver decides whether the device runs work, and how.
+func chooseDriver(ctx context.Context, name string, cfg *node.Config) error {
+	useDocker := func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
+		return docker.New(docker.Config{Mesh: string(mesh), Node: self, Log: cfg.Log})
+	}
+	switch name {
+	case "none":
+		cfg.NoDriver = "it was started with --driver none"
+	case "docker":
+		cfg.Driver = useDocker
+	case "":
+		if found := node.CheckEngine(ctx); found.Level != protocol.LevelOK {
+			cfg.NoDriver = "no container engine answered when it started"
+			cfg.Log.Warn("joining without running work: no container engine answers", "finding", found.Finding, "advice", found.Advice)
+			return nil
+		}
+		cfg.Driver = useDocker
+	default:
+		return &failure{err: fmt.Errorf("--driver %q is not known", name), hint: "use docker or none"}
+	}
+	return nil
+}
+
+// deviceName is the name given, else made from the host's.
+func deviceName(given string) (string, error) {
+	if given != "" {
+		return given, keys.ValidName(given)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", &failure{err: err, hint: "give this device a name with --name"}
+	}
+	host, _, _ = strings.Cut(host, ".")
+	if err := keys.ValidName(host); err != nil {
+		return "", &failure{err: fmt.Errorf("the host's name does not do: %w", err), hint: "give this device a name with --name"}
+	}
+	return host, nil
+}
+
+func parseAddrs(flag string, texts []string) ([]ma.Multiaddr, error) {
+	var addrs []ma.Multiaddr
+	for _, t := range texts {
+		a, err := ma.NewMultiaddr(t)
+		if err != nil {
+			return nil, &failure{err: fmt.Errorf("%s %q is not a multiaddr: %w", flag, t, err), hint: "write it like /ip4/192.168.1.20/tcp/7117"}
+		}
+		addrs = append(addrs, a)
+	}
+	return addrs, nil
+}

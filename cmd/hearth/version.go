@@ -1,0 +1,35 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	goruntime "runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func (c *cli) versionCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Show the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if asJSON {
+				return json.NewEncoder(c.stdout).Encode(map[string]any{
+					"version": version, "go": goruntime.Version(), "os": goruntime.GOOS, "arch": goruntime.GOARCH,
+					"protocols": []string{protocol.AppProtocol, protocol.ExecuteProtocol},
+				})
+			}
+			_, err := fmt.Fprintf(c.stdout, "hearth %s (%s, %s/%s)\n", version, goruntime.Version(), goruntime.GOOS, goruntime.GOARCH)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}

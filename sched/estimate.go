@@ -20,6 +20,8 @@ type estimate struct {
 	load float64
 	// slots is how many executions of the service run there at a time.
 	slots float64
+	// pace is how many executions a slot ends in a second.
+	pace float64
 }
 
 func (e estimate) total() float64 { return e.work + e.network + e.cold }
@@ -46,12 +48,13 @@ func (p Params) expect(s *protocol.Score, d *Demand, n, c float64) estimate {
 func (p Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
 	s := peer.Score
 	c := slotsFor(d.Service, s)
-	n := load(peer, p.speed(s)/mean)
+	pace := p.speed(s) / mean
+	n := load(peer, pace)
 	if !hasRoom(d.Service, s) {
 		n = max(n, c)
 	}
 	e := p.expect(s, d, n, c)
-	e.network = peer.RTT.Seconds()
+	e.network, e.pace = peer.RTT.Seconds(), pace
 	return e
 }
 

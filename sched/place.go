@@ -138,7 +138,7 @@ func (p *Placer) rank() field {
 			step:  max(1, e.slots-e.load),
 			slope: e.slots / (p.params.QueueCost * e.alone),
 		})
-		f.add(i, peer, &e, p.params.speed(peer.Score)/s.MeanWork)
+		f.add(i, peer, &e)
 	}
 	f.age /= max(1, float64(len(p.ranked)))
 	if len(p.ranked) == 1 {
@@ -147,11 +147,11 @@ func (p *Placer) rank() field {
 	return f
 }
 
-func (f *field) add(i int, peer *Peer, e *estimate, pace float64) {
+func (f *field) add(i int, peer *Peer, e *estimate) {
 	est := e.total()
 	f.best, f.second = min(f.best, est), min(f.second, max(f.best, est))
 	f.slots += e.slots
-	f.pace += min(e.load, e.slots) * pace
+	f.pace += min(e.load, e.slots) * e.pace
 	f.age += peer.Age.Seconds()
 	switch {
 	case !peer.Self:
@@ -175,9 +175,10 @@ func leftOut(peer *Peer, d *Demand) misfit {
 	return match(d.Service, peer.Score, peer.Name, peer.Self)
 }
 
-// wanted returns how many places there must be below the level: for what this
-// orchestrator and the others are going to place by these scores, more after
-// each refusal, which shows that there were too few.
+// wanted returns how many places there must be below the level: for what the
+// other orchestrators are going to place by these scores. Where requests do not
+// pile up, they come as fast as executions end; this orchestrator's own are
+// counted already. Each refusal shows that there were too few.
 func (p *Placer) wanted(f *field) float64 {
 	others := max(0, f.pace-p.snapshot.Rate)
 	expected := others*f.age + p.params.Spread*f.slots

@@ -95,12 +95,15 @@ func (v *runView) ending(e *protocol.Event) error {
 		}
 		return exited(e.ExitCode)
 	case protocol.StateRefused:
-		if v.decision != nil && !v.flags.explain {
-			for _, c := range v.decision.Candidates {
+		if v.decision == nil || e.Code == protocol.CodeUnknownNode {
+			return fail(exitNoNode, "no node can run this")
+		}
+		for _, c := range v.decision.Candidates {
+			if !v.flags.explain {
 				v.complain("%s: %s", c.Name, c.Excluded)
 			}
 		}
-		return fail(exitNoNode, "no node can run this")
+		return &failure{err: errors.New("no node can run this"), code: exitNoNode}
 	case protocol.StateCancelled:
 		return exited(exitInterrupted)
 	case protocol.StateTimedOut:

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -118,7 +119,7 @@ func (n *Node) checkAddress() protocol.Check {
 func CheckEngine(ctx context.Context) protocol.Check {
 	ctx, cancel := context.WithTimeout(ctx, engineWait)
 	defer cancel()
-	d, err := docker.New(docker.Config{})
+	d, err := docker.New(docker.Config{Mesh: "doctor", Node: "doctor", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return problem("engine", "check DOCKER_HOST", "%v", err)
 	}

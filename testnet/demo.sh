@@ -62,7 +62,7 @@ note "bin/hearth is $(($(wc -c <"$top/bin/hearth") / 1000000)) MB and needs noth
 
 step "Three nodes that lend different shares of this computer"
 note "Each runs: hearth up --name NODE --secret-file FILE --cpus N --memory SIZE"
-"$here/testnet.sh" up --nodes 3 2>&1 | grep -v 'The mesh is up' || true
+"$here/testnet.sh" up --nodes 3 2>"$work/log" || { cat "$work/log" >&2; exit 1; }
 on node1 nodes
 
 step "Ask node1 to run a container on any other device; the best of them wins"

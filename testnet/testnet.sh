@@ -119,12 +119,12 @@ up() {
 	trap - EXIT INT TERM
 }
 
-# await_mesh N waits until each of N nodes sees all N.
+# await_mesh N waits until each of N nodes sees all N, and that they can work.
 await_mesh() {
 	local i seen end=$((SECONDS + wait_seconds))
 	for ((i = 1; i <= $1; i++)); do
-		until seen=$(hearth "node$i" nodes --json 2>/dev/null | grep -o '"peer_id":' | wc -l) && [ "$seen" -eq "$1" ]; do
-			[ $SECONDS -lt $end ] || die "node$i sees $seen of $1 nodes after $wait_seconds s"
+		until seen=$(hearth "node$i" nodes --json 2>/dev/null | grep -oE '"role":"node"[^}]*"score":[0-9.]*[1-9]' | wc -l) && [ "$seen" -eq "$1" ]; do
+			[ $SECONDS -lt $end ] || die "node$i sees $seen of $1 nodes that can work, after $wait_seconds s"
 			sleep 0.1
 		done
 	done
@@ -139,7 +139,7 @@ interrupted() {
 
 failed() {
 	trap - EXIT INT TERM
-	logs || true
+	logs "" 30 || true
 	say "removing the mesh"
 	down
 	exit 1
@@ -173,14 +173,15 @@ labelled() {
 
 node_names() { docker ps --filter "label=com.docker.compose.project=$mesh" --format '{{.Label "com.docker.compose.service"}}' | sort -V; }
 
+# logs [NODE [LINES]] prints what a node, or each with its name, has logged.
 logs() {
-	local node
-	if [ $# -gt 0 ]; then
-		docker logs "$mesh-$1"
+	local node lines=${2:-all}
+	if [ -n "${1:-}" ]; then
+		docker logs --tail "$lines" "$mesh-$1"
 		return
 	fi
 	for node in $(docker ps -a --filter "label=com.docker.compose.project=$mesh" --format '{{.Label "com.docker.compose.service"}}' | sort -V); do
-		docker logs "$mesh-$node" 2>&1 | sed "s/^/$node  /"
+		docker logs --tail "$lines" "$mesh-$node" 2>&1 | sed "s/^/$node  /"
 	done
 }
 

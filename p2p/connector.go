@@ -1,0 +1,359 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+	mss "github.com/multiformats/go-multistream"
+)
+
+const (
+	// maxCandidates bounds the devices that may be dialled.
+	maxCandidates = 1024
+	// maxDials bounds the attempts under way at once.
+	maxDials = 16
+	// patience is how long the device with the higher ID leaves dialling to
+	// the other: when both dial at once, connections are lost.
+	patience = 3 * time.Second
+	// The pause after a failed attempt doubles from the first to the last.
+	firstPause, lastPause = 500 * time.Millisecond, 30 * time.Second
+	// maxFailures is after how many failures a device is forgotten that was
+	// never a member: anyone can announce any ID.
+	maxFailures = 8
+)
+
+// A connector decides whom to dial and when. One goroutine, run, owns the
+// table; everybody else sends it hints, which are dropped when it is too busy,
+// for they come again.
+type connector struct {
+	self    peer.ID
+	sw      *swarm.Swarm
+	secure  *membership
+	roster  *roster
+	members *members
+	log     *slog.Logger
+
+	hints chan hint
+	// renewed has one place: this device's own addresses changed.
+	renewed chan struct{}
+	done    chan attempt
+
+	table   map[string]*candidate // run's own
+	dialing int
+}
+
+// A hint says where a device may be.
+type hint struct {
+	id    peer.ID
+	addrs []ma.Multiaddr
+	// fresh: the device was just heard of, so that it is worth dialling now.
+	fresh bool
+	// gone: its connection just ended.
+	gone bool
+}
+
+// A candidate is a device to be connected to.
+type candidate struct {
+	key   string
+	id    peer.ID // empty while only an address is known
+	addrs []ma.Multiaddr
+	// named by the owner: dialled at once and never given up.
+	named    bool
+	due      time.Time // of the next attempt; zero while connected
+	tried    time.Time // when the last attempt began
+	failures int
+	dialing  bool
+	told     bool // that it cannot be reached
+}
+
+// attempt is the outcome of one dial.
+type attempt struct {
+	key string
+	id  peer.ID
+	err error
+}
+
+func newConnector(self peer.ID, sw *swarm.Swarm, secure *membership, r *roster, m *members, log *slog.Logger) *connector {
+	return &connector{
+		self: self, sw: sw, secure: secure, roster: r, members: m, log: log,
+		hints: make(chan hint, 64), renewed: make(chan struct{}, 1),
+		done: make(chan attempt, maxDials), table: make(map[string]*candidate),
+	}
+}
+
+// hint tells the connector of a device; it never blocks.
+func (c *connector) hint(h hint) {
+	select {
+	case c.hints <- h:
+	default:
+	}
+}
+
+// run dials until ctx ends and its attempts have.
+func (c *connector) run(ctx context.Context, byHand []named) {
+	for _, n := range byHand {
+		c.addNamed(n)
+	}
+	for _, known := range c.roster.addresses() {
+		c.take(hint{id: known.ID, addrs: known.Addrs})
+		// The others do not know yet that this device is back.
+		c.table[string(known.ID)].due = time.Now()
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Reset(c.dial(ctx))
+		select {
+		case h := <-c.hints:
+			c.take(h)
+		case a := <-c.done:
+			c.dialing--
+			c.finish(a)
+		case <-c.renewed:
+			c.renew()
+		case <-timer.C:
+		case <-ctx.Done():
+			for ; c.dialing > 0; c.dialing-- {
+				<-c.done
+			}
+			return
+		}
+	}
+}
+
+func (c *connector) addNamed(n named) {
+	key := n.addr.String()
+	if n.id != "" {
+		key = string(n.id)
+	}
+	if old := c.table[key]; old != nil {
+		old.addrs = append(old.addrs, n.addr)
+		return
+	}
+	c.table[key] = &candidate{key: key, id: n.id, addrs: []ma.Multiaddr{n.addr}, named: true, due: time.Now()}
+}
+
+// take notes a hint.
+func (c *connector) take(h hint) {
+	if h.id == c.self {
+		return
+	}
+	if h.gone {
+		c.lost(h.id)
+		return
+	}
+	cand := c.table[string(h.id)]
+	if cand == nil {
+		if len(h.addrs) == 0 || !c.makeRoom() {
+			return
+		}
+		cand = &candidate{key: string(h.id), id: h.id}
+		c.table[cand.key] = cand
+	}
+	news := h.fresh
+	for _, a := range h.addrs {
+		if !slices.ContainsFunc(cand.addrs, a.Equal) {
+			// The newest address first; old ones fall off the end.
+			cand.addrs = slices.Insert(cand.addrs, 0, a)
+			news = true
+		}
+	}
+	cand.addrs = cand.addrs[:min(len(cand.addrs), maxAddrs)]
+	if news && !c.members.has(h.id) {
+		c.soon(cand)
+	}
+}
+
+// soon lets a candidate be dialled as if nothing had failed before.
+func (c *connector) soon(cand *candidate) {
+	due := time.Now()
+	if !cand.named && c.self > cand.id {
+		due = due.Add(patience)
+	}
+	// However often it is announced, by whomever.
+	if earliest := cand.tried.Add(firstPause); due.Before(earliest) && cand.failures > 0 {
+		due = earliest
+	}
+	cand.failures = 0
+	if cand.id != "" {
+		c.sw.Backoff().Clear(cand.id)
+	}
+	if cand.due.IsZero() || due.Before(cand.due) {
+		cand.due = due
+	}
+}
+
+// lost lets a device be dialled again whose connection ended.
+func (c *connector) lost(id peer.ID) {
+	if c.members.has(id) {
+		return
+	}
+	if i := c.table[string(id)]; i == nil {
+		if addrs := c.roster.addressesOf(id); len(addrs) > 0 {
+			c.take(hint{id: id, addrs: addrs, fresh: true})
+		}
+	}
+	for _, cand := range c.table {
+		if cand.id == id && cand.due.IsZero() {
+			c.soon(cand)
+		}
+	}
+}
+
+// renew is called when this device has new addresses: what could not be
+// reached may be now.
+func (c *connector) renew() {
+	for _, cand := range c.table {
+		if !cand.due.IsZero() {
+			c.soon(cand)
+		}
+	}
+}
+
+// makeRoom forgets the candidate that failed most, of those that were never
+// members, if the table is full. It returns false if there is none.
+func (c *connector) makeRoom() bool {
+	if len(c.table) < maxCandidates {
+		return true
+	}
+	var worst *candidate
+	for _, cand := range c.table {
+		if c.forgettable(cand) && (worst == nil || cand.failures > worst.failures) {
+			worst = cand
+		}
+	}
+	if worst == nil {
+		return false
+	}
+	delete(c.table, worst.key)
+	return true
+}
+
+func (c *connector) forgettable(cand *candidate) bool {
+	return !cand.named && !cand.dialing && c.roster.name(cand.id) == ""
+}
+
+// dial starts the attempts that are due and returns the time to the next one.
+func (c *connector) dial(ctx context.Context) time.Duration {
+	next := time.Hour
+	for _, cand := range c.table {
+		if cand.dialing || cand.due.IsZero() {
+			continue
+		}
+		if cand.id != "" && c.members.has(cand.id) {
+			cand.due = time.Time{}
+			continue
+		}
+		wait := time.Until(cand.due)
+		if wait > 0 {
+			next = min(next, wait)
+			continue
+		}
+		if c.dialing == maxDials {
+			continue // the end of another attempt comes back here
+		}
+		cand.dialing, cand.tried = true, time.Now()
+		c.dialing++
+		key, id, addrs := cand.key, cand.id, slices.Clone(cand.addrs)
+		probe := key != string(id)
+		go func() {
+			got, err := c.connect(ctx, id, addrs, probe)
+			c.done <- attempt{key: key, id: got, err: err}
+		}()
+	}
+	return next
+}
+
+// connect makes a connection. With probe it first finds out who is at the
+// address: libp2p does not dial a device whose ID is not known.
+func (c *connector) connect(ctx context.Context, id peer.ID, addrs []ma.Multiaddr, probe bool) (peer.ID, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
+	defer cancel()
+	if probe {
+		var err error
+		if id, err = c.whoIs(ctx, addrs[0]); err != nil || id == c.self {
+			return id, err
+		}
+	}
+	store := c.sw.Peerstore()
+	store.ClearAddrs(id)
+	store.AddAddrs(id, addrs, peerstore.TempAddrTTL)
+	_, err := c.sw.DialPeer(ctx, id)
+	return id, err
+}
+
+// whoIs returns the ID of the member that listens at addr.
+func (c *connector) whoIs(ctx context.Context, addr ma.Multiaddr) (peer.ID, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	transport, hostport, err := manet.DialArgs(addr)
+	if err != nil {
+		return "", err
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, transport, hostport)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+		return "", err
+	}
+	if err := mss.SelectProtoOrFail(securityID, net.Conn(conn)); err != nil {
+		return "", err
+	}
+	return c.secure.ask(ctx, conn)
+}
+
+// finish notes the outcome of an attempt.
+func (c *connector) finish(a attempt) {
+	cand := c.table[a.key]
+	cand.dialing = false
+	if a.id == c.self {
+		c.log.Warn("a peer named by hand is this device itself and is not dialled", "address", cand.addrs[0])
+		delete(c.table, a.key)
+		return
+	}
+	if a.id != "" {
+		cand.id = a.id
+	}
+	if a.err == nil {
+		cand.failures, cand.due, cand.told = 0, time.Time{}, false
+		// It may have been lost again already.
+		c.lost(cand.id)
+		return
+	}
+	if cand.named && !cand.told && !errors.Is(a.err, context.Canceled) {
+		cand.told = true
+		c.log.Warn("a peer named by hand cannot be reached; trying on", "address", cand.addrs[0], "peer", cand.id, "err", a.err)
+	}
+	cand.failures++
+	if cand.failures >= maxFailures && c.forgettable(cand) {
+		delete(c.table, a.key)
+		return
+	}
+	if cand.id != "" {
+		c.sw.Backoff().Clear(cand.id)
+	}
+	cand.due = time.Now().Add(pause(cand.failures))
+}
+
+// pause returns how long to wait after so many failures, with jitter, so that
+// devices that came up together do not go on trying together.
+func pause(failures int) time.Duration {
+	d := lastPause
+	if shift := failures - 1; shift < 6 {
+		d = min(firstPause<<shift, lastPause)
+	}
+	return d*3/4 + rand.N(d/2)
+}

@@ -1,0 +1,216 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+const (
+	// maxRPC is the largest gossip message: some scores and their envelopes.
+	maxRPC = 64 << 10
+	// maxSources bounds the devices whose last sequence is remembered.
+	maxSources = 1024
+	// sourceRate and sourceBurst bound the scores taken from one device.
+	sourceRate, sourceBurst = 20, 50
+	// seenFor is how long a message is recognised when it comes again; the
+	// sequence keeps out older ones.
+	seenFor = 30 * time.Second
+	// scoreQueue is how many scores wait for OnScore; more are dropped, since
+	// newer ones follow.
+	scoreQueue = 256
+	// readyPoll is how often gossip looks whether a new member is reachable:
+	// pubsub tells of no event that says so.
+	readyPoll = 2 * time.Millisecond
+)
+
+// gossip is the score topic.
+type gossip struct {
+	self    peer.ID
+	roster  *roster
+	members *members
+	// found is told where a device can be dialled; it must not block.
+	found func(peer.ID, []string)
+
+	pub   *pubsub.PubSub
+	topic *pubsub.Topic
+	sub   *pubsub.Subscription
+
+	// sources is what is remembered of each device that sends scores. Only the
+	// validator uses it, which is called by one goroutine.
+	sources *lru.Cache[peer.ID, *source]
+
+	mu      sync.Mutex // owns what follows
+	drops   map[string]uint64
+	counter uint64 // of the next score of this device
+}
+
+type source struct {
+	sequence uint64
+	limit    *rate.Limiter
+}
+
+// join subscribes to the topic; pubsub ends with ctx.
+func (g *gossip) join(ctx context.Context, h host.Host, topic string) (err error) {
+	if g.sources, err = lru.New[peer.ID, *source](maxSources); err != nil {
+		return err
+	}
+	g.pub, err = pubsub.NewGossipSub(ctx, h,
+		pubsub.WithFloodPublish(true), // else the first score waits for a heartbeat
+		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
+		pubsub.WithPeerExchange(false),
+		pubsub.WithMaxMessageSize(maxRPC),
+		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(topic), 16)),
+		pubsub.WithSeenMessagesTTL(seenFor),
+		pubsub.WithValidateWorkers(1), // keeps the order of what arrives
+	)
+	if err != nil {
+		return err
+	}
+	if err = g.pub.RegisterTopicValidator(topic, g.validate, pubsub.WithValidatorInline(true)); err != nil {
+		return err
+	}
+	if g.topic, err = g.pub.Join(topic); err != nil {
+		return err
+	}
+	g.sub, err = g.topic.Subscribe(pubsub.WithBufferSize(scoreQueue))
+	return err
+}
+
+// publish sends this device's score, under its name and the next sequence.
+func (g *gossip) publish(ctx context.Context, s protocol.Score) error {
+	g.mu.Lock()
+	s.Sequence = g.counter
+	g.counter++
+	g.mu.Unlock()
+	data, err := protocol.EncodeScore(s)
+	if err != nil {
+		return err
+	}
+	return g.topic.Publish(ctx, data)
+}
+
+// validate decides about each message before it is delivered or passed on.
+// Its signature was checked before. Only what can be nobody's mistake but the
+// sender's is rejected, the rest ignored.
+func (g *gossip) validate(_ context.Context, sender peer.ID, msg *pubsub.Message) pubsub.ValidationResult {
+	from := msg.GetFrom()
+	if from == g.self {
+		if sender == g.self {
+			return pubsub.ValidationAccept
+		}
+		return pubsub.ValidationIgnore
+	}
+	s, reason, verdict := g.check(from, msg.GetData())
+	if verdict != pubsub.ValidationAccept {
+		g.mu.Lock()
+		g.drops[reason]++
+		g.mu.Unlock()
+		return verdict
+	}
+	msg.ValidatorData = s
+	g.found(from, s.Addresses)
+	return verdict
+}
+
+// check returns the score in data, or why it is not taken.
+func (g *gossip) check(from peer.ID, data []byte) (*protocol.Score, string, pubsub.ValidationResult) {
+	if len(data) > protocol.MaxScore {
+		return nil, "size", pubsub.ValidationReject
+	}
+	src, ok := g.sources.Get(from)
+	if !ok {
+		src = &source{limit: rate.NewLimiter(sourceRate, sourceBurst)}
+		g.sources.Add(from, src)
+	}
+	if !src.limit.Allow() {
+		return nil, "rate", pubsub.ValidationIgnore
+	}
+	s, err := protocol.DecodeScore(data)
+	if err != nil {
+		return nil, "malformed", pubsub.ValidationReject
+	}
+	if s.Node != node(from) {
+		return nil, "subject", pubsub.ValidationReject
+	}
+	// Another device of this name, or another name of this device, is one
+	// that has not connected here since: its handshake settles it.
+	if name := g.roster.name(from); name != "" && name != s.Name {
+		return nil, "name", pubsub.ValidationIgnore
+	}
+	if holder := g.roster.holder(s.Name); holder != "" && holder != from {
+		return nil, "name", pubsub.ValidationIgnore
+	}
+	if s.Sequence <= src.sequence {
+		return nil, "sequence", pubsub.ValidationIgnore
+	}
+	src.sequence = s.Sequence
+	return &s, "", pubsub.ValidationAccept
+}
+
+// dropped returns how many messages were not taken, by reason.
+func (g *gossip) dropped() map[string]uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := make(map[string]uint64, len(g.drops))
+	for k, v := range g.drops {
+		out[k] = v
+	}
+	return out
+}
+
+// run hands the scores of proven members to onScore until ctx ends. A score of
+// a device that has not connected here yet only tells where to dial it.
+func (g *gossip) run(ctx context.Context, onScore func(protocol.Score)) error {
+	for {
+		msg, err := g.sub.Next(ctx)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, pubsub.ErrSubscriptionCancelled) {
+				return nil
+			}
+			return fmt.Errorf("receive scores: %w", err)
+		}
+		s, ok := msg.ValidatorData.(*protocol.Score)
+		if ok && g.roster.name(msg.GetFrom()) == s.Name {
+			onScore(*s)
+		}
+	}
+}
+
+// makeReady watches new members until scores reach them, and tells members. A
+// connection that does not get there is closed and made anew.
+func (g *gossip) makeReady(ctx context.Context) {
+	for {
+		select {
+		case <-g.members.unready:
+		case <-ctx.Done():
+			return
+		}
+		for waiting := true; waiting; {
+			var late []network.Conn
+			late, waiting = g.members.ready(g.pub.ListPeers(g.topic.String()))
+			for _, c := range late {
+				go func() { _ = c.Close() }()
+			}
+			if !waiting {
+				break
+			}
+			select {
+			case <-time.After(readyPoll):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,214 @@
+package p2p
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
+	mss "github.com/multiformats/go-multistream"
+)
+
+const (
+	// aliveProtocol is spoken by each side of a connection to the other, over
+	// one stream that stays open. The opener sends frames of 9 bytes, a kind
+	// and 8 bytes that mean something to itself only; the other side sends
+	// each one back as it is.
+	aliveProtocol libp2pproto.ID = "/hearth/alive/1.0.0"
+
+	frameSize         = 9
+	framePing    byte = 1
+	frameGoodbye byte = 2
+
+	// pingEvery is the time between pings.
+	pingEvery = time.Second
+	// maxSilence is how long a device may be silent. Each side pings, so that
+	// a device that is there is heard at least once in pingEvery, whatever
+	// else is queued on the connection.
+	maxSilence = 2400 * time.Millisecond
+	// goodbyeTimeout bounds how long leaving waits for the others to know.
+	goodbyeTimeout = 250 * time.Millisecond
+)
+
+// liveness watches connections and says goodbye on them.
+type liveness struct {
+	born     time.Time // what the times in pings count from
+	measured func(peer.ID, time.Duration)
+	leaving  func(peer.ID)
+	lost     func(network.Conn)
+}
+
+// watch pings the other end of c until c is closed. When ctx ends it says
+// goodbye, waits until the other side knows, and returns. A connection over
+// which nothing comes any more is closed.
+func (l *liveness) watch(ctx context.Context, c network.Conn) {
+	s, err := openAlive(c)
+	if err != nil {
+		_ = c.Close()
+		return
+	}
+	echoes := make(chan byte) // the kinds of the frames that came back
+	done := make(chan struct{})
+	go func() {
+		defer close(echoes)
+		l.readEchoes(c.RemotePeer(), s, echoes, done)
+	}()
+	defer func() {
+		_ = s.Reset() // ends readEchoes
+		close(done)
+		for range echoes {
+		}
+	}()
+	if !l.pingUntil(ctx, c, s, echoes) {
+		l.lost(c) // closing may take a while when the other side is frozen
+		_ = c.Close()
+		return
+	}
+	l.sayGoodbye(s, echoes)
+}
+
+// openAlive opens a stream on this connection and no other, so that each
+// connection is watched by itself.
+func openAlive(c network.Conn) (network.Stream, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), maxSilence)
+	defer cancel()
+	s, err := c.NewStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(s.SetProtocol(aliveProtocol), s.SetDeadline(time.Now().Add(maxSilence)))
+	if err == nil {
+		err = mss.SelectProtoOrFail(aliveProtocol, s)
+	}
+	if err == nil {
+		err = s.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		_ = s.Reset()
+		return nil, err
+	}
+	return s, nil
+}
+
+// pingUntil returns true when ctx ends, and false when the connection is dead.
+func (l *liveness) pingUntil(ctx context.Context, c network.Conn, s network.Stream, echoes <-chan byte) bool {
+	var conn *memberConn
+	if !c.As(&conn) {
+		return false
+	}
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	quiet := time.NewTimer(maxSilence)
+	defer quiet.Stop()
+	if l.sendFrame(s, framePing) != nil {
+		return false
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return true
+		case _, ok := <-echoes:
+			if !ok {
+				return false
+			}
+		case <-quiet.C:
+			left := maxSilence - conn.silence()
+			if left <= 0 {
+				return false
+			}
+			quiet.Reset(left)
+		case <-ping.C:
+			if l.sendFrame(s, framePing) != nil {
+				return false
+			}
+		}
+	}
+}
+
+// readEchoes measures the pings that come back, until the stream ends.
+func (l *liveness) readEchoes(id peer.ID, s network.Stream, echoes chan<- byte, done <-chan struct{}) {
+	var frame [frameSize]byte
+	for {
+		if _, err := io.ReadFull(s, frame[:]); err != nil {
+			return
+		}
+		sent := time.Duration(binary.BigEndian.Uint64(frame[1:]))
+		if rtt := time.Since(l.born) - sent; frame[0] == framePing && rtt > 0 && rtt < time.Minute {
+			l.measured(id, rtt)
+		}
+		select {
+		case echoes <- frame[0]:
+		case <-done:
+			return
+		}
+	}
+}
+
+// sayGoodbye returns when the other side has taken note, or goodbyeTimeout
+// later. Closing the connection alone could tell it nothing: TCP may drop what
+// was sent last.
+func (l *liveness) sayGoodbye(s network.Stream, echoes <-chan byte) {
+	timeout := time.NewTimer(goodbyeTimeout)
+	defer timeout.Stop()
+	if l.sendFrame(s, frameGoodbye) != nil {
+		return
+	}
+	for {
+		select {
+		case kind, ok := <-echoes:
+			if !ok || kind == frameGoodbye {
+				return
+			}
+		case <-timeout.C:
+			return
+		}
+	}
+}
+
+func (l *liveness) sendFrame(s network.Stream, kind byte) error {
+	var frame [frameSize]byte
+	frame[0] = kind
+	binary.BigEndian.PutUint64(frame[1:], uint64(time.Since(l.born)))
+	err := s.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
+	if err == nil {
+		_, err = s.Write(frame[:])
+	}
+	// A connection that is full is not dead: silence decides.
+	if t, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err); ok && t.Timeout() {
+		return nil
+	}
+	return err
+}
+
+// serve is the other side's handler: it sends frames back. After a goodbye the
+// other side closes the connection; if it does not, this one does.
+func (l *liveness) serve(s network.Stream) {
+	defer s.Reset()
+	var frame [frameSize]byte
+	timeout := 30 * time.Second
+	for {
+		if s.SetDeadline(time.Now().Add(timeout)) != nil {
+			break
+		}
+		if _, err := io.ReadFull(s, frame[:]); err != nil {
+			break
+		}
+		if frame[0] == frameGoodbye {
+			l.leaving(s.Conn().RemotePeer())
+			timeout = time.Second
+		}
+		if _, err := s.Write(frame[:]); err != nil {
+			break
+		}
+	}
+	if timeout == time.Second {
+		_ = s.Conn().Close()
+	}
+}

@@ -1,0 +1,311 @@
+package p2p
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/core/sec"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+
+	"github.com/hearth-edge/hearth/keys"
+)
+
+const (
+	// securityID names the membership handshake where libp2p negotiates how a
+	// connection is secured.
+	securityID libp2pproto.ID = "/hearth/noise/1.0.0"
+	// handshakeTimeout bounds the whole of it, Noise included.
+	handshakeTimeout = 5 * time.Second
+	// maxVerdict is the longest encoded verdict: a code and a peer ID.
+	maxVerdict = 1 + 64
+)
+
+// A verdict is what one member says to another at the handshake's end.
+type verdict byte
+
+const (
+	verdictWelcome verdict = iota
+	// verdictNameTaken: another device has the name; its ID follows.
+	verdictNameTaken
+	// verdictAsking: the dialler only wanted to know who is there.
+	verdictAsking
+)
+
+var (
+	// errAsked ends a handshake that was only to learn who is there.
+	errAsked = errors.New("the dialler only asked who is there")
+	// errNameTaken ends a handshake between members of which one has a name
+	// that is another's.
+	errNameTaken = errors.New("the name is taken")
+	// errSilent: the listener closed instead of sending its certificate, as it
+	// does to devices of another mesh.
+	errSilent = errors.New("the device closed the connection instead of proving its membership")
+)
+
+// membership is the security transport: libp2p's Noise, and inside of it each
+// side's proof that it holds the mesh's secret. The dialler goes first:
+//
+//	dialler → listener   uvarint length, certificate
+//	listener → dialler   uvarint length, certificate; uvarint length, verdict
+//	dialler → listener   uvarint length, verdict
+//
+// A verdict is one byte and, with name taken, the ID of the name's holder. The
+// listener sends nothing to a dialler whose certificate is not valid. Where
+// one of the verdicts is not welcome the listener closes the connection.
+type membership struct {
+	noise *noise.Transport
+	// anyone is noise without an expectation of whom the dialler meets.
+	anyone *noise.SessionTransport
+	mesh   *keys.Mesh
+	// proof is this device's own certificate, encoded.
+	proof  []byte
+	roster *roster
+	report *reports
+}
+
+var _ sec.SecureTransport = (*membership)(nil)
+
+// ID implements sec.SecureTransport.
+func (m *membership) ID() libp2pproto.ID { return securityID }
+
+// SecureInbound implements sec.SecureTransport.
+func (m *membership) SecureInbound(ctx context.Context, insecure net.Conn, p peer.ID) (sec.SecureConn, error) {
+	return m.secure(ctx, insecure, func() (sec.SecureConn, error) { return m.noise.SecureInbound(ctx, insecure, p) }, m.answer)
+}
+
+// SecureOutbound implements sec.SecureTransport.
+func (m *membership) SecureOutbound(ctx context.Context, insecure net.Conn, p peer.ID) (sec.SecureConn, error) {
+	return m.secure(ctx, insecure, func() (sec.SecureConn, error) { return m.noise.SecureOutbound(ctx, insecure, p) },
+		func(c sec.SecureConn, addr string) (string, error) { return m.introduce(c, addr, verdictWelcome) })
+}
+
+// ask runs the dialler's side only to learn who listens: it returns the proven
+// ID of a member. The connection is of no further use.
+func (m *membership) ask(ctx context.Context, insecure net.Conn) (peer.ID, error) {
+	var id peer.ID
+	_, err := m.secure(ctx, insecure, func() (sec.SecureConn, error) { return m.anyone.SecureOutbound(ctx, insecure, "") },
+		func(c sec.SecureConn, addr string) (string, error) {
+			id = c.RemotePeer()
+			return m.introduce(c, addr, verdictAsking)
+		})
+	if errors.Is(err, errAsked) {
+		err = nil
+	}
+	return id, err
+}
+
+// secure runs Noise and then prove, within handshakeTimeout and ctx.
+func (m *membership) secure(ctx context.Context, insecure net.Conn,
+	start func() (sec.SecureConn, error), prove func(sec.SecureConn, string) (string, error),
+) (sec.SecureConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	// The deadline in the past unblocks every read and write at once.
+	stop := context.AfterFunc(ctx, func() { _ = insecure.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	c, err := start()
+	if err != nil {
+		return nil, err
+	}
+	name, err := prove(c, insecure.RemoteAddr().String())
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return newMemberConn(c, name), nil
+}
+
+// introduce is the dialler's side: it returns the listener's name. intent is
+// what it says where it has nothing against the listener.
+func (m *membership) introduce(c sec.SecureConn, addr string, intent verdict) (string, error) {
+	if err := writeFrame(c, m.proof); err != nil {
+		return "", err
+	}
+	cert, err := m.readCertificate(c)
+	if err != nil {
+		// A listener that ends the connection here did not take the
+		// certificate; one that says something else is no member either.
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+			err = errSilent
+		}
+		// A known member that closes is only shutting down.
+		known := errors.Is(err, errSilent) && m.roster.name(c.RemotePeer()) != ""
+		if !known && (errors.Is(err, keys.ErrNotMember) || errors.Is(err, errSilent)) {
+			m.report.stranger(addr, "", err)
+		}
+		return "", err
+	}
+	theirs, holder, err := readVerdict(c)
+	if err != nil {
+		return "", err
+	}
+	mine, rival := m.judge(cert)
+	if mine == verdictWelcome {
+		mine = intent
+	}
+	if err := writeFrame(c, encodeVerdict(mine, rival)); err != nil {
+		return "", err
+	}
+	err = m.conclude(cert, addr, mine, rival, theirs, holder)
+	if err != nil {
+		// The listener closes, so that it surely reads the verdict first.
+		_, _ = c.Read(make([]byte, 1))
+	}
+	return cert.Name, err
+}
+
+// answer is the listener's side: it returns the dialler's name.
+func (m *membership) answer(c sec.SecureConn, addr string) (string, error) {
+	cert, err := m.readCertificate(c)
+	if err != nil {
+		if errors.Is(err, keys.ErrNotMember) {
+			m.report.stranger(addr, "", err)
+		}
+		return "", err
+	}
+	if err := writeFrame(c, m.proof); err != nil {
+		return "", err
+	}
+	mine, rival := m.judge(cert)
+	if err := writeFrame(c, encodeVerdict(mine, rival)); err != nil {
+		return "", err
+	}
+	theirs, holder, err := readVerdict(c)
+	if err != nil {
+		return "", err
+	}
+	return cert.Name, m.conclude(cert, addr, mine, rival, theirs, holder)
+}
+
+// judge pins the name of a proven member, or says who has it.
+func (m *membership) judge(cert keys.Certificate) (verdict, peer.ID) {
+	if holder, ok := m.roster.claim(cert.Name, cert.Peer); !ok {
+		return verdictNameTaken, holder
+	}
+	return verdictWelcome, ""
+}
+
+// conclude turns the two verdicts into the handshake's end, and reports names
+// that are taken.
+func (m *membership) conclude(cert keys.Certificate, addr string, mine verdict, rival peer.ID, theirs verdict, holder peer.ID) error {
+	if mine == verdictNameTaken {
+		m.report.conflict(cert.Name, rival, cert.Peer, addr)
+		return fmt.Errorf("%w: %q belongs to %s", errNameTaken, cert.Name, rival)
+	}
+	switch {
+	case theirs == verdictNameTaken:
+		m.report.refused(m.roster.self.Name, holder, m.roster.self.ID, cert.Peer, addr)
+		return fmt.Errorf("%w: %s knows ours as that of %s", errNameTaken, cert.Name, holder)
+	case theirs == verdictAsking || mine == verdictAsking:
+		return errAsked
+	case theirs != verdictWelcome:
+		return fmt.Errorf("refused by %s with the unknown code %d", cert.Peer, theirs)
+	}
+	return nil
+}
+
+// readCertificate reads and verifies a certificate; one that is malformed or
+// not valid is keys.ErrNotMember.
+func (m *membership) readCertificate(c sec.SecureConn) (keys.Certificate, error) {
+	var cert keys.Certificate
+	data, err := readFrame(c, keys.MaxCertificate)
+	if err != nil {
+		return cert, err
+	}
+	if err := cert.UnmarshalBinary(data); err != nil {
+		return cert, fmt.Errorf("%w: %w", keys.ErrNotMember, err)
+	}
+	return cert, m.mesh.Verify(cert, c.RemotePeer())
+}
+
+func encodeVerdict(v verdict, holder peer.ID) []byte {
+	return append([]byte{byte(v)}, holder...)
+}
+
+func readVerdict(r io.Reader) (verdict, peer.ID, error) {
+	data, err := readFrame(r, maxVerdict)
+	if err != nil {
+		return 0, "", err
+	}
+	if len(data) == 0 {
+		return 0, "", errors.New("empty verdict")
+	}
+	if verdict(data[0]) != verdictNameTaken {
+		return verdict(data[0]), "", nil
+	}
+	holder, err := peer.IDFromBytes(data[1:])
+	if err != nil {
+		return 0, "", fmt.Errorf("malformed verdict: %w", err)
+	}
+	return verdictNameTaken, holder, nil
+}
+
+// writeFrame writes data after its length.
+func writeFrame(w io.Writer, data []byte) error {
+	_, err := w.Write(append(binary.AppendUvarint(nil, uint64(len(data))), data...))
+	return err
+}
+
+// readFrame reads what writeFrame wrote, at most limit bytes, and not one byte
+// more: what follows belongs to the multiplexer.
+func readFrame(r io.Reader, limit int) ([]byte, error) {
+	size, err := binary.ReadUvarint(byteReader{r})
+	if err != nil {
+		return nil, err
+	}
+	if size > uint64(limit) {
+		return nil, fmt.Errorf("%w: a frame of %d bytes where at most %d are allowed", keys.ErrNotMember, size, limit)
+	}
+	data := make([]byte, size)
+	_, err = io.ReadFull(r, data)
+	return data, err
+}
+
+// byteReader reads single bytes from an unbuffered reader.
+type byteReader struct{ r io.Reader }
+
+func (b byteReader) ReadByte() (byte, error) {
+	var one [1]byte
+	_, err := io.ReadFull(b.r, one[:])
+	return one[0], err
+}
+
+// A memberConn is the secured connection to a proven member. It notes when it
+// last heard of the other side.
+type memberConn struct {
+	sec.SecureConn
+	// name is the one in the member's certificate.
+	name  string
+	heard atomic.Int64 // since born, in nanoseconds
+	born  time.Time
+}
+
+func newMemberConn(c sec.SecureConn, name string) *memberConn {
+	return &memberConn{SecureConn: c, name: name, born: time.Now()}
+}
+
+// Read implements net.Conn.
+func (c *memberConn) Read(p []byte) (int, error) {
+	n, err := c.SecureConn.Read(p)
+	if n > 0 {
+		c.heard.Store(int64(time.Since(c.born)))
+	}
+	return n, err
+}
+
+// silence is how long nothing has come in.
+func (c *memberConn) silence() time.Duration {
+	return time.Since(c.born) - time.Duration(c.heard.Load())
+}

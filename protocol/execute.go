@@ -29,7 +29,7 @@ func (c *ExecuteClient) Offer(ctx context.Context, o Offer) (Session, error) {
 	first := &pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Offer{Offer: offerToPB(&o)}}
 	w, opened, err := ask(ctx, c.open, first)
 	if err != nil && !opened {
-		return nil, &Refusal{Code: CodeNodeLost, Reason: "the node cannot be reached"}
+		return nil, &Refusal{Code: CodeNodeLost, Reason: clip("the node cannot be reached: "+err.Error(), maxReason)}
 	}
 	if err != nil {
 		return nil, err
@@ -94,7 +94,9 @@ func offer(ctx context.Context, node Executor, from NodeID, p *pb.Offer) (Sessio
 // accept tells that sess was accepted and carries it; see serveSession.
 func accept(ctx context.Context, w *wire, sess Session, left func()) error {
 	if err := w.answer(nil); err != nil {
-		left()
+		if ctx.Err() == nil {
+			left()
+		}
 		return errors.Join(err, sess.Close())
 	}
 	return serveSession(ctx, w, sess, left)

@@ -248,10 +248,7 @@ func (f *Feed) End() {
 
 func (f *Feed) wakeReaders() {
 	for _, r := range f.readers {
-		select {
-		case r.wake <- struct{}{}:
-		default:
-		}
+		token(r.wake)
 	}
 }
 
@@ -404,10 +401,7 @@ func (r *FeedReader) Close() error {
 		r.closed = true
 		f.readers = slices.DeleteFunc(f.readers, func(other *FeedReader) bool { return other == r })
 		f.madeRoom()
-		select {
-		case r.wake <- struct{}{}:
-		default:
-		}
+		token(r.wake)
 	}
 	return nil
 }

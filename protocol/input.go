@@ -35,7 +35,7 @@ func (in *input) put(p []byte) error {
 	if !in.ended && !in.closed {
 		in.buf = append(in.buf, p...)
 	}
-	in.changed()
+	token(in.wake)
 	return nil
 }
 
@@ -44,7 +44,7 @@ func (in *input) end() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.ended = true
-	in.changed()
+	token(in.wake)
 }
 
 // close throws away what is left and ends deliver.
@@ -53,14 +53,7 @@ func (in *input) close() {
 	defer in.mu.Unlock()
 	in.closed = true
 	in.buf = nil
-	in.changed()
-}
-
-func (in *input) changed() {
-	select {
-	case in.wake <- struct{}{}:
-	default:
-	}
+	token(in.wake)
 }
 
 // take blocks until there is input and returns all of it, or nothing after the

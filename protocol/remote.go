@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"context"
-	"errors"
 	"io"
 	"math"
 	"sync"
@@ -33,101 +32,117 @@ func ask(ctx context.Context, open func(context.Context) (Stream, error), first 
 		_ = stream.Reset()
 		return nil, true, broken(err)
 	}
-	refused, err := answerFromPB(answer)
-	if err = errors.Join(refused, err); err != nil {
+	if err = answerFromPB(answer); err != nil {
 		_ = stream.Close()
 		return nil, true, err
 	}
 	return w, true, nil
 }
 
+// maxEvents is how many events a session may have, progress apart: whoever
+// keeps them must not be filled up by the other side.
+const maxEvents = 10_000
+
 // remoteSession is a Session at the other end of a stream. Its pump reads the
-// stream into a feed that Next reads from, so that credit for input comes in
+// stream into a queue that Next takes from, so that credit for input comes in
 // while nobody calls Next.
 type remoteSession struct {
-	w       *wire
-	feed    *Feed
-	updates *FeedReader
-	release context.CancelFunc // ends the pump's wait for Next
-	pumped  chan struct{}      // closed when the pump has ended
-	outcome error              // set by then: io.EOF, or why it broke
+	w      *wire
+	queue  *queue
+	pumped chan struct{} // closed when the pump has ended
+	more   chan struct{} // holds a token when there may be credit, or inputEnd
 
-	more chan struct{} // holds a token when something below has changed
+	// The pump owns these.
+	next   [Stderr + 1]uint64 // offset of each channel's next byte
+	last   *Event
+	events int
 
 	mu       sync.Mutex // guards the rest
 	credit   int        // how much input may be sent
 	inputEnd error      // what Write returns; nil while input is open
+	over     bool       // the end was received
 }
 
 // newRemoteSession takes over w, on which a session was accepted that sends
 // output from the given offsets on. The caller must Close it.
 func newRemoteSession(w *wire, stdout, stderr uint64) *remoteSession {
-	ctx, release := context.WithCancel(context.Background())
 	s := &remoteSession{
-		w: w, feed: NewFeed(DefaultOutputLimit), release: release,
-		pumped: make(chan struct{}), more: make(chan struct{}, 1), credit: inputWindow,
+		w: w, queue: newQueue(), pumped: make(chan struct{}), more: make(chan struct{}, 1),
+		credit: inputWindow,
 	}
-	s.feed.Cut(Stdout, stdout)
-	s.feed.Cut(Stderr, stderr)
-	s.updates = s.feed.Reader(stdout, stderr)
-	go s.pump(ctx)
+	s.next[Stdout], s.next[Stderr] = stdout, stderr
+	go s.pump()
 	return s
 }
 
-// pump fills the feed until the stream ends or ctx does.
-func (s *remoteSession) pump(ctx context.Context) {
+// pump fills the queue until the stream or the queue ends.
+func (s *remoteSession) pump() {
 	defer close(s.pumped)
-	ended, err := s.receive(ctx)
-	if ended {
-		// What happens to the stream after the end changes nothing.
-		s.outcome, err = io.EOF, io.ErrClosedPipe
+	err := s.receive()
+	if s.last != nil && s.last.State.Ended() {
+		// What becomes of the stream after the end changes nothing.
+		s.mu.Lock()
+		s.over = true
+		s.mu.Unlock()
+		s.endInput(io.ErrClosedPipe)
+		s.queue.end(io.EOF)
 		_ = s.w.stream.Close()
-	} else {
-		s.outcome = err
-		_ = s.w.stream.Reset()
+		return
 	}
 	s.endInput(err)
-	s.feed.End()
+	s.queue.end(err)
+	_ = s.w.stream.Reset()
 }
 
-// receive takes in all updates. It returns why there are no more, and whether
-// the last event was an end.
-func (s *remoteSession) receive(ctx context.Context) (ended bool, err error) {
+// receive queues all updates and returns why there are no more.
+func (s *remoteSession) receive() error {
 	var parts decisionParts
 	for {
 		m := new(pb.Update)
 		if err := s.w.receive(m); err != nil {
-			return ended, broken(unexpected(err))
+			return broken(unexpected(err))
 		}
+		var err error
 		switch v := m.GetUpdate().(type) {
 		case *pb.Update_Event:
-			var e Event
-			if e, err = eventFromPB(v.Event); err == nil {
-				ended = e.State.Ended()
-				s.feed.Event(e)
-			}
+			err = s.receiveEvent(v.Event)
 		case *pb.Update_Output:
-			err = s.receiveOutput(ctx, v.Output)
+			err = s.receiveOutput(v.Output)
 		case *pb.Update_Decision:
 			var d *Decision
 			if d, err = parts.add(v.Decision); d != nil {
-				s.feed.Decision(*d)
+				err = s.queue.put(Update{Decision: d})
 			}
 		case *pb.Update_Credit:
 			err = s.addCredit(v.Credit.GetBytes())
 		case *pb.Update_InputClosed:
 			s.endInput(io.ErrClosedPipe)
 		case *pb.Update_Error:
-			return false, errorFromPB(v.Error)
+			return errorFromPB(v.Error)
 		}
 		if err != nil {
-			return ended, broken(err)
+			return broken(err)
 		}
 	}
 }
 
+func (s *remoteSession) receiveEvent(p *pb.Event) error {
+	e, err := eventFromPB(p)
+	if err != nil {
+		return err
+	}
+	if !supersedes(&e, s.last) {
+		s.events++
+	}
+	if s.events > maxEvents {
+		return Errorf(CodeInvalid, "session: more than %d events", maxEvents)
+	}
+	s.last = &e
+	return s.queue.put(Update{Event: &e})
+}
+
 // receiveOutput checks that output follows on what came before it.
-func (s *remoteSession) receiveOutput(ctx context.Context, p *pb.Data) error {
+func (s *remoteSession) receiveOutput(p *pb.Data) error {
 	if p.GetChannel() != pb.Channel_CHANNEL_STDOUT && p.GetChannel() != pb.Channel_CHANNEL_STDERR {
 		return Errorf(CodeInvalid, "output: it is on channel %d", p.GetChannel())
 	}
@@ -136,16 +151,15 @@ func (s *remoteSession) receiveOutput(ctx context.Context, p *pb.Data) error {
 		return err
 	}
 	c := Channel(p.GetChannel())
-	stdout, stderr := s.feed.Offsets()
-	next := stdout
-	if c == Stderr {
-		next = stderr
+	if p.GetCut() > math.MaxInt64 || p.GetOffset() > math.MaxInt64 || p.GetOffset() != s.next[c]+p.GetCut() {
+		return Errorf(CodeInvalid, "output: offset %d with cut %d does not follow on %d", p.GetOffset(), p.GetCut(), s.next[c])
 	}
-	if p.GetCut() > math.MaxInt64 || p.GetOffset() > math.MaxInt64 || p.GetOffset() != next+p.GetCut() {
-		return Errorf(CodeInvalid, "output: offset %d with cut %d does not follow on %d", p.GetOffset(), p.GetCut(), next)
+	s.next[c] = p.GetOffset() + uint64(len(raw))
+	if p.GetCut() == 0 && len(raw) == 0 {
+		return nil
 	}
-	s.feed.Cut(c, p.GetCut())
-	return s.feed.Output(ctx, c, raw)
+	data := append([]byte(nil), raw...)
+	return s.queue.put(Update{Output: &Output{Channel: c, Offset: p.GetOffset(), Cut: p.GetCut(), Data: data}})
 }
 
 func (s *remoteSession) addCredit(n uint32) error {
@@ -155,7 +169,7 @@ func (s *remoteSession) addCredit(n uint32) error {
 		return Errorf(CodeInvalid, "credit: more than the window")
 	}
 	s.credit += int(n)
-	s.inputChanged()
+	token(s.more)
 	return nil
 }
 
@@ -166,25 +180,11 @@ func (s *remoteSession) endInput(err error) {
 	if s.inputEnd == nil {
 		s.inputEnd = err
 	}
-	s.inputChanged()
-}
-
-func (s *remoteSession) inputChanged() {
-	select {
-	case s.more <- struct{}{}:
-	default:
-	}
+	token(s.more)
 }
 
 // Next implements Session.
-func (s *remoteSession) Next() (Update, error) {
-	u, err := s.updates.Next()
-	if err == io.EOF {
-		<-s.pumped
-		err = s.outcome
-	}
-	return u, err
-}
+func (s *remoteSession) Next() (Update, error) { return s.queue.take() }
 
 // Write implements Session.
 func (s *remoteSession) Write(p []byte) (int, error) {
@@ -237,19 +237,21 @@ func (s *remoteSession) Stop(grace time.Duration) error {
 	return s.wish(&pb.Wish{Wish: &pb.Wish_Stop{Stop: &pb.Stop{Grace: durationToPB(grace)}}}, nil)
 }
 
-// wish sends m. The other side always reads, hence the deadline. Once the
-// session has ended nothing is wished, and that is no error.
+// wish sends m. The other side always reads, hence the deadline. After the
+// session's end nothing is wished, and that is no error.
 func (s *remoteSession) wish(m *pb.Wish, raw []byte) error {
 	err := s.w.send(m, raw, frameTimeout)
 	if err == nil {
 		return nil
 	}
 	_ = s.w.stream.Reset() // a part of the frame may be out
-	<-s.pumped
-	if s.outcome != io.EOF {
+	s.mu.Lock()
+	over := s.over
+	s.mu.Unlock()
+	switch {
+	case !over:
 		return broken(err)
-	}
-	if raw != nil {
+	case len(raw) > 0:
 		return io.ErrClosedPipe
 	}
 	return nil
@@ -257,12 +259,9 @@ func (s *remoteSession) wish(m *pb.Wish, raw []byte) error {
 
 // Close implements Session.
 func (s *remoteSession) Close() error {
-	_ = s.updates.Close()
+	s.queue.close()
 	s.endInput(io.ErrClosedPipe)
-	s.release()
 	err := s.w.stream.Close()
-	// Where closing does not end a blocked Read, this does.
-	_ = s.w.stream.SetReadDeadline(time.Now())
 	<-s.pumped
 	return err
 }

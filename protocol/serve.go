@@ -47,35 +47,38 @@ func serveSession(ctx context.Context, w *wire, sess Session, left func()) error
 	release := context.AfterFunc(ctx, func() { _ = w.stream.Reset() })
 	defer release()
 	in := newInput()
-	var over atomic.Bool // the asker was told all there is
-	var gone error       // why the asker's half ended
+	var told atomic.Bool // all that sess says was sent
+	var gone error       // why the asker's half ended before that
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
-		gone = receiveWishes(w, sess, in)
-		if !over.Load() && ctx.Err() == nil {
+		err := receiveWishes(w, sess, in)
+		in.close()
+		if told.Load() {
+			return
+		}
+		gone = err
+		if ctx.Err() == nil {
 			left()
 		}
-		in.close()
 		_ = sess.Close()
-		if !over.Load() {
-			_ = w.stream.Reset() // unblocks sendUpdates
-		}
+		_ = w.stream.Reset() // unblocks sendUpdates
 	})
 	tasks.Go(func() { in.deliver(sess, w) })
 
-	err := sendUpdates(w, sess)
-	finished := err == nil
-	over.Store(finished)
+	over, err := sendUpdates(w, sess)
+	told.Store(over)
 	_ = w.stream.Close()
 	_ = sess.Close()
 	tasks.Wait()
 	switch {
-	case finished || gone == io.EOF:
-		return nil
+	case gone == nil:
+		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case gone == io.EOF:
+		return nil
 	}
-	return errors.Join(err, gone)
+	return broken(errors.Join(err, gone))
 }
 
 // receiveWishes hands on what the asker sends until the stream ends; io.EOF
@@ -105,27 +108,32 @@ func receiveWishes(w *wire, sess Session, in *input) error {
 			if err != nil {
 				return err
 			}
-			if err := sess.Stop(grace); err != nil {
+			if err := sess.Stop(grace); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 				return err
 			}
 		}
 	}
 }
 
-// sendUpdates sends all that sess says. It returns nil when the end was told.
-func sendUpdates(w *wire, sess Session) error {
+// sendUpdates sends what sess says until it says no more, which is true, or the
+// stream fails. The error is that of the stream, or what broke sess and was told
+// without its text.
+func sendUpdates(w *wire, sess Session) (over bool, err error) {
 	for {
 		u, err := sess.Next()
 		if err == io.EOF {
-			return nil
+			return true, nil
 		}
 		if err != nil {
-			e, _ := errorToPB(err)
+			e, whole := errorToPB(err)
 			_ = w.send(&pb.Update{Update: &pb.Update_Error{Error: e}}, nil, frameTimeout)
-			return err
+			if whole {
+				err = nil
+			}
+			return true, err
 		}
 		if err := sendUpdate(w, u); err != nil {
-			return err
+			return false, err
 		}
 	}
 }

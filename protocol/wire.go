@@ -104,22 +104,22 @@ func answerToPB(err error) (a *pb.Answer, whole bool) {
 	return &pb.Answer{Answer: &pb.Answer_Error{Error: e}}, whole
 }
 
-// answerFromPB returns nil for Accepted, else a *Refusal or an *Error. The
-// second result is for an answer that is none of them.
-func answerFromPB(a *pb.Answer) (answer, err error) {
+// answerFromPB returns nil for Accepted, else what was answered instead: a
+// *Refusal or an *Error.
+func answerFromPB(a *pb.Answer) error {
 	switch v := a.GetAnswer().(type) {
 	case *pb.Answer_Accepted:
-		return nil, nil
+		return nil
 	case *pb.Answer_Refusal:
 		r := v.Refusal
 		return &Refusal{
 			Code: whyFromPB(r.GetCode()), Reason: clip(r.GetReason(), maxReason),
 			Load: Load{Running: r.GetRunning(), Queued: r.GetQueued(), Slots: r.GetSlots()},
-		}, nil
+		}
 	case *pb.Answer_Error:
-		return errorFromPB(v.Error), nil
+		return errorFromPB(v.Error)
 	}
-	return nil, Errorf(CodeInvalid, "answer: neither accepted nor refused")
+	return broken(Errorf(CodeInvalid, "answer: neither accepted nor refused"))
 }
 
 func stateFromPB(s pb.State) (State, error) {

@@ -1,0 +1,136 @@
+package protocol
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+	"time"
+)
+
+// script is an execution for tests: a Session whose updates a test writes into
+// its feed, and which records what is wished.
+type script struct {
+	*Feed
+	reader *FeedReader
+
+	stdin   *io.PipeReader
+	stdinW  *io.PipeWriter
+	stopped chan time.Duration
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func newScript() *script {
+	s := &script{Feed: NewFeed(DefaultOutputLimit), stopped: make(chan time.Duration, 8), closed: make(chan struct{})}
+	s.reader = s.Reader(0, 0)
+	s.stdin, s.stdinW = io.Pipe()
+	return s
+}
+
+func (s *script) Next() (Update, error)       { return s.reader.Next() }
+func (s *script) Write(p []byte) (int, error) { return s.stdinW.Write(p) }
+func (s *script) CloseWrite() error           { return s.stdinW.Close() }
+func (s *script) Stop(g time.Duration) error  { s.stopped <- g; return nil }
+func (s *script) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	_ = s.stdin.Close()
+	return s.reader.Close()
+}
+
+// finish ends the execution as a node would.
+func (s *script) finish(state State) {
+	s.Event(Event{State: state})
+	s.End()
+}
+
+// device is a node and an app's device for tests.
+type device struct {
+	offer    func(context.Context, Offer) (Session, error)
+	attach   func(context.Context, Attach) (Session, error)
+	run      func(context.Context, Run) (Session, error)
+	devices  func(ctx context.Context, watch bool, yield func([]Device) error) error
+	diagnose func(context.Context) ([]Check, error)
+}
+
+func (d *device) Offer(ctx context.Context, o Offer) (Session, error)   { return d.offer(ctx, o) }
+func (d *device) Attach(ctx context.Context, a Attach) (Session, error) { return d.attach(ctx, a) }
+func (d *device) Run(ctx context.Context, r Run) (Session, error)       { return d.run(ctx, r) }
+func (d *device) Diagnose(ctx context.Context) ([]Check, error)         { return d.diagnose(ctx) }
+func (d *device) Devices(ctx context.Context, watch bool, yield func([]Device) error) error {
+	return d.devices(ctx, watch, yield)
+}
+
+// link serves conversations over pipes and records what the serving ends return.
+type link struct {
+	open   func(context.Context) (Stream, error)
+	served chan error
+	// stream is the asker's end of the conversation opened last.
+	stream Stream
+	cancel context.CancelFunc // ends the serving device
+}
+
+func newLink(t testing.TB, serve func(context.Context, Stream) error) *link {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	l := &link{served: make(chan error, 16), cancel: cancel}
+	l.open = func(context.Context) (Stream, error) {
+		a, b := Pipe()
+		l.stream = a
+		go func() { l.served <- serve(ctx, b) }()
+		return a, nil
+	}
+	return l
+}
+
+func executeLink(t testing.TB, d *device) (*ExecuteClient, *link) {
+	l := newLink(t, func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, d, nodeB) })
+	return NewExecuteClient(l.open), l
+}
+
+const testToken = "right"
+
+func appLink(t testing.TB, d *device) (*AppClient, *link) {
+	l := newLink(t, func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testToken, d) })
+	return NewAppClient(l.open, testToken), l
+}
+
+// running returns a device on which every offer, attach and run is s.
+func running(s Session) *device {
+	return &device{
+		offer:  func(context.Context, Offer) (Session, error) { return s, nil },
+		attach: func(context.Context, Attach) (Session, error) { return s, nil },
+		run:    func(context.Context, Run) (Session, error) { return s, nil },
+	}
+}
+
+func sampleOffer() Offer { return Offer{Request: "r", Attempt: 1, Service: Service{Image: "busybox"}} }
+
+func mustOffer(t testing.TB, c *ExecuteClient) Session {
+	t.Helper()
+	s, err := c.Offer(context.Background(), sampleOffer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// readAll reads s to its end and returns its updates.
+func readAll(s Session) (updates []string, err error) {
+	for {
+		u, err := s.Next()
+		if err != nil {
+			return updates, err
+		}
+		updates = append(updates, describe(u))
+	}
+}
+
+func wantServed(t *testing.T, l *link, want error) {
+	t.Helper()
+	if err := <-l.served; !errors.Is(err, want) {
+		t.Errorf("served with %v, want %v", err, want)
+	}
+}

@@ -1,0 +1,160 @@
+package protocol
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRequestIDs(t *testing.T) {
+	seen := map[RequestID]bool{}
+	for range 1000 {
+		id := NewRequestID()
+		if got, err := ParseRequestID(string(id)); err != nil || got != id || len(id) < 16 || strings.ToLower(string(id)) != string(id) {
+			t.Fatalf("%q: %v", id, err)
+		}
+		if seen[id] {
+			t.Fatalf("%q came twice", id)
+		}
+		seen[id] = true
+	}
+	for _, good := range []string{"a", "9", "A-b_c.d", strings.Repeat("x", 64)} {
+		if _, err := ParseRequestID(good); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	for _, bad := range []string{"", "-a", ".", "a b", "a/b", "ä", "a\x00", strings.Repeat("x", 65)} {
+		if _, err := ParseRequestID(bad); CodeOf(err) != CodeInvalid {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestParseNodeID(t *testing.T) {
+	if got, err := ParseNodeID(string(nodeA)); got != nodeA || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, bad := range []string{"", "a b", "a-b", strings.Repeat("x", 129)} {
+		if _, err := ParseNodeID(bad); CodeOf(err) != CodeInvalid {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestHashImage(t *testing.T) {
+	same := []string{"busybox", "busybox:latest", "docker.io/busybox", "library/busybox", "docker.io/library/busybox:latest"}
+	for _, ref := range same {
+		if HashImage(ref) != HashImage("busybox") {
+			t.Errorf("%s differs", ref)
+		}
+	}
+	for _, ref := range []string{"busybox:1.36", "ghcr.io/library/busybox", "", "BusyBox", strings.Repeat("a", 64)} {
+		if HashImage(ref) == HashImage("busybox") {
+			t.Errorf("%s is the same", ref)
+		}
+	}
+	// Other devices compute the same.
+	for ref, want := range map[string]uint32{"BusyBox": 0x337d7c09, "busybox": 0x34c6615d} {
+		if got := HashImage(ref); got != want {
+			t.Errorf("%s: %#x, want %#x", ref, got, want)
+		}
+	}
+}
+
+func TestValidateService(t *testing.T) {
+	good := []func(*Service){
+		func(*Service) {},
+		func(s *Service) { *s = Service{Image: "a"} },
+		func(s *Service) { s.Image = "localhost:5000/a/b@sha256:" + strings.Repeat("0", 64) },
+		func(s *Service) { s.Image = strings.Repeat("0", 64) },
+	}
+	for i, change := range good {
+		s := sampleService()
+		change(&s)
+		if err := s.Validate(); err != nil {
+			t.Errorf("good %d: %v", i, err)
+		}
+	}
+	many := func(n int, v string) []string { return strings.Split(strings.Repeat(v+"\n", n-1)+v, "\n") }
+	for _, bad := range []struct {
+		field  string
+		change func(*Service)
+	}{
+		{"image", func(s *Service) { s.Image = "" }},
+		{"image", func(s *Service) { s.Image = "Upper" }},
+		{"image", func(s *Service) { s.Image = "a:\x00" }},
+		{"image", func(s *Service) { s.Image = strings.Repeat("a", 513) }},
+		{"args", func(s *Service) { s.Args = many(1025, "a") }},
+		{"args", func(s *Service) { s.Args = []string{"a\x00b"} }},
+		{"args", func(s *Service) { s.Args = []string{"\xff"} }},
+		{"args", func(s *Service) { s.Args = []string{strings.Repeat("a", 32<<10+1)} }},
+		{"entrypoint", func(s *Service) { s.Entrypoint = "\x00" }},
+		{"env", func(s *Service) { s.Env = []string{"A"} }},
+		{"env", func(s *Service) { s.Env = []string{"=a"} }},
+		{"env", func(s *Service) { s.Env = many(1025, "A=1") }},
+		{"env", func(s *Service) { s.Env = []string{strings.Repeat("long", 100)} }},
+		{"workdir", func(s *Service) { s.WorkDir = "tmp" }},
+		{"user", func(s *Service) { s.User = strings.Repeat("a", 257) }},
+		{"cpus", func(s *Service) { s.CPUs = -1 }},
+		{"cpus", func(s *Service) { s.CPUs = Cores(math.NaN()) }},
+		{"cpus", func(s *Service) { s.CPUs = Cores(math.Inf(1)) }},
+		{"memory", func(s *Service) { s.Memory = math.MaxUint64 }},
+		{"timeout", func(s *Service) { s.Timeout = -1 }},
+		{"timeout", func(s *Service) { s.Timeout = math.MaxInt64 * time.Nanosecond }},
+		{"node", func(s *Service) { s.Constraints.Node = strings.Repeat("a", 129) }},
+		{"label", func(s *Service) { s.Constraints.Labels = map[string]string{"": "a"} }},
+		{"label", func(s *Service) { s.Constraints.Labels = map[string]string{"a b": "a"} }},
+		{"label", func(s *Service) { s.Constraints.Labels = map[string]string{"a": "\n"} }},
+		{"label", func(s *Service) { s.Constraints.Labels = map[string]string{"a": strings.Repeat("a", 256)} }},
+		{"service", func(s *Service) { s.Args = many(3, strings.Repeat("a", 20<<10)) }},
+	} {
+		s := sampleService()
+		bad.change(&s)
+		err := s.Validate()
+		if CodeOf(err) != CodeInvalid || !strings.HasPrefix(err.Error(), bad.field) {
+			t.Errorf("%s: %v", bad.field, err)
+		}
+	}
+}
+
+func TestScoreBounds(t *testing.T) {
+	for _, bad := range []struct {
+		field  string
+		change func(*Score)
+	}{
+		{"a node ID", func(s *Score) { s.Node = "" }},
+		{"name", func(s *Score) { s.Name = "a\x1bb" }},
+		{"beat", func(s *Score) { s.Beat = 2 * time.Hour }},
+		{"role", func(s *Score) { s.Role = 2 }},
+		{"rating", func(s *Score) { s.Rating = math.NaN() }},
+		{"speed", func(s *Score) { s.Speed = -1 }},
+		{"cpus", func(s *Score) { s.CPUs = 1 << 21 }},
+		{"slots", func(s *Score) { s.Slots = 1 << 21 }},
+		{"memory_free", func(s *Score) { s.MemoryFree = math.MaxUint64 }},
+		{"arch", func(s *Score) { s.Arch = strings.Repeat("a", 33) }},
+		{"drivers", func(s *Score) { s.Drivers = make([]string, 9) }},
+		{"label", func(s *Score) { s.Labels = map[string]string{"ä": ""} }},
+		{"images", func(s *Score) { s.Images = make([]uint32, 257) }},
+		{"address", func(s *Score) { s.Addresses = make([]string, 13) }},
+		{"score", func(s *Score) {
+			s.Labels = map[string]string{}
+			for i := range 64 {
+				s.Labels[fmt.Sprint("k", i)] = strings.Repeat("v", 255)
+			}
+		}},
+	} {
+		s := sampleScore()
+		bad.change(&s)
+		if _, err := EncodeScore(s); CodeOf(err) != CodeInvalid || !strings.HasPrefix(err.Error(), bad.field) {
+			t.Errorf("%s: %v", bad.field, err)
+		}
+	}
+	if _, err := DecodeScore(make([]byte, MaxScore+1)); CodeOf(err) != CodeInvalid {
+		t.Errorf("too large: %v", err)
+	}
+	if b, err := EncodeScore(sampleScore()); err != nil || len(b) > 220 {
+		t.Errorf("a usual score takes %d bytes, %v", len(b), err)
+	}
+}

@@ -1,0 +1,311 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hearth-edge/hearth/protocol/pb"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// codec is a message's way to the wire and back.
+type codec struct {
+	name   string
+	sample any // what the golden file holds
+	encode func(any) ([]byte, error)
+	decode func([]byte) (any, error)
+}
+
+// codecOf makes a codec of the functions of one message.
+func codecOf[T any, P interface {
+	*M
+	proto.Message
+}, M any](name string, sample T, to func(*T) P, from func(P) (T, error)) codec {
+	return codec{
+		name: name, sample: sample,
+		encode: func(v any) ([]byte, error) {
+			value := v.(T)
+			return marshal(nil, to(&value))
+		},
+		decode: func(b []byte) (any, error) {
+			p := P(new(M))
+			if err := unmarshal(b, p); err != nil {
+				return nil, err
+			}
+			return from(p)
+		},
+	}
+}
+
+const (
+	nodeA = NodeID("12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp")
+	nodeB = NodeID("12D3KooWHHzSeKaY8xuZVzkLbKFfvNgPPeKhFBGrMbNzbm5akpqu")
+)
+
+func sampleService() Service {
+	return Service{
+		Image: "busybox:1.36", Args: []string{"sh", "-c", "echo hi"}, Entrypoint: "/bin/busybox",
+		Env: []string{"A=1", "B="}, WorkDir: "/tmp", User: "1000:1000", CPUs: 0.5, Memory: 64 << 20,
+		Stdin: true, Timeout: time.Minute,
+		Constraints: Constraints{Node: "attic", Labels: map[string]string{"arch": "arm64", "disk": "ssd"}, NotHere: true},
+	}
+}
+
+func sampleScore() Score {
+	return Score{
+		Node: nodeA, Name: "attic", Sequence: 77, Beat: time.Second, Role: RoleNode, Rating: 12.5, Speed: 0.75,
+		CPUs: 4, CPUOthers: 0.25, Slots: 4, Running: 2, Queued: 1, CPUFree: 1.75,
+		MemoryTotal: 8 << 30, MemoryFree: 3 << 30, DiskFree: 100 << 30, Arch: "arm64", OS: "linux",
+		Drivers: []string{"docker"}, Labels: map[string]string{"disk": "ssd", "room": "attic"},
+		Images: []uint32{HashImage("busybox"), 1}, Addresses: []string{"/ip4/192.168.1.7/tcp/4001"},
+	}
+}
+
+func sampleDecision() Decision {
+	return Decision{Level: 3 * time.Second, Places: 2.5, Candidates: []Candidate{
+		{Node: nodeA, Name: "attic", Rating: 12.5, Estimate: 3, Work: 1, Network: 1, Cold: 1, Chance: 0.75, Chosen: true},
+		{Node: nodeB, Name: "desk", Self: true, Code: CodeConstraint, Excluded: "arch is amd64, not arm64"},
+	}}
+}
+
+func codecs() []codec {
+	event := Event{
+		Request: "req-1", Attempt: 2, State: StatePulling, Node: nodeA, NodeName: "attic", At: time.Unix(1700000000, 5),
+		Code: CodeBusy, Reason: "why", ExitCode: -1, QueuePlace: 3,
+		Progress: &Progress{Current: 1, Total: 2, LayersDone: 3, Layers: 4}, Container: "c0ffee",
+	}
+	return []codec{
+		codecOf("service", sampleService(), serviceToPB, serviceFromPB),
+		codecOf("offer", Offer{Request: "req-1", Attempt: 1, Service: sampleService(), Bound: time.Second, Forced: true}, offerToPB, offerFromPB),
+		codecOf("attach", Attach{Request: "req-1", Attempt: 2, Stdout: 3, Stderr: 4}, attachToPB, attachFromPB),
+		codecOf("run", Run{ID: "req-1", Service: sampleService()}, runToPB, runFromPB),
+		codecOf("event", event, eventToPB, eventFromPB),
+		codecOf("decision", sampleDecision(), func(d *Decision) *pb.Decision { return decisionToPB(d)[0] }, decodeDecision),
+		codecOf("device", Device{Score: sampleScore(), Self: true, Age: time.Second, Address: "/ip4/10.0.0.1/tcp/1", RTT: 5}, deviceToPB, deviceFromPB),
+		codecOf("check", Check{Name: "engine", Level: LevelWarning, Finding: "slow", Advice: "wait"}, checkToPB,
+			func(p *pb.Check) (Check, error) { return checkFromPB(p), nil }),
+		codecOf("refusal", error(&Refusal{Code: CodeBusy, Reason: "full", Load: Load{Running: 1, Queued: 2, Slots: 3}}), encodeAnswer, decodeAnswer),
+		codecOf("error", error(&Error{Code: CodeConflict, Message: "in use"}), encodeAnswer, decodeAnswer),
+		{
+			name: "score", sample: sampleScore(),
+			encode: func(v any) ([]byte, error) { return EncodeScore(v.(Score)) },
+			decode: func(b []byte) (any, error) { return DecodeScore(b) },
+		},
+	}
+}
+
+func encodeAnswer(err *error) *pb.Answer {
+	a, _ := answerToPB(*err)
+	return a
+}
+
+func decodeAnswer(p *pb.Answer) (error, error) { return answerFromPB(p), nil }
+
+func decodeDecision(p *pb.Decision) (Decision, error) {
+	var parts decisionParts
+	p.More = false
+	d, err := parts.add(p)
+	if err != nil {
+		return Decision{}, err
+	}
+	d.Candidates = d.Candidates[:min(len(d.Candidates), candidatesPerFrame)]
+	return *d, nil
+}
+
+// The bytes of each message stay what they were, since other versions read them.
+func TestGolden(t *testing.T) {
+	for _, c := range codecs() {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := c.encode(c.sample)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", "golden", c.name+".v1.hex")
+			if *update {
+				if err := os.WriteFile(file, []byte(hex.Dump(got)), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if hex.Dump(got) != string(want) {
+				t.Errorf("encoded as\n%swant\n%s", hex.Dump(got), want)
+			}
+			back, err := c.decode(got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(back, c.sample) {
+				t.Errorf("decoded as\n%+v\nwant\n%+v", back, c.sample)
+			}
+		})
+	}
+}
+
+// A message of a later version may have more fields.
+func TestUnknownFieldsAreIgnored(t *testing.T) {
+	later := []byte{0xfa, 0x3f, 3, 'n', 'e', 'w'} // field 1023
+	for _, c := range codecs() {
+		b, err := c.encode(c.sample)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.decode(append(b, later...))
+		if err != nil || !reflect.DeepEqual(got, c.sample) {
+			t.Errorf("%s: %+v, %v", c.name, got, err)
+		}
+	}
+}
+
+func fuzzCodec(f *testing.F, name string) {
+	for _, c := range codecs() {
+		if c.name != name {
+			continue
+		}
+		seed, err := c.encode(c.sample)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(seed)
+		f.Fuzz(func(t *testing.T, b []byte) {
+			v, err := c.decode(b)
+			if err != nil {
+				return
+			}
+			once, err := c.encode(v)
+			if err != nil {
+				t.Fatalf("%+v was decoded but cannot be encoded: %v", v, err)
+			}
+			again, err := c.decode(once)
+			if err != nil {
+				t.Fatalf("%+v was encoded but cannot be decoded: %v", v, err)
+			}
+			twice, err := c.encode(again)
+			if err != nil || !bytes.Equal(once, twice) {
+				t.Fatalf("%+v became %+v, %v", v, again, err)
+			}
+		})
+		return
+	}
+	f.Fatalf("no message %s", name)
+}
+
+func FuzzScore(f *testing.F)    { fuzzCodec(f, "score") }
+func FuzzOffer(f *testing.F)    { fuzzCodec(f, "offer") }
+func FuzzAttach(f *testing.F)   { fuzzCodec(f, "attach") }
+func FuzzRun(f *testing.F)      { fuzzCodec(f, "run") }
+func FuzzAnswer(f *testing.F)   { fuzzCodec(f, "refusal") }
+func FuzzEvent(f *testing.F)    { fuzzCodec(f, "event") }
+func FuzzDecision(f *testing.F) { fuzzCodec(f, "decision") }
+func FuzzDevice(f *testing.F)   { fuzzCodec(f, "device") }
+func FuzzCheck(f *testing.F)    { fuzzCodec(f, "check") }
+
+// What is not known here is never taken for something that is.
+func TestUnknownNumbers(t *testing.T) {
+	for _, n := range []pb.Code{-1, 23, 1 << 30} {
+		if got := errorFromPB(&pb.Error{Code: n}).Code; got != CodeInternal {
+			t.Errorf("code %d became %v", n, got)
+		}
+	}
+	if got := errorFromPB(&pb.Error{}).Code; got != CodeInternal {
+		t.Errorf("an error without a code became %v", got)
+	}
+	for _, n := range []pb.State{-1, 0, 13} {
+		if e, err := eventFromPB(&pb.Event{State: n}); err == nil {
+			t.Errorf("state %d became %v", n, e.State)
+		}
+	}
+	if got := checkFromPB(&pb.Check{Level: 9}).Level; got != LevelProblem {
+		t.Errorf("level 9 became %d", got)
+	}
+	if pb.Code(codeEnd-1) != pb.Code_CODE_INTERNAL || len(pb.Code_name) != int(codeEnd) {
+		t.Error("the codes of Go and of the wire differ")
+	}
+	for s := StateAccepted; s <= StateUnknown; s++ {
+		if _, ok := pb.State_name[int32(s)]; !ok {
+			t.Errorf("state %d is not on the wire", s)
+		}
+	}
+}
+
+func TestLongTextIsCut(t *testing.T) {
+	long := strings.Repeat("ä", 1000) + "\xff"
+	for _, text := range []string{long, long[1:], "\xff\xfe"} {
+		e := eventToPB(&Event{State: StateFailed, Reason: text})
+		if len(e.Reason) > maxReason {
+			t.Errorf("a reason of %d bytes", len(e.Reason))
+		}
+		if _, err := marshal(nil, e); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := clip("aä", 2); got != "a" {
+		t.Errorf("clip left %q", got)
+	}
+}
+
+func TestBadDurationsAndNumbers(t *testing.T) {
+	for name, decode := range map[string]func() error{
+		"bound":   func() error { _, err := offerFromPB(&pb.Offer{Request: "a", Attempt: 1, Bound: 1 << 63}); return err },
+		"attempt": func() error { _, err := offerFromPB(&pb.Offer{Request: "a"}); return err },
+		"service": func() error { _, err := offerFromPB(&pb.Offer{Request: "a", Attempt: 1}); return err },
+		"offset":  func() error { _, err := attachFromPB(&pb.Attach{Request: "a", Stdout: 1 << 63}); return err },
+		"chance":  func() error { _, err := candidateFromPB(&pb.Candidate{Node: "a", Chance: 1.5}); return err },
+		"rating":  func() error { _, err := candidateFromPB(&pb.Candidate{Node: "a", Rating: math.Inf(1)}); return err },
+		"places":  func() error { _, err := decodeDecision(&pb.Decision{Places: math.NaN()}); return err },
+	} {
+		if err := decode(); CodeOf(err) != CodeInvalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A decision of any size crosses the wire, in frames that each are in bounds.
+func TestBigDecision(t *testing.T) {
+	d := Decision{Level: time.Second, Places: 3}
+	for i := range 1000 {
+		d.Candidates = append(d.Candidates, Candidate{
+			Node: NodeID(fmt.Sprintf("node%d", i)), Name: strings.Repeat("n", 128), Excluded: strings.Repeat("ä", 600),
+		})
+	}
+	var parts decisionParts
+	for i, p := range decisionToPB(&d) {
+		if n := proto.Size(p); n+16 > MaxFrame {
+			t.Fatalf("part %d takes %d bytes", i, n)
+		}
+		whole, err := parts.add(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if whole != nil && len(whole.Candidates) != len(d.Candidates) {
+			t.Errorf("%d candidates", len(whole.Candidates))
+		}
+		if (whole != nil) == p.More {
+			t.Errorf("part %d: more is %v", i, p.More)
+		}
+	}
+	tooMany := &pb.Decision{More: true}
+	for range MaxDevices/2 + 1 {
+		tooMany.Candidates = append(tooMany.Candidates, &pb.Candidate{Node: "a"})
+	}
+	if _, err := parts.add(tooMany); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parts.add(tooMany); CodeOf(err) != CodeInvalid {
+		t.Errorf("too many candidates: %v", err)
+	}
+}

@@ -228,6 +228,9 @@ func (n *Node) signal(s syscall.Signal) {
 	}
 }
 
+// PID of the process.
+func (n *Node) PID() int { return n.cmd.Process.Pid }
+
 // Log returns what the process has logged so far.
 func (n *Node) Log() string { return n.log.String() }
 

@@ -69,7 +69,7 @@ func (v *runView) event(e *protocol.Event) (end bool, err error) {
 	case e.NodeName != "" && e.NodeName != v.named && e.State > protocol.StatePlacing:
 		v.named = e.NodeName
 		v.say("running on %s", e.NodeName)
-	case e.Reason != "":
+	case e.Reason != "" && (e.QueuePlace > 0 || e.State == protocol.StateRunning):
 		v.say("%s", e.Reason)
 	}
 	return false, nil

@@ -1,0 +1,241 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+var (
+	// ErrExists: the request ID has a record already.
+	ErrExists = errors.New("the request is in the journal already")
+	// ErrNotFound: the request ID has no record, or none any more.
+	ErrNotFound = errors.New("the request is not in the journal")
+	// ErrEnded: the request has ended, and not as unknown.
+	ErrEnded = errors.New("the request has ended already")
+	// ErrClosed: the journal is closed, or closing.
+	ErrClosed = errors.New("the journal is closed")
+)
+
+// Options say what is kept, and for how long. Use DefaultOptions and set Clock
+// and Log.
+type Options struct {
+	// Clock tells the monotonic time since some start that stays the same.
+	Clock func() time.Duration
+	Log   *slog.Logger
+	// LockTimeout is how long Open waits for another process to let go of the
+	// file.
+	LockTimeout time.Duration
+	// KeepEnded, KeepEndedFor and KeepBytes say how many ended requests are
+	// kept, for how long, and how many bytes their records and output may take.
+	KeepEnded    int
+	KeepEndedFor time.Duration
+	KeepBytes    protocol.Bytes
+	// MaxOutput is how many bytes of a request's output are kept, the last
+	// ones; MaxHistory how many events, the first and the last ones.
+	MaxOutput  int
+	MaxHistory int
+}
+
+// DefaultOptions returns what Hearth runs with, but for Clock and Log.
+func DefaultOptions() Options {
+	return Options{
+		LockTimeout:  time.Second,
+		KeepEnded:    1000,
+		KeepEndedFor: 24 * time.Hour,
+		KeepBytes:    32 << 20,
+		MaxOutput:    64 << 10,
+		MaxHistory:   64,
+	}
+}
+
+// Validate checks that all is set and nothing is negative.
+func (o *Options) Validate() error {
+	switch {
+	case o.Clock == nil || o.Log == nil:
+		return errors.New("journal: Clock and Log must be set")
+	case o.LockTimeout < 0 || o.KeepEnded < 0 || o.KeepEndedFor < 0 || o.MaxOutput < 0 || o.MaxHistory < 0:
+		return errors.New("journal: an option is negative")
+	}
+	return nil
+}
+
+// Journal is an open journal. Its methods may be called concurrently.
+type Journal struct {
+	opts   Options
+	log    *slog.Logger
+	db     *bbolt.DB
+	file   *os.File // that db works on
+	report Report
+
+	// mu guards what follows. It is never held across I/O.
+	mu      sync.Mutex
+	index   map[protocol.RequestID]*entry // of all that is committed
+	waiting []*call
+	writing bool // a writer runs
+	closed  bool
+	broken  error          // set when bbolt cannot be trusted any more
+	writers sync.WaitGroup // at most one at a time
+
+	// kept and failing belong to the writer; to Open and Close when there is none.
+	failing bool // the last commit failed
+	kept    kept
+}
+
+// Accepted writes down a request, and returns its record. With ErrExists the
+// ID has a record already: that one is returned; compare its Hash to tell
+// whether the same service is meant. Other errors are an *protocol.Error
+// (CodeInvalid, CodeDiskFull, CodeInternal), ErrClosed, or that of ctx: then
+// the request is not accepted.
+func (j *Journal) Accepted(ctx context.Context, r Request) (Record, error) {
+	if rec, err := j.Find(r.ID); err == nil {
+		return rec, ErrExists
+	}
+	rec := Record{Request: r, Hash: ServiceHash(r.Service)}
+	raw, err := encodeRequest(&rec)
+	if err != nil {
+		return Record{}, err
+	}
+	err = j.submit(ctx, len(raw), func(b *batch) (verdict, err error) {
+		if e := b.find(r.ID); e != nil {
+			rec, err = b.read(e.seq)
+			return ErrExists, err
+		}
+		rec.Sequence, err = b.accept(r.ID, raw, r.Offer)
+		return nil, err
+	})
+	if err != nil && !errors.Is(err, ErrExists) {
+		return Record{}, err
+	}
+	return rec, err
+}
+
+// Offered writes down to whom the request is about to be offered. Call it before
+// the offer is sent. Only the last one is kept. Errors are as for Accepted, and
+// ErrNotFound and ErrEnded.
+func (j *Journal) Offered(ctx context.Context, id protocol.RequestID, o Offer) error {
+	raw, err := encodeOffer(o)
+	if err != nil {
+		return err
+	}
+	return j.submit(ctx, len(raw), func(b *batch) (verdict, err error) {
+		e := b.find(id)
+		switch {
+		case e == nil:
+			return ErrNotFound, nil
+		case e.ended:
+			return ErrEnded, nil
+		}
+		return nil, b.put(offers, e.seq, raw)
+	})
+}
+
+// Ended writes down how the request ended. Of its output and history no more is
+// kept than the Options allow. An end as protocol.StateUnknown may be replaced
+// by another one; any other is final. Errors are as for Accepted, and ErrNotFound
+// and ErrEnded; with any but these two the request still counts as under way.
+func (j *Journal) Ended(ctx context.Context, id protocol.RequestID, end End) error {
+	if !end.Event.State.Ended() {
+		return protocol.Errorf(protocol.CodeInvalid, "journal: the state %d is no end", end.Event.State)
+	}
+	raw, err := encodeEnd(&end, j.opts.MaxHistory)
+	if err != nil {
+		return err
+	}
+	output := encodeOutput(tail(end.Output, j.opts.MaxOutput))
+	return j.submit(ctx, len(raw)+len(output), func(b *batch) (verdict, err error) {
+		e := b.find(id)
+		switch {
+		case e == nil:
+			return ErrNotFound, nil
+		case e.ended && !e.unknown:
+			return ErrEnded, nil
+		}
+		return nil, b.end(e, raw, output, end.Event.State == protocol.StateUnknown)
+	})
+}
+
+// Find returns the record of a request, without its output, or ErrNotFound.
+func (j *Journal) Find(id protocol.RequestID) (Record, error) {
+	seq, err := j.lookup(id)
+	if err != nil {
+		return Record{}, err
+	}
+	var rec Record
+	err = j.view(func(tx *bbolt.Tx) (err error) {
+		rec, err = readRecord(tx, seq)
+		return err
+	})
+	return rec, err
+}
+
+// Output returns the output kept of a request that has ended; nil while it has
+// not. ErrNotFound as for Find.
+func (j *Journal) Output(id protocol.RequestID) ([]protocol.Output, error) {
+	seq, err := j.lookup(id)
+	if err != nil {
+		return nil, err
+	}
+	var out []protocol.Output
+	err = j.view(func(tx *bbolt.Tx) error {
+		raw, err := get(tx, outputs, seq)
+		if err != nil || raw == nil {
+			return err
+		}
+		out, err = decodeOutput(raw)
+		return err
+	})
+	return out, err
+}
+
+// Load calls yield with every record there is, in the order of acceptance,
+// without output. It stops at the first error, which it returns. Requests that
+// come or go meanwhile may be left out. yield may call the Journal.
+func (j *Journal) Load(yield func(Record) error) error {
+	for _, seq := range j.sequences() {
+		var rec Record
+		err := j.view(func(tx *bbolt.Tx) (err error) {
+			rec, err = readRecord(tx, seq)
+			return err
+		})
+		switch {
+		case errors.Is(err, ErrNotFound):
+			continue // dropped since
+		case err != nil:
+			return err
+		}
+		if err := yield(rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Report tells what Open found.
+func (j *Journal) Report() Report { return j.report }
+
+// Close commits what waits, and closes the file; calls that come later return
+// ErrClosed. It may be called again.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	first := !j.closed
+	j.closed = true
+	j.mu.Unlock()
+	j.writers.Wait()
+	if !first {
+		return nil
+	}
+	if j.broken != nil {
+		// bbolt may hold its locks for ever; the file's is what counts.
+		return j.file.Close()
+	}
+	j.saveAge()
+	return guard(j.db.Close)
+}

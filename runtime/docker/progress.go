@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -28,17 +27,14 @@ type layer struct {
 	done           bool
 }
 
-// follow reads the account of a pull to its end and reports progress, every
-// progressPause at most, and at the end. That the engine tries something again
-// is no progress.
+// follow reads the account of a pull to its end and reports progress. That the
+// engine tries something again is none.
 func follow(stream io.Reader, report func(protocol.Progress)) error {
 	layers := make(map[string]*layer)
 	in := json.NewDecoder(stream)
-	var last time.Time
 	for {
 		var m pullMessage
 		if err := in.Decode(&m); errors.Is(err, io.EOF) {
-			report(sum(layers))
 			return nil
 		} else if err != nil {
 			return err
@@ -47,9 +43,7 @@ func follow(stream io.Reader, report func(protocol.Progress)) error {
 			return errors.New(m.Error)
 		}
 		apply(layers, m)
-		retries := strings.HasPrefix(m.Status, "Retrying")
-		if now := time.Now(); !retries && now.Sub(last) >= progressPause {
-			last = now
+		if !strings.HasPrefix(m.Status, "Retrying") {
 			report(sum(layers))
 		}
 	}

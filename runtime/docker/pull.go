@@ -57,19 +57,35 @@ func (d *Driver) Pull(ctx context.Context, ref string, progress func(protocol.Pr
 	}
 	p := d.joinPull(ctx, named)
 	defer d.leavePull(named, p)
+	return p.await(ctx, progress)
+}
+
+// await reports progress until the fetch ends, or ctx.
+func (p *pull) await(ctx context.Context, progress func(protocol.Progress)) error {
 	var seen protocol.Progress
-	for {
+	look := func() <-chan struct{} {
 		now, news := p.look()
 		if now != seen && progress != nil {
 			progress(now)
-			seen = now
 		}
+		seen = now
+		return news
+	}
+	pause := time.NewTicker(progressPause)
+	defer pause.Stop()
+	for {
+		var moment <-chan time.Time
+		news := look()
 		select {
 		case <-news:
+			moment = pause.C
 		case <-p.done:
-			if now, _ := p.look(); now != seen && progress != nil {
-				progress(now)
-			}
+		case <-ctx.Done():
+		}
+		select {
+		case <-moment:
+		case <-p.done:
+			look()
 			return p.err
 		case <-ctx.Done():
 			return fmt.Errorf("pull image: %w", ctx.Err())

@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distribution/reference"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 )
@@ -21,18 +24,13 @@ const imageTimeout = time.Minute
 
 // BusyboxImage gives the default Docker engine an image with nothing in it but
 // busybox under the names of all its commands, and removes it when the test
-// ends. Tests that run at the same time need different tags. platform, such as
-// "linux/arm64", is what the image claims to be made for; without it, it is
-// the engine's.
+// ends. Tests that run at the same time need different tags. arch is what the
+// image claims to be made for, in Go's words; without it, it is the engine's.
 //
 // It needs no registry: the image is made from the busybox of this machine,
 // which must be statically linked.
-func BusyboxImage(t testing.TB, tag string, platform ...string) {
+func BusyboxImage(t testing.TB, tag string, arch ...string) {
 	t.Helper()
-	layer, err := busyboxLayer()
-	if err != nil {
-		t.Fatal(err)
-	}
 	c, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatal(err)
@@ -40,15 +38,21 @@ func BusyboxImage(t testing.TB, tag string, platform ...string) {
 	t.Cleanup(func() { c.Close() })
 	ctx, cancel := context.WithTimeout(context.Background(), imageTimeout)
 	defer cancel()
-	answer, err := c.ImageImport(ctx,
-		image.ImportSource{Source: bytes.NewReader(layer), SourceName: "-"}, tag,
-		image.ImportOptions{Changes: []string{"ENV PATH=/bin"}, Platform: strings.Join(platform, "")})
+	engine, err := c.ServerVersion(ctx)
 	if err != nil {
-		t.Fatalf("import the image %s: %v\nThis test needs a Docker engine that it may use: install docker.io and start it, and run the test as root or in the group docker.", tag, err)
+		t.Fatalf("%v\nThis test needs a Docker engine that it may use: install docker.io and start it, and run the test as root or in the group docker.", err)
 	}
-	defer answer.Close()
-	if text, err := io.ReadAll(answer); err != nil || bytes.Contains(text, []byte(`"error"`)) {
-		t.Fatalf("import the image %s: %v: %s", tag, err, text)
+	archive, err := busyboxImage(tag, append(arch, engine.Arch)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := c.ImageLoad(ctx, bytes.NewReader(archive), client.ImageLoadWithQuiet(true))
+	if err != nil {
+		t.Fatalf("load the image %s: %v", tag, err)
+	}
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || bytes.Contains(text, []byte(`"error"`)) {
+		t.Fatalf("load the image %s: %v: %s", tag, err, text)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), imageTimeout)
@@ -57,6 +61,58 @@ func BusyboxImage(t testing.TB, tag string, platform ...string) {
 			t.Errorf("remove the image %s: %v", tag, err)
 		}
 	})
+}
+
+// busyboxImage returns an image as "docker save" writes it.
+func busyboxImage(tag, arch string) ([]byte, error) {
+	named, err := reference.ParseNormalizedNamed(tag)
+	if err != nil {
+		return nil, fmt.Errorf("image tag %q: %w", tag, err)
+	}
+	layer, err := busyboxLayer()
+	if err != nil {
+		return nil, err
+	}
+	config, err := json.Marshal(map[string]any{
+		"architecture": arch,
+		"os":           "linux",
+		"created":      time.Now(), // so that no two tests have the same image
+		"config":       map[string]any{"Env": []string{"PATH=/bin"}},
+		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := json.Marshal([]map[string]any{{
+		"Config":   "config.json",
+		"RepoTags": []string{reference.TagNameOnly(named).String()},
+		"Layers":   []string{"layer.tar"},
+	}})
+	if err != nil {
+		return nil, err
+	}
+	var archive bytes.Buffer
+	out := tar.NewWriter(&archive)
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{"config.json", config}, {"layer.tar", layer}, {"manifest.json", manifest}} {
+		if err := addFile(out, f.name, f.data, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	if err := out.Close(); err != nil {
+		return nil, err
+	}
+	return archive.Bytes(), nil
+}
+
+func addFile(out *tar.Writer, name string, data []byte, mode int64) error {
+	if err := out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(data))}); err != nil {
+		return err
+	}
+	_, err := out.Write(data)
+	return err
 }
 
 // busyboxLayer returns a file system with busybox as a tar archive.
@@ -90,11 +146,7 @@ func busyboxLayer() ([]byte, error) {
 			return nil, err
 		}
 	}
-	err = out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755, Size: int64(len(program))})
-	if err != nil {
-		return nil, err
-	}
-	if _, err := out.Write(program); err != nil {
+	if err := addFile(out, "bin/busybox", program, 0o755); err != nil {
 		return nil, err
 	}
 	if err := out.Close(); err != nil {

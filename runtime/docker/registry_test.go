@@ -1,0 +1,177 @@
+package docker
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const (
+	typeManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	typeList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+	typeConfig   = "application/vnd.docker.container.image.v1+json"
+	typeLayer    = "application/vnd.docker.image.rootfs.diff.tar"
+)
+
+// testRegistry is as much of an image registry as a pull needs. It listens on
+// 127.0.0.1, from where engines pull without TLS.
+type testRegistry struct {
+	server *httptest.Server
+	// user and password are asked for where they are set.
+	user, password string
+	// gate is called in the middle of a layer.
+	gate func()
+	over chan struct{} // closed when the test ends
+
+	mu        sync.Mutex
+	manifests map[string]content // by tag and by digest
+	blobs     map[string]content
+	served    int // manifests handed out
+}
+
+type content struct {
+	kind string
+	data []byte
+}
+
+func newRegistry(t *testing.T) *testRegistry {
+	r := &testRegistry{manifests: make(map[string]content), blobs: make(map[string]content)}
+	r.server = httptest.NewServer(r)
+	r.over = make(chan struct{})
+	t.Cleanup(func() {
+		close(r.over) // an engine of 20.10 keeps the connection of a pull it gave up
+		r.server.Close()
+	})
+	return r
+}
+
+// ref returns how an image in the registry is named.
+func (r *testRegistry) ref(tag string) string {
+	return strings.TrimPrefix(r.server.URL, "http://") + "/hearth-drivertest/thing:" + tag
+}
+
+func digest(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
+
+func marshal(t *testing.T, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// push adds an image with one layer of size random bytes, and returns the
+// manifest's digest.
+func (r *testRegistry) push(t *testing.T, tag, arch string, size int) string {
+	t.Helper()
+	file := make([]byte, size)
+	rand.Read(file)
+	var layer bytes.Buffer
+	archive := tar.NewWriter(&layer)
+	if err := archive.WriteHeader(&tar.Header{Name: "file", Mode: 0o644, Size: int64(size)}); err != nil {
+		t.Fatal(err)
+	}
+	archive.Write(file)
+	archive.Close()
+
+	config := marshal(t, map[string]any{
+		"architecture": arch, "os": "linux", "config": map[string]any{},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{digest(layer.Bytes())}},
+	})
+	describe := func(kind string, data []byte) map[string]any {
+		r.blobs[digest(data)] = content{kind, data}
+		return map[string]any{"mediaType": kind, "size": len(data), "digest": digest(data)}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	manifest := marshal(t, map[string]any{
+		"schemaVersion": 2, "mediaType": typeManifest,
+		"config": describe(typeConfig, config), "layers": []any{describe(typeLayer, layer.Bytes())},
+	})
+	return r.tag(tag, content{typeManifest, manifest})
+}
+
+// pushList adds a list that has the image for one platform only.
+func (r *testRegistry) pushList(t *testing.T, tag, arch string) {
+	t.Helper()
+	image := r.push(t, tag+"-"+arch, arch, 10)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tag(tag, content{typeList, marshal(t, map[string]any{
+		"schemaVersion": 2, "mediaType": typeList,
+		"manifests": []any{map[string]any{
+			"mediaType": typeManifest, "digest": image, "size": len(r.manifests[image].data),
+			"platform": map[string]any{"os": "linux", "architecture": arch},
+		}},
+	})})
+}
+
+func (r *testRegistry) tag(tag string, c content) string {
+	r.manifests[tag] = c
+	r.manifests[digest(c.data)] = c
+	return digest(c.data)
+}
+
+func (r *testRegistry) find(path string) (c content, found, blob bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := path[strings.LastIndex(path, "/")+1:]
+	if strings.Contains(path, "/blobs/") {
+		c, found = r.blobs[name]
+		return c, found, true
+	}
+	if strings.Contains(path, "/manifests/") {
+		c, found = r.manifests[name]
+	}
+	return c, found, false
+}
+
+// ServeHTTP implements http.Handler.
+func (r *testRegistry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	if user, password, _ := req.BasicAuth(); user != r.user || password != r.password {
+		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`)
+		return
+	}
+	if req.URL.Path == "/v2/" {
+		return
+	}
+	c, found, blob := r.find(req.URL.Path)
+	if !found {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}`)
+		return
+	}
+	w.Header().Set("Content-Type", c.kind)
+	w.Header().Set("Content-Length", fmt.Sprint(len(c.data)))
+	w.Header().Set("Docker-Content-Digest", digest(c.data))
+	if req.Method == http.MethodHead {
+		return
+	}
+	if !blob {
+		r.mu.Lock()
+		r.served++
+		r.mu.Unlock()
+	}
+	half := 0
+	if c.kind == typeLayer && r.gate != nil {
+		half = len(c.data) / 2
+		w.Write(c.data[:half])
+		w.(http.Flusher).Flush()
+		r.gate()
+	}
+	w.Write(c.data[half:])
+}

@@ -1,0 +1,97 @@
+package docker
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+func frame(kind byte, data []byte) []byte {
+	head := []byte{kind, 0, 0, 0, 0, 0, 0, 0}
+	binary.BigEndian.PutUint32(head[4:], uint32(len(data)))
+	return append(head, data...)
+}
+
+func TestReaderTakesFramesApart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		type piece struct {
+			kind byte
+			data []byte
+		}
+		var in []byte
+		var want, got [3][]byte
+		for range rapid.IntRange(0, 10).Draw(t, "frames") {
+			p := piece{rapid.SampledFrom([]byte{frameStdout, frameStderr}).Draw(t, "kind"), make([]byte, rapid.IntRange(0, 3*readBuffer).Draw(t, "size"))}
+			for i := range p.data {
+				p.data[i] = byte(i * 7)
+			}
+			in = append(in, frame(p.kind, p.data)...)
+			want[p.kind] = append(want[p.kind], p.data...)
+		}
+		r := newReader(bytes.NewReader(in), io.NopCloser(nil))
+		for {
+			channel, data, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(data) == 0 || len(data) > readBuffer {
+				t.Fatalf("a piece of %d bytes", len(data))
+			}
+			got[channel] = append(got[channel], data...)
+		}
+		if !slices.EqualFunc(want[:], got[:], bytes.Equal) {
+			t.Fatal("the output differs")
+		}
+	})
+}
+
+func TestReaderErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   []byte
+		want string
+	}{
+		"cut in a header": {frame(frameStdout, []byte("x"))[:5], io.ErrUnexpectedEOF.Error()},
+		"cut in the data": {frame(frameStdout, []byte("xyz"))[:8], io.ErrUnexpectedEOF.Error()},
+		"unknown kind":    {frame(9, []byte("x")), "the engine sent a frame of unknown kind 9"},
+		"engine's error":  {frame(frameError, []byte("broken")), "the engine lost the output: broken"},
+	} {
+		r := newReader(bytes.NewReader(c.in), io.NopCloser(nil))
+		for range 2 {
+			if _, _, err := r.Next(); err == nil || err.Error() != c.want {
+				t.Errorf("%s: %v, want %s", name, err, c.want)
+			}
+		}
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	f.Add(frame(frameStdout, []byte("hello")))
+	f.Add(frame(frameError, bytes.Repeat([]byte("x"), 1000)))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		r := newReader(bytes.NewReader(in), io.NopCloser(nil))
+		total := 0
+		for {
+			channel, data, err := r.Next()
+			if err != nil {
+				break
+			}
+			if channel != protocol.Stdout && channel != protocol.Stderr || len(data) == 0 {
+				t.Fatalf("%d bytes on channel %d", len(data), channel)
+			}
+			total += len(data)
+		}
+		if total > len(in) {
+			t.Fatalf("%d bytes out of %d", total, len(in))
+		}
+	})
+}

@@ -65,6 +65,7 @@ func TestPullTellsProgress(t *testing.T) {
 		if got := listen(b.offer(o)); got.states()[0] != protocol.StateStarting {
 			t.Errorf("states %v", got.states())
 		}
+		synctest.Wait()
 		if !slices.Contains(b.node.State().Images, protocol.HashImage("absent")) {
 			t.Error("the pulled image is not told")
 		}

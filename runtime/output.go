@@ -29,6 +29,7 @@ type output struct {
 	hurry    chan struct{} // closed when a reader is not waited for any more
 	giveUp   chan struct{} // closed when the engine is not waited for any more
 	attached atomic.Bool
+	breaks   atomic.Int64 // how often the stream broke
 	// incomplete says that not all could be read; valid after done.
 	incomplete bool
 }
@@ -79,6 +80,7 @@ func (o *output) pump(ctx context.Context, stdio *Stdio) {
 		if errors.Is(err, io.EOF) {
 			return
 		}
+		o.breaks.Add(1)
 		if o.e.node.engineBack(ctx) != nil {
 			o.incomplete = true
 			return
@@ -149,12 +151,13 @@ func offset(f *protocol.Feed, c protocol.Channel) uint64 {
 
 // drain waits, after the container's end, until all it wrote is in the feed.
 // What a reader does not read is waited for as long as nobody stops the
-// execution; once stopped, only as long as something moves.
+// execution; once stopped, only as long as something moves. What cannot be read
+// from the engine is given up after a few tries.
 func (o *output) drain(ctx context.Context, stopped bool) {
 	tick := time.NewTicker(drainStep)
 	defer tick.Stop()
 	stdout, stderr := o.e.feed.Offsets()
-	last := stdout + stderr
+	last, breaks := stdout+stderr, o.breaks.Load()
 	for still := 0; ; {
 		select {
 		case <-o.done:
@@ -166,14 +169,15 @@ func (o *output) drain(ctx context.Context, stopped bool) {
 		case <-tick.C:
 			stdout, stderr := o.e.feed.Offsets()
 			if moved := stdout+stderr != last; moved {
-				last, still = stdout+stderr, 0
+				last, still, breaks = stdout+stderr, 0, o.breaks.Load()
 				continue
 			}
 			still++
-			if stopped && still == 1 {
+			if stopped {
 				closeOnce(o.hurry)
 			}
-			if still == 3 && (stopped || !o.attached.Load()) {
+			broken := !o.attached.Load() || o.breaks.Load() > breaks
+			if still >= 3 && (stopped || broken) {
 				closeOnce(o.giveUp)
 			}
 		}

@@ -10,9 +10,7 @@ import (
 // estimate is the time to the end of an execution on one node, in seconds, and
 // what it is made of.
 type estimate struct {
-	// alone is what the execution takes once it runs.
-	alone float64
-	// work is alone, with waiting for a slot.
+	// work is what the execution takes, with waiting for a slot.
 	work float64
 	// network and cold are the round trip and the fetching of the image.
 	network, cold float64
@@ -20,8 +18,8 @@ type estimate struct {
 	load float64
 	// slots is how many executions of the service run there at a time.
 	slots float64
-	// pace is how many executions a slot ends in a second.
-	pace float64
+	// speed of one execution, relative to one core of the reference device.
+	speed float64
 }
 
 func (e estimate) total() float64 { return e.work + e.network + e.cold }
@@ -34,9 +32,12 @@ func (e estimate) total() float64 { return e.work + e.network + e.cold }
 //	est = b · (1 + κ·max(0, n−c+1)/c) + RTT + cold
 //
 // The RTT is left to the caller.
-func (p Params) expect(s *protocol.Score, d *Demand, n, c float64) estimate {
-	e := estimate{alone: d.Work / p.speed(s), load: n, slots: c}
-	e.work = e.alone * (1 + p.QueueCost*max(0, n-c+1)/c)
+func (p *Params) expect(s *protocol.Score, d *Demand, n, c float64) estimate {
+	e := estimate{speed: p.speed(s), load: n, slots: c}
+	e.work = d.Work / e.speed
+	if n > c-1 {
+		e.work *= 1 + p.QueueCost*(n-c+1)/c
+	}
 	if !hasImage(s, d.Image) {
 		e.cold = p.ColdStart.Seconds()
 	}
@@ -45,16 +46,15 @@ func (p Params) expect(s *protocol.Score, d *Demand, n, c float64) estimate {
 
 // estimate returns what the demanded execution would take on the peer, which
 // must have a score. mean is the work of one of those that run there.
-func (p Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
+func (p *Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
 	s := peer.Score
 	c := slotsFor(d.Service, s)
-	pace := p.speed(s) / mean
-	n := load(peer, pace)
+	n := load(peer, p.speed(s)/mean)
 	if !hasRoom(d.Service, s) {
 		n = max(n, c)
 	}
 	e := p.expect(s, d, n, c)
-	e.network, e.pace = peer.RTT.Seconds(), pace
+	e.network = float64(peer.RTT) / 1e9
 	return e
 }
 
@@ -64,7 +64,7 @@ func (p Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
 func load(peer *Peer, pace float64) float64 {
 	s := peer.Score
 	n := float64(s.Running) + float64(s.Queued)
-	ended := peer.Age.Seconds() * pace * min(n, float64(s.Slots))
+	ended := float64(peer.Age) / 1e9 * pace * min(n, float64(s.Slots))
 	n = max(0, n-ended)
 	return max(0, n+float64(peer.Sent-peer.Returned))
 }
@@ -72,16 +72,16 @@ func load(peer *Peer, pace float64) float64 {
 // speed returns how fast one execution runs on the node, relative to one core
 // of the reference device: less where other programs take their part of the
 // CPU, and where a slot is less than a core.
-func (p Params) speed(s *protocol.Score) float64 {
-	share := 1.0
-	if s.CPUs > 0 {
-		share = max(p.MinSpeedShare, 1-float64(s.CPUOthers/s.CPUs))
+func (p *Params) speed(s *protocol.Score) float64 {
+	speed := s.Speed
+	if s.CPUOthers > 0 {
+		speed *= max(p.MinSpeedShare, 1-float64(s.CPUOthers/s.CPUs))
 	}
-	return s.Speed * share * min(1, float64(slotCores(s)))
+	if slots := protocol.Cores(s.Slots); s.CPUs < slots {
+		speed *= float64(s.CPUs / slots)
+	}
+	return speed
 }
-
-// slotCores returns how many cores a slot of the node is.
-func slotCores(s *protocol.Score) protocol.Cores { return s.CPUs / protocol.Cores(s.Slots) }
 
 // almostOne makes up for the rounding of fractions of cores.
 const almostOne = 1 - 1e-9
@@ -133,7 +133,7 @@ func seconds(s float64) time.Duration {
 // the estimate, so that among idle nodes and among full ones the higher rating
 // is the shorter wait; n/c makes each execution count from the first.
 func (p Params) Rate(s *protocol.Score) float64 {
-	if s.Role != protocol.RoleNode || s.Slots == 0 {
+	if s.Role != protocol.RoleNode || s.Slots == 0 || !(s.CPUs > 0) {
 		return 0
 	}
 	n, c := float64(s.Running)+float64(s.Queued), float64(s.Slots)

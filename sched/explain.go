@@ -67,7 +67,7 @@ func (p *Placer) explain(peer *Peer) protocol.Candidate {
 	if peer.Score != nil {
 		c.Rating = peer.Score.Rating
 	}
-	if m := leftOut(peer, p.demand); m.why != fits {
+	if m := p.leftOut(peer); m.why != fits {
 		c.Code, c.Excluded = m.reason(peer, p.demand)
 		return c
 	}

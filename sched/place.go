@@ -37,6 +37,7 @@ type Choice struct {
 type Placer struct {
 	params Params
 	ranked []candidate
+	labels []label // that are demanded
 
 	// The last placement.
 	snapshot *Snapshot
@@ -77,6 +78,7 @@ func NewPlacer(params Params) *Placer { return &Placer{params: params} }
 // that reach below it is drawn, by the number of its places.
 func (p *Placer) Place(s *Snapshot, d *Demand, rng *rand.Rand) (Choice, bool) {
 	p.snapshot, p.demand = s, d
+	p.labels = appendLabels(p.labels[:0], d.Service)
 	f := p.rank()
 	seed := rng.Uint64() // always one, whatever comes of it
 	p.chosen = f.atHome(d)
@@ -85,7 +87,7 @@ func (p *Placer) Place(s *Snapshot, d *Demand, rng *rand.Rand) (Choice, bool) {
 		return Choice{}, false
 	}
 	if p.chosen < 0 {
-		p.poured = pour(p, p.wanted(&f), p.params.LevelCap*f.best)
+		p.poured = pour(p.ranked, p.wanted(&f), p.params.LevelCap*f.best)
 		p.chosen = p.draw(seed)
 	}
 	peer := &s.Peers[p.chosen]
@@ -126,9 +128,10 @@ func (p *Placer) rank() field {
 	s, d := p.snapshot, p.demand
 	f := field{best: math.Inf(1), second: math.Inf(1), self: -1, leastCold: math.Inf(1)}
 	p.ranked = p.ranked[:0]
+	queue := p.params.QueueCost * d.Work
 	for i := range s.Peers {
 		peer := &s.Peers[i]
-		if leftOut(peer, d).why != fits {
+		if p.leftOut(peer).why != fits {
 			continue
 		}
 		e := p.params.estimate(peer, d, s.MeanWork)
@@ -136,10 +139,11 @@ func (p *Placer) rank() field {
 			peer:  i,
 			start: e.total(),
 			step:  max(1, e.slots-e.load),
-			slope: e.slots / (p.params.QueueCost * e.alone),
+			slope: e.slots * e.speed / queue,
 		})
 		f.add(i, peer, &e)
 	}
+	f.pace /= s.MeanWork
 	f.age /= max(1, float64(len(p.ranked)))
 	if len(p.ranked) == 1 {
 		f.second = f.best
@@ -151,8 +155,8 @@ func (f *field) add(i int, peer *Peer, e *estimate) {
 	est := e.total()
 	f.best, f.second = min(f.best, est), min(f.second, max(f.best, est))
 	f.slots += e.slots
-	f.pace += min(e.load, e.slots) * e.pace
-	f.age += peer.Age.Seconds()
+	f.pace += min(e.load, e.slots) * e.speed
+	f.age += float64(peer.Age) / 1e9
 	switch {
 	case !peer.Self:
 		f.topRating = max(f.topRating, peer.Score.Rating)
@@ -163,7 +167,8 @@ func (f *field) add(i int, peer *Peer, e *estimate) {
 }
 
 // leftOut returns why the peer is no candidate.
-func leftOut(peer *Peer, d *Demand) misfit {
+func (p *Placer) leftOut(peer *Peer) misfit {
+	d := p.demand
 	switch {
 	case len(d.Excluded) > 0 && d.Excluded[peer.Node] != nil:
 		return misfit{why: misfitRefused}
@@ -172,7 +177,7 @@ func leftOut(peer *Peer, d *Demand) misfit {
 	case peer.Stale:
 		return misfit{why: misfitStale}
 	}
-	return match(d.Service, peer.Score, peer.Name, peer.Self)
+	return match(d.Service, p.labels, peer.Score, peer.Name, peer.Self)
 }
 
 // wanted returns how many places there must be below the level: for what the
@@ -193,30 +198,67 @@ type poured struct {
 	places float64     // their places together
 }
 
-// pour finds the level below which there are wanted places, at most limit.
-// Taking the candidates from the best on, the places below a level are a sum of
-// straight lines; each further candidate can only lower the level sought, and
-// one that starts above it adds nothing.
-func pour(p *Placer, wanted, limit float64) poured {
-	h := byStart{p.ranked, p.snapshot.Peers}
-	h.order()
-	out := poured{level: limit, wanted: wanted}
-	var base, slope float64 // places below level L are base + slope·L
-	n := len(h.all)
-	for n > 0 && h.all[0].start <= out.level {
-		c := h.all[0]
-		n--
-		h.all[0], h.all[n] = h.all[n], c
-		h.sink(0, n)
-		base += c.step - c.slope*c.start
-		slope += c.slope
-		out.level = min(limit, max(c.start, (wanted-base)/slope))
+// pour finds the level below which there are wanted places, at most limit, and
+// reorders all. The places below a level are a sum of straight lines, of those
+// candidates that start below it. Which these are is found as by quicksort, but
+// going on in one of the two parts only: the time is linear.
+func pour(all []candidate, wanted, limit float64) poured {
+	all = all[:partition(all, func(start float64) bool { return start <= limit })]
+	// all[:lo] start below the level, all[hi:] do not. Those in all[:lo] have
+	// base + slope·L places below L, and none of them starts above floor.
+	lo, hi := 0, len(all)
+	var base, slope, floor float64
+	for lo < hi {
+		pivot := middle(all[lo:hi])
+		lower := lo + partition(all[lo:hi], func(start float64) bool { return start < pivot })
+		same := lower + partition(all[lower:hi], func(start float64) bool { return start <= pivot })
+		b, s := sum(all[lo:lower])
+		if base+b+(slope+s)*pivot >= wanted {
+			hi = lower // the level is below the pivot
+			continue
+		}
+		base, slope = base+b, slope+s
+		b, s = sum(all[lower:same])
+		base, slope = base+b, slope+s
+		lo, floor = same, pivot
+		if base+slope*pivot >= wanted {
+			break // the level is the pivot
+		}
 	}
-	out.below = h.all[n:]
+	level := min(limit, max(floor, (wanted-base)/slope))
+	out := poured{level: level, wanted: wanted, below: all[:lo]}
 	for i := range out.below {
 		out.places += out.below[i].places(out.level)
 	}
 	return out
+}
+
+// sum returns the straight line that the places of all add up to, where all
+// have started: base at level 0, and slope.
+func sum(all []candidate) (base, slope float64) {
+	for i := range all {
+		base += all[i].step - all[i].slope*all[i].start
+		slope += all[i].slope
+	}
+	return base, slope
+}
+
+// partition puts those whose start is wanted first, and returns how many.
+func partition(all []candidate, wanted func(start float64) bool) int {
+	n := 0
+	for i := range all {
+		if wanted(all[i].start) {
+			all[n], all[i] = all[i], all[n]
+			n++
+		}
+	}
+	return n
+}
+
+// middle returns the middle one of three starts.
+func middle(all []candidate) float64 {
+	a, b, c := all[0].start, all[len(all)/2].start, all[len(all)-1].start
+	return max(min(a, b), min(max(a, b), c))
 }
 
 // draw picks one of those below the level, with a probability proportional to
@@ -247,42 +289,4 @@ func uniform(seed uint64, node protocol.NodeID) float64 {
 	h = (h ^ h>>27) * 0x94d049bb133111eb
 	h ^= h >> 31
 	return (float64(h>>11) + 1) / (1 << 53)
-}
-
-// byStart is a heap of candidates, the one that starts lowest on top; of two
-// that start equal, the one with the lower ID, so that sums are always made in
-// the same order.
-type byStart struct {
-	all   []candidate
-	peers []Peer
-}
-
-func (h byStart) less(i, j int) bool {
-	a, b := &h.all[i], &h.all[j]
-	if a.start != b.start {
-		return a.start < b.start
-	}
-	return h.peers[a.peer].Node < h.peers[b.peer].Node
-}
-
-func (h byStart) order() {
-	for i := len(h.all)/2 - 1; i >= 0; i-- {
-		h.sink(i, len(h.all))
-	}
-}
-
-func (h byStart) sink(i, n int) {
-	for {
-		least := i
-		for child := 2*i + 1; child <= 2*i+2 && child < n; child++ {
-			if h.less(child, least) {
-				least = child
-			}
-		}
-		if least == i {
-			return
-		}
-		h.all[i], h.all[least] = h.all[least], h.all[i]
-		i = least
-	}
 }

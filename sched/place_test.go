@@ -144,10 +144,11 @@ func TestPourFindsLevel(t *testing.T) {
 		}
 		wanted := rapid.Float64Range(1, 200).Draw(t, "wanted")
 		limit := p.params.LevelCap * f.best
-		level := pour(p, wanted, limit).level
+		ranked := slices.Clone(p.ranked)
+		level := pour(p.ranked, wanted, limit).level
 		below := func(level float64) (sum float64) {
-			for i := range p.ranked {
-				sum += p.ranked[i].places(level)
+			for i := range ranked {
+				sum += ranked[i].places(level)
 			}
 			return sum
 		}

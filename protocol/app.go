@@ -161,8 +161,7 @@ func serveRun(ctx context.Context, w *wire, app App, p *pb.Run) error {
 }
 
 func serveDevices(ctx context.Context, w *wire, app App, watch bool) error {
-	send := func(m *pb.DevicesItem) error { return w.send(m, nil, 0) }
-	return serveList(ctx, w, func(ctx context.Context) error {
+	list := func(ctx context.Context, send func(proto.Message) error) error {
 		return app.Devices(ctx, watch, func(list []Device) error {
 			for i := range list[:min(len(list), MaxDevices)] {
 				if err := send(&pb.DevicesItem{Item: &pb.DevicesItem_Device{Device: deviceToPB(&list[i])}}); err != nil {
@@ -171,14 +170,14 @@ func serveDevices(ctx context.Context, w *wire, app App, watch bool) error {
 			}
 			return send(&pb.DevicesItem{Item: &pb.DevicesItem_Complete{Complete: &pb.Complete{}}})
 		})
-	}, func(e *pb.Error) proto.Message {
+	}
+	return serveList(ctx, w, list, func(e *pb.Error) proto.Message {
 		return &pb.DevicesItem{Item: &pb.DevicesItem_Error{Error: e}}
 	})
 }
 
 func serveDiagnose(ctx context.Context, w *wire, app App) error {
-	send := func(m *pb.ChecksItem) error { return w.send(m, nil, 0) }
-	return serveList(ctx, w, func(ctx context.Context) error {
+	list := func(ctx context.Context, send func(proto.Message) error) error {
 		checks, err := app.Diagnose(ctx)
 		if err != nil {
 			return err
@@ -189,38 +188,51 @@ func serveDiagnose(ctx context.Context, w *wire, app App) error {
 			}
 		}
 		return send(&pb.ChecksItem{Item: &pb.ChecksItem_Complete{Complete: &pb.Complete{}}})
-	}, func(e *pb.Error) proto.Message {
+	}
+	return serveList(ctx, w, list, func(e *pb.Error) proto.Message {
 		return &pb.ChecksItem{Item: &pb.ChecksItem_Error{Error: e}}
 	})
 }
 
 // serveList accepts, runs list until it returns or the app goes away, and tells
 // its error in the last frame.
-func serveList(ctx context.Context, w *wire, list func(context.Context) error, last func(*pb.Error) proto.Message) error {
+func serveList(
+	ctx context.Context, w *wire,
+	list func(ctx context.Context, send func(proto.Message) error) error,
+	last func(*pb.Error) proto.Message,
+) error {
 	if err := w.answer(nil); err != nil {
 		return err
 	}
 	listing, cancel := context.WithCancel(ctx)
-	watched := make(chan struct{})
 	release := context.AfterFunc(listing, func() { _ = w.stream.Reset() })
+	watched := make(chan struct{})
 	go func() { // ends with the stream
 		defer close(watched)
 		_, _ = w.in.Peek(1) // the app sends no more: its end is that it went
 		cancel()
 	}()
-	err := list(listing)
-	release() // from here on the stream is closed in order
+	err := list(listing, func(m proto.Message) error {
+		err := w.send(m, nil, 0)
+		if _, malformed := errors.AsType[*Error](err); err != nil && !malformed {
+			cancel() // the stream takes no more: the app went
+		}
+		return err
+	})
 	left := listing.Err() != nil
+	release() // from here on the stream is closed in order
+	whole := true
 	if err != nil && !left {
-		e, _ := errorToPB(err)
+		var e *pb.Error
+		e, whole = errorToPB(err)
 		_ = w.send(last(e), nil, frameTimeout)
 	}
 	_ = w.stream.Close()
 	<-watched
-	if left && ctx.Err() == nil {
-		return nil
-	}
-	if _, told := errors.AsType[*Error](err); told {
+	switch {
+	case ctx.Err() != nil && left:
+		return ctx.Err()
+	case whole:
 		return nil
 	}
 	return err

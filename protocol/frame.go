@@ -92,18 +92,33 @@ func (w *wire) receive(m proto.Message) error {
 
 // decode reads a frame into m under whatever deadline is set.
 func (w *wire) decode(m proto.Message) error {
-	size, err := binary.ReadUvarint(w.in)
+	size, err := w.readSize()
 	if err != nil {
-		return unexpected(err)
+		return err
 	}
-	if size > MaxFrame {
-		return Errorf(CodeInvalid, "frame: %d bytes, the most is %d", size, MaxFrame)
-	}
-	w.msg = grow(w.msg, int(size))
+	w.msg = grow(w.msg, size)
 	if _, err := io.ReadFull(w.in, w.msg); err != nil {
 		return unexpected(err)
 	}
 	return unmarshal(w.msg, m)
+}
+
+// readSize reads the uvarint before a message: at most three bytes.
+func (w *wire) readSize() (int, error) {
+	size := 0
+	for shift := 0; shift <= 14; shift += 7 {
+		b, err := w.in.ReadByte()
+		if err != nil && shift > 0 {
+			err = unexpected(err)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if size |= int(b&0x7f) << shift; b < 0x80 && size <= MaxFrame {
+			return size, nil
+		}
+	}
+	return 0, Errorf(CodeInvalid, "frame: it is longer than %d bytes", MaxFrame)
 }
 
 // buffered reports whether the whole next frame has come already, so that no

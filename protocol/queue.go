@@ -61,12 +61,14 @@ func (q *queue) put(u Update) error {
 	}
 }
 
-// end makes take return err after the updates that there are.
-func (q *queue) end(err error) {
+// end makes take return err after the updates that there are. It reports
+// whether the queue was open still.
+func (q *queue) end(err error) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.ended = err
 	token(q.more)
+	return !q.closed
 }
 
 // take returns the next update. It blocks until there is one, and returns

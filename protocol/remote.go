@@ -90,8 +90,9 @@ func (s *remoteSession) pump() {
 		return
 	}
 	s.endInput(err)
-	s.queue.end(err)
-	_ = s.w.stream.Reset()
+	if s.queue.end(err) {
+		_ = s.w.stream.Reset()
+	} // else Close closes it in order: a Stop may still be on its way
 }
 
 // receive queues all updates and returns why there are no more.

@@ -354,3 +354,19 @@ func TestOfferThatWasNeverSent(t *testing.T) {
 		t.Errorf("no request: %v", err)
 	}
 }
+
+// A Stop right before Close gets there.
+func TestStopThenClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		c, l := executeLink(t, running(s))
+		sess := mustOffer(t, c)
+		if err := errors.Join(sess.Stop(5), sess.Close()); err != nil {
+			t.Error(err)
+		}
+		wantServed(t, l, nil)
+		if len(s.stopped) != 1 {
+			t.Error("Stop was lost")
+		}
+	})
+}

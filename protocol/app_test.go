@@ -1,0 +1,213 @@
+package protocol
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestRunIsCarriedToItsEnd(t *testing.T) {
+	s := newScript()
+	var got Run
+	d := &device{run: func(_ context.Context, r Run) (Session, error) { got = r; return s, nil }}
+	c, l := appLink(t, d)
+	want := Run{ID: "r-1", Service: sampleService()}
+	sess, err := c.Run(t.Context(), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("asked to run %+v", got)
+	}
+	big := Decision{}
+	for i := range 1000 {
+		big.Candidates = append(big.Candidates, Candidate{Node: NodeID(fmt.Sprint("node", i)), Excluded: strings.Repeat("x", 500)})
+	}
+	s.Decision(big)
+	s.finish(StateSucceeded)
+	u, err := sess.Next()
+	if err != nil || u.Decision == nil || !reflect.DeepEqual(*u.Decision, big) {
+		t.Errorf("decision: %v", err)
+	}
+	updates, err := readAll(sess)
+	expect(t, updates, "event 6")
+	if err != io.EOF {
+		t.Error(err)
+	}
+	sess.Close()
+	wantServed(t, l, nil)
+	if len(s.stopped) > 0 {
+		t.Error("a request that had ended was stopped")
+	}
+}
+
+// An app that goes away takes its attached request along; a device that does,
+// does not.
+func TestAppThatGoesAway(t *testing.T) {
+	for name, tc := range map[string]struct {
+		leave func(Session, *link)
+		stops bool
+	}{
+		"closed":     {func(s Session, _ *link) { s.Close() }, true},
+		"reset":      {func(_ Session, l *link) { l.stream.Reset() }, true},
+		"half-close": {func(_ Session, l *link) { l.stream.CloseWrite() }, true},
+		"cut short":  {func(_ Session, l *link) { l.stream.Write([]byte{9, 1}); l.stream.CloseWrite() }, true},
+		"nonsense":   {func(_ Session, l *link) { l.stream.Write([]byte{2, 0xff, 0xff}) }, true},
+		"half frame": {func(_ Session, l *link) { l.stream.Write([]byte{9, 1}) }, true},
+		"device":     {func(_ Session, l *link) { l.cancel() }, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScript()
+			c, l := appLink(t, running(s))
+			sess, err := c.Run(t.Context(), Run{Service: Service{Image: "a"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			tc.leave(sess, l)
+			<-s.closed
+			<-l.served
+			if tc.stops != (len(s.stopped) == 1) {
+				t.Errorf("%s: stopped %d times", name, len(s.stopped))
+			}
+			if tc.stops && <-s.stopped != 10*time.Second {
+				t.Errorf("%s: wrong grace", name)
+			}
+			sess.Close()
+		})
+	}
+}
+
+func TestWrongToken(t *testing.T) {
+	for _, token := range []string{"", "wrong", "righT", "right "} {
+		_, l := appLink(t, &device{})
+		c := NewAppClient(l.open, token)
+		if _, err := c.Diagnose(t.Context()); CodeOf(err) != CodeUnauthorized {
+			t.Errorf("token %q: %v", token, err)
+		}
+		if err := <-l.served; CodeOf(err) != CodeUnauthorized {
+			t.Errorf("token %q: served with %v", token, err)
+		}
+	}
+	l := newLink(t, func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, "", &device{}) })
+	if _, err := NewAppClient(l.open, "").Diagnose(t.Context()); CodeOf(err) != CodeUnauthorized {
+		t.Errorf("a device without a token let an app in: %v", err)
+	}
+}
+
+func sampleDevices(n int) []Device {
+	list := make([]Device, n)
+	for i := range list {
+		list[i] = Device{Score: sampleScore(), Self: i == 0, Age: time.Duration(i)}
+		list[i].Score.Name = fmt.Sprint("device", i)
+	}
+	return list
+}
+
+func TestDevices(t *testing.T) {
+	want := sampleDevices(1000)
+	c, l := appLink(t, &device{devices: func(_ context.Context, watch bool, yield func([]Device) error) error {
+		if watch {
+			t.Error("watched")
+		}
+		return yield(want)
+	}})
+	var got []Device
+	if err := c.Devices(t.Context(), false, func(d []Device) error { got = d; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%d devices, or different ones", len(got))
+	}
+	wantServed(t, l, nil)
+}
+
+func TestWatchDevices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l := appLink(t, &device{devices: func(ctx context.Context, watch bool, yield func([]Device) error) error {
+			for i := range 3 {
+				if err := yield(sampleDevices(i)); err != nil {
+					return err
+				}
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		var got []int
+		err := c.Devices(ctx, true, func(d []Device) error {
+			if got = append(got, len(d)); len(got) == 3 {
+				cancel()
+			}
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) || fmt.Sprint(got) != "[0 1 2]" {
+			t.Errorf("%v, %v", got, err)
+		}
+		wantServed(t, l, nil)
+
+		enough := errors.New("enough")
+		if err := c.Devices(t.Context(), true, func([]Device) error { return enough }); err != enough {
+			t.Errorf("yield's error: %v", err)
+		}
+		wantServed(t, l, nil)
+	})
+}
+
+// A watcher that stops reading costs a blocked goroutine, until it goes.
+func TestWatcherThatStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l := appLink(t, &device{devices: func(_ context.Context, _ bool, yield func([]Device) error) error {
+			for {
+				if err := yield(sampleDevices(100)); err != nil {
+					return err
+				}
+			}
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-time.After(time.Hour)
+			cancel()
+		}()
+		err := c.Devices(ctx, true, func([]Device) error { <-ctx.Done(); return ctx.Err() })
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		wantServed(t, l, nil)
+	})
+}
+
+func TestDiagnose(t *testing.T) {
+	want := []Check{{Name: "engine", Level: LevelProblem, Finding: strings.Repeat("x", 5000), Advice: "start it"}, {Name: "secret"}}
+	c, l := appLink(t, &device{diagnose: func(context.Context) ([]Check, error) { return want, nil }})
+	got, err := c.Diagnose(t.Context())
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v", got, err)
+	}
+	wantServed(t, l, nil)
+}
+
+func TestListsThatFail(t *testing.T) {
+	secret := errors.New("secret")
+	d := &device{
+		diagnose: func(context.Context) ([]Check, error) { return nil, secret },
+		devices: func(_ context.Context, _ bool, yield func([]Device) error) error {
+			return errors.Join(yield(sampleDevices(1)), Errorf(CodeLeaving, "shutting down"))
+		},
+	}
+	c, l := appLink(t, d)
+	if _, err := c.Diagnose(t.Context()); CodeOf(err) != CodeInternal || err.Error() != "internal error" {
+		t.Errorf("diagnose: %v", err)
+	}
+	wantServed(t, l, secret)
+	if err := c.Devices(t.Context(), true, func([]Device) error { return nil }); CodeOf(err) != CodeLeaving {
+		t.Errorf("devices: %v", err)
+	}
+	wantServed(t, l, nil)
+}

@@ -1,0 +1,68 @@
+package protocol
+
+import (
+	"context"
+	"io"
+	"testing"
+)
+
+func BenchmarkScoreEncode(b *testing.B) {
+	s := sampleScore()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := EncodeScore(s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkScoreDecode(b *testing.B) {
+	enc, err := EncodeScore(sampleScore())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(len(enc)), "bytes")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := DecodeScore(enc); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// From the offer to its acceptance and back to nothing.
+func BenchmarkOffer(b *testing.B) {
+	d := &device{offer: func(context.Context, Offer) (Session, error) { return newScript(), nil }}
+	c, l := executeLink(b, d)
+	b.ReportAllocs()
+	for b.Loop() {
+		s, err := c.Offer(context.Background(), sampleOffer())
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = s.Close()
+		<-l.served
+	}
+}
+
+func BenchmarkOutput(b *testing.B) {
+	const size = 64 << 10
+	s := newScript()
+	c, _ := executeLink(b, running(s))
+	sess := mustOffer(b, c)
+	b.SetBytes(size)
+	go func() {
+		p := make([]byte, size)
+		for range b.N {
+			_ = s.Output(context.Background(), Stdout, p)
+		}
+		s.finish(StateSucceeded)
+	}()
+	for {
+		if _, err := sess.Next(); err == io.EOF {
+			return
+		} else if err != nil {
+			b.Fatal(err)
+		}
+	}
+}

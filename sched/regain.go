@@ -15,67 +15,76 @@ var (
 	errForgotten = errors.New("the node has no such execution")
 )
 
-// patience is how long, and how often, touch with a node is sought.
+// patience paces the tries to take up an execution again, over flickers of the
+// connection too: the first at once, the next ones further and further apart.
 type patience struct {
 	params *Params
 	pause  time.Duration
 }
 
-func newPatience(p *Params) *patience { return &patience{params: p, pause: p.RegainPause} }
+func newPatience(p *Params) *patience { return &patience{params: p} }
 
-// next returns the pause before the next try.
-func (p *patience) next() time.Duration {
-	pause := p.pause
-	p.pause = min(2*p.pause, p.params.RegainPauseMax)
-	return pause
+// wait waits until it is time for the next try, or ctx ends.
+func (p *patience) wait(ctx context.Context) {
+	timer := time.NewTimer(p.pause)
+	defer timer.Stop()
+	p.pause = min(max(2*p.pause, p.params.RegainPause), p.params.RegainPauseMax)
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // regain takes up again the execution that r.node has, or may have, with the
 // output from where it broke off. It is asked nowhere else meanwhile. The error
 // is errGone, errForgotten, or that with which ctx ended.
 func (r *request) regain(ctx context.Context, p *patience) (protocol.Session, error) {
-	view := r.o.cfg.View
 	ctx, cancel := context.WithTimeoutCause(ctx, p.params.RegainTimeout, errGone)
 	defer cancel()
 	told := false
-	for ctx.Err() == nil {
-		changed := view.Changed() // before looking, to miss nothing
-		connected := view.Connected(r.node)
-		if connected {
-			s, err := r.attach(ctx)
-			if err == nil {
-				if told {
-					r.note(protocol.CodeNone, "%s answers again", r.name)
-				}
-				return s, nil
-			}
-			if protocol.CodeOf(err) == protocol.CodeNotFound {
-				return nil, errForgotten
-			}
-			r.log.Debug("execution not taken up again", "peer", r.node, "attempt", r.attempt, "err", err)
-			changed = nil // a connected node is tried by the pauses alone
-		}
-		if !told {
+	tell := func() {
+		if !told && ctx.Err() == nil {
 			told = true
 			r.note(protocol.CodeNodeLost, "%s does not answer; waiting up to %v", r.name, p.params.RegainTimeout)
 		}
-		wait(ctx, p.next(), connected, changed)
 	}
-	return nil, context.Cause(ctx)
+	for {
+		if !r.o.cfg.View.Connected(r.node) {
+			tell()
+			r.awaitNode(ctx)
+			p.pause = 0
+		}
+		p.wait(ctx)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		s, err := r.attach(ctx)
+		switch {
+		case err == nil && told:
+			r.note(protocol.CodeNone, "%s answers again", r.name)
+			return s, nil
+		case err == nil:
+			return s, nil
+		case protocol.CodeOf(err) == protocol.CodeNotFound:
+			return nil, errForgotten
+		}
+		r.log.Debug("execution not taken up again", "peer", r.node, "attempt", r.attempt, "err", err)
+		tell()
+	}
 }
 
-// wait waits for the pause, or where the node is not connected for a change.
-func wait(ctx context.Context, pause time.Duration, connected bool, changed <-chan struct{}) {
-	var passed <-chan time.Time
-	if connected {
-		timer := time.NewTimer(pause)
-		defer timer.Stop()
-		passed = timer.C
-	}
-	select {
-	case <-passed:
-	case <-changed:
-	case <-ctx.Done():
+// awaitNode waits until r.node is connected, or ctx ends.
+func (r *request) awaitNode(ctx context.Context) {
+	for {
+		changed := r.o.cfg.View.Changed() // before looking, to miss nothing
+		if r.o.cfg.View.Connected(r.node) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

@@ -1,0 +1,123 @@
+package sched
+
+import (
+	"math"
+	"testing"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"pgregory.net/rapid"
+)
+
+func TestMatch(t *testing.T) {
+	labels := func(k, v string) protocol.Constraints {
+		return protocol.Constraints{Labels: map[string]string{k: v}}
+	}
+	for _, c := range []struct {
+		name    string
+		service protocol.Service
+		score   func(*protocol.Score)
+		self    bool
+		code    protocol.Code
+		reason  string
+	}{
+		{name: "nothing asked"},
+		{name: "by name", service: protocol.Service{Constraints: protocol.Constraints{Node: "name-tv"}}},
+		{name: "by ID", service: protocol.Service{Constraints: protocol.Constraints{Node: "tv"}}},
+		{name: "another node", service: protocol.Service{Constraints: protocol.Constraints{Node: "pi"}},
+			code: protocol.CodeConstraint, reason: "is not pi, the only node allowed"},
+		{name: "not here, elsewhere", service: protocol.Service{Constraints: protocol.Constraints{NotHere: true}}},
+		{name: "not here", service: protocol.Service{Constraints: protocol.Constraints{NotHere: true}}, self: true,
+			code: protocol.CodeConstraint, reason: "is the asking device, which was left out by wish"},
+		{name: "runs no work", score: func(s *protocol.Score) { s.Role = protocol.RoleDevice },
+			code: protocol.CodeConstraint, reason: "runs no work: no container engine is in use there"},
+		{name: "no driver", score: func(s *protocol.Score) { s.Drivers = nil },
+			code: protocol.CodeEngineDown, reason: "has no container engine that answers"},
+		{name: "arch", service: protocol.Service{Constraints: labels("arch", "amd64")}},
+		{name: "other arch", service: protocol.Service{Constraints: labels("arch", "arm64")},
+			code: protocol.CodeConstraint, reason: "has arch=amd64, arm64 asked"},
+		{name: "other OS", service: protocol.Service{Constraints: labels("os", "plan9")},
+			code: protocol.CodeConstraint, reason: "has os=linux, plan9 asked"},
+		{name: "driver", service: protocol.Service{Constraints: labels("driver", "docker")}},
+		{name: "other driver", service: protocol.Service{Constraints: labels("driver", "wasm")},
+			code: protocol.CodeConstraint, reason: "has driver=docker, wasm asked"},
+		{name: "name", service: protocol.Service{Constraints: labels("name", "name-tv")}},
+		{name: "other name", service: protocol.Service{Constraints: labels("name", "pi")},
+			code: protocol.CodeConstraint, reason: "is not named pi"},
+		{name: "label", service: protocol.Service{Constraints: labels("room", "kitchen")}},
+		{name: "other label", service: protocol.Service{Constraints: labels("room", "attic")},
+			code: protocol.CodeConstraint, reason: "has room=kitchen, attic asked"},
+		{name: "no label", service: protocol.Service{Constraints: labels("gpu", "yes")},
+			code: protocol.CodeConstraint, reason: "has no label gpu, gpu=yes asked"},
+		{name: "the first of two labels", service: protocol.Service{Constraints: protocol.Constraints{
+			Labels: map[string]string{"z": "1", "b": "2", "arch": "amd64"}}},
+			code: protocol.CodeConstraint, reason: "has no label b, b=2 asked"},
+		{name: "all of it", service: protocol.Service{CPUs: 2, Memory: 4 * gib}},
+		{name: "too many cores", service: protocol.Service{CPUs: 8},
+			code: protocol.CodeResources, reason: "has 2 cores, 8 asked"},
+		{name: "one core", service: protocol.Service{CPUs: 1.5}, score: func(s *protocol.Score) { s.CPUs = 1 },
+			code: protocol.CodeResources, reason: "has 1 core, 1.5 asked"},
+		{name: "too much memory", service: protocol.Service{Memory: 5 * gib},
+			code: protocol.CodeResources, reason: "has 4 GiB of memory, 5 GiB asked"},
+		{name: "not a speed", score: func(s *protocol.Score) { s.Speed = math.NaN() },
+			code: protocol.CodeInvalid, reason: "gives out a score that makes no sense: look at its log"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := nodeScore("tv", 1, 2)
+			s.Labels = map[string]string{"room": "kitchen"}
+			if c.score != nil {
+				c.score(&s)
+			}
+			r := Match(&c.service, &s, c.self)
+			switch {
+			case r == nil && c.code != protocol.CodeNone:
+				t.Errorf("admitted, want %q", c.reason)
+			case r != nil && (r.Code != c.code || r.Reason != c.reason):
+				t.Errorf("%v %q, want %v %q", r.Code, r.Reason, c.code, c.reason)
+			}
+		})
+	}
+}
+
+func TestRoom(t *testing.T) {
+	s := nodeScore("tv", 1, 2)
+	s.CPUFree, s.MemoryFree = 0.5, gib/2
+	if r := Room(&protocol.Service{CPUs: 0.5, Memory: gib / 2}, &s); r != nil {
+		t.Errorf("it fits exactly: %v", r)
+	}
+	r := Room(&protocol.Service{CPUs: 1, Memory: gib}, &s)
+	if r == nil || r.Code != protocol.CodeBusy || r.Reason != "0.5 cores and 512 MiB of memory are free now, 1 and 1 GiB asked" {
+		t.Errorf("%v", r)
+	}
+}
+
+// Each execution more makes the rating fall, each one less makes it rise, and
+// so do others' programs; it never reaches zero, and scales with the speed.
+func TestRatingFallsAsLoadRises(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := nodeScore("tv", rapid.Float64Range(0.01, 10).Draw(t, "speed"), rapid.IntRange(1, 64).Draw(t, "slots"))
+		s.Running = uint32(rapid.IntRange(0, 64).Draw(t, "running"))
+		s.Queued = uint32(rapid.IntRange(0, 1000).Draw(t, "queued"))
+		s.CPUOthers = protocol.Cores(rapid.Float64Range(0, 0.5).Draw(t, "others"))
+		rate := DefaultParams().Rate
+		before := rate(&s)
+		for name, change := range map[string]func(*protocol.Score){
+			"running": func(s *protocol.Score) { s.Running++ },
+			"queued":  func(s *protocol.Score) { s.Queued++ },
+			"others":  func(s *protocol.Score) { s.CPUOthers += 0.1 },
+			"slower":  func(s *protocol.Score) { s.Speed /= 2 },
+		} {
+			worse := s
+			change(&worse)
+			if after := rate(&worse); !(after < before) || !(after > 0) {
+				t.Fatalf("%s: the rating went from %v to %v", name, before, after)
+			}
+		}
+	})
+	if got := DefaultParams().Rate(&protocol.Score{}); got != 0 {
+		t.Errorf("no node is rated %v", got)
+	}
+	idle := nodeScore("tv", 1.5, 4)
+	if got := DefaultParams().Rate(&idle); got != 150 {
+		t.Errorf("an idle node of speed 1.5 is rated %v", got)
+	}
+}

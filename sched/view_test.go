@@ -1,0 +1,225 @@
+package sched
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+func noTime() time.Duration { return 0 }
+
+// testView is a view of the device "self" whose clock stands at *now.
+func testView() (v *View, now *time.Duration) {
+	now = new(time.Duration)
+	return NewView("self", func() time.Duration { return *now }, DefaultParams()), now
+}
+
+func peerNamed(t *testing.T, v *View, id protocol.NodeID) Peer {
+	t.Helper()
+	for _, p := range v.Snapshot(nil).Peers {
+		if p.Node == id {
+			return p
+		}
+	}
+	t.Fatalf("%s is not in the snapshot", id)
+	return Peer{}
+}
+
+func TestDevices(t *testing.T) {
+	v, now := testView()
+	v.Joined("self", "zebra", "")
+	v.Joined("1", "tv", "/ip4/10.0.0.1")
+	v.Joined("2", "pi", "/ip4/10.0.0.2")
+	v.RTT("1", 3*time.Millisecond)
+	v.Score(nodeScore("1", 1, 4))
+	v.Score(nodeScore("3", 1, 4)) // not connected
+	*now = time.Second
+	got := v.Devices()
+	if len(got) != 3 || !got[0].Self || got[0].Score.Name != "zebra" || got[1].Score.Name != "pi" || got[2].Score.Name != "tv" {
+		t.Fatalf("devices: %+v", got)
+	}
+	if tv := got[2]; tv.Age != time.Second || tv.RTT != 3*time.Millisecond || tv.Address != "/ip4/10.0.0.1" || tv.Score.Slots != 4 {
+		t.Errorf("tv: %+v", tv)
+	}
+	v.Left("1")
+	v.Left("self")
+	v.Left("nobody")
+	if got := v.Devices(); len(got) != 2 || v.Connected("1") || !v.Connected("self") {
+		t.Errorf("after tv left: %+v", got)
+	}
+}
+
+func TestScoreBeforeConnectionCounts(t *testing.T) {
+	v, _ := testView()
+	v.Score(nodeScore("1", 2, 4))
+	v.Joined("1", "", "")
+	if p := peerNamed(t, v, "1"); p.Score == nil || p.Name != "name-1" {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestEarlyScoresAreBounded(t *testing.T) {
+	v, _ := testView()
+	for i := range 10 * maxEarly {
+		v.Score(nodeScore(protocol.NodeID(fmt.Sprint(i)), 1, 1))
+	}
+	if len(v.early) > maxEarly {
+		t.Errorf("%d scores of strangers kept", len(v.early))
+	}
+}
+
+func TestOlderScoreIsIgnored(t *testing.T) {
+	v, _ := testView()
+	v.Joined("1", "tv", "")
+	newer, older := nodeScore("1", 1, 4), nodeScore("1", 9, 4)
+	newer.Sequence = 5
+	v.Score(newer)
+	v.Score(older)
+	if p := peerNamed(t, v, "1"); p.Score.Speed != 1 {
+		t.Error("an older score took the place of a newer one")
+	}
+}
+
+func TestScoreGrowsStale(t *testing.T) {
+	v, now := testView()
+	v.Joined("1", "tv", "")
+	v.Score(nodeScore("1", 1, 4))
+	v.Score(nodeScore("self", 1, 4))
+	for _, c := range []struct {
+		at   time.Duration
+		want bool
+	}{{0, false}, {3 * time.Second, false}, {3*time.Second + 1, true}} {
+		*now = c.at
+		if got := peerNamed(t, v, "1").Stale; got != c.want {
+			t.Errorf("after %v stale is %v", c.at, got)
+		}
+		if p := peerNamed(t, v, "self"); p.Stale || p.Age != 0 {
+			t.Errorf("the own score after %v: %+v", c.at, p)
+		}
+	}
+}
+
+func TestChanged(t *testing.T) {
+	v, _ := testView()
+	v.Joined("1", "tv", "")
+	for name, change := range map[string]func(){
+		"score":  func() { v.Score(nodeScore("1", 1, 4)) },
+		"joined": func() { v.Joined("2", "pi", "") },
+		"left":   func() { v.Left("2") },
+	} {
+		if name == "left" {
+			v.Joined("2", "pi", "")
+		}
+		changed := v.Changed()
+		select {
+		case <-changed:
+			t.Fatalf("%s: told before it happened", name)
+		default:
+		}
+		change()
+		select {
+		case <-changed:
+		default:
+			t.Errorf("%s: not told", name)
+		}
+	}
+}
+
+func TestOwnDispatchesAreCounted(t *testing.T) {
+	v, now := testView()
+	v.Joined("1", "tv", "")
+	v.Score(nodeScore("1", 1, 4))
+	sent := func() int {
+		p := peerNamed(t, v, "1")
+		return p.Sent - p.Returned
+	}
+	check := func(when string, want int) {
+		t.Helper()
+		if got := sent(); got != want {
+			t.Errorf("%s: %d counted, want %d", when, got, want)
+		}
+	}
+	v.Dispatched("1")
+	v.Dispatched("1")
+	check("two offers", 2)
+	v.Accepted("1")
+	check("one accepted", 2)
+	v.Score(nodeScore("1", 1, 4))
+	check("the new score has the accepted one", 1)
+	v.Refused("1", protocol.Load{Running: 4, Queued: 3, Slots: 4})
+	check("refused", 0)
+	*now = time.Second
+	p := peerNamed(t, v, "1")
+	if p.Score.Running != 4 || p.Score.Queued != 3 || p.Age != time.Second {
+		t.Errorf("after the refusal: %+v of %+v", p, p.Score)
+	}
+	if idle := nodeScore("1", 1, 4); p.Score.Rating >= idle.Rating {
+		t.Error("the rating does not show the refusal")
+	}
+	v.Dispatched("1")
+	v.Forgotten("1")
+	check("forgotten", 0)
+	v.Returned("1")
+	check("returned", -1)
+	v.Dispatched("nobody")
+}
+
+func TestWorkIsLearned(t *testing.T) {
+	v, _ := testView()
+	v.Joined("1", "tv", "")
+	v.Score(nodeScore("1", 4, 4))
+	s := &protocol.Service{Image: "busybox", Args: []string{"sleep", "5"}}
+	if got := v.Demand(s).Work; got != DefaultParams().DefaultWork {
+		t.Errorf("a service never seen is taken to need %v", got)
+	}
+	v.Ran(s, "1", 5*time.Second)
+	if got := v.Demand(&protocol.Service{Image: "busybox", Args: []string{"sleep", "9"}}).Work; got != 20 {
+		t.Errorf("after 5 s at speed 4: %v", got)
+	}
+	v.Ran(s, "1", 10*time.Second)
+	if got := v.Demand(s).Work; got != 25 {
+		t.Errorf("the average moved to %v", got)
+	}
+	if got := v.Demand(&protocol.Service{Image: "busybox", Args: []string{"true"}}).Work; got != DefaultParams().DefaultWork {
+		t.Errorf("another command: %v", got)
+	}
+	for i := range 3000 {
+		v.Ran(&protocol.Service{Image: fmt.Sprint(i)}, "1", time.Second)
+	}
+	if n := len(v.work.seen); n != DefaultParams().WorkKept {
+		t.Errorf("%d services remembered", n)
+	}
+}
+
+func TestEstimateHere(t *testing.T) {
+	v, _ := testView()
+	s := protocol.Service{Image: "busybox"}
+	if v.EstimateHere(s, 0, 0, 4) != math.MaxInt64 {
+		t.Error("an estimate without a score")
+	}
+	v.Score(nodeScore("self", 2, 4))
+	// Work 2 at speed 2 is 1 s; two wait for one of four slots: 1 + 3·(6−4+1)/4.
+	if got, want := v.EstimateHere(s, 4, 2, 4), 3250*time.Millisecond; got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+	s.Image = "alpine"
+	if got, want := v.EstimateHere(s, 0, 0, 4), time.Second+DefaultParams().ColdStart; got != want {
+		t.Errorf("cold: %v, want %v", got, want)
+	}
+}
+
+func TestRateOfRequestsFades(t *testing.T) {
+	var r rate
+	for i := range 100 {
+		r.count(time.Duration(i) * 100 * time.Millisecond)
+	}
+	if got := r.at(10 * time.Second); got < 9 || got > 11 {
+		t.Errorf("%v requests a second, 10 came", got)
+	}
+	if got := r.at(time.Minute); got > 0.1 {
+		t.Errorf("%v requests a second, long after", got)
+	}
+}

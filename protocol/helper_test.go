@@ -102,6 +102,10 @@ func running(s Session) *device {
 		offer:  func(context.Context, Offer) (Session, error) { return s, nil },
 		attach: func(context.Context, Attach) (Session, error) { return s, nil },
 		run:    func(context.Context, Run) (Session, error) { return s, nil },
+		devices: func(_ context.Context, _ bool, yield func([]Device) error) error {
+			return yield(nil)
+		},
+		diagnose: func(context.Context) ([]Check, error) { return nil, nil },
 	}
 }
 

@@ -311,7 +311,7 @@ func TestPanicEndsItsStreamOnly(t *testing.T) {
 	if _, err := io.WriteString(second, "x"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := second.Read(make([]byte, 1)); err == nil || err == io.EOF {
+	if _, err := second.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("the panicking stream was not reset: %v", err)
 	}
 	say2("after")
@@ -481,7 +481,7 @@ func TestDeniedNamesTheOwner(t *testing.T) {
 	if !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "run this as "+userName(uint32(os.Getuid()))) {
 		t.Errorf("%v", err)
 	}
-	if other := errors.New("other"); denied(dir, other) != other {
+	if other := errors.New("other"); !errors.Is(denied(dir, other), other) || denied(dir, other).Error() != other.Error() {
 		t.Error("an error of another kind was changed")
 	}
 }

@@ -3,6 +3,7 @@ package mdns
 import (
 	"crypto/ed25519"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -64,7 +65,7 @@ func TestParseEntry(t *testing.T) {
 		{"a long string", []string{"mesh=abcd", strings.Repeat("x", 256)}, 0, errTooBig},
 	} {
 		e, err := parseEntry(tc.text)
-		if err != tc.err || len(e.addrs) != tc.addrs {
+		if !errors.Is(err, tc.err) || len(e.addrs) != tc.addrs {
 			t.Errorf("%s: got %d addresses, %v; want %d, %v", tc.name, len(e.addrs), err, tc.addrs, tc.err)
 		}
 	}
@@ -126,7 +127,7 @@ func TestReachable(t *testing.T) {
 func TestTable(t *testing.T) {
 	now := time.Now()
 	here, there := []ma.Multiaddr{ma.StringCast("/ip4/10.0.0.1/tcp/1")}, []ma.Multiaddr{ma.StringCast("/ip4/10.0.0.2/tcp/1")}
-	tab := newTable()
+	tab := newTable(period)
 	for _, step := range []struct {
 		name   string
 		after  time.Duration
@@ -136,7 +137,7 @@ func TestTable(t *testing.T) {
 		{"new", 0, here, true},
 		{"the same", time.Second, here, false},
 		{"moved", time.Second, there, true},
-		{"still there", again, there, true},
+		{"still there", tab.again, there, true},
 	} {
 		now = now.Add(step.after)
 		if got := tab.hear(now, testPeer(1), step.addrs); got != step.report {

@@ -35,6 +35,7 @@ const childEnv = "HEARTH_TEST_MDNS_DEVICE"
 type childConfig struct {
 	Peer        uint64
 	Fingerprint string
+	Period      time.Duration // zero for the usual one
 }
 
 // A report is a line that a device process writes.
@@ -47,6 +48,7 @@ type report struct {
 	Status Status
 	Echoes []string
 	Memory uint64 // bytes taken from the system
+	Files  int    // open ones, sockets included
 	Leak   string
 
 	at time.Time // when it was read
@@ -88,6 +90,9 @@ func child(text string) {
 		Stranger: func(addr, fp string) { say(report{Kind: "stranger", Addr: addr, Print: fp}) },
 		Log:      slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
+	if cfg.Period > 0 {
+		s.period = cfg.Period
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -100,7 +105,8 @@ func child(text string) {
 		case "status":
 			var mem goruntime.MemStats
 			goruntime.ReadMemStats(&mem)
-			say(report{Kind: "status", Status: s.Status(), Memory: mem.Sys})
+			files, _ := os.ReadDir("/proc/self/fd")
+			say(report{Kind: "status", Status: s.Status(), Memory: mem.Sys, Files: len(files)})
 		case "echoes":
 			r := report{Kind: "echoes"}
 			for _, e := range s.Echoes(ctx) {
@@ -176,14 +182,20 @@ func in(t *testing.T, ns netns.NsHandle, f func() error) {
 	}
 }
 
-// startDevice starts a device in a namespace, which it reports to be of the
-// mesh with that fingerprint.
+// startDevice starts a device of the mesh with that fingerprint in a namespace.
 func startDevice(t *testing.T, ns netns.NsHandle, id uint64, fingerprint string) *device {
 	t.Helper()
-	text, err := json.Marshal(childConfig{Peer: id, Fingerprint: fingerprint})
+	return startConfigured(t, ns, childConfig{Peer: id, Fingerprint: fingerprint})
+}
+
+func startConfigured(t *testing.T, ns netns.NsHandle, cfg childConfig) *device {
+	t.Helper()
+	id := cfg.Peer
+	text, err := json.Marshal(cfg)
 	must(t, err)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+	// Built for finding races, a process would sleep for a second at its end.
+	cmd.Env = append(os.Environ(), childEnv+"="+string(text), "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	d := &device{t: t, reports: make(chan report, 20_000), peer: testPeer(id).String(), started: time.Now()}
 	d.stdin, err = cmd.StdinPipe()
@@ -302,6 +314,19 @@ func (l *lan) plug(ns netns.NsHandle, addr string) {
 	must(l.t, l.h.LinkSetUp(link))
 	l.inDevice(ns, func(h *netlink.Handle, eth netlink.Link) error { return h.LinkSetUp(eth) })
 	l.readdress(ns, "", addr)
+}
+
+// connected says whether the cable of the n-th namespace that was plugged in leads
+// anywhere. The namespace itself sees no difference.
+func (l *lan) connected(n int, yes bool) {
+	l.t.Helper()
+	link, err := l.h.LinkByName(fmt.Sprintf("port%d", n))
+	must(l.t, err)
+	if yes {
+		must(l.t, l.h.LinkSetMaster(link, l.bridge))
+	} else {
+		must(l.t, l.h.LinkSetNoMaster(link))
+	}
 }
 
 // readdress takes an address from a namespace's eth0 and gives it another.

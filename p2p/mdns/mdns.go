@@ -76,7 +76,8 @@ type Config struct {
 
 // A Service is this device's part in mDNS.
 type Service struct {
-	cfg Config
+	cfg    Config
+	period time.Duration // the constant, but in tests
 
 	mu     sync.Mutex // owns what follows
 	status Status
@@ -100,7 +101,7 @@ type Status struct {
 
 // New makes a Service; Run starts it.
 func New(cfg Config) *Service {
-	return &Service{cfg: cfg}
+	return &Service{cfg: cfg, period: period}
 }
 
 // Run announces and listens until ctx ends, and then says goodbye. Lacking or

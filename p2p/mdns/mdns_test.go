@@ -83,6 +83,36 @@ func TestStrangersAreReportedAndNotFound(t *testing.T) {
 	}
 }
 
+// Two devices that could not hear each other find each other at the next
+// period; and however many periods pass, no socket is left behind.
+func TestLostMulticastIsMadeGood(t *testing.T) {
+	l := newLAN(t)
+	nsA, nsB := newNamespace(t), newNamespace(t)
+	l.plug(nsA, "10.0.0.1")
+	l.plug(nsB, "10.0.0.2")
+	l.connected(2, false)
+	const short = 300 * time.Millisecond
+	a := startConfigured(t, nsA, childConfig{Peer: 1, Fingerprint: mesh, Period: short})
+	b := startConfigured(t, nsB, childConfig{Peer: 2, Fingerprint: mesh, Period: short})
+	a.awaitAnnouncing()
+	b.awaitAnnouncing()
+	l.connected(2, true)
+	began := time.Now()
+	a.awaitFound(b, "/10.0.0.2/")
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+	first, _ := a.ask("status")
+	for range 10 {
+		a.awaitFound(b, "/10.0.0.2/")
+	}
+	last, _ := a.ask("status")
+	// Two sockets of a Browse that ends may be there beside those of the next.
+	if last.Files > first.Files+2 {
+		t.Errorf("%d files were open, now %d are", first.Files, last.Files)
+	}
+}
+
 // On a machine without a network, its devices find each other.
 func TestLoneMachine(t *testing.T) {
 	ns := newNamespace(t)

@@ -26,8 +26,9 @@ const (
 	// recheck is when to look at the addresses again after a change: those of
 	// the host may lag behind those of the interfaces.
 	recheck = 2 * time.Second
-	// overlap is for how long a Browse goes on beside the one that follows it.
-	overlap = time.Second
+	// overlap is which part of a period a Browse goes on beside the one that
+	// follows it.
+	overlap = 60
 	// maxInstances is how many instances one Browse may report before it is
 	// ended, because it keeps every one in memory; calm is when the next starts.
 	maxInstances = 2048
@@ -54,7 +55,7 @@ type runner struct {
 func newRunner(s *Service) *runner {
 	return &runner{
 		Service: s,
-		table:   newTable(),
+		table:   newTable(s.period),
 		heardOf: make(chan *zeroconf.ServiceEntry, 64),
 		changed: make(chan struct{}, 1),
 	}
@@ -193,10 +194,10 @@ func multicasting(ifs []netif.Interface) ([]net.Interface, error) {
 
 // browse starts browsers and lets the earlier ones end a little later.
 func (r *runner) browse(ctx context.Context, now time.Time, ifs []net.Interface) {
-	r.stopBrowsing(overlap)
+	r.stopBrowsing(r.period / overlap)
 	ctx, cancel := context.WithCancel(ctx)
 	r.browsing, r.instances = cancel, 0
-	r.browseAt = now.Add(period - period/6 + rand.N(period/3))
+	r.browseAt = now.Add(r.period - r.period/6 + rand.N(r.period/3))
 	for _, family := range []zeroconf.IPType{zeroconf.IPv4, zeroconf.IPv6} {
 		r.work.Go(func() {
 			if err := browse(ctx, family, ifs, r.heardOf); err != nil {

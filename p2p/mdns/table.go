@@ -10,12 +10,8 @@ import (
 
 const (
 	// maxKnown is how many devices are remembered, and so reported; further ones
-	// are passed over until some were silent for forget.
+	// are passed over until some were silent for three periods.
 	maxKnown = 1024
-	forget   = 3 * period
-	// again is after what time a device that is still heard is reported once
-	// more. It is shorter than period, so that each Browse reports it.
-	again = period / 2
 	// foundPerSecond is far above what a site has, so that a whole mesh
 	// that answers at once is reported, and far below what a flood could do.
 	foundPerSecond = 256
@@ -29,6 +25,11 @@ const (
 // A table remembers who was heard and reported. Its owner is Run's goroutine;
 // it knows the time only from its caller.
 type table struct {
+	// again is after what time a device that is still heard is reported once
+	// more. It is shorter than a period, so that each Browse reports it.
+	again  time.Duration
+	forget time.Duration
+
 	known     map[peer.ID]known
 	strangers map[stranger]time.Time // when it was reported
 	second    time.Time              // the second that reported counts in
@@ -42,8 +43,8 @@ type known struct {
 
 type stranger struct{ addr, fingerprint string }
 
-func newTable() *table {
-	return &table{known: make(map[peer.ID]known), strangers: make(map[stranger]time.Time)}
+func newTable(period time.Duration) *table {
+	return &table{again: period / 2, forget: 3 * period, known: make(map[peer.ID]known), strangers: make(map[stranger]time.Time)}
 }
 
 // hear notes an announcement and says whether to report it.
@@ -54,7 +55,7 @@ func (t *table) hear(now time.Time, id peer.ID, addrs []ma.Multiaddr) bool {
 	}
 	k.heard = now
 	same := slices.EqualFunc(k.addrs, addrs, ma.Multiaddr.Equal)
-	report := (!same || now.Sub(k.told) >= again) && t.spend(now)
+	report := (!same || now.Sub(k.told) >= t.again) && t.spend(now)
 	if report {
 		k.addrs, k.told = addrs, now
 	}
@@ -86,7 +87,7 @@ func (t *table) strange(now time.Time, addr, fingerprint string) bool {
 // expire forgets those not heard for a while.
 func (t *table) expire(now time.Time) {
 	for id, k := range t.known {
-		if now.Sub(k.heard) >= forget {
+		if now.Sub(k.heard) >= t.forget {
 			delete(t.known, id)
 		}
 	}

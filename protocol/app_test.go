@@ -37,7 +37,7 @@ func TestRunIsCarriedToItsEnd(t *testing.T) {
 	}
 	updates, err := readAll(sess)
 	expect(t, updates, "event 6")
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 	sess.Close()
@@ -153,7 +153,7 @@ func TestWatchDevices(t *testing.T) {
 		wantServed(t, l, nil)
 
 		enough := errors.New("enough")
-		if err := c.Devices(t.Context(), true, func([]Device) error { return enough }); err != enough {
+		if err := c.Devices(t.Context(), true, func([]Device) error { return enough }); !errors.Is(err, enough) {
 			t.Errorf("yield's error: %v", err)
 		}
 		wantServed(t, l, nil)

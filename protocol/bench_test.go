@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"context"
+	"errors"
 	"io"
 	"testing"
 )
@@ -59,7 +60,7 @@ func BenchmarkOutput(b *testing.B) {
 		s.finish(StateSucceeded)
 	}()
 	for {
-		if _, err := sess.Next(); err == io.EOF {
+		if _, err := sess.Next(); errors.Is(err, io.EOF) {
 			return
 		} else if err != nil {
 			b.Fatal(err)

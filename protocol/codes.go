@@ -10,52 +10,54 @@ import (
 type Code uint8
 
 const (
+	// CodeNone means that nothing went wrong.
 	CodeNone Code = iota
-	// CodeInvalid: the message or a field in it is malformed or out of bounds.
+	// CodeInvalid means that the message or a field in it is malformed or out of bounds.
 	CodeInvalid
-	// CodeUnauthorized: the app's token is wrong or missing.
+	// CodeUnauthorized means that the app's token is wrong or missing.
 	CodeUnauthorized
-	// CodeNoNode: no node can run the service; the decision says why for each.
+	// CodeNoNode means that no node can run the service; the decision says why for each.
 	CodeNoNode
-	// CodeUnknownNode: the node named by a constraint is not in the mesh.
+	// CodeUnknownNode means that the node named by a constraint is not in the mesh.
 	CodeUnknownNode
-	// CodeConstraint: the node does not satisfy a constraint.
+	// CodeConstraint means that the node does not satisfy a constraint.
 	CodeConstraint
-	// CodeResources: the node never has as much CPU or memory as is asked for.
+	// CodeResources means that the node never has as much CPU or memory as is asked for.
 	CodeResources
-	// CodeBusy: the node is too busy now; another one, or later, may do.
+	// CodeBusy means that the node is too busy now; another one, or later, may do.
 	CodeBusy
-	// CodePolicy: the node's owner does not allow it.
+	// CodePolicy means that the node's owner does not allow it.
 	CodePolicy
-	// CodeImageNotFound: no such image here, and the registry has none or
-	// cannot be reached.
+	// CodeImageNotFound means that there is no such image here, and the
+	// registry has none or cannot be reached.
 	CodeImageNotFound
-	// CodeImagePlatform: the image is made for another architecture or OS.
+	// CodeImagePlatform means that the image is made for another architecture or OS.
 	CodeImagePlatform
-	// CodePullFailed: the image exists but could not be fetched.
+	// CodePullFailed means that the image exists but could not be fetched.
 	CodePullFailed
-	// CodeEngineDown: the node's container engine does not answer.
+	// CodeEngineDown means that the node's container engine does not answer.
 	CodeEngineDown
-	// CodeStartFailed: the engine could not start the container, as when the
-	// command does not exist in the image.
+	// CodeStartFailed means that the engine could not start the container, as
+	// when the command does not exist in the image.
 	CodeStartFailed
-	// CodeNodeLost: the node went away while it had the execution.
+	// CodeNodeLost means that the node went away while it had the execution,
+	// or could not be reached to be asked.
 	CodeNodeLost
-	// CodeLeaving: the device is shutting down.
+	// CodeLeaving means that the device is shutting down.
 	CodeLeaving
-	// CodeConflict: the request ID is in use for a different service.
+	// CodeConflict means that the request ID is in use for a different service.
 	CodeConflict
-	// CodeNotFound: no such request or execution is known.
+	// CodeNotFound means that no such request or execution is known.
 	CodeNotFound
-	// CodeTimeout: it took longer than was allowed.
+	// CodeTimeout means that it took longer than was allowed.
 	CodeTimeout
-	// CodeCancelled: the asker wanted it to end.
+	// CodeCancelled means that the asker wanted it to end.
 	CodeCancelled
-	// CodeOverloaded: a bound on concurrent requests or streams was reached.
+	// CodeOverloaded means that a bound on concurrent requests or streams was reached.
 	CodeOverloaded
-	// CodeDiskFull: the journal or the image store has no room.
+	// CodeDiskFull means that the journal or the image store has no room.
 	CodeDiskFull
-	// CodeInternal: a defect or an unforeseen error; the log has the details.
+	// CodeInternal means a defect or an unforeseen error; the log has the details.
 	CodeInternal
 	codeEnd
 )

@@ -19,7 +19,7 @@ func drain(t *testing.T, r *FeedReader) []string {
 	var got []string
 	for {
 		u, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return got
 		}
 		if err != nil {
@@ -61,7 +61,7 @@ func TestFeedKeepsOrder(t *testing.T) {
 	f.Event(Event{State: StateSucceeded})
 	f.End()
 	f.Event(Event{State: StateLost})
-	if err := f.Output(ctx, Stdout, []byte("late")); err != io.ErrClosedPipe {
+	if err := f.Output(ctx, Stdout, []byte("late")); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("Output after End: %v", err)
 	}
 	want := []string{"event 2", "decision 2", "event 5", `out 1 @0 cut 0 "ab"`, `out 2 @0 cut 0 "c"`, `out 1 @2 cut 0 "d"`, "event 6"}
@@ -173,7 +173,7 @@ func TestFeedReaderClose(t *testing.T) {
 		synctest.Wait()
 		r.Close()
 		r.Close()
-		if err := <-ended; err != io.ErrClosedPipe {
+		if err := <-ended; !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("Next: %v", err)
 		}
 	})

@@ -3,6 +3,7 @@ package protocol
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -65,7 +66,7 @@ func (w *wire) send(m proto.Message, raw []byte, timeout time.Duration) error {
 		if err := w.stream.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 			return err
 		}
-		defer w.stream.SetWriteDeadline(time.Time{})
+		defer func() { _ = w.stream.SetWriteDeadline(time.Time{}) }()
 	}
 	if _, err := w.stream.Write(out); err != nil || len(raw) == 0 {
 		return err
@@ -85,7 +86,7 @@ func (w *wire) receive(m proto.Message) error {
 		if err := w.stream.SetReadDeadline(time.Now().Add(frameTimeout)); err != nil {
 			return err
 		}
-		defer w.stream.SetReadDeadline(time.Time{})
+		defer w.noReadDeadline()
 	}
 	return w.decode(m)
 }
@@ -140,7 +141,7 @@ func (w *wire) receiveRaw(n uint32) ([]byte, error) {
 		if err := w.stream.SetReadDeadline(time.Now().Add(frameTimeout)); err != nil {
 			return nil, err
 		}
-		defer w.stream.SetReadDeadline(time.Time{})
+		defer w.noReadDeadline()
 	}
 	if _, err := io.ReadFull(w.in, w.data); err != nil {
 		return nil, unexpected(err)
@@ -153,9 +154,11 @@ func (w *wire) first(m proto.Message) error {
 	if err := w.stream.SetReadDeadline(time.Now().Add(frameTimeout)); err != nil {
 		return err
 	}
-	defer w.stream.SetReadDeadline(time.Time{})
+	defer w.noReadDeadline()
 	return w.decode(m)
 }
+
+func (w *wire) noReadDeadline() { _ = w.stream.SetReadDeadline(time.Time{}) }
 
 // grow returns b with the length n, whatever it holds.
 func grow(b []byte, n int) []byte {
@@ -167,7 +170,7 @@ func grow(b []byte, n int) []byte {
 
 // unexpected marks an end within a frame as what it is.
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

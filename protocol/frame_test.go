@@ -63,7 +63,7 @@ func TestFramesInSmallPieces(t *testing.T) {
 		if got, err := w.receiveRaw(m.Length); err != nil || !bytes.Equal(got, raw) {
 			t.Errorf("%d bytes, %v", len(got), err)
 		}
-		if err := w.receive(m); err != io.EOF {
+		if err := w.receive(m); !errors.Is(err, io.EOF) {
 			t.Errorf("at the end: %v", err)
 		}
 	})
@@ -197,7 +197,7 @@ func TestUnknownWishesAndUpdatesAreIgnored(t *testing.T) {
 		_ = b.CloseWrite()
 		updates, err := readAll(sess)
 		expect(t, updates, "event 11")
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			t.Error(err)
 		}
 	})

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"context"
+	"errors"
 	"io"
 	"testing"
 
@@ -37,7 +38,7 @@ func FuzzConversation(f *testing.F) {
 		var last State
 		for {
 			u, err := sess.Next()
-			if err == io.EOF && !last.Ended() {
+			if errors.Is(err, io.EOF) && !last.Ended() {
 				t.Fatalf("an end was made up after %v", last)
 			}
 			if err != nil {

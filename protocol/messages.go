@@ -167,13 +167,14 @@ type Load struct {
 // State is where a request is in its life; sched's DESIGN.md draws the machine.
 type State uint8
 
+// The states in the order in which a request goes through them.
 const (
 	StateAccepted State = iota + 1
 	StatePlacing
 	StatePulling
 	StateStarting
 	StateRunning
-	// The rest are ends.
+	// StateSucceeded and the rest are ends.
 	StateSucceeded
 	StateFailed
 	StateRefused
@@ -223,6 +224,7 @@ type Progress struct {
 // Channel tells the raw byte streams of an execution apart.
 type Channel uint8
 
+// The standard streams; input and output never share a channel.
 const (
 	Stdin Channel = iota
 	Stdout

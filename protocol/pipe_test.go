@@ -25,7 +25,7 @@ func TestPipeCarriesBothWays(t *testing.T) {
 				t.Errorf("read %d bytes, %v", len(got), err)
 			}
 		}
-		if _, err := a.Write([]byte("x")); err != io.ErrClosedPipe {
+		if _, err := a.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("Write after CloseWrite: %v", err)
 		}
 	})
@@ -56,7 +56,7 @@ func TestPipeClose(t *testing.T) {
 	if got, err := io.ReadAll(b); err != nil || string(got) != "last" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := a.Read(make([]byte, 1)); err != io.ErrClosedPipe {
+	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("Read after Close: %v", err)
 	}
 	if n, err := b.Write(make([]byte, 2*pipeBuffer)); n != 2*pipeBuffer || err != nil {

@@ -75,7 +75,7 @@ func serveSession(ctx context.Context, w *wire, sess Session, left func()) error
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case gone == io.EOF:
+	case errors.Is(gone, io.EOF):
 		return nil
 	}
 	return broken(errors.Join(err, gone))
@@ -121,7 +121,7 @@ func receiveWishes(w *wire, sess Session, in *input) error {
 func sendUpdates(w *wire, sess Session) (over bool, err error) {
 	for {
 		u, err := sess.Next()
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // a wrapped one is a failure, not the end
 			return true, nil
 		}
 		if err != nil {

@@ -88,6 +88,7 @@ type Check struct {
 // Level is how bad a finding is.
 type Level uint8
 
+// The levels, from good to bad.
 const (
 	LevelOK Level = iota
 	LevelWarning

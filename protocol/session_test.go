@@ -41,11 +41,11 @@ func TestOfferIsCarriedToItsEnd(t *testing.T) {
 			t.Error(err)
 		}
 		updates, err := readAll(sess)
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			t.Errorf("ended with %v", err)
 		}
 		expect(t, updates, "event 5", "decision 1", `out 1 @0 cut 0 "IN"`, `out 2 @0 cut 0 "bad"`, `out 1 @12 cut 10 ""`, "event 7")
-		if _, err := sess.Write([]byte("late")); err != io.ErrClosedPipe {
+		if _, err := sess.Write([]byte("late")); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("Write after the end: %v", err)
 		}
 		if err := sess.Stop(0); err != nil {
@@ -73,7 +73,7 @@ func TestAttachContinuesOutput(t *testing.T) {
 	}
 	defer sess.Close()
 	updates, err := readAll(sess)
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 	expect(t, updates, `out 1 @7 cut 0 "789"`, "event 6")
@@ -107,7 +107,7 @@ func TestInputThatNobodyReads(t *testing.T) {
 			t.Errorf("stopped with %v", g)
 		}
 		s.stdin.Close()
-		if err := <-written; err != io.ErrClosedPipe {
+		if err := <-written; !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("Write after the input was closed there: %v", err)
 		}
 	})
@@ -132,7 +132,7 @@ func TestInputWithoutNext(t *testing.T) {
 		if b := <-got; !bytes.Equal(b, want) {
 			t.Errorf("%d bytes arrived, %d were sent, or they differ", len(b), len(want))
 		}
-		if _, err := sess.Write([]byte("x")); err != io.ErrClosedPipe {
+		if _, err := sess.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("Write after CloseWrite: %v", err)
 		}
 	})
@@ -161,7 +161,7 @@ func TestOutputThatNobodyReads(t *testing.T) {
 		total := 0
 		for {
 			u, err := sess.Next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
@@ -194,7 +194,7 @@ func TestBrokenStreamIsNoEnd(t *testing.T) {
 			breakIt(s, l)
 			updates, err := readAll(sess)
 			expect(t, updates, "event 5")
-			if err == nil || err == io.EOF {
+			if err == nil || errors.Is(err, io.EOF) {
 				t.Errorf("%s: Next returned %v", name, err)
 			}
 			if _, err := sess.Write([]byte("x")); err == nil {
@@ -221,7 +221,7 @@ func TestResetAfterTheEndIsTheEnd(t *testing.T) {
 		b.Reset()
 		updates, err := readAll(sess)
 		expect(t, updates, "event 6")
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			t.Error(err)
 		}
 	})

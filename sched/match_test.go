@@ -4,8 +4,9 @@ import (
 	"math"
 	"testing"
 
-	"github.com/hearth-edge/hearth/protocol"
 	"pgregory.net/rapid"
+
+	"github.com/hearth-edge/hearth/protocol"
 )
 
 func TestMatch(t *testing.T) {

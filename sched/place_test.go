@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hearth-edge/hearth/protocol"
 	"pgregory.net/rapid"
+
+	"github.com/hearth-edge/hearth/protocol"
 )
 
 func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, seed)) }

@@ -151,14 +151,18 @@ func bestScore(_ *sim, from *simNode, d *Demand) Choice {
 }
 
 // oracle sees the true state of all nodes.
-func oracle(s *sim, from *simNode, d *Demand) Choice {
-	best := slices.MinFunc(s.nodes, func(a, b *simNode) int {
-		estimate := func(n *simNode) time.Duration {
-			return n.view.EstimateHere(*d.Service, n.running, len(n.queue), n.slots)
+func oracle(s *sim, _ *simNode, d *Demand) Choice {
+	var choice Choice
+	params, least := DefaultParams(), math.Inf(1)
+	for _, n := range s.nodes {
+		score := protocol.Score{Speed: n.speed, CPUs: protocol.Cores(n.slots), Slots: uint32(n.slots)}
+		e := params.expect(&score, d, float64(n.running+len(n.queue)), float64(n.slots))
+		if e.work < least {
+			least, choice.Node = e.work, n.id
 		}
-		return int(estimate(a) - estimate(b))
-	})
-	return Choice{Node: best.id, Bound: math.MaxInt64}
+	}
+	choice.Bound = math.MaxInt64
+	return choice
 }
 
 func (s *sim) arrive(j *simJob, choose policy) {

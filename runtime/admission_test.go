@@ -228,7 +228,7 @@ var steps = rapid.Custom(func(t *rapid.T) step {
 	}
 	return step{
 		cpus:    protocol.Cores(rapid.SampledFrom([]float64{0, 0.1, 0.3, 0.5, 1, 1.5, 2}).Draw(t, "cpus")),
-		memory:  protocol.Bytes(rapid.SampledFrom([]int{0, 1 << 20, 700 << 20, 2 << 30}).Draw(t, "memory")),
+		memory:  protocol.Bytes(rapid.SampledFrom([]int64{0, 1 << 20, 700 << 20, 2 << 30}).Draw(t, "memory")),
 		script:  rapid.SampledFrom(scripts).Draw(t, "script"),
 		forced:  rapid.Bool().Draw(t, "forced"),
 		bound:   time.Duration(rapid.IntRange(0, 5).Draw(t, "bound")) * time.Second,

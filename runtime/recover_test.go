@@ -72,6 +72,39 @@ func TestRestartKeepsTheLimit(t *testing.T) {
 	})
 }
 
+// timed is a driver that remembers what an execution was allowed.
+type timed struct {
+	runtime.Driver
+}
+
+func (d timed) Recover(ctx context.Context) ([]runtime.Recovered, error) {
+	found, err := d.Driver.Recover(ctx)
+	for i := range found {
+		found[i].Timeout, found[i].Ran = time.Minute, 10*time.Second
+	}
+	return found, err
+}
+
+func TestRestartKeepsTheTimeout(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.cfg.Driver = timed{b.cfg.Driver}
+		b.run()
+		b.offer(offer("a", "sleep=1h"))
+		synctest.Wait()
+		b.stop()
+		b.run()
+		start := time.Now()
+		s, err := b.node.Attach(b.t.Context(), attach("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := listen(s); got.end().State != protocol.StateTimedOut || time.Since(start) != 50*time.Second {
+			t.Errorf("after %v: %+v", time.Since(start), got.end())
+		}
+		b.idle()
+	})
+}
+
 func TestRestartRemovesWhatNeverStarted(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		spec := runtime.Spec{ID: runtime.ExecutionID{Request: "a", Attempt: 1}, Orchestrator: self, Image: image, CPUs: 1, Memory: 1 << 20, Pids: 1}

@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -179,7 +180,7 @@ func TestSlowReader(t *testing.T) {
 		got := &said{}
 		for {
 			u, err := s.Next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			got.add(u)

@@ -136,7 +136,7 @@ func (e *execution) ending(o outcome, out *output) protocol.Event {
 		event.Reason = fmt.Sprintf("it ran longer than the %v allowed", e.spec.Timeout)
 	case o.err != nil:
 		event.State, event.Code, event.Reason = protocol.StateFailed, protocol.CodeOf(o.err), publicText(o.err)
-		if o.err == errGone {
+		if errors.Is(o.err, errGone) {
 			event.State = protocol.StateLost
 		}
 	case o.exit.OOMKilled:

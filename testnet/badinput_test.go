@@ -77,7 +77,7 @@ func TestTakenPort(t *testing.T) {
 	if code := second.WaitExit(); code != 125 {
 		t.Errorf("exit code %d, want 125", code)
 	}
-	for _, want := range []string{"4100", "hint:"} {
+	for _, want := range []string{"4100", "--listen"} {
 		if !strings.Contains(second.Log(), want) {
 			t.Errorf("the error lacks %q: %s", want, second.Log())
 		}
@@ -94,7 +94,7 @@ func TestBadRequests(t *testing.T) {
 	lan := netns.New(t)
 	a := lan.AddHost("a").StartNode(t, testnet.Options{Secret: secret, Args: []string{"--cpus", "1", "--memory", "512m"}})
 	lan.AddHost("b").StartNode(t, testnet.Options{Secret: secret, Args: []string{"--cpus", "1", "--memory", "512m"}})
-	a.WaitNodes(2)
+	a.WaitAble(2)
 	for _, c := range []struct {
 		name string
 		args []string

@@ -13,6 +13,6 @@
 //	lan := netns.New(t)
 //	a := lan.AddHost("a").StartNode(t, testnet.Options{Secret: secret})
 //	b := lan.AddHost("b").StartNode(t, testnet.Options{Secret: secret})
-//	a.WaitNodes(2)
+//	a.WaitAble(2)
 //	result := a.Hearth("run", "--node", b.Name, testnet.Image(t), "echo", "hello")
 package testnet

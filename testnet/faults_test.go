@@ -78,7 +78,7 @@ func TestKilledWhileRunning(t *testing.T) {
 	lan := netns.New(t)
 	a := lan.AddHost("a").StartNode(t, testnet.Options{Secret: secret})
 	b := lan.AddHost("b").StartNode(t, testnet.Options{Secret: secret})
-	a.WaitNodes(2)
+	a.WaitAble(2)
 	type end struct {
 		r   testnet.Result
 		err error

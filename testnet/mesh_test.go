@@ -60,29 +60,24 @@ func (m *mesh) ranOn(t *testing.T, request string) string {
 	return ""
 }
 
-// occupy keeps a slot of the node taken until the test ends.
+// occupy keeps a slot of the node taken for some seconds; it returns once that
+// is so.
 func (m *mesh) occupy(t *testing.T, node string) {
 	t.Helper()
 	id := "occupy-" + node
-	mine := func(c testnet.Container) bool { return c.Request == id }
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})
 	go func() { // ends with its container
 		defer close(ended)
-		_, _ = m.exec(ctx, node, "run", "--node", node, "--id", id, m.image, "sleep", "2m")
+		_, _ = m.exec(context.WithoutCancel(t.Context()), node, "run", "--node", node, "--id", id, m.image, "sleep", "4s")
 	}()
-	t.Cleanup(func() {
-		defer cancel()
-		testnet.Docker(t, "kill", m.witness.Started(1, mine)[0].ID)
-		<-ended
-	})
-	m.witness.Started(1, mine)
+	t.Cleanup(func() { <-ended })
+	m.witness.Started(1, func(c testnet.Container) bool { return c.Request == id })
 }
 
 // TestLANMesh: nodes in network namespaces, which find each other by multicast
-// DNS, keep what is promised of a mesh.
+// DNS, keep what is promised of a mesh. It runs beside no other test, since
+// what others do to the machine is part of what placement decides by.
 func TestLANMesh(t *testing.T) {
-	t.Parallel()
 	secret := testnet.NewSecret(t)
 	lan := netns.New(t)
 	nodes := map[string]*testnet.Node{}
@@ -99,7 +94,7 @@ func TestLANMesh(t *testing.T) {
 		m.names = append(m.names, name)
 	}
 	for _, n := range nodes {
-		m.ids = idsOf(n.WaitNodes(len(nodes)))
+		m.ids = idsOf(n.WaitAble(len(nodes)))
 	}
 	keepsPromises(t, m)
 }
@@ -107,7 +102,6 @@ func TestLANMesh(t *testing.T) {
 // TestComposeMesh: the same of the mesh that testnet.sh starts in Docker
 // Compose, and that it leaves nothing behind.
 func TestComposeMesh(t *testing.T) {
-	t.Parallel()
 	project := "hearth-test-" + strconv.Itoa(os.Getpid())
 	script := filepath.Join(testnet.Root(t), "testnet", "testnet.sh")
 	call := func(ctx context.Context, args ...string) (testnet.Result, error) {
@@ -258,25 +252,64 @@ func twentyAtOnce(t *testing.T, m *mesh) {
 	if len(containers) != count || len(requests) != count {
 		t.Errorf("%d requests were run by %d containers", len(requests), len(containers))
 	}
-	for _, name := range m.names {
-		if perNode[m.ids[name]] == 0 {
-			t.Errorf("%s ran none of the %d: %v", name, count, perNode)
-		}
+	if len(perNode) < 2 {
+		t.Errorf("all %d ran on one node: %v", count, perNode)
 	}
 }
 
-// bestNodeTaken leaves one node idle: whoever asks, it has the best estimate.
+// bestNodeTaken: whoever asks, the node with the best estimate is taken, while
+// one of them is busy; or one of those that were drawn from because they are
+// nearly as good.
 func bestNodeTaken(t *testing.T, m *mesh) {
 	m.occupy(t, "node1")
-	m.occupy(t, "node2")
 	for _, asker := range m.names {
 		id := "best-" + asker
 		r := m.run(t, asker, "--explain", "--id", id, m.image, "echo", "hello")
 		if r.Code != 0 || r.Stdout != "hello\n" {
 			t.Errorf("exit code %d, output %q: %s", r.Code, r.Stdout, r.Stderr)
 		}
-		if got := m.ranOn(t, id); got != "node3" {
-			t.Errorf("the request of %s ran on %s, though node3 alone is idle:\n%s", asker, got, r.Stderr)
+		best, chosen := ratings(t, r.Stderr)
+		if got := m.ranOn(t, id); got != chosen.node {
+			t.Errorf("the request of %s ran on %s:\n%s", asker, got, r.Stderr)
+		}
+		// 4 times the best is as far as the draw may reach.
+		if chosen.estimate > 4*best.estimate {
+			t.Errorf("the request of %s was given to %s, and %s was best:\n%s", asker, chosen.node, best.node, r.Stderr)
 		}
 	}
+}
+
+// A rating is a line of `hearth run --explain`.
+type rating struct {
+	node     string
+	estimate time.Duration
+}
+
+// ratings reads the best and the chosen one from what --explain prints.
+func ratings(t *testing.T, explained string) (best, chosen rating) {
+	t.Helper()
+	for line := range strings.Lines(explained) {
+		words := strings.Fields(strings.Replace(line, " *", "", 1))
+		if len(words) < 7 {
+			continue
+		}
+		if words[0] == "NODE" { // after a refusal another decision follows
+			best, chosen = rating{}, rating{}
+		}
+		estimate, err := time.ParseDuration(words[2])
+		if err != nil {
+			continue // the heading, or one that was left out
+		}
+		r := rating{node: words[0], estimate: estimate}
+		if best.node == "" || r.estimate < best.estimate {
+			best = r
+		}
+		if words[len(words)-1] == "chosen" {
+			chosen = r
+		}
+	}
+	if chosen.node == "" {
+		t.Fatalf("--explain does not say who was chosen:\n%s", explained)
+	}
+	return best, chosen
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 )
@@ -94,17 +95,19 @@ func (w *Watch) Until(what string, ok func([]Device) bool) []Device {
 }
 
 // WaitNodes waits until the node sees exactly count devices, itself included,
-// of which each has a score, and returns them.
+// each with a score of its own, and returns them.
 func (n *Node) WaitNodes(count int) []Device {
 	n.t.Helper()
 	return n.Watch().Until("the expected number of devices", func(ds []Device) bool {
-		scored := 0
-		for _, d := range ds {
-			if d.Role == "device" || d.Score > 0 {
-				scored++
-			}
-		}
-		return len(ds) == count && scored == count
+		return len(ds) == count && !slices.ContainsFunc(ds, func(d Device) bool { return d.Arch == "" })
+	})
+}
+
+// WaitAble is WaitNodes for devices that all run work: it waits until they can.
+func (n *Node) WaitAble(count int) []Device {
+	n.t.Helper()
+	return n.Watch().Until("the expected number of nodes able to work", func(ds []Device) bool {
+		return len(ds) == count && !slices.ContainsFunc(ds, func(d Device) bool { return d.Role != "node" || d.Score == 0 })
 	})
 }
 

@@ -333,6 +333,14 @@ func (c *connector) finish(a attempt) {
 		c.lost(cand.id)
 		return
 	}
+	if cand.id != "" {
+		c.sw.Backoff().Clear(cand.id)
+	}
+	if errors.Is(a.err, errSurplus) {
+		// The other side is connecting; look again soon whether it did.
+		cand.due = time.Now().Add(pause(1))
+		return
+	}
 	if cand.named && !cand.told && !errors.Is(a.err, context.Canceled) {
 		cand.told = true
 		c.log.Warn("a peer named by hand cannot be reached; trying on", "address", cand.addrs[0], "peer", cand.id, "err", a.err)
@@ -341,9 +349,6 @@ func (c *connector) finish(a attempt) {
 	if cand.failures >= maxFailures && c.forgettable(cand) {
 		delete(c.table, a.key)
 		return
-	}
-	if cand.id != "" {
-		c.sw.Backoff().Clear(cand.id)
 	}
 	cand.due = time.Now().Add(pause(cand.failures))
 }

@@ -10,7 +10,6 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/time/rate"
 
@@ -188,29 +187,29 @@ func (g *gossip) run(ctx context.Context, onScore func(protocol.Score)) error {
 	}
 }
 
-// makeReady watches new members until scores reach them, and tells members. A
-// connection that does not get there is closed and made anew.
+// makeReady watches until scores reach each new member, and from time to time
+// whether they still do. A connection over which they do not is made anew.
 func (g *gossip) makeReady(ctx context.Context) {
+	check := time.NewTicker(readyTimeout)
+	defer check.Stop()
+	poll := time.NewTimer(0)
+	defer poll.Stop()
 	for {
+		checking := false
 		select {
 		case <-g.members.unready:
+		case <-poll.C:
+		case <-check.C:
+			checking = true
 		case <-ctx.Done():
 			return
 		}
-		for waiting := true; waiting; {
-			var late []network.Conn
-			late, waiting = g.members.ready(g.pub.ListPeers(g.topic.String()))
-			for _, c := range late {
-				go func() { _ = c.Close() }()
-			}
-			if !waiting {
-				break
-			}
-			select {
-			case <-time.After(readyPoll):
-			case <-ctx.Done():
-				return
-			}
+		late, waiting := g.members.ready(g.pub.ListPeers(g.topic.String()), checking)
+		for _, c := range late {
+			go func() { _ = c.Close() }()
+		}
+		if waiting {
+			poll.Reset(readyPoll)
 		}
 	}
 }

@@ -220,3 +220,18 @@ func (b *logBuffer) wait(t testing.TB, text string) {
 		}
 	}
 }
+
+// eventually waits until ok; it looks again every few milliseconds.
+func eventually(t testing.TB, ok func() bool) {
+	t.Helper()
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
+	timeout := time.After(patient)
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-timeout:
+			t.Fatal("did not happen in time")
+		}
+	}
+}

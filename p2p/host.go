@@ -118,7 +118,8 @@ func newMembership(cfg *Config, id peer.ID, r *roster, report *reports) (*member
 	if err != nil {
 		return nil, err
 	}
-	return &membership{noise: inner, anyone: anyone, mesh: mesh, proof: proof, roster: r, report: report}, nil
+	return &membership{noise: inner, anyone: anyone, mesh: mesh, proof: proof, roster: r, report: report,
+		arbiter: &arbiter{self: id, taken: make(map[peer.ID]time.Time)}}, nil
 }
 
 func newLimits() (network.ResourceManager, error) {

@@ -13,10 +13,6 @@ import (
 )
 
 const (
-	// rivalry is how long after the first connection a second one counts as
-	// made at the same time. Later ones are made by a device that lost the
-	// first, even if this side has not noticed yet.
-	rivalry = 2 * time.Second
 	// readyTimeout is how long a new connection may take until scores can be
 	// sent over it. It is closed then, and made anew.
 	readyTimeout = 5 * time.Second
@@ -27,8 +23,8 @@ const (
 // It is safe for concurrent use and holds no lock while it calls others.
 type members struct {
 	self peer.ID
-	// opened is called for each connection that is kept, closed for each one
-	// that ended. They must not block.
+	// opened is called for each new connection, closed for each one that
+	// ended. They must not block.
 	opened, closed func(network.Conn)
 
 	// unready and told have one place each: there is someone to make ready,
@@ -42,12 +38,14 @@ type members struct {
 
 // member is a connected device.
 type member struct {
-	conns []network.Conn // of which all but the last are being closed
+	conns []network.Conn // of which all but the first are being closed
 	name  string
 	since time.Time
 	rtt   time.Duration
 	// joined: OnPeer was told. left: it said goodbye.
 	joined, left bool
+	// missed counts how often in a row a check found scores not reaching it.
+	missed int
 }
 
 // news is one call of OnPeer to come.
@@ -67,8 +65,9 @@ func newMembers(self peer.ID) *members {
 	}
 }
 
-// Connected implements network.Notifiee. Of two connections to one device the
-// same one is kept on both sides.
+// Connected implements network.Notifiee. A second connection to one device
+// replaces the first: a device dials only when it has none, and the arbiter
+// keeps two from dialling each other at once.
 func (m *members) Connected(_ network.Network, c network.Conn) {
 	id := c.RemotePeer()
 	var conn *memberConn
@@ -77,52 +76,18 @@ func (m *members) Connected(_ network.Network, c network.Conn) {
 		return
 	}
 	m.mu.Lock()
-	e, ok := m.table[id]
-	if !ok {
-		e = &member{name: conn.name, since: time.Now()}
-		m.table[id] = e
+	var stale []network.Conn
+	if old, ok := m.table[id]; ok {
+		stale = old.conns
+		m.depart(id, old, Lost)
 	}
-	loser := m.rival(e, c)
-	if loser == c {
-		e.conns = slices.Insert(e.conns, 0, c)
-	} else {
-		e.conns = append(e.conns, c)
-	}
-	e.left = false
+	m.table[id] = &member{name: conn.name, since: time.Now(), conns: append([]network.Conn{c}, stale...)}
 	m.mu.Unlock()
 	wake(m.unready)
-	if loser != nil {
-		go func() { _ = loser.Close() }()
+	for _, o := range stale {
+		go func() { _ = o.Close() }()
 	}
-	if loser != c {
-		m.opened(c)
-	}
-}
-
-// rival returns which of the current connection and the new one c is to be
-// closed by this side, if any. Both sides decide alike, by what both know: when
-// the connections were made, and who dialled. The caller holds the mutex.
-func (m *members) rival(e *member, c network.Conn) network.Conn {
-	if len(e.conns) == 0 {
-		return nil
-	}
-	old := e.conns[len(e.conns)-1]
-	outbound := c.Stat().Direction == network.DirOutbound
-	switch {
-	case c.Stat().Opened.Sub(old.Stat().Opened) > rivalry:
-		return old
-	case old.Stat().Direction == c.Stat().Direction:
-		// Two addresses of one device answered at once: the order may differ
-		// on the two sides, so the dialler alone decides.
-		if outbound {
-			return old
-		}
-		return nil
-	case outbound == (m.self < c.RemotePeer()):
-		return old // the lower ID dialled the new one
-	default:
-		return c
-	}
+	m.opened(c)
 }
 
 // Disconnected implements network.Notifiee.
@@ -166,18 +131,27 @@ func (m *members) depart(id peer.ID, e *member, how Departure) {
 	}
 }
 
-// ready tells of the devices that scores can now be sent to, and returns the
-// connections of those that are not ready in time, and whether any is waited
-// for.
-func (m *members) ready(reachable []peer.ID) (late []network.Conn, waiting bool) {
+// ready tells of the devices that scores now reach. It returns the connections
+// of those that they do not reach in time, to be made anew, and whether any is
+// waited for. With check it also looks at those that joined before: pubsub can
+// forget a device whose earlier connection ended late.
+func (m *members) ready(reachable []peer.ID, check bool) (late []network.Conn, waiting bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id, e := range m.table {
+		reached := slices.Contains(reachable, id)
 		switch {
-		case e.joined || e.left:
-		case slices.Contains(reachable, id):
+		case e.left:
+		case reached && !e.joined:
 			e.joined = true
 			m.tell(news{id: id, peer: e.peer(id), joined: true})
+		case reached:
+			e.missed = 0
+		case e.joined && check:
+			if e.missed++; e.missed > 1 {
+				late = append(late, e.conns...)
+			}
+		case e.joined:
 		case time.Since(e.since) > readyTimeout:
 			late = append(late, e.conns...)
 		default:
@@ -244,6 +218,15 @@ func (m *members) has(id peer.ID) bool {
 	return ok
 }
 
+// reachable reports whether there is a connection to id that it is not about to
+// close.
+func (m *members) reachable(id peer.ID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.table[id]
+	return ok && !e.left
+}
+
 // list returns the members that joined, by name.
 func (m *members) list() []Peer {
 	m.mu.Lock()
@@ -262,7 +245,7 @@ func (m *members) list() []Peer {
 func (e *member) peer(id peer.ID) Peer {
 	p := Peer{ID: node(id), Name: e.name, RTT: e.rtt}
 	if len(e.conns) > 0 {
-		p.Address = e.conns[len(e.conns)-1].RemoteMultiaddr().String()
+		p.Address = e.conns[0].RemoteMultiaddr().String()
 	}
 	return p
 }

@@ -38,6 +38,8 @@ const (
 	verdictNameTaken
 	// verdictAsking: the dialler only wanted to know who is there.
 	verdictAsking
+	// verdictSurplus: another connection between the two is ahead.
+	verdictSurplus
 )
 
 var (
@@ -67,9 +69,10 @@ type membership struct {
 	anyone *noise.SessionTransport
 	mesh   *keys.Mesh
 	// proof is this device's own certificate, encoded.
-	proof  []byte
-	roster *roster
-	report *reports
+	proof   []byte
+	roster  *roster
+	report  *reports
+	arbiter *arbiter
 }
 
 var _ sec.SecureTransport = (*membership)(nil)
@@ -84,8 +87,15 @@ func (m *membership) SecureInbound(ctx context.Context, insecure net.Conn, p pee
 
 // SecureOutbound implements sec.SecureTransport.
 func (m *membership) SecureOutbound(ctx context.Context, insecure net.Conn, p peer.ID) (sec.SecureConn, error) {
-	return m.secure(ctx, insecure, func() (sec.SecureConn, error) { return m.noise.SecureOutbound(ctx, insecure, p) },
+	if !m.arbiter.dial(p) {
+		return nil, errSurplus
+	}
+	c, err := m.secure(ctx, insecure, func() (sec.SecureConn, error) { return m.noise.SecureOutbound(ctx, insecure, p) },
 		func(c sec.SecureConn, addr string) (string, error) { return m.introduce(c, addr, verdictWelcome) })
+	if err != nil {
+		m.arbiter.free(p)
+	}
+	return c, err
 }
 
 // ask runs the dialler's side only to learn who listens: it returns the proven
@@ -179,14 +189,27 @@ func (m *membership) answer(c sec.SecureConn, addr string) (string, error) {
 		return "", err
 	}
 	mine, rival := m.judge(cert)
+	admitted := mine == verdictWelcome && m.arbiter.admit(cert.Peer)
+	if mine == verdictWelcome && !admitted {
+		mine = verdictSurplus
+	}
+	err = m.settle(c, cert, addr, mine, rival)
+	if err != nil && admitted {
+		m.arbiter.release(cert.Peer)
+	}
+	return cert.Name, err
+}
+
+// settle is the end of the listener's side: it exchanges the verdicts.
+func (m *membership) settle(c sec.SecureConn, cert keys.Certificate, addr string, mine verdict, rival peer.ID) error {
 	if err := writeFrame(c, encodeVerdict(mine, rival)); err != nil {
-		return "", err
+		return err
 	}
 	theirs, holder, err := readVerdict(c)
 	if err != nil {
-		return "", err
+		return err
 	}
-	return cert.Name, m.conclude(cert, addr, mine, rival, theirs, holder)
+	return m.conclude(cert, addr, mine, rival, theirs, holder)
 }
 
 // judge pins the name of a proven member, or says who has it.
@@ -210,6 +233,8 @@ func (m *membership) conclude(cert keys.Certificate, addr string, mine verdict, 
 		return fmt.Errorf("%w: %s knows ours as that of %s", errNameTaken, cert.Name, holder)
 	case theirs == verdictAsking || mine == verdictAsking:
 		return errAsked
+	case theirs == verdictSurplus || mine == verdictSurplus:
+		return errSurplus
 	case theirs != verdictWelcome:
 		return fmt.Errorf("refused by %s with the unknown code %d", cert.Peer, theirs)
 	}

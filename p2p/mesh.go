@@ -111,7 +111,7 @@ func (m *Mesh) Open(ctx context.Context, to protocol.NodeID, proto string) (prot
 	if err != nil {
 		return nil, fmt.Errorf("open stream: %w", err)
 	}
-	if l == nil || !m.members.has(id) {
+	if l == nil || !m.members.reachable(id) {
 		return nil, fmt.Errorf("open stream to %s: %w", to, ErrNotConnected)
 	}
 	s, err := l.host.NewStream(network.WithNoDial(ctx, "only the connector dials"), id, libp2pproto.ID(proto))
@@ -217,7 +217,12 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 		}
 		go l.watches.do(func() { pulse.watch(ctx, c) })
 	}
-	m.members.closed = func(c network.Conn) { l.connector.hint(hint{id: c.RemotePeer(), gone: true}) }
+	m.members.closed = func(c network.Conn) {
+		if !m.members.has(c.RemotePeer()) {
+			secure.arbiter.free(c.RemotePeer())
+			l.connector.hint(hint{id: c.RemotePeer(), gone: true})
+		}
+	}
 	sw.Notify(m.members)
 	if m.cfg.Discovery {
 		l.mdns = mdns.New(mdns.Config{

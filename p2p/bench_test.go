@@ -1,0 +1,70 @@
+package p2p
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"github.com/hearth-edge/hearth/keys"
+)
+
+// BenchmarkJoin is from the start of a device to being joined on both sides.
+func BenchmarkJoin(b *testing.B) {
+	secret := keys.NewSecret()
+	a := start(b, secret, "a")
+	for b.Loop() {
+		d := start(b, secret, "b", a.asPeer())
+		a.joins(d)
+		d.joins(a)
+		b.StopTimer()
+		d.stop()
+		for !a.next().joined {
+			break
+		}
+		b.StartTimer()
+	}
+}
+
+// BenchmarkOpenAndEcho is a stream opened, used once and closed.
+func BenchmarkOpenAndEcho(b *testing.B) {
+	secret := keys.NewSecret()
+	a := prepare(b, secret, "a")
+	a.Handle(echoProtocol, echo)
+	a.run()
+	d := start(b, secret, "b", a.asPeer())
+	d.joins(a)
+	data := make([]byte, 150)
+	for b.Loop() {
+		s, err := d.Open(b.Context(), a.ID(), echoProtocol)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err = s.Write(data); err == nil {
+			_, err = io.ReadFull(s, data)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = s.Close()
+	}
+}
+
+// BenchmarkGossip is from Publish to OnScore on another device.
+func BenchmarkGossip(b *testing.B) {
+	secret := keys.NewSecret()
+	a := start(b, secret, "a")
+	d := start(b, secret, "b", a.asPeer())
+	a.joins(d)
+	d.joins(a)
+	pace := time.NewTicker(time.Second / (sourceRate - 5))
+	defer pace.Stop()
+	for b.Loop() {
+		b.StopTimer()
+		<-pace.C // under the rate limit
+		b.StartTimer()
+		if err := a.Publish(aScore()); err != nil {
+			b.Fatal(err)
+		}
+		d.nextScore(a.ID())
+	}
+}

@@ -1,0 +1,235 @@
+package p2p
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/hearth-edge/hearth/keys"
+)
+
+// gossiping makes a device publish its score, with its addresses, until the
+// returned function is called.
+func gossiping(t *testing.T, devices ...*device) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for _, d := range devices {
+		wg.Go(func() {
+			beat := time.NewTicker(200 * time.Millisecond)
+			defer beat.Stop()
+			for ctx.Err() == nil {
+				s := aScore()
+				s.Addresses = d.Addresses()
+				if err := d.Publish(s); err != nil && ctx.Err() == nil {
+					t.Errorf("%s: %v", d.name, err)
+				}
+				select {
+				case <-beat.C:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	t.Cleanup(stop)
+	return stop
+}
+
+// One --peer is enough to find everybody, with one connection for each pair.
+func TestTwentyDevicesFindEachOther(t *testing.T) {
+	const n = 20
+	secret := keys.NewSecret()
+	devices := []*device{start(t, secret, "d0")}
+	for i := 1; i < n; i++ {
+		devices = append(devices, start(t, secret, fmt.Sprintf("d%d", i), devices[0].asAddress()))
+	}
+	gossiping(t, devices...)
+	for _, d := range devices {
+		eventually(t, func() bool { return len(d.Peers()) == n-1 })
+	}
+	for _, d := range devices {
+		for _, o := range devices {
+			if d != o {
+				eventually(t, func() bool { return len(d.live.Load().sw.ConnsToPeer(o.id)) == 1 })
+			}
+		}
+		for len(d.events) > 0 {
+			if e := <-d.events; !e.joined {
+				t.Errorf("%s lost %s", d.name, e.peer.Name)
+			}
+		}
+	}
+}
+
+// Both dial at the same moment: each pair ends up with the same connection,
+// and neither side is ever told that the other was lost.
+func TestSimultaneousDial(t *testing.T) {
+	const pairs = 100
+	for i := range pairs {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			secret := keys.NewSecret()
+			a, b := start(t, secret, "a"), start(t, secret, "b")
+			var wg sync.WaitGroup
+			for _, way := range [][2]*device{{a, b}, {b, a}} {
+				sw, to := way[0].live.Load().sw, way[1]
+				sw.Peerstore().AddAddrs(to.id, to.announced.get(), peerstore.TempAddrTTL)
+				// One of the two is turned down, if the other is fast enough.
+				wg.Go(func() { _, _ = sw.DialPeer(t.Context(), to.id) })
+			}
+			wg.Wait()
+			for _, way := range [][2]*device{{a, b}, {b, a}} {
+				d, o := way[0], way[1]
+				eventually(t, func() bool {
+					return len(d.Peers()) == 1 && len(d.live.Load().sw.ConnsToPeer(o.id)) == 1
+				})
+			}
+			if len(a.events) > 1 || len(b.events) > 1 {
+				t.Errorf("told of more than joining: %d, %d", len(a.events), len(b.events))
+			}
+		})
+	}
+}
+
+// After a restart the known peers are enough, and scores are taken at once.
+func TestRestartWithKnownPeers(t *testing.T) {
+	secret := keys.NewSecret()
+	dir := t.TempDir()
+	state := func(c *Config) { c.StateDir = dir }
+	a := start(t, secret, "a")
+	b := start(t, secret, "b", a.asPeer(), state)
+	a.joins(b)
+	for range 3 {
+		stop := gossiping(t, a, b)
+		before := a.nextScore(b.ID()).Sequence
+		stop()
+		b.stop()
+		b = start(t, secret, "b", state)
+		a.joins(b)
+		stop = gossiping(t, a, b)
+		eventually(t, func() bool { return a.nextScore(b.ID()).Sequence > before })
+		stop()
+	}
+	info, err := os.Stat(filepath.Join(dir, PeersFile))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// A named port that is taken is an error; without a name another one is used.
+func TestTakenPort(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	secret := keys.NewSecret()
+	port := l.Addr().(*net.TCPAddr).Port
+	d := prepare(t, secret, "a", func(c *Config) { c.Listen = addrs(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port)) })
+	err = d.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("port %d is taken", port)) || !strings.Contains(err.Error(), "--listen") {
+		t.Errorf("%v", err)
+	}
+
+	usual, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", DefaultPort))
+	if err == nil {
+		defer usual.Close()
+	} // else another program has it already, which does as well
+	d = start(t, secret, "a", func(c *Config) { c.Listen = nil })
+	d.logs("the usual port is taken")
+	for _, a := range d.Addresses() {
+		if strings.Contains(a, fmt.Sprintf("/tcp/%d/", DefaultPort)) || strings.Contains(a, "0.0.0.0") {
+			t.Errorf("announces %s", a)
+		}
+	}
+}
+
+// A device that names itself notices.
+func TestOwnAddressAsPeer(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := addrs(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", l.Addr().(*net.TCPAddr).Port))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d := start(t, keys.NewSecret(), "a", func(c *Config) { c.Listen, c.Peers = own, own })
+	d.logs("this device itself")
+}
+
+func TestBadConfig(t *testing.T) {
+	secret := keys.NewSecret()
+	for name, change := range map[string]func(*Config){
+		"no secret":    func(c *Config) { c.Secret = keys.Secret{} },
+		"no key":       func(c *Config) { c.Key = nil },
+		"bad name":     func(c *Config) { c.Name = "a b" },
+		"no log":       func(c *Config) { c.Log = nil },
+		"udp":          func(c *Config) { c.Listen = addrs("/ip4/127.0.0.1/udp/7117") },
+		"no port":      func(c *Config) { c.Peers = addrs("/ip4/127.0.0.1") },
+		"only an ID":   func(c *Config) { c.Peers = addrs("/p2p/" + idOf(t, secret).String()) },
+		"more than IP": func(c *Config) { c.Peers = addrs("/ip4/127.0.0.1/tcp/80/ws") },
+	} {
+		cfg := Config{Secret: secret, Key: newKey(t, secret, "a"), Name: "a", Log: prepare(t, secret, "x").cfg.Log}
+		change(&cfg)
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// Hints from anybody fill the table up to its bound, and push out neither
+// members nor peers named by hand.
+func TestCandidatesAreBounded(t *testing.T) {
+	secret := keys.NewSecret()
+	d := start(t, secret, "a")
+	l := d.live.Load()
+	member := idOf(t, keys.NewSecret())
+	if _, ok := l.connector.roster.claim("m", member); !ok {
+		t.Fatal("not pinned")
+	}
+	c := newConnector(d.id, l.sw, l.connector.secure, l.connector.roster, d.members, d.cfg.Log)
+	c.addNamed(named{addr: ma.StringCast("/ip4/127.0.0.1/tcp/1")})
+	nowhere := addrs("/ip4/127.0.0.1/tcp/2")
+	c.take(hint{id: member, addrs: nowhere})
+	for i := range 3 * maxCandidates {
+		c.take(hint{id: peer.ID(fmt.Sprint("fake", i)), addrs: nowhere, fresh: true})
+	}
+	if len(c.table) != maxCandidates || c.table[string(member)] == nil || c.table["/ip4/127.0.0.1/tcp/1"] == nil {
+		t.Errorf("%d candidates", len(c.table))
+	}
+	for range maxFailures {
+		c.finish(attempt{key: string(member), id: member, err: os.ErrDeadlineExceeded})
+	}
+	if c.table[string(member)] == nil {
+		t.Error("a member was given up")
+	}
+}
+
+func TestPauseGrowsToItsBound(t *testing.T) {
+	for failures := 1; failures < 100; failures++ {
+		p := pause(failures)
+		if p < firstPause*3/4 || p > lastPause*5/4 || failures > 10 && p < lastPause*3/4 {
+			t.Errorf("after %d failures %v", failures, p)
+		}
+	}
+}
+
+func idOf(t testing.TB, secret keys.Secret) peer.ID {
+	id, err := peer.IDFromPrivateKey(newKey(t, secret, "id"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}

@@ -1,0 +1,239 @@
+package p2p
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/hearth-edge/hearth/keys"
+)
+
+// How soon a device that goes is missed, on both ends of the connection.
+func TestDepartures(t *testing.T) {
+	for name, c := range map[string]struct {
+		end    func(*wire, *device)
+		how    Departure
+		within time.Duration
+	}{
+		"leaves":     {func(_ *wire, b *device) { b.stop() }, Left, 300 * time.Millisecond},
+		"is killed":  {func(w *wire, _ *device) { w.cut() }, Lost, 500 * time.Millisecond},
+		"is frozen":  {func(w *wire, _ *device) { w.freeze() }, Lost, 3 * time.Second},
+		"half hears": {func(w *wire, _ *device) { w.freezeOneWay() }, Lost, 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			secret := keys.NewSecret()
+			a := start(t, secret, "a")
+			w := newWire(t, a)
+			b := start(t, secret, "b", func(c *Config) { c.Peers = []ma.Multiaddr{w.addr} })
+			a.joins(b)
+			b.joins(a)
+			if name == "is frozen" { // not just after the join
+				eventually(t, func() bool { return len(a.Peers()) == 1 && a.Peers()[0].RTT > 0 })
+			}
+			began := time.Now()
+			c.end(w, b)
+			e := a.next()
+			if took := e.at.Sub(began); e.joined || e.how != c.how || took > c.within {
+				t.Errorf("%v (joined %v) after %v, want %v within %v", e.how, e.joined, took, c.how, c.within)
+			} else {
+				t.Logf("%v after %v", e.how, took)
+			}
+			if e.peer.ID != b.ID() || e.peer.Name != "b" {
+				t.Errorf("told of %+v", e.peer)
+			}
+			if c.how == Lost {
+				if e := b.next(); e.joined || e.how != Lost || e.at.Sub(began) > c.within {
+					t.Errorf("the other side: %v (joined %v) after %v", e.how, e.joined, e.at.Sub(began))
+				}
+			}
+		})
+	}
+}
+
+// A device that is lost and reachable again is joined again.
+func TestReconnects(t *testing.T) {
+	t.Parallel()
+	secret := keys.NewSecret()
+	a := start(t, secret, "a")
+	w := newWire(t, a)
+	b := start(t, secret, "b", func(c *Config) { c.Peers = []ma.Multiaddr{w.addr} })
+	a.joins(b)
+	b.joins(a)
+	w.cut()
+	if e := a.next(); e.joined {
+		t.Fatalf("%+v", e)
+	}
+	a.joins(b)
+}
+
+// A connection full of data is not taken for a dead one.
+func TestBusyConnectionIsAlive(t *testing.T) {
+	t.Parallel()
+	secret := keys.NewSecret()
+	a := prepare(t, secret, "a")
+	a.Handle(echoProtocol, echo)
+	a.run()
+	b := start(t, secret, "b", a.asPeer())
+	a.joins(b)
+	b.joins(a)
+	var conn *memberConn
+	if !b.live.Load().sw.ConnsToPeer(a.id)[0].As(&conn) {
+		t.Fatal("no member's connection")
+	}
+	s, err := b.Open(t.Context(), a.ID(), echoProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Reset()
+	// Nothing is read: the windows fill up and stay full.
+	if err := s.SetWriteDeadline(time.Now().Add(2 * maxSilence)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(s, endless{}); err == nil {
+		t.Fatalf("%d bytes were swallowed", n)
+	}
+	if len(a.Peers()) != 1 || len(b.Peers()) != 1 || len(b.events) > 0 || conn.silence() > maxSilence {
+		t.Errorf("%v, %v, silent for %v", a.Peers(), b.Peers(), conn.silence())
+	}
+}
+
+// Old pings and strange frames are sent back and change nothing else.
+func TestAliveEchoes(t *testing.T) {
+	t.Parallel()
+	secret := keys.NewSecret()
+	a := start(t, secret, "a")
+	b := start(t, secret, "b", a.asPeer())
+	a.joins(b)
+	s, err := b.Open(t.Context(), a.ID(), string(aliveProtocol))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := []byte{200, 1, 2, 3, 4, 5, 6, 7, 8}
+	if _, err := s.Write(sent); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, frameSize)
+	if _, err := io.ReadFull(s, got); err != nil || string(got) != string(sent) {
+		t.Errorf("echoed %v, %v", got, err)
+	}
+	// A goodbye that is not followed by the end of the connection.
+	sent[0] = frameGoodbye
+	if _, err := s.Write(sent); err != nil {
+		t.Fatal(err)
+	}
+	if e := a.next(); e.how != Left {
+		t.Errorf("%+v", e)
+	}
+	eventually(t, func() bool {
+		return a.live.Load().sw.Connectedness(b.id) != network.Connected || len(a.Peers()) == 1
+	})
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// wire is a TCP connection to a device that can be broken.
+type wire struct {
+	addr ma.Multiaddr
+
+	mu     sync.Mutex
+	cond   *sync.Cond
+	frozen [2]bool // towards the device, and back
+	conns  []net.Conn
+}
+
+func newWire(t *testing.T, d *device) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{}
+	w.cond = sync.NewCond(&w.mu)
+	if w.addr, err = manet.FromNetAddr(l.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	_, target, err := manet.DialArgs(d.live.Load().sw.ListenAddresses()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", target)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			w.mu.Lock()
+			w.conns = append(w.conns, in, out)
+			w.mu.Unlock()
+			wg.Go(func() { w.pipe(out, in, 0) })
+			wg.Go(func() { w.pipe(in, out, 1) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		w.mu.Lock()
+		w.frozen = [2]bool{}
+		w.cond.Broadcast()
+		w.mu.Unlock()
+		w.cut()
+		wg.Wait()
+	})
+	return w
+}
+
+func (w *wire) pipe(dst, src net.Conn, way int) {
+	defer dst.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := src.Read(buf)
+		w.mu.Lock()
+		for w.frozen[way] {
+			w.cond.Wait()
+		}
+		w.mu.Unlock()
+		if err != nil {
+			return
+		}
+		if _, err := dst.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// cut closes all connections, as the end of a process does.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.conns {
+		_ = c.Close()
+	}
+	w.conns = nil
+}
+
+// freeze lets nothing through, and no end either.
+func (w *wire) freeze() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.frozen = [2]bool{true, true}
+}
+
+func (w *wire) freezeOneWay() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.frozen[0] = true
+}

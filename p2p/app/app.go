@@ -36,7 +36,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -161,6 +160,3 @@ func newKey() (crypto.PrivKey, error) {
 	key, _, err := crypto.GenerateEd25519Key(nil)
 	return key, err
 }
-
-// errStreams is why a stream is reset at once.
-var errStreams = errors.New("too many streams at once")

@@ -23,6 +23,8 @@ import (
 // identifyProtocol is how a libp2p host asks another what it is.
 const identifyProtocol = "/ipfs/id/1.0.0"
 
+var errStreams = errors.New("too many streams at once")
+
 // Run listens and serves until ctx ends. Then it removes app.json, lets streams
 // end by themselves for a moment, ends them all, and returns nil. An error
 // means that apps can't connect. It must be called once only.

@@ -81,8 +81,8 @@ func TestServiceHashSeesEveryField(t *testing.T) {
 // TestStoredFormIsStable: what is on people's disks must be readable by later
 // versions, and hash to the same.
 func TestStoredFormIsStable(t *testing.T) {
-	const hash = "HASH"
-	const text = `TEXT`
+	const hash = "93362310b4111accdb51c3a59983afdcf69d99dcaf99a25e378e257a9dfb1c8f"
+	const text = `{"ID":"golden","Service":{"Image":"registry.example/detector:2","Args":["--fast","golden"],"Entrypoint":"","Env":["A=1","B=\u003c\u0026\u003e"],"WorkDir":"","User":"","CPUs":0.5,"Memory":67108864,"Stdin":false,"Timeout":60000000000,"Constraints":{"Node":"","Labels":{"gpu":"none","room":"attic"},"NotHere":false}},"Detached":true,"KeepRunning":false,"At":"2031-02-03T04:05:06.000000007Z"}`
 	r := request("golden")
 	if h := ServiceHash(r.Service); hex.EncodeToString(h[:]) != hash {
 		t.Errorf("hash %x", h)
@@ -90,9 +90,6 @@ func TestStoredFormIsStable(t *testing.T) {
 	raw, err := encodeRequest(&Record{Request: r, Hash: ServiceHash(r.Service)})
 	if err != nil {
 		t.Fatal(err)
-	}
-	if got := string(raw[33:]); got != text {
-		t.Logf("the form written now is %s", got)
 	}
 	back, err := decodeRequest(append(raw[:33:33], text...))
 	if err != nil || !reflect.DeepEqual(back.Request, r) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -233,8 +234,8 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	if j.broken != nil {
-		// bbolt may hold its locks for ever; the file's is what counts.
-		return j.file.Close()
+		// bbolt may hold its own locks for ever, and its mapping the file's.
+		return errors.Join(syscall.Flock(int(j.file.Fd()), syscall.LOCK_UN), j.file.Close())
 	}
 	j.saveAge()
 	return guard(j.db.Close)

@@ -64,8 +64,8 @@ func Open(path string, opts Options) (*Journal, error) {
 	}
 	if err := j.open(path, f); err != nil {
 		f.Close()
-		if told := toCaller(err); protocol.CodeOf(told) == protocol.CodeDiskFull {
-			return nil, told
+		if isFull(err) {
+			return nil, toCaller(err)
 		}
 		return nil, fmt.Errorf("open the journal %s: %w", path, err)
 	}
@@ -73,10 +73,11 @@ func Open(path string, opts Options) (*Journal, error) {
 }
 
 func (j *Journal) open(path string, f *os.File) error {
-	found, err := inspect(f)
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
+	found := inspect(f, info.Size())
 	switch {
 	case found.problem != nil:
 		err = j.renew(path, f, found)

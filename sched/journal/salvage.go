@@ -2,11 +2,14 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -28,51 +31,69 @@ type finding struct {
 func (f *finding) wasteful() bool { return f.size >= compactSize && f.inUse < f.size/compactShare }
 
 // inspect reads the whole file. A sound one has two valid roots, as a commit
-// that was cut short leaves them; the newest tree is whole; each record in it has
-// the right checksum; and all of them together add up to the sum in the state.
-func inspect(file *os.File) (*finding, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	f := &finding{image: image{file, info.Size()}}
-	if f.size == 0 {
-		return f, nil
+// that was cut short leaves them; the newest tree is whole, and its state is of
+// the same commit; each record in it has the right checksum; and all of them
+// together add up to the sum in the state.
+func inspect(file io.ReaderAt, size int64) *finding {
+	f := &finding{image: image{file, size}}
+	if size == 0 {
+		return f
 	}
 	if f.metas = f.image.metas(); len(f.metas) == 0 {
 		f.faults, f.problem = 1, errors.New("it is no journal: it has no valid root")
-		return f, nil
+		return f
 	}
-	var k kept
-	var sum uint64
-	haveState, bad := false, 0
-	w := f.walk(f.metas[0], func(bucket string, key, value []byte) {
+	newest := f.metas[0]
+	t := f.tree(newest, func(string, []byte, []byte) {})
+	f.inUse = int64(len(t.seen)) * pageSize
+	f.foreign, f.faults = t.foreign, t.faults+t.unreadable
+	switch {
+	case t.foreign:
+		f.problem = errors.New("it was written by another version of hearth")
+	case t.first != nil:
+		f.problem = t.first
+	case t.unreadable > 0:
+		f.problem = errors.New("a record has changed since it was written")
+	case len(f.metas) < 2:
+		f.problem = errors.New("one of its two roots is not valid, which may have been the newest")
+	case t.state == nil && newest.freelist == noFreelist || t.state != nil && (t.state.commit != newest.txid || t.state.sum != t.sum):
+		f.problem = errors.New("records are missing")
+	}
+	if f.problem != nil {
+		f.faults = max(1, f.faults)
+	}
+	return f
+}
+
+// tree is what walking one tree has shown.
+type tree struct {
+	*walker
+	state      *kept // nil where it cannot be read
+	foreign    bool
+	unreadable int
+	sum        uint64
+}
+
+// tree walks a tree, and calls yield with the content of each sound record.
+func (im image) tree(m meta, yield func(bucket string, key, content []byte)) *tree {
+	t := &tree{}
+	t.walker = im.walk(m, func(bucket string, key, value []byte) {
 		content, ok := unseal(bucket, key, value)
 		switch {
 		case ok && bucket == state:
-			f.foreign = len(content) > 0 && content[0] != formatVersion
-			haveState = k.decode(content) == nil
+			t.foreign = len(content) > 0 && content[0] != formatVersion
+			if k := new(kept); k.decode(content) == nil {
+				t.state = k
+				yield(bucket, key, content)
+			}
 		case ok && readable(bucket, content):
-			sum += uint64(binary.BigEndian.Uint32(value))
+			t.sum += checksum(value)
+			yield(bucket, key, content)
 		default:
-			bad++
+			t.unreadable++
 		}
 	})
-	f.inUse = int64(len(w.seen)) * pageSize
-	f.faults = w.faults + bad
-	switch {
-	case f.foreign:
-		f.faults, f.problem = f.faults+1, errors.New("it was written by another version of hearth")
-	case w.first != nil:
-		f.problem = w.first
-	case bad > 0:
-		f.problem = errors.New("a record has changed since it was written")
-	case len(f.metas) < 2:
-		f.faults, f.problem = 1, errors.New("one of its two roots is not valid, which may have been the newest")
-	case haveState && sum != k.sum || !haveState && f.metas[0].freelist == noFreelist:
-		f.faults, f.problem = 1, errors.New("records are missing")
-	}
-	return f, nil
+	return t
 }
 
 // readable reports whether the content can be decoded.
@@ -170,18 +191,18 @@ type pair struct {
 }
 
 // save takes over all that is sound. Of a damaged file it takes the tree before
-// the last commit too: bbolt leaves its pages alone until the next one. The
-// newer tree is read later and so prevails.
+// the last commit too: bbolt leaves its pages alone until the next one. What the
+// tree with the newer state says prevails.
 func (s *saver) save(found *finding) error {
 	trees := found.metas[:min(1, len(found.metas))]
 	switch {
 	case found.foreign:
 		trees = nil
 	case s.damaged:
-		trees = found.metas
+		trees = found.byState()
 	}
-	for i := len(trees) - 1; i >= 0; i-- {
-		found.walk(trees[i], s.take)
+	for _, m := range trees {
+		found.tree(m, s.take)
 		s.flush()
 	}
 	if s.err != nil {
@@ -190,13 +211,23 @@ func (s *saver) save(found *finding) error {
 	return s.db.Update(s.finish)
 }
 
-func (s *saver) take(bucket string, key, value []byte) {
-	content, ok := unseal(bucket, key, value)
-	if !ok || !readable(bucket, content) {
-		return
+// byState returns the roots in the order of the states in their trees: where the
+// disk wrote a root before what is below it, this is an old tree's.
+func (f *finding) byState() []meta {
+	age := make(map[uint64]uint64)
+	for _, m := range f.metas {
+		if t := f.tree(m, func(string, []byte, []byte) {}); t.state != nil {
+			age[m.txid] = t.state.commit
+		}
 	}
+	metas := slices.Clone(f.metas)
+	slices.SortStableFunc(metas, func(a, b meta) int { return cmp.Compare(age[a.txid], age[b.txid]) })
+	return metas
+}
+
+func (s *saver) take(bucket string, key, content []byte) {
 	s.pairs = append(s.pairs, pair{bucket, bytes.Clone(key), bytes.Clone(content)})
-	if s.size += len(value); s.size > maxBatchBytes {
+	if s.size += len(content); s.size > maxBatchBytes {
 		s.flush()
 	}
 }
@@ -249,7 +280,7 @@ func (s *saver) finish(tx *bbolt.Tx) error {
 			}
 		}
 	}
-	k.sum = s.sum
+	k.sum, k.commit = s.sum, uint64(tx.ID())
 	return put(tx, nil, state, 0, k.encode(k.base))
 }
 

@@ -154,7 +154,8 @@ type entry struct {
 // kept is what the writer knows of all requests.
 type kept struct {
 	next, order uint64 // the last ones used
-	commits     uint64
+	// commit is bbolt's number of the last transaction.
+	commit uint64
 	// sum of the checksums of all records on disk, so that none can go missing
 	// without being missed.
 	sum uint64
@@ -166,12 +167,12 @@ type kept struct {
 	undo map[protocol.RequestID]uint64
 }
 
-// stateSize is that of version, age, sequence, order, commits and sum.
+// stateSize is that of version, age, sequence, order, commit and sum.
 const stateSize = 1 + 5*8
 
 func (k *kept) encode(age time.Duration) []byte {
 	raw := append(make([]byte, 0, stateSize), formatVersion)
-	for _, v := range []uint64{uint64(age), k.next, k.order, k.commits, k.sum} {
+	for _, v := range []uint64{uint64(age), k.next, k.order, k.commit, k.sum} {
 		raw = binary.BigEndian.AppendUint64(raw, v)
 	}
 	return raw
@@ -184,7 +185,7 @@ func (k *kept) decode(raw []byte) error {
 	k.base = max(0, time.Duration(binary.BigEndian.Uint64(raw[1:])))
 	k.next = binary.BigEndian.Uint64(raw[9:])
 	k.order = binary.BigEndian.Uint64(raw[17:])
-	k.commits = binary.BigEndian.Uint64(raw[25:])
+	k.commit = binary.BigEndian.Uint64(raw[25:])
 	k.sum = binary.BigEndian.Uint64(raw[33:])
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -138,7 +139,6 @@ func (j *Journal) commit(calls []*call) error {
 		j: j, age: k.base + j.opts.Clock() - k.start, was: *k,
 		fresh: make(map[protocol.RequestID]*entry),
 	}
-	k.commits++
 	err := guard(func() error {
 		return j.db.Update(func(tx *bbolt.Tx) error { return b.fill(tx, calls) })
 	})
@@ -177,6 +177,7 @@ func (b *batch) fill(tx *bbolt.Tx, calls []*call) error {
 	if err := b.purge(); err != nil {
 		return err
 	}
+	b.j.kept.commit = uint64(tx.ID())
 	return put(tx, nil, state, 0, b.j.kept.encode(b.age))
 }
 
@@ -204,10 +205,10 @@ func (j *Journal) failed(b *batch, err error) error {
 	if errors.Is(err, errDamaged) {
 		return j.breakDown(err)
 	}
-	if j.onDisk(mark.commits) {
+	if mark.commit != j.kept.commit && j.onDisk(mark.commit) {
 		// Only the last sync failed: readers of the file see the commit. The
 		// numbers are used, and the callers told otherwise.
-		j.kept.next, j.kept.order, j.kept.commits, j.kept.sum = mark.next, mark.order, mark.commits, mark.sum
+		j.kept.next, j.kept.order, j.kept.commit, j.kept.sum = mark.next, mark.order, mark.commit, mark.sum
 		for id, e := range b.fresh {
 			j.kept.undo[id] = e.seq
 		}
@@ -229,7 +230,7 @@ func (j *Journal) onDisk(commit uint64) bool {
 		}
 		return k.decode(raw)
 	})
-	return err == nil && k.commits == commit
+	return err == nil && k.commit == commit
 }
 
 // breakDown ends the use of a file that bbolt failed on.
@@ -311,11 +312,20 @@ func guard(f func() error) (err error) {
 
 // toCaller returns err as it may cross the wire.
 func toCaller(err error) error {
-	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
-		if errors.Is(err, full) {
-			return protocol.Errorf(protocol.CodeDiskFull,
-				"the disk with the state folder of this device has no room for the journal: free some, then ask again")
-		}
+	if isFull(err) {
+		return protocol.Errorf(protocol.CodeDiskFull,
+			"the disk with the state folder of this device has no room for the journal: free some, then ask again")
 	}
 	return protocol.Errorf(protocol.CodeInternal, "the journal of this device cannot be written: its log says why")
+}
+
+// isFull reports whether err means that the file cannot grow. bbolt hands on
+// some of the system's errors as text only.
+func isFull(err error) bool {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
+			return true
+		}
+	}
+	return false
 }

@@ -102,7 +102,8 @@ up() {
 	done
 	[[ $nodes =~ ^[1-9][0-9]?$ ]] || die "--nodes takes a number from 1 to 99"
 	"$here/setup.sh" docker compose
-	trap 'interrupted' INT TERM
+	exec 3>&2 # Compose runs with its output put aside, and may be interrupted
+	trap 'interrupted 2>&3' INT TERM
 	trap 'failed' EXIT
 	mkdir -p "$out"
 	build_image

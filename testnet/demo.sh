@@ -30,11 +30,12 @@ leave() {
 	local code=$?
 	trap - EXIT
 	trap '' INT TERM
+	# In a session of its own (setsid), so that another Ctrl-C cannot break it off.
 	[ "$code" -eq 0 ] || printf '\n%sThe demo broke off (exit code %s).%s\n' "$red" "$code" "$plain" >&2
 	note "Removing the mesh, its network, state, images and containers."
 	if docker version >/dev/null 2>&1; then
-		"$here/testnet.sh" down || code=1
-		docker image inspect "$image" >/dev/null 2>&1 && docker image rm --force "$image" >/dev/null
+		setsid --wait "$here/testnet.sh" down || code=1
+		! docker image inspect "$image" >/dev/null 2>&1 || setsid --wait docker image rm --force "$image" >/dev/null
 	fi
 	[ -z "$work" ] || rm -rf "$work"
 	exit "$code"

@@ -132,18 +132,23 @@ await_mesh() {
 }
 
 interrupted() {
-	trap - EXIT INT TERM
 	say "interrupted; removing the mesh"
-	down
+	undo
 	exit 130
 }
 
 failed() {
-	trap - EXIT INT TERM
 	logs "" 30 || true
 	say "removing the mesh"
-	down
+	undo
 	exit 1
+}
+
+# undo is down in a session of its own, so that another Ctrl-C cannot break it off.
+undo() {
+	trap - EXIT
+	trap '' INT TERM
+	setsid --wait "$here/testnet.sh" down
 }
 
 # hearth NODE ARG... runs a verb on a node without a terminal or input.

@@ -66,11 +66,6 @@ func TestTwentyDevicesFindEachOther(t *testing.T) {
 				eventually(t, func() bool { return len(d.live.Load().sw.ConnsToPeer(o.id)) == 1 })
 			}
 		}
-		for len(d.events) > 0 {
-			if e := <-d.events; !e.joined {
-				t.Errorf("%s lost %s", d.name, e.peer.Name)
-			}
-		}
 	}
 }
 

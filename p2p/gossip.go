@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -29,9 +30,10 @@ const (
 	// scoreQueue is how many scores wait for OnScore; more are dropped, since
 	// newer ones follow.
 	scoreQueue = 256
-	// readyPoll is how often gossip looks whether a new member is reachable:
-	// pubsub tells of no event that says so.
-	readyPoll = 2 * time.Millisecond
+	// readyPoll is how soon gossip looks again whether a new member is
+	// reachable, for pubsub tells of no event that says so; each further look
+	// comes after twice the time, up to slowPoll.
+	readyPoll, slowPoll = time.Millisecond, 64 * time.Millisecond
 )
 
 // gossip is the score topic.
@@ -41,6 +43,7 @@ type gossip struct {
 	members *members
 	// found is told where a device can be dialled; it must not block.
 	found func(peer.ID, []string)
+	log   *slog.Logger
 
 	pub   *pubsub.PubSub
 	topic *pubsub.Topic
@@ -194,11 +197,13 @@ func (g *gossip) makeReady(ctx context.Context) {
 	defer check.Stop()
 	poll := time.NewTimer(0)
 	defer poll.Stop()
-	for {
+	for pause := readyPoll; ; {
 		checking := false
 		select {
 		case <-g.members.unready:
+			pause = readyPoll
 		case <-poll.C:
+			pause = min(2*pause, slowPoll)
 		case <-check.C:
 			checking = true
 		case <-ctx.Done():
@@ -206,10 +211,11 @@ func (g *gossip) makeReady(ctx context.Context) {
 		}
 		late, waiting := g.members.ready(g.pub.ListPeers(g.topic.String()), checking)
 		for _, c := range late {
+			g.log.Info("scores do not reach a device; connecting anew", "peer", c.RemotePeer())
 			go func() { _ = c.Close() }()
 		}
 		if waiting {
-			poll.Reset(readyPoll)
+			poll.Reset(pause)
 		}
 	}
 }

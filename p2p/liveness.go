@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -40,6 +41,7 @@ type liveness struct {
 	measured func(peer.ID, time.Duration)
 	leaving  func(peer.ID)
 	lost     func(network.Conn)
+	log      *slog.Logger
 }
 
 // watch pings the other end of c until c is closed. When ctx ends it says
@@ -118,6 +120,7 @@ func (l *liveness) pingUntil(ctx context.Context, c network.Conn, s network.Stre
 		case <-quiet.C:
 			left := maxSilence - conn.silence()
 			if left <= 0 {
+				l.log.Info("a device stopped answering", "peer", c.RemotePeer(), "silent", maxSilence-left)
 				return false
 			}
 			quiet.Reset(left)

@@ -15,7 +15,7 @@ import (
 const (
 	// readyTimeout is how long a new connection may take until scores can be
 	// sent over it. It is closed then, and made anew.
-	readyTimeout = 5 * time.Second
+	readyTimeout = 10 * time.Second
 )
 
 // members is the table of who is connected, and the queue of what is to be

@@ -203,13 +203,13 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 	l := &live{host: h, sw: sw}
 	l.connector = newConnector(m.id, sw, secure, r, m.members, m.cfg.Log)
 	l.gossip = &gossip{
-		self: m.id, roster: r, members: m.members, found: m.located(l, r),
+		self: m.id, roster: r, members: m.members, found: m.located(l, r), log: m.cfg.Log,
 		drops: make(map[string]uint64), counter: nextBoot(m.cfg.StateDir, m.cfg.Log)<<32 | 1,
 	}
 	if err := l.gossip.join(ctx, h, m.cfg.Secret.Topic()); err != nil {
 		return nil, errors.Join(fmt.Errorf("start gossip: %w", err), h.Close())
 	}
-	pulse := &liveness{born: time.Now(), measured: m.members.measured, leaving: m.members.goodbye, lost: m.members.gone}
+	pulse := &liveness{born: time.Now(), measured: m.members.measured, leaving: m.members.goodbye, lost: m.members.gone, log: m.cfg.Log}
 	m.serve(ctx, l, pulse)
 	m.members.opened = func(c network.Conn) {
 		if c.Stat().Direction == network.DirOutbound {

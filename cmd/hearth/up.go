@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	ma "github.com/multiformats/go-multiaddr"
@@ -20,10 +19,6 @@ import (
 	"github.com/hearth-edge/hearth/runtime"
 	"github.com/hearth-edge/hearth/runtime/docker"
 )
-
-// engineWait is how long `up` waits for an engine to answer before it joins
-// without running work.
-const engineWait = 3 * time.Second
 
 // upFlags are the flags of `hearth up` as they were typed.
 type upFlags struct {
@@ -177,9 +172,9 @@ func chooseDriver(ctx context.Context, name string, cfg *node.Config) error {
 	case "docker":
 		cfg.Driver = useDocker
 	case "":
-		if found := node.CheckEngine(ctx); found.Level != protocol.LevelOK {
+		if err := node.PingEngine(ctx); err != nil {
 			cfg.NoDriver = "no container engine answered when it started"
-			cfg.Log.Warn("joining without running work: no container engine answers", "finding", found.Finding, "advice", found.Advice)
+			cfg.Log.Warn("joining without running work, since no container engine answers: start it and then hearth again to run work", "err", err)
 			return nil
 		}
 		cfg.Driver = useDocker

@@ -8,7 +8,7 @@ import (
 )
 
 // watchPause is the least time between two lists of `nodes --watch`.
-const watchPause = 100 * time.Millisecond
+const watchPause = 20 * time.Millisecond
 
 // serveApp answers an app of this device.
 func (n *Node) serveApp(ctx context.Context, s protocol.Stream) {

@@ -10,6 +10,7 @@ import (
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/p2p/netif"
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
 	"github.com/hearth-edge/hearth/runtime/docker"
 )
 
@@ -115,20 +116,35 @@ func (n *Node) checkAddress() protocol.Check {
 	return ok("address", "listening on %s", strings.Join(addrs, ", "))
 }
 
-// CheckEngine tells whether a container engine answers.
+// CheckEngine tells whether a container engine answers, and what it is.
 func CheckEngine(ctx context.Context) protocol.Check {
+	const advice = "start it (systemctl start docker), or join without running work with --driver none"
+	var info runtime.Info
+	err := askEngine(ctx, func(ctx context.Context, d *docker.Driver) (err error) {
+		info, err = d.Info(ctx)
+		return err
+	})
+	if err != nil {
+		return problem("engine", advice, "%v", err)
+	}
+	return ok("engine", "docker %s, %s/%s", info.Version, info.OS, info.Arch)
+}
+
+// PingEngine returns nil if a container engine answers.
+func PingEngine(ctx context.Context) error {
+	return askEngine(ctx, func(ctx context.Context, d *docker.Driver) error { return d.Ping(ctx) })
+}
+
+// askEngine asks the engine for no mesh in particular.
+func askEngine(ctx context.Context, ask func(context.Context, *docker.Driver) error) error {
 	ctx, cancel := context.WithTimeout(ctx, engineWait)
 	defer cancel()
 	d, err := docker.New(docker.Config{Mesh: "doctor", Node: "doctor", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return problem("engine", "check DOCKER_HOST", "%v", err)
+		return err
 	}
 	defer d.Close()
-	info, err := d.Info(ctx)
-	if err != nil {
-		return problem("engine", "start it (systemctl start docker), or join without running work with --driver none", "%v", err)
-	}
-	return ok("engine", "docker %s, %s/%s", info.Version, info.OS, info.Arch)
+	return ask(ctx, d)
 }
 
 func (n *Node) checkEngine(ctx context.Context) protocol.Check {

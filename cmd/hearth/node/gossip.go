@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	goruntime "runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -47,9 +48,14 @@ func (g *gossip) measure(ctx context.Context) error {
 	speed := g.n.cfg.Speed
 	if speed == 0 && g.n.runtime != nil {
 		var err error
-		if speed, err = machine.Benchmark(ctx, g.n.cfg.StateDir); err != nil {
+		speed, err = machine.Benchmark(ctx, g.n.cfg.StateDir)
+		if speed == 0 {
 			return fmt.Errorf("measure this machine's speed: %w", err)
 		}
+		if err != nil {
+			g.n.log.Warn("this machine's speed is measured anew at each start", "err", err)
+		}
+		debug.FreeOSMemory() // what measuring and starting took is not needed again
 	}
 	g.mu.Lock()
 	g.speed = speed

@@ -30,14 +30,14 @@ func problem(name, advice, format string, args ...any) protocol.Check {
 }
 
 // diagnose runs every check on the running device.
-func (n *Node) diagnose(ctx context.Context) []protocol.Check {
+func (n *Node) diagnose() []protocol.Check {
 	checks := []protocol.Check{
 		ok("device", "%s is up as %s", n.cfg.Name, n.id),
 		CheckSecret(n.cfg.Secret),
 		CheckInterfaces(n.cfg.Interfaces),
 		n.checkMulticast(),
 		n.checkAddress(),
-		n.checkEngine(ctx),
+		n.checkEngine(),
 		n.checkPeers(),
 	}
 	for _, s := range n.mesh.Strangers() {
@@ -147,7 +147,7 @@ func askEngine(ctx context.Context, ask func(context.Context, *docker.Driver) er
 	return ask(ctx, d)
 }
 
-func (n *Node) checkEngine(ctx context.Context) protocol.Check {
+func (n *Node) checkEngine() protocol.Check {
 	if n.runtime == nil {
 		return warning("engine", "this device can ask for work all the same; to run work, start Docker and then 'hearth up' again",
 			"this device runs no work: %s", n.cfg.NoDriver)

@@ -1,0 +1,3 @@
+package main
+
+func draw(_ []*report) []byte { return nil }

@@ -50,8 +50,8 @@
 //
 // In place of kinds, which are shares of count nodes, the fleet may have
 //
-//	    "nodes": [{"count": 1, "speed": 1, "slots": 4, "memory_mib": 0, "images": ["job"]}, …]
-//	    "speed": DIST, "slots": DIST    (of count nodes)
+//	"nodes": [{"count": 1, "speed": 1, "slots": 4, "memory_mib": 0, "images": ["job"]}, …]
+//	"speed": DIST, "slots": DIST    (of count nodes)
 //
 // Without any it is the default fleet: speeds 0.1, 0.25, 1, 2 and 4 with 2, 4, 4,
 // 8 and 8 slots in shares of 20, 30, 25, 15 and 10 %.

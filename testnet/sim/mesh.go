@@ -156,7 +156,7 @@ func (m *mesh) again(j *job) {
 	j.attempt++
 	j.started = false
 	j.node = nil
-	if j.from.state == gone {
+	if j.from.state != in {
 		m.counts.lost++
 		m.end(j, true)
 		return

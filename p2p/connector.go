@@ -309,7 +309,7 @@ func (c *connector) whoIs(ctx context.Context, addr ma.Multiaddr) (peer.ID, erro
 	if err := conn.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
 		return "", err
 	}
-	if err := mss.SelectProtoOrFail(securityID, net.Conn(conn)); err != nil {
+	if err := mss.SelectProtoOrFail(securityID, conn); err != nil {
 		return "", err
 	}
 	return c.secure.ask(ctx, conn)

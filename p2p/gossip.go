@@ -177,10 +177,10 @@ func (g *gossip) dropped() map[string]uint64 {
 func (g *gossip) run(ctx context.Context, onScore func(protocol.Score)) error {
 	for {
 		msg, err := g.sub.Next(ctx)
+		if ctx.Err() != nil || errors.Is(err, pubsub.ErrSubscriptionCancelled) {
+			return nil
+		}
 		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, pubsub.ErrSubscriptionCancelled) {
-				return nil
-			}
 			return fmt.Errorf("receive scores: %w", err)
 		}
 		s, ok := msg.ValidatorData.(*protocol.Score)

@@ -193,13 +193,10 @@ func (l *liveness) sendFrame(s network.Stream, kind byte) error {
 // serve is the other side's handler: it sends frames back. After a goodbye the
 // other side closes the connection; if it does not, this one does.
 func (l *liveness) serve(s network.Stream) {
-	defer s.Reset()
+	defer func() { _ = s.Reset() }()
 	var frame [frameSize]byte
 	timeout := 30 * time.Second
-	for {
-		if s.SetDeadline(time.Now().Add(timeout)) != nil {
-			break
-		}
+	for s.SetDeadline(time.Now().Add(timeout)) == nil {
 		if _, err := io.ReadFull(s, frame[:]); err != nil {
 			break
 		}

@@ -56,31 +56,31 @@ func (r *reports) stranger(addr, fingerprint string, why error) {
 
 // conflict notes that claimant was refused, because pinned has the name.
 func (r *reports) conflict(name string, pinned, claimant peer.ID, addr string) {
-	r.note(Conflict{Name: name, Pinned: node(pinned), Claimant: node(claimant), Address: addr},
-		"a second device claims a name and was refused; start one of the two with another --name, or, if the first is no more, start this device once without its file "+PeersFile)
+	if r.note(Conflict{Name: name, Pinned: node(pinned), Claimant: node(claimant), Address: addr}) {
+		r.log.Warn("a second device claims a name and was refused; start one of the two with another --name, or, if the first is no more, start this device once without its file "+PeersFile,
+			"name", name, "pinned", pinned, "claimant", claimant, "address", addr)
+	}
 }
 
-// refused notes that the member by (called name) refused this device, since it
-// knows holder by this device's name.
+// refused notes that the member by refused this device, since it knows holder
+// by this device's name.
 func (r *reports) refused(ours string, holder, self, by peer.ID, addr string) {
-	r.note(Conflict{Name: ours, Pinned: node(holder), Claimant: node(self), Address: addr},
-		"this device was refused, because its name is another's; start it with another --name, or, if the other is no more, start the device that refused once without its file "+PeersFile,
-		"by", by)
+	if r.note(Conflict{Name: ours, Pinned: node(holder), Claimant: node(self), Address: addr}) {
+		r.log.Warn("this device was refused, because its name is another's; start it with another --name, or, if the other is no more, start the device that refused once without its file "+PeersFile,
+			"name", ours, "pinned", holder, "by", by, "address", addr)
+	}
 }
 
-func (r *reports) note(c Conflict, message string, args ...any) {
+// note keeps a conflict and reports whether it was never logged before.
+func (r *reports) note(c Conflict) bool {
 	r.mu.Lock()
-	i := slices.IndexFunc(r.conflicts, func(o Conflict) bool {
+	defer r.mu.Unlock()
+	if !slices.ContainsFunc(r.conflicts, func(o Conflict) bool {
 		return o.Name == c.Name && o.Pinned == c.Pinned && o.Claimant == c.Claimant
-	})
-	if i < 0 {
+	}) {
 		r.conflicts = bounded(append(r.conflicts, c))
 	}
-	first := r.first("conflict " + c.Name + string(c.Pinned) + string(c.Claimant) + hostOf(c.Address))
-	r.mu.Unlock()
-	if first {
-		r.log.Warn(message, append([]any{"name", c.Name, "pinned", c.Pinned, "claimant", c.Claimant, "address", c.Address}, args...)...)
-	}
+	return r.first("conflict " + c.Name + string(c.Pinned) + string(c.Claimant) + hostOf(c.Address))
 }
 
 // first reports whether key is new; the caller holds the mutex.

@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -172,13 +171,14 @@ func (g *gossip) dropped() map[string]uint64 {
 	return out
 }
 
-// run hands the scores of proven members to onScore until ctx ends. A score of
+// run hands the scores of proven members to onScore until ctx ends, and returns
+// its error then. A score of
 // a device that has not connected here yet only tells where to dial it.
 func (g *gossip) run(ctx context.Context, onScore func(protocol.Score)) error {
 	for {
 		msg, err := g.sub.Next(ctx)
-		if ctx.Err() != nil || errors.Is(err, pubsub.ErrSubscriptionCancelled) {
-			return nil
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if err != nil {
 			return fmt.Errorf("receive scores: %w", err)

@@ -227,10 +227,31 @@ func pour(all []candidate, wanted, limit float64) poured {
 	}
 	level := min(limit, max(floor, (wanted-base)/slope))
 	out := poured{level: level, wanted: wanted, below: all[:lo]}
-	for i := range out.below {
-		out.places += out.below[i].places(out.level)
-	}
+	out.spill()
 	return out
+}
+
+// spill takes away what is more than wanted: with the level at the very start
+// of some candidates, all their free slots at once would be below it, and slow
+// nodes with many of them would be drawn for the sake of one or two.
+func (p *poured) spill() {
+	brim := 0.0
+	for i := range p.below {
+		c := &p.below[i]
+		p.places += c.places(p.level)
+		if c.start == p.level {
+			brim += c.step
+		}
+	}
+	if over := p.places - p.wanted; brim > 0 && over > 0 {
+		share := max(0, 1-over/brim)
+		for i := range p.below {
+			if c := &p.below[i]; c.start == p.level {
+				c.step *= share
+			}
+		}
+		p.places -= brim * (1 - share)
+	}
 }
 
 // sum returns the straight line that the places of all add up to, where all

@@ -9,7 +9,7 @@
 //	workload output BYTES CODE  writes so many pseudo-random bytes, and their
 //	                            SHA-256 to the standard error; ends with the code
 //	workload primes N           counts the primes below N
-//	workload env NAME           prints a variable
+//	workload env NAME [DURATION] prints a variable, and waits
 package main
 
 import (
@@ -67,7 +67,12 @@ func do(verb string, args []string) (exitCode int, err error) {
 	case "primes":
 		err = primes(first)
 	case "env":
-		_, err = fmt.Println(os.Getenv(first))
+		if len(args) == 0 {
+			return 0, errors.New("env takes the NAME of a variable")
+		}
+		if _, err = fmt.Println(os.Getenv(args[0])); err == nil && len(args) > 1 {
+			return do("sleep", args[1:])
+		}
 	default:
 		err = fmt.Errorf("no such verb: %q", verb)
 	}

@@ -11,10 +11,6 @@ import (
 	"github.com/hearth-edge/hearth/p2p/netif"
 )
 
-// listTries is how often the list of interfaces is asked for before it counts
-// as an error.
-const listTries = 10
-
 // announced holds the addresses that this device tells others. It is kept, for
 // libp2p asks often and asking the kernel takes long.
 type announced struct {
@@ -35,11 +31,6 @@ func (a *announced) get() []ma.Multiaddr {
 // of the kind "every interface" are spelt out and filtered.
 func (a *announced) refresh(listening []ma.Multiaddr) (bool, error) {
 	ifs, err := netif.List(a.only)
-	// The kernel's list is of no use while an interface comes or goes, as they
-	// do in bursts where containers run.
-	for tries := 1; err != nil && tries < listTries; tries++ {
-		ifs, err = netif.List(a.only)
-	}
 	if err != nil {
 		return false, err
 	}

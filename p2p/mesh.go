@@ -161,6 +161,23 @@ func (m *Mesh) Discovery() DiscoveryStatus {
 	return d
 }
 
+// Deaf returns the interfaces on which a multicast of this device's own does not
+// come back to it, as where a firewall on it blocks them; it takes half a second
+// for each. It is for when a person asks.
+func (m *Mesh) Deaf(ctx context.Context) []string {
+	l := m.live.Load()
+	if l == nil || l.mdns == nil {
+		return nil
+	}
+	var deaf []string
+	for _, e := range l.mdns.Echoes(ctx) {
+		if e.Err != nil {
+			deaf = append(deaf, e.Interface)
+		}
+	}
+	return deaf
+}
+
 // Run takes part in the mesh until ctx ends: it listens, connects, gossips and
 // serves. It says goodbye before it returns, and returns nil where only ctx
 // ended it. It must be called once.

@@ -63,10 +63,26 @@ func (p *Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
 // orchestrator sent there and got back since.
 func load(peer *Peer, pace float64) float64 {
 	s := peer.Score
-	n := float64(s.Running) + float64(s.Queued)
-	ended := float64(peer.Age) / 1e9 * pace * min(n, float64(s.Slots))
-	n = max(0, n-ended)
+	n := drained(float64(s.Running)+float64(s.Queued), float64(s.Slots), pace*float64(peer.Age)/1e9)
 	return max(0, n+float64(peer.Sent-peer.Returned))
+}
+
+// drained returns how many of n executions on c slots are left after so many
+// turns, a turn being what one execution takes on average. As long as some wait,
+// c end in each turn; then ever fewer do, as fewer are there to end: the last
+// one of eight is not gone an eighth of a turn after the seven others.
+func drained(n, c, turns float64) float64 {
+	if turns <= 0 {
+		return n
+	}
+	if n > c {
+		full := (n - c) / c // turns until nobody waits
+		if turns < full {
+			return n - c*turns
+		}
+		n, turns = c, turns-full
+	}
+	return n * math.Exp(-turns)
 }
 
 // speed returns how fast one execution runs on the node, relative to one core

@@ -183,11 +183,12 @@ func (p *Placer) leftOut(peer *Peer) misfit {
 // wanted returns how many places there must be below the level: for what the
 // other orchestrators are going to place by these scores. Where requests do not
 // pile up, they come as fast as executions end; this orchestrator's own are
-// counted already. Each refusal shows that there were too few.
+// counted already. A refusal changes nothing here: the node that refused is seen
+// as it is from then on, and a higher level would only bring in slower nodes.
 func (p *Placer) wanted(f *field) float64 {
 	others := max(0, f.pace-p.snapshot.Rate)
 	expected := others*f.age + p.params.Spread*f.slots
-	return math.Ldexp(max(1, expected), p.demand.Refusals)
+	return max(1, expected)
 }
 
 // poured is the outcome of water-filling.
@@ -231,6 +232,10 @@ func pour(all []candidate, wanted, limit float64) poured {
 	return out
 }
 
+// minBrim is the least share of its free slots that a candidate keeps whose start
+// is the level.
+const minBrim = 1e-6
+
 // spill takes away what is more than wanted: with the level at the very start
 // of some candidates, all their free slots at once would be below it, and slow
 // nodes with many of them would be drawn for the sake of one or two.
@@ -244,7 +249,8 @@ func (p *poured) spill() {
 		}
 	}
 	if over := p.places - p.wanted; brim > 0 && over > 0 {
-		share := max(0, 1-over/brim)
+		// At least a little is left, for who is drawn must have a chance.
+		share := max(minBrim, 1-over/brim)
 		for i := range p.below {
 			if c := &p.below[i]; c.start == p.level {
 				c.step *= share

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/libp2p/go-libp2p/gologshim"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -95,6 +96,11 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 	// What a library says by the standard logger is a detail.
 	slog.SetDefault(log)
 	slog.SetLogLoggerLevel(slog.LevelDebug)
+	if f.verbose {
+		gologshim.SetDefaultHandler(log.Handler())
+	} else {
+		gologshim.SetDefaultHandler(slog.DiscardHandler)
+	}
 	cfg, err := c.nodeConfig(ctx, f, log)
 	if err != nil {
 		return err

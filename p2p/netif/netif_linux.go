@@ -16,17 +16,21 @@ import (
 // cable makes about six within some milliseconds.
 const settle = 100 * time.Millisecond
 
+// listTries is how often the kernel is asked for a list: it breaks a list off
+// while an interface comes or goes, as they do in bursts where containers run.
+const listTries = 10
+
 // errWatchEnded is what Watch returns when the kernel ends the subscription,
 // as it does when events come faster than they are read.
 var errWatchEnded = errors.New("the kernel ended the subscription to network changes")
 
 // system asks the kernel for all interfaces.
 func system() ([]link, error) {
-	found, err := netlink.LinkList()
+	found, err := whole(netlink.LinkList)
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +56,16 @@ func system() ([]link, error) {
 		all = append(all, l)
 	}
 	return all, nil
+}
+
+// whole asks again where a list was broken off.
+func whole[T any](list func() ([]T, error)) (all []T, err error) {
+	for range listTries {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
 }
 
 // prefix turns an address with its mask into the form of net/netip, unmasked.

@@ -44,6 +44,6 @@ func (a *appServer) Devices(ctx context.Context, watch bool, yield func([]protoc
 	}
 }
 
-func (a *appServer) Diagnose(context.Context) ([]protocol.Check, error) {
-	return (*Node)(a).diagnose(), nil
+func (a *appServer) Diagnose(ctx context.Context) ([]protocol.Check, error) {
+	return (*Node)(a).diagnose(ctx), nil
 }

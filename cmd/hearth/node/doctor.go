@@ -30,12 +30,12 @@ func problem(name, advice, format string, args ...any) protocol.Check {
 }
 
 // diagnose runs every check on the running device.
-func (n *Node) diagnose() []protocol.Check {
+func (n *Node) diagnose(ctx context.Context) []protocol.Check {
 	checks := []protocol.Check{
 		ok("device", "%s is up as %s", n.cfg.Name, n.id),
 		CheckSecret(n.cfg.Secret),
 		CheckInterfaces(n.cfg.Interfaces),
-		n.checkMulticast(),
+		n.checkMulticast(ctx),
 		n.checkAddress(),
 		n.checkEngine(),
 		n.checkPeers(),
@@ -90,7 +90,7 @@ func CheckInterfaces(only []string) protocol.Check {
 	}
 }
 
-func (n *Node) checkMulticast() protocol.Check {
+func (n *Node) checkMulticast(ctx context.Context) protocol.Check {
 	const name = "multicast"
 	const advice = "allow UDP port 5353 in the firewall, switch off 'client isolation' on the Wi-Fi access point, or name a device with --peer ADDR; one is enough"
 	d := n.mesh.Discovery()
@@ -99,6 +99,11 @@ func (n *Node) checkMulticast() protocol.Check {
 		return warning(name, "devices are found by --peer and from earlier starts only", "discovery is switched off")
 	case d.Err != nil:
 		return problem(name, advice, "%v", d.Err)
+	}
+	if deaf := n.mesh.Deaf(ctx); len(deaf) > 0 {
+		return problem(name, advice, "a multicast on %s does not even come back to this device: a firewall on it blocks them", strings.Join(deaf, ", "))
+	}
+	switch {
 	case d.LastSeen.IsZero() && len(n.mesh.Peers()) > 0:
 		return warning(name, advice, "no announcement of another device was heard on %s, though devices are connected", strings.Join(d.Interfaces, ", "))
 	case d.LastSeen.IsZero():

@@ -13,7 +13,7 @@ FUZZTIME ?= 30s
 UNITS    = $$(go list ./... | grep -v /testnet)
 MESHES   := ./testnet/...
 
-.PHONY: help build build-all generate vet lint tidy check test units meshes demo testnet bench fuzz vuln clean need-go setup
+.PHONY: help build build-all generate vet lint tidy check test units meshes demo testnet sim bench fuzz vuln clean need-go setup
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || sed -nE 's/^([a-z-]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ generate: need-go $(TOOLS)/protoc-gen-go ## Generate the code of the wire messag
 
 testnet: need-go ## Start a mesh in Docker Compose (testnet/testnet.sh down ends it)
 	@testnet/testnet.sh up
+
+sim: need-go ## Simulate placement beside other policies; the report is drawn into testnet/out
+	@mkdir -p testnet/out
+	go run ./testnet/sim --set all --svg testnet/out/sim.svg
 
 bench: need-go setup ## Measure: micro-benchmarks, joining, accepting, starting
 	go test -run '^$$' -bench . -benchmem $(UNITS)

@@ -52,7 +52,8 @@ type job struct {
 	attempt int
 	started bool // of this attempt, for late binding
 	node    *node
-	took    time.Duration // response time; 0 until it ends
+	took    time.Duration // response time
+	ended   bool
 	failed  bool
 }
 
@@ -83,16 +84,25 @@ func newMesh(s *Scenario, pl *plan, r int, pol policy, params sched.Params) *mes
 
 func mib(x float64) protocol.Bytes { return protocol.Bytes(x * (1 << 20)) }
 
+// patience is for how many times the scenario's duration requests may go on.
+const patience = 20
+
 // run lets everything happen and returns when the last request has ended.
 func (m *mesh) run() {
 	for _, n := range m.nodes {
 		n.join()
 	}
 	m.schedule()
-	for m.open > 0 && len(m.events) > 0 {
+	last := seconds(patience*m.scenario.DurationS) + time.Hour
+	for m.open > 0 && len(m.events) > 0 && m.events[0].at < last {
 		e := m.events.pop()
 		m.now = e.at
 		e.do()
+	}
+	for _, j := range m.jobs { // that never end: a policy has forgotten them, or is too far behind
+		if !j.ended {
+			m.end(j, true)
+		}
 	}
 }
 
@@ -167,7 +177,7 @@ func (m *mesh) again(j *job) {
 
 // end ends the request at its orchestrator.
 func (m *mesh) end(j *job, failed bool) {
-	j.failed = failed
+	j.ended, j.failed = true, failed
 	j.took = m.now - j.at
 	m.open--
 }

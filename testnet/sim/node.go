@@ -114,7 +114,12 @@ func (n *node) room(v *servicePlan) bool {
 // enqueue takes the request: it starts when those before it have, and fits.
 func (n *node) enqueue(j *job) {
 	j.node = n
-	n.queue = append(n.queue, ticket{j: j, attempt: j.attempt})
+	n.reserve(ticket{j: j, attempt: j.attempt})
+}
+
+// reserve takes a place in the queue.
+func (n *node) reserve(t ticket) {
+	n.queue = append(n.queue, t)
 	n.m.counts.overload = max(n.m.counts.overload, float64(n.load())/float64(n.plan.slots))
 	n.pump()
 }

@@ -1,6 +1,9 @@
 package main
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // drawn returns up to k different members that could run the request, drawn
 // with a probability proportional to their capacity.
@@ -105,33 +108,39 @@ func (l late) place(m *mesh, j *job) {
 		return
 	}
 	attempt := j.attempt
+	var held []reservation
 	for _, n := range nodes {
 		m.counts.probes++
 		n.coming++
 		m.after(m.distance(j.from, n)/2, func() {
 			n.coming--
 			if n.state == in {
-				n.queue = append(n.queue, ticket{j: j, attempt: attempt, ask: true})
-				n.m.counts.overload = max(n.m.counts.overload, float64(n.load())/float64(n.plan.slots))
-				n.pump()
+				held = append(held, reservation{n, n.crashes})
+				n.reserve(ticket{j: j, attempt: attempt, ask: true})
 			}
 		})
+	}
+	if len(m.plan.churn) == 0 {
+		return
 	}
 	// Where all that were asked are lost before they began, others are asked.
 	var watch func()
 	watch = func() {
-		if j.started || j.attempt != attempt {
-			return
+		switch {
+		case j.started || j.attempt != attempt:
+		case slices.ContainsFunc(held, reservation.stands):
+			m.at(m.now+seconds(1), watch)
+		default:
+			m.again(j)
 		}
-		for _, n := range nodes {
-			if n.state == in || n.state == leaving {
-				m.at(m.now+seconds(1), watch)
-				return
-			}
-		}
-		m.again(j)
 	}
-	if len(m.plan.churn) > 0 {
-		m.at(m.now+seconds(m.scenario.Network.DetectS), watch)
-	}
+	m.at(m.now+m.rtt+seconds(m.scenario.Network.DetectS), watch)
 }
+
+// reservation is a place in the queue of a node, as long as that does not crash.
+type reservation struct {
+	n       *node
+	crashes int
+}
+
+func (r reservation) stands() bool { return r.n.crashes == r.crashes }

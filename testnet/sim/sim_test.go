@@ -73,8 +73,11 @@ func TestTargets(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := scenarioNamed(t, c.set, c.name)
 			s.Replications = min(s.Replications, 8)
+			if s.Fleet.Count >= 50 && s.Load.Utilisation > 0 { // many requests each
+				s.Replications = 2
+			}
 			if s.Fleet.Count > 100 {
-				s.Replications = 1
+				s.Replications, s.DurationS, s.WarmupS = 1, 12, 4
 			}
 			r := measured(t, s)
 			if !r.Stable {

@@ -26,7 +26,7 @@ func gossiping(t *testing.T, devices ...*device) (stop func()) {
 	var wg sync.WaitGroup
 	for _, d := range devices {
 		wg.Go(func() {
-			beat := time.NewTicker(200 * time.Millisecond)
+			beat := time.NewTicker(time.Second)
 			defer beat.Stop()
 			for ctx.Err() == nil {
 				s := aScore()
@@ -50,6 +50,7 @@ func gossiping(t *testing.T, devices ...*device) (stop func()) {
 func TestTwentyDevicesFindEachOther(t *testing.T) {
 	const n = 20
 	secret := keys.NewSecret()
+	began := time.Now()
 	devices := []*device{start(t, secret, "d0")}
 	for i := 1; i < n; i++ {
 		devices = append(devices, start(t, secret, fmt.Sprintf("d%d", i), devices[0].asAddress()))
@@ -58,6 +59,7 @@ func TestTwentyDevicesFindEachOther(t *testing.T) {
 	for _, d := range devices {
 		eventually(t, func() bool { return len(d.Peers()) == n-1 })
 	}
+	t.Logf("all connected after %v", time.Since(began))
 	for _, d := range devices {
 		for _, o := range devices {
 			if d != o {

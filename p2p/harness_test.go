@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patient is how long a test waits for what must happen.
-const patient = 20 * time.Second
+const patient = 30 * time.Second
 
 // device is a running Mesh of a test.
 type device struct {

@@ -10,19 +10,23 @@ import (
 )
 
 // TestOtherProcessors: the builds for other processors start under user-mode
-// emulation and join the mesh of a native node.
+// emulation and join the mesh of a native node. They are told of it, because the
+// emulators cannot join multicast groups.
 func TestOtherProcessors(t *testing.T) {
 	t.Parallel()
 	secret := testnet.NewSecret(t)
 	lan := netns.New(t)
-	native := lan.AddHost("native").StartNode(t, testnet.Options{Secret: secret, Args: []string{"--driver", "none"}})
+	host := lan.AddHost("native")
+	native := host.StartNode(t, testnet.Options{Secret: secret, Args: []string{
+		"--driver", "none", "--listen", "/ip4/0.0.0.0/tcp/4100",
+	}})
 	count := 1
 	for _, p := range []struct{ arch, emulator string }{{"arm64", "aarch64"}, {"arm", "arm"}, {"riscv64", "riscv64"}} {
 		if p.arch == goruntime.GOARCH {
 			continue
 		}
 		lan.AddHost(p.arch).StartNode(t, testnet.Options{
-			Secret: secret, Args: []string{"--driver", "none"},
+			Secret: secret, Args: []string{"--driver", "none", "--no-discovery", "--peer", "/ip4/" + host.IP + "/tcp/4100"},
 			Binary: []string{emulator(t, p.emulator), testnet.BinaryFor(t, p.arch)},
 		})
 		count++

@@ -97,6 +97,9 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 		level = slog.LevelDebug
 	}
 	log := c.logger(level)
+	// What a library says by the standard logger is a detail.
+	slog.SetDefault(log)
+	slog.SetLogLoggerLevel(slog.LevelDebug)
 	cfg, err := c.nodeConfig(ctx, f, log)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"errors"
 	"io"
 	"net"
 	"path/filepath"
@@ -85,7 +86,7 @@ func (p *proxy) copy(to, from net.Conn) {
 		p.frozen.RLock()
 		_, werr := to.Write(buf[:n])
 		p.frozen.RUnlock()
-		if err == io.EOF && werr == nil {
+		if errors.Is(err, io.EOF) && werr == nil {
 			to.(*net.UnixConn).CloseWrite()
 			return
 		}

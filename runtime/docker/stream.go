@@ -180,8 +180,8 @@ func (r *reader) Next() (protocol.Channel, []byte, error) {
 		r.err = io.ErrUnexpectedEOF
 		return 0, nil, r.err
 	}
-	piece, _ := r.in.Peek(min(int(r.left), r.in.Buffered())) // all of it is buffered
-	r.in.Discard(len(piece))
+	piece, _ := r.in.Peek(min(int(r.left), r.in.Buffered()))
+	_, _ = r.in.Discard(len(piece)) // cannot fail: all of it is buffered
 	r.left -= uint32(len(piece))
 	return r.channel, piece, nil
 }
@@ -199,7 +199,7 @@ func (r *reader) header() error {
 	}
 	r.left = binary.BigEndian.Uint32(head[4:])
 	kind := head[0]
-	r.in.Discard(frameHeader)
+	_, _ = r.in.Discard(frameHeader) // cannot fail: it was peeked at
 	switch kind {
 	case frameStdout:
 		r.channel = protocol.Stdout

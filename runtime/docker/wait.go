@@ -51,7 +51,8 @@ func (d *Driver) waitOnce(ctx context.Context, name string) (runtime.Exit, error
 		if waiting { // the client's goroutine delivers one of the two, and ends
 			select {
 			case <-ended:
-			case <-failed:
+			case err := <-failed:
+				d.cfg.Log.Debug("wait given up", "container", name, "err", err)
 			}
 		}
 	}()

@@ -22,29 +22,26 @@ const (
 // Watch implements runtime.Driver. changed is called after each up(true) too.
 func (d *Driver) Watch(ctx context.Context, up func(bool), changed func()) error {
 	wasUp := true // so that an engine that is down at first is reported
-	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
-		err := d.watchOnce(ctx, func() {
+	for delay := minBackoff; ctx.Err() == nil; delay = min(2*delay, maxBackoff) {
+		lost := d.watchOnce(ctx, func() {
 			wasUp, delay = true, minBackoff
 			up(true)
 			changed()
 		}, changed)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if wasUp {
+		if wasUp && ctx.Err() == nil {
 			wasUp = false
 			up(false)
-			d.cfg.Log.Warn("Docker engine does not answer", "err", err)
+			d.cfg.Log.Warn("Docker engine does not answer", "err", lost)
 		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-time.After(delay):
 		}
 		if err := d.renew(); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // watchOnce follows the engine until it is lost; it returns why.

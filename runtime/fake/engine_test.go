@@ -216,7 +216,7 @@ func BenchmarkExecution(b *testing.B) {
 		for err == nil {
 			_, _, err = stdio.Output.Next()
 		}
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			b.Fatal(err)
 		}
 		if _, err := d.Wait(b.Context(), s.ID); err != nil {

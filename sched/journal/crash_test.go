@@ -89,7 +89,7 @@ func TestKilledAtAnyPoint(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		lines, kill := bufio.NewScanner(out), rng.IntN(400)
+		lines, kill := bufio.NewScanner(out), rng.IntN(150)
 		for n := 0; lines.Scan(); n++ {
 			if n == kill {
 				cmd.Process.Kill()

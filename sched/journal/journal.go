@@ -15,13 +15,13 @@ import (
 )
 
 var (
-	// ErrExists: the request ID has a record already.
+	// ErrExists says that the request ID has a record already.
 	ErrExists = errors.New("the request is in the journal already")
-	// ErrNotFound: the request ID has no record, or none any more.
+	// ErrNotFound says that the request ID has no record, or none any more.
 	ErrNotFound = errors.New("the request is not in the journal")
-	// ErrEnded: the request has ended, and not as unknown.
+	// ErrEnded says that the request has ended, and not as unknown.
 	ErrEnded = errors.New("the request has ended already")
-	// ErrClosed: the journal is closed, or closing.
+	// ErrClosed says that the journal is closed, or closing.
 	ErrClosed = errors.New("the journal is closed")
 )
 

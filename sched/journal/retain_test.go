@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -36,7 +37,7 @@ func TestKeptForATimeOverRestarts(t *testing.T) {
 	if got := loadAll(t, j); len(got) != 2 {
 		t.Fatalf("%d records, want b and c", len(got))
 	}
-	if out, err := j.Output("a"); err != ErrNotFound {
+	if out, err := j.Output("a"); !errors.Is(err, ErrNotFound) {
 		t.Fatalf("output %v, %v", out, err)
 	}
 	clock.now += 1000 * time.Hour
@@ -186,7 +187,7 @@ func (m *model) accept(t *rapid.T, j *Journal, id protocol.RequestID, o *Options
 	r, err := j.Accepted(t.Context(), Request{ID: id, Service: protocol.Service{Image: image}})
 	if known := m.known[id]; known != nil {
 		same := r.Hash == ServiceHash(protocol.Service{Image: image})
-		if err != ErrExists || same != (known.image == image) {
+		if !errors.Is(err, ErrExists) || same != (known.image == image) {
 			t.Fatalf("accept of a known ID: %v", err)
 		}
 		return
@@ -203,8 +204,8 @@ func (m *model) offer(t *rapid.T, j *Journal, id protocol.RequestID, o *Options)
 	err := j.Offered(t.Context(), id, offer)
 	known := m.known[id]
 	switch {
-	case known == nil && err == ErrNotFound:
-	case known != nil && known.state != 0 && err == ErrEnded:
+	case known == nil && errors.Is(err, ErrNotFound):
+	case known != nil && known.state != 0 && errors.Is(err, ErrEnded):
 	case known != nil && known.state == 0 && err == nil:
 		known.offer = offer
 		m.committed(o)
@@ -218,8 +219,8 @@ func (m *model) end(t *rapid.T, j *Journal, id protocol.RequestID, o *Options) {
 	err := j.Ended(t.Context(), id, ending(s, 0, "x"))
 	known := m.known[id]
 	switch {
-	case known == nil && err == ErrNotFound:
-	case known != nil && known.state == protocol.StateSucceeded && err == ErrEnded:
+	case known == nil && errors.Is(err, ErrNotFound):
+	case known != nil && known.state == protocol.StateSucceeded && errors.Is(err, ErrEnded):
 	case known != nil && known.state != protocol.StateSucceeded && err == nil:
 		if known.state == 0 {
 			known.endedAt = m.now

@@ -307,12 +307,7 @@ func (j *Journal) load(tx *bbolt.Tx) error {
 	if err := k.decode(raw); err != nil {
 		return err
 	}
-	b := tx.Bucket([]byte(requests))
-	if b == nil {
-		return nil
-	}
-	err = b.ForEach(func(key, raw []byte) error {
-		seq := binary.BigEndian.Uint64(key)
+	for _, seq := range keys(tx, requests) {
 		e, err := loadEntry(tx, seq)
 		if err != nil {
 			return err
@@ -324,10 +319,9 @@ func (j *Journal) load(tx *bbolt.Tx) error {
 			k.ended = append(k.ended, e)
 			k.bytes += e.bytes
 		}
-		return nil
-	})
+	}
 	slices.SortFunc(k.ended, func(a, b *entry) int { return cmp.Compare(a.order, b.order) })
-	return err
+	return nil
 }
 
 func loadEntry(tx *bbolt.Tx, seq uint64) (*entry, error) {

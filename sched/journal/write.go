@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -260,7 +261,7 @@ func (j *Journal) saveAge() {
 func (j *Journal) view(f func(*bbolt.Tx) error) error {
 	err := guard(func() error { return j.db.View(f) })
 	switch {
-	case errors.Is(err, bbolt.ErrDatabaseNotOpen):
+	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
 		return ErrClosed
 	case errors.Is(err, errDamaged):
 		return j.breakDown(err)

@@ -71,6 +71,7 @@ func New(cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.view = sched.NewView(n.id, n.clock, sched.DefaultParams())
+	n.view.Joined(n.id, cfg.Name, "")
 	if err := n.buildRuntime(); err != nil {
 		return nil, err
 	}
@@ -128,10 +129,16 @@ func (n *Node) buildRuntime() (err error) {
 			}
 			return nil
 		},
-		Estimate: n.view.EstimateHere,
-		Changed:  n.gossip.changed, Log: n.cfg.Log,
+		Estimate: n.view.EstimateHere, Changed: n.gossip.changed, Finished: n.learn, Log: n.cfg.Log,
 	})
 	return err
+}
+
+// learn takes in what an execution on this device really took.
+func (n *Node) learn(s protocol.Service, end protocol.Event, ran time.Duration) {
+	if ran > 0 && (end.State == protocol.StateSucceeded || end.State == protocol.StateFailed) {
+		n.view.Ran(&s, n.id, ran)
+	}
 }
 
 // ID returns the device's ID.

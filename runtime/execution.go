@@ -38,6 +38,7 @@ type execution struct {
 	demand  demand
 	feed    *protocol.Feed
 	input   *input
+	tell    wishes
 	first   *session // of the offer that brought it
 
 	// holds says that the demand is taken; the Node's mutex guards it.
@@ -65,6 +66,7 @@ func newExecution(n *Node, spec Spec) *execution {
 		demand:   demandOf(spec.CPUs, spec.Memory),
 		feed:     protocol.NewFeed(outputLimit),
 		input:    newInput(spec.Stdin),
+		tell:     wishes{wake: make(chan struct{}, 1)},
 		stopped:  make(chan struct{}),
 		wishes:   make(chan time.Duration, 1),
 		sessions: make(map[*session]struct{}),

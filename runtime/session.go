@@ -62,6 +62,25 @@ func (s *session) Stop(grace time.Duration) error {
 	return nil
 }
 
+// Signal implements protocol.Session. A name that is not one of Signals is a
+// *protocol.Error with CodeInvalid.
+func (s *session) Signal(name string) error {
+	if err := checkSignal(name); err != nil {
+		return err
+	}
+	s.e.tell.signal(name)
+	return nil
+}
+
+// Resize implements protocol.Session. A size without rows or columns is that
+// of no terminal, and changes nothing.
+func (s *session) Resize(rows, columns uint16) error {
+	if rows > 0 && columns > 0 {
+		s.e.tell.resize(rows, columns)
+	}
+	return nil
+}
+
 // Close implements protocol.Session.
 func (s *session) Close() error {
 	s.once.Do(func() {

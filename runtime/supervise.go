@@ -36,6 +36,7 @@ func (e *execution) attend(ctx context.Context, stdio *Stdio) {
 	} else {
 		e.input.close()
 	}
+	helpers.Go(func() { e.grant(working) })
 	exited := make(chan outcome, 1)
 	helpers.Go(func() { exited <- e.wait(working) })
 
@@ -121,6 +122,14 @@ func (e *execution) signal(ctx context.Context, name string) {
 	defer cancel()
 	if err := e.node.cfg.Driver.Signal(ctx, e.spec.ID, name); err != nil && !errors.Is(err, ErrNotFound) {
 		e.node.cfg.Log.Warn("signal not sent", "request", e.spec.ID.Request, "attempt", e.spec.ID.Attempt, "signal", name, "err", err)
+	}
+}
+
+func (e *execution) resize(ctx context.Context, rows, columns uint16) {
+	ctx, cancel := context.WithTimeout(ctx, timeoutGrace)
+	defer cancel()
+	if err := e.node.cfg.Driver.Resize(ctx, e.spec.ID, rows, columns); err != nil && !errors.Is(err, ErrNotFound) {
+		e.node.cfg.Log.Warn("terminal not resized", "request", e.spec.ID.Request, "attempt", e.spec.ID.Attempt, "err", err)
 	}
 }
 

@@ -129,6 +129,17 @@ func (d *Driver) Signal(ctx context.Context, id runtime.ExecutionID, signal stri
 	})
 }
 
+// Resize implements runtime.Driver.
+func (d *Driver) Resize(ctx context.Context, id runtime.ExecutionID, rows, columns uint16) error {
+	return d.within(ctx, askTimeout, "resize terminal", func(ctx context.Context) error {
+		err := d.client.Load().ContainerResize(ctx, d.name(id), container.ResizeOptions{Height: uint(rows), Width: uint(columns)})
+		if cerrdefs.IsConflict(err) { // it does not run
+			return nil
+		}
+		return err
+	})
+}
+
 // Remove implements runtime.Driver.
 func (d *Driver) Remove(ctx context.Context, id runtime.ExecutionID) error {
 	return d.remove(ctx, d.name(id))

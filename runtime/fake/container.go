@@ -51,6 +51,8 @@ type container struct {
 	started    time.Time
 	ignoreTerm bool
 	gone       bool // removed is closed
+	// The size of its terminal.
+	rows, columns uint16
 	// death is the code to end with when killed; 0 while it is not.
 	death int
 }
@@ -216,6 +218,15 @@ func (c *container) signal(name string) {
 		close(c.killed)
 		c.stdin.Close()
 		c.output.interrupt()
+	}
+}
+
+// resize tells the container's terminal, if it has one, its size.
+func (c *container) resize(rows, columns uint16) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase == phaseRunning && c.spec.TTY {
+		c.rows, c.columns = rows, columns
 	}
 }
 

@@ -1,0 +1,77 @@
+package runtime
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// signals are those that a container can be sent: what a person or a program
+// has a use for, and every engine knows.
+var signals = [...]string{"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "ALRM", "TERM", "CONT", "STOP", "WINCH"}
+
+// Signals returns the names of the signals that a Driver is asked to send.
+func Signals() []string { return slices.Clone(signals[:]) }
+
+func checkSignal(name string) error {
+	if slices.Contains(signals[:], name) {
+		return nil
+	}
+	return protocol.Errorf(protocol.CodeInvalid, "%.20q is no signal that can be sent: use one of %s", name, strings.Join(signals[:], ", "))
+}
+
+// wishes holds what a container is to be told once it runs: signals, and the
+// size of its terminal. As with a process, a signal that is wished for again
+// before it was sent counts once, and of several sizes the last one, so it is
+// bounded. The zero value is not ready for use: wake is a channel of one.
+type wishes struct {
+	wake chan struct{} // holds a token when there is something to tell
+
+	mu      sync.Mutex // guards the rest
+	signals []string
+	resized bool
+	rows    uint16
+	columns uint16
+}
+
+func (w *wishes) signal(name string) {
+	w.mu.Lock()
+	if !slices.Contains(w.signals, name) {
+		w.signals = append(w.signals, name)
+	}
+	w.mu.Unlock()
+	poke(w.wake)
+}
+
+func (w *wishes) resize(rows, columns uint16) {
+	w.mu.Lock()
+	w.resized, w.rows, w.columns = true, rows, columns
+	w.mu.Unlock()
+	poke(w.wake)
+}
+
+// grant tells the container, which was started, what was wished for and what
+// comes to be, until ctx ends.
+func (e *execution) grant(ctx context.Context) {
+	w := &e.tell
+	for {
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			return
+		}
+		w.mu.Lock()
+		names, resized, rows, columns := w.signals, w.resized, w.rows, w.columns
+		w.signals, w.resized = nil, false
+		w.mu.Unlock()
+		if resized {
+			e.resize(ctx, rows, columns)
+		}
+		for _, name := range names {
+			e.signal(ctx, name)
+		}
+	}
+}

@@ -152,3 +152,25 @@ func (c *control) closeWrite() error {
 	}
 	return s.CloseWrite()
 }
+
+// signal passes a signal on.
+func (c *control) signal(name string) error {
+	c.mu.Lock()
+	s := c.session
+	c.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	return s.Signal(name)
+}
+
+// resize passes the terminal's size on.
+func (c *control) resize(rows, columns uint16) error {
+	c.mu.Lock()
+	s := c.session
+	c.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	return s.Resize(rows, columns)
+}

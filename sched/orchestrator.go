@@ -12,7 +12,8 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// Config is what an Orchestrator is made of. All fields but Now must be set.
+// Config is what an Orchestrator is made of. All fields but Now and
+// Journal must be set.
 type Config struct {
 	// Self and Name are those of this device.
 	Self protocol.NodeID
@@ -28,8 +29,11 @@ type Config struct {
 	// Executor returns the way to a node, this device included. It does not
 	// block; an error means that the node cannot be reached.
 	Executor func(node protocol.NodeID) (protocol.Executor, error)
-	Params   Params
-	Log      *slog.Logger
+	// Journal keeps the requests over the end of the process; with nil they are
+	// forgotten then.
+	Journal Journal
+	Params  Params
+	Log     *slog.Logger
 }
 
 // Orchestrator looks after the requests of this device's apps to their ends.

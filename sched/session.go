@@ -49,6 +49,14 @@ func (s *session) CloseWrite() error {
 // once; else the execution is told.
 func (s *session) Stop(grace time.Duration) error { return s.request.control.stop(grace) }
 
+// Signal sends the container a signal.
+func (s *session) Signal(name string) error { return s.request.control.signal(name) }
+
+// Resize tells the container's terminal its size.
+func (s *session) Resize(rows, columns uint16) error {
+	return s.request.control.resize(rows, columns)
+}
+
 // Close lets go; the request goes on.
 func (s *session) Close() error {
 	s.closing.Do(func() { close(s.closed) })

@@ -91,7 +91,7 @@ func TestBadFirstFrames(t *testing.T) {
 		{"silent", nil, false, CodeNone, os.ErrDeadlineExceeded},
 	} {
 		for name, serve := range map[string]func(context.Context, Stream) error{
-			"execute": func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, &device{}, nodeA) },
+			"execute": func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, &device{}, &device{}, nodeA) },
 			"app":     func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testToken, &device{}) },
 		} {
 			synctest.Test(t, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestInputBeyondTheCredit(t *testing.T) {
 func TestUnknownWishesAndUpdatesAreIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := Pipe()
-		sess := newRemoteSession(newWire(a), 0, 0)
+		sess := newRemoteSession(newWire(a), Attach{})
 		defer sess.Close()
 		w := newWire(b)
 		_ = w.send(&pb.Update{}, nil, 0)
@@ -217,7 +217,7 @@ func TestBadUpdates(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := Pipe()
-			sess := newRemoteSession(newWire(a), 0, 0)
+			sess := newRemoteSession(newWire(a), Attach{})
 			defer sess.Close()
 			_, _ = b.Write(frame(t, m))
 			if u, err := sess.Next(); CodeOf(err) != CodeInvalid {
@@ -231,7 +231,7 @@ func TestBadUpdates(t *testing.T) {
 func TestTooManyEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := Pipe()
-		sess := newRemoteSession(newWire(a), 0, 0)
+		sess := newRemoteSession(newWire(a), Attach{})
 		defer sess.Close()
 		go func() {
 			w := newWire(b)

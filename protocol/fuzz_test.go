@@ -28,12 +28,12 @@ func FuzzConversation(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ctx := context.Background()
 		for _, serve := range []func(Stream) error{
-			func(s Stream) error { return ServeExecute(ctx, s, running(ending()), nodeA) },
+			func(s Stream) error { return ServeExecute(ctx, s, running(ending()), running(ending()), nodeA) },
 			func(s Stream) error { return ServeApp(ctx, s, testToken, running(ending())) },
 		} {
 			_ = serve(received(b))
 		}
-		sess := newRemoteSession(newWire(received(b)), 0, 0)
+		sess := newRemoteSession(newWire(received(b)), Attach{})
 		defer sess.Close()
 		var last State
 		for {

@@ -43,13 +43,17 @@ type Session interface {
 	// returns at once; the ending event follows.
 	Stop(grace time.Duration) error
 	// Signal sends the container a signal by name: "INT", "HUP", "USR1"…; what
-	// is not running yet gets it as soon as it is. It returns at once.
+	// is not running yet gets it as soon as it is. It returns at once; a name
+	// that is not one of signal(7) is an *Error with CodeInvalid.
 	Signal(name string) error
 	// Resize tells the container's terminal its size in characters; without a
 	// terminal it does nothing. It returns at once.
 	Resize(rows, columns uint16) error
 	// Close lets go of the session and unblocks Next and Write. It does not
-	// stop the execution; only what AppClient.Run attached to ends with it.
+	// stop an execution, with one exception: when the last session of App.Run
+	// is closed before the request has ended, and it is not detached, the
+	// device cancels it. So a device that shuts down does not close the
+	// sessions of its apps: it ends them.
 	Close() error
 }
 

@@ -80,12 +80,31 @@ func sampleDecision() Decision {
 	}}
 }
 
-func codecs() []codec {
-	event := Event{
+func sampleEvent() Event {
+	return Event{
 		Request: "req-1", Attempt: 2, State: StatePulling, Node: nodeA, NodeName: "attic", At: time.Unix(1700000000, 5),
 		Code: CodeBusy, Reason: "why", ExitCode: -1, QueuePlace: 3,
 		Progress: &Progress{Current: 1, Total: 2, LayersDone: 3, Layers: 4}, Container: "c0ffee",
 	}
+}
+
+func sampleInfo() RequestInfo {
+	return RequestInfo{
+		ID: "req-1", Orchestrator: nodeA, OrchestratorName: "attic", Image: "busybox", Args: []string{"echo", "hi"},
+		Detached: true, Last: sampleEvent(), Accepted: time.UnixMilli(1700000000001),
+		Started: time.UnixMilli(1700000000002), Ended: time.UnixMilli(1700000000003),
+	}
+}
+
+func sampleDetail() RequestDetail {
+	return RequestDetail{
+		RequestInfo: sampleInfo(), Service: sampleService(),
+		Events: []Event{sampleEvent(), sampleEvent()}, Decisions: []Decision{sampleDecision()},
+	}
+}
+
+func codecs() []codec {
+	event := sampleEvent()
 	return []codec{
 		codecOf("service", sampleService(), serviceToPB, serviceFromPB),
 		codecOf("offer", Offer{Request: "req-1", Attempt: 1, Service: sampleService(), Bound: time.Second, Forced: true}, offerToPB, offerFromPB),

@@ -19,6 +19,9 @@ type FeedReader struct {
 	at     uint64             // position in Feed.written
 	next   [Stderr + 1]uint64 // offsets to read next
 	closed bool
+	// bounded: nothing that came after the entry or piece numbered until is read.
+	bounded bool
+	until   uint64
 }
 
 // Next blocks until there is another update. It returns io.EOF after the last
@@ -41,7 +44,7 @@ func (r *FeedReader) poll() (u Update, done bool, err error) {
 	if r.closed {
 		return Update{}, false, io.ErrClosedPipe
 	}
-	e, p := r.nextEntry(), r.nextPiece()
+	e, p := r.withinBound(r.nextEntry(), r.nextPiece())
 	switch {
 	case p != nil && (e == nil || p.seq < e.seq):
 		return Update{Output: r.take(p)}, true, nil
@@ -56,7 +59,7 @@ func (r *FeedReader) poll() (u Update, done bool, err error) {
 	if o := r.loss(math.MaxUint64); o != nil {
 		return Update{Output: o}, true, nil
 	}
-	if f.ended {
+	if f.ended || r.bounded {
 		return Update{}, false, io.EOF
 	}
 	return Update{}, false, nil

@@ -1,15 +1,38 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/hearth-edge/hearth/keys"
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+	"github.com/hearth-edge/hearth/runtime/fake"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"hearth": main})
+	testscript.Main(m, map[string]func(){"hearth": hearth})
 }
+
+// hearth is the command with one more driver: "fake", which runs scripts of
+// steps (see package fake) in the image work:1.
+func hearth() {
+	known := drivers()
+	known["fake"] = func(*slog.Logger) func(keys.Fingerprint, protocol.NodeID) (runtime.Driver, error) {
+		return func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
+			engine := fake.NewEngine(fake.Config{Images: map[string]fake.Image{"work:1": {}}})
+			return engine.Driver(string(mesh), self), nil
+		}
+	}
+	c := &cli{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, drivers: known}
+	os.Exit(c.main(os.Args[1:]))
+}
+
+// testSecret saves the scripts from making one each.
+const testSecret = "hearth1qypqxpq9qcrsszg2pvxq6rs0zqg3yyc5z5tpwxqergd3c8g7rusqdflxxp"
 
 // TestScripts runs every verb as a user would, failures included: see
 // testdata/script.
@@ -22,6 +45,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HEARTH_STATE", e.WorkDir+"/state")
 			e.Setenv("HEARTH_LISTEN", "/ip4/127.0.0.1/tcp/0")
 			e.Setenv("HEARTH_NO_DISCOVERY", "true") // stay off the network
+			e.Setenv("SECRET", testSecret)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

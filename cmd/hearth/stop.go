@@ -83,7 +83,7 @@ func (c *cli) stop(ctx context.Context, device *protocol.AppClient, s protocol.S
 			return err
 		}
 	}
-	return joined(errs)
+	return errors.Join(errs...)
 }
 
 func (c *cli) waitCommand() *cobra.Command {

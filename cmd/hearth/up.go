@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	ma "github.com/multiformats/go-multiaddr"
@@ -20,10 +19,6 @@ import (
 	"github.com/hearth-edge/hearth/runtime"
 	"github.com/hearth-edge/hearth/runtime/docker"
 )
-
-// engineWait is how long `up` waits for an engine to answer before it joins
-// without running work.
-const engineWait = 3 * time.Second
 
 // upFlags are the flags of `hearth up` as they were typed.
 type upFlags struct {

@@ -100,8 +100,8 @@ type Recovered struct {
 	Started bool
 	CPUs    protocol.Cores
 	Memory  protocol.Bytes
-	// Timeout is Spec's, and Ran how long it has run by now on the engine's
-	// clock; only told of what runs and has a Timeout.
+	// Timeout is Spec's. Ran is how long it has run by now on the engine's
+	// clock; it is only told of what runs and has a Timeout.
 	Timeout, Ran time.Duration
 }
 

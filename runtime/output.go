@@ -186,9 +186,7 @@ func (o *output) drain(ctx context.Context, stopped bool) {
 
 // closeOnce closes c if it is open; only one goroutine closes it.
 func closeOnce(c chan struct{}) {
-	select {
-	case <-c:
-	default:
+	if !isClosed(c) {
 		close(c)
 	}
 }

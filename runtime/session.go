@@ -33,10 +33,16 @@ func (e *execution) session(stdout, stderr uint64) *session {
 }
 
 // Next implements protocol.Session. After the end of Run it fails: the
-// execution may go on.
+// execution may go on. Whoever gets io.EOF has taken the end over: from then on
+// it survives no crash of this process.
 func (s *session) Next() (protocol.Update, error) {
 	u, err := s.reader.Next()
-	if errors.Is(err, io.ErrClosedPipe) {
+	switch {
+	case errors.Is(err, io.EOF):
+		s.e.mu.Lock()
+		defer s.e.mu.Unlock()
+		closeOnce(s.e.read)
+	case errors.Is(err, io.ErrClosedPipe):
 		s.e.mu.Lock()
 		defer s.e.mu.Unlock()
 		if s.e.abandoned {
@@ -118,9 +124,11 @@ func (e *execution) stop(grace time.Duration) {
 	e.wishes <- grace
 }
 
-func (e *execution) isStopped() bool {
+func (e *execution) isStopped() bool { return isClosed(e.stopped) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-e.stopped:
+	case <-c:
 		return true
 	default:
 		return false

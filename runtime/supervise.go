@@ -53,7 +53,10 @@ func (e *execution) attend(ctx context.Context, stdio *Stdio) {
 		e.abandon()
 		return
 	}
-	e.conclude(ctx, e.ending(end, out), end.exit.Ran)
+	e.conclude(e.ending(end, out), end.exit.Ran)
+	if e.awaitRead(ctx) {
+		e.remove(ctx)
+	}
 }
 
 // wait returns how the container ended, over restarts of the engine.
@@ -133,6 +136,12 @@ func (e *execution) resize(ctx context.Context, rows, columns uint16) {
 	}
 }
 
+// overran reports whether an earlier process of this node must have ended the
+// container for having run too long.
+func (e *execution) overran(exit Exit) bool {
+	return e.adopted && e.spec.Timeout > 0 && exit.Ran >= e.spec.Timeout && exit.Code != 0
+}
+
 // ending makes the last event.
 func (e *execution) ending(o outcome, out *output) protocol.Event {
 	event := e.event(protocol.StateSucceeded)
@@ -140,8 +149,8 @@ func (e *execution) ending(o outcome, out *output) protocol.Event {
 	switch {
 	case o.cause == protocol.StateCancelled:
 		event.State, event.Code, event.Reason = o.cause, protocol.CodeCancelled, "stopped"
-	case o.cause == protocol.StateTimedOut:
-		event.State, event.Code = o.cause, protocol.CodeTimeout
+	case o.cause == protocol.StateTimedOut, e.overran(o.exit):
+		event.State, event.Code = protocol.StateTimedOut, protocol.CodeTimeout
 		event.Reason = fmt.Sprintf("it ran longer than the %v allowed", e.spec.Timeout)
 	case o.err != nil:
 		event.State, event.Code, event.Reason = protocol.StateFailed, protocol.CodeOf(o.err), publicText(o.err)

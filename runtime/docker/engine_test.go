@@ -226,7 +226,7 @@ func TestSilentEngine(t *testing.T) {
 		"Create":  func(ctx context.Context) error { _, err := d.create(ctx, spec); return err },
 		"Start":   func(ctx context.Context) error { return d.Start(ctx, spec.ID) },
 		"Attach":  func(ctx context.Context) error { _, err := d.Attach(ctx, spec.ID); return err },
-		"attach":  func(ctx context.Context) error { _, err := d.attach(ctx, spec.ID, "x", true); return err },
+		"attach":  func(ctx context.Context) error { _, err := d.attach(ctx, spec, "x"); return err },
 		"Wait":    func(ctx context.Context) error { _, err := d.Wait(ctx, spec.ID); return err },
 		"Signal":  func(ctx context.Context) error { return d.Signal(ctx, spec.ID, "TERM") },
 		"Remove":  func(ctx context.Context) error { return d.Remove(ctx, spec.ID) },

@@ -250,6 +250,10 @@ func (c *container) remove() {
 func (c *container) recovered() runtime.Recovered {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var ran time.Duration
+	if c.phase == phaseRunning && c.spec.Timeout > 0 {
+		ran = time.Since(c.started)
+	}
 	return runtime.Recovered{
 		ID:           c.spec.ID,
 		Orchestrator: c.spec.Orchestrator,
@@ -258,5 +262,7 @@ func (c *container) recovered() runtime.Recovered {
 		Started:      c.phase != phaseCreated,
 		CPUs:         c.spec.CPUs,
 		Memory:       c.spec.Memory,
+		Timeout:      c.spec.Timeout,
+		Ran:          ran,
 	}
 }

@@ -238,6 +238,8 @@ type testExecution struct {
 	input      bytes.Buffer
 	inputEnded int
 	stops      []time.Duration
+	signals    []string
+	sizes      [][2]uint16
 }
 
 func (e *testExecution) session(stdout, stderr uint64) protocol.Session {
@@ -299,6 +301,20 @@ func (s *testSession) Stop(grace time.Duration) error {
 	s.execution.mu.Lock()
 	defer s.execution.mu.Unlock()
 	s.execution.stops = append(s.execution.stops, grace)
+	return nil
+}
+
+func (s *testSession) Signal(name string) error {
+	s.execution.mu.Lock()
+	defer s.execution.mu.Unlock()
+	s.execution.signals = append(s.execution.signals, name)
+	return nil
+}
+
+func (s *testSession) Resize(rows, columns uint16) error {
+	s.execution.mu.Lock()
+	defer s.execution.mu.Unlock()
+	s.execution.sizes = append(s.execution.sizes, [2]uint16{rows, columns})
 	return nil
 }
 

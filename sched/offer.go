@@ -13,7 +13,7 @@ import (
 var errUnreachable = errors.New("cannot be reached")
 
 // place offers the request to one node after the other until one takes it, and
-// returns the execution's session; nil when the request has ended instead.
+// returns the execution's session; nil when the request has ended instead, or ctx.
 func (r *request) place(ctx context.Context) protocol.Session {
 	for r.attempt = 1; ; {
 		if r.stopping() {
@@ -21,16 +21,19 @@ func (r *request) place(ctx context.Context) protocol.Session {
 			return nil
 		}
 		if ctx.Err() != nil {
-			r.end(protocol.StateCancelled, protocol.CodeLeaving, "%v; it was not placed yet", errLeaving)
 			return nil
 		}
 		choice, decision, ok := r.o.choose(&r.demand)
-		r.feed.Decision(decision)
+		r.account.decision(decision)
 		if !ok {
 			r.refuse(&decision)
 			return nil
 		}
 		r.node, r.name = choice.Node, nameOr(choice.Name, choice.Node)
+		if !r.keepOffer(ctx) {
+			r.o.cfg.View.Forgotten(choice.Node)
+			return nil
+		}
 		s, err := r.offer(ctx, choice)
 		if err == nil {
 			r.note(protocol.CodeNone, "%s takes it", r.name)
@@ -76,7 +79,7 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 }
 
 // another decides, after an offer came to nothing, whether there may be another
-// one; if not, it ends the request. An offer whose answer was lost is repeated
+// one; if not, it ends the request, or lets it go. An offer whose answer was lost is repeated
 // only when the node surely has not got it.
 func (r *request) another(ctx context.Context, err error) bool {
 	refusal, refused := errors.AsType[*protocol.Refusal](err)
@@ -95,6 +98,8 @@ func (r *request) another(ctx context.Context, err error) bool {
 		r.note(protocol.CodeNodeLost, "%s never got the offer", r.name)
 		r.exclude(&protocol.Refusal{Code: protocol.CodeNodeLost, Reason: "did not get the offer: the connection broke"})
 		r.attempt++
+	case leaving(ctx):
+		return false
 	default:
 		r.end(protocol.StateUnknown, codeOfLoss(ctx), "%s did not answer the offer: %s; whether it runs there is not known",
 			r.name, r.whyLost(ctx))

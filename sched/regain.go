@@ -51,14 +51,14 @@ func (r *request) regain(ctx context.Context, p *patience) (protocol.Session, er
 	for {
 		if !r.o.cfg.View.Connected(r.node) {
 			tell()
-			r.awaitNode(ctx)
+			r.o.presence.await(ctx, r.node)
 			p.pause = 0
 		}
 		p.wait(ctx)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		s, err := r.attach(ctx)
+		s, err := r.attachFrom(ctx, r.account.output())
 		switch {
 		case err == nil && told:
 			r.note(protocol.CodeNone, "%s answers again", r.name)
@@ -73,38 +73,25 @@ func (r *request) regain(ctx context.Context, p *patience) (protocol.Session, er
 	}
 }
 
-// awaitNode waits until r.node is connected, or ctx ends.
-func (r *request) awaitNode(ctx context.Context) {
-	for {
-		changed := r.o.cfg.View.Changed() // before looking, to miss nothing
-		if r.o.cfg.View.Connected(r.node) {
-			return
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (r *request) attach(ctx context.Context) (protocol.Session, error) {
+// attachFrom asks r.node for the execution, with the output that feed lacks.
+func (r *request) attachFrom(ctx context.Context, feed *protocol.Feed) (protocol.Session, error) {
 	executor, err := r.o.cfg.Executor(r.node)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.o.cfg.Params.AnswerTimeout)
 	defer cancel()
-	stdout, stderr := r.feed.Offsets()
+	stdout, stderr := feed.Offsets()
 	return executor.Attach(ctx, protocol.Attach{
 		Request: r.id, Attempt: r.attempt, Stdout: stdout, Stderr: stderr,
 	})
 }
 
 // lose ends a request whose execution was there, and cannot be followed to its
-// end any more.
+// end any more. When this device shuts down the request is let go.
 func (r *request) lose(ctx context.Context, err error) {
 	switch {
+	case leaving(ctx):
 	case ctx.Err() != nil:
 		r.end(protocol.StateUnknown, codeOfLoss(ctx), "%s: how it ends on %s is not known", r.whyLost(ctx), r.name)
 	case errors.Is(err, errForgotten):
@@ -116,21 +103,15 @@ func (r *request) lose(ctx context.Context, err error) {
 
 // whyLost says in words for people why the request is given up.
 func (r *request) whyLost(ctx context.Context) string {
-	switch {
-	case errors.Is(context.Cause(ctx), errOverdue):
+	if ctx.Err() != nil {
 		return errOverdue.Error()
-	case ctx.Err() != nil:
-		return errLeaving.Error()
 	}
 	return "it was not heard of for " + r.o.cfg.Params.RegainTimeout.String()
 }
 
 func codeOfLoss(ctx context.Context) protocol.Code {
-	switch {
-	case errors.Is(context.Cause(ctx), errOverdue):
+	if ctx.Err() != nil {
 		return protocol.CodeTimeout
-	case ctx.Err() != nil:
-		return protocol.CodeLeaving
 	}
 	return protocol.CodeNodeLost
 }

@@ -52,6 +52,9 @@ func serveList(
 		cancel()
 	}()
 	err := list(listing, func(m proto.Message) error {
+		if err := listing.Err(); err != nil {
+			return err // a list that ended with its context is not whole
+		}
 		err := w.send(m, nil, 0)
 		if _, malformed := errors.AsType[*Error](err); err != nil && !malformed {
 			cancel() // the stream takes no more: the app went

@@ -17,7 +17,8 @@ func TestRunIsCarriedToItsEnd(t *testing.T) {
 	var got Run
 	d := &device{run: func(_ context.Context, r Run) (Session, error) { got = r; return s, nil }}
 	c, l := appLink(t, d)
-	want := Run{ID: "r-1", Service: sampleService()}
+	want := Run{ID: "r-1", Service: sampleService(), Detach: true}
+	want.Service.TTY = true
 	sess, err := c.Run(t.Context(), want)
 	if err != nil {
 		t.Fatal(err)

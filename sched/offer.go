@@ -15,7 +15,7 @@ var errUnreachable = errors.New("cannot be reached")
 // place offers the request to one node after the other until one takes it, and
 // returns the execution's session; nil when the request has ended instead, or ctx.
 func (r *request) place(ctx context.Context) protocol.Session {
-	for r.attempt = 1; ; {
+	for {
 		if r.stopping() {
 			r.end(protocol.StateCancelled, protocol.CodeCancelled, "cancelled before it was placed")
 			return nil

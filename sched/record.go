@@ -99,6 +99,22 @@ func (r *request) keepOffer(ctx context.Context) bool {
 	return false
 }
 
+// markBegun writes down, once and without waiting for it, that a container was
+// seen on this device: see resume for what that is good for.
+func (r *request) markBegun(s protocol.State) {
+	if s < protocol.StateStarting || s.Ended() || r.begun || r.node != r.o.cfg.Self || r.o.cfg.Journal == nil {
+		return
+	}
+	r.begun = true
+	offer := journal.Offer{Attempt: r.attempt, Node: r.node, Name: r.name, Begun: true}
+	r.marking.Go(func() {
+		err := r.o.cfg.Journal.Offered(context.Background(), r.id, offer)
+		if err != nil && !errors.Is(err, journal.ErrEnded) {
+			r.log.Warn("the start was not written down", "err", err)
+		}
+	})
+}
+
 // keepEnd writes down that the request ended with e, which may not be told yet.
 func (r *request) keepEnd(e protocol.Event) {
 	if r.o.cfg.Journal == nil {

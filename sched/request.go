@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
@@ -44,6 +45,9 @@ type request struct {
 	last protocol.Event
 	// started is when the execution was seen running.
 	started time.Duration
+	// begun: a container on this device was seen; marking writes that down.
+	begun   bool
+	marking sync.WaitGroup
 	// kept: the end is in the journal.
 	kept bool
 }
@@ -89,6 +93,7 @@ func (r *request) run(ctx context.Context, how func(context.Context) protocol.Se
 	r.attend(ctx, how)
 	r.control.end(!r.correctable())
 	r.account.output().End()
+	r.marking.Wait()
 	if r.state.Ended() && !r.kept {
 		r.keepTrying(ctx)
 	}
@@ -120,6 +125,11 @@ func (r *request) begin(ctx context.Context) protocol.Session {
 
 // placeFirst places a request that was never offered.
 func (r *request) placeFirst(ctx context.Context) protocol.Session {
+	r.attempt = 1
+	return r.placeNew(ctx)
+}
+
+func (r *request) placeNew(ctx context.Context) protocol.Session {
 	r.demand = r.o.cfg.View.Demand(&r.service)
 	r.report(protocol.Event{State: protocol.StatePlacing})
 	return r.place(ctx)
@@ -240,6 +250,7 @@ func (r *request) told(e protocol.Event) bool {
 		r.started = r.o.cfg.Clock()
 	}
 	r.learn(e.State)
+	r.markBegun(e.State)
 	r.report(e)
 	if began {
 		if err := r.control.began(); err != nil {

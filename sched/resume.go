@@ -54,8 +54,14 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 	case err == nil:
 		return s
 	case leaving(ctx):
+	case errors.Is(err, errForgotten) && r.node == r.o.cfg.Self && !rec.Offer.Begun && !rec.Doubtful:
+		// The node is this device: it was down as well, has forgotten nothing
+		// that ran, and nothing had begun. So it was in the queue at most.
+		r.attempt++
+		r.node, r.name = "", ""
+		return r.placeNew(ctx)
 	case errors.Is(err, errForgotten):
-		// Nodes keep what ended for minutes, and nobody knows for how long this
+		// Another node keeps what ended for minutes, and nobody knows for how long this
 		// device was down: that it never ran there would be a guess.
 		r.end(protocol.StateLost, protocol.CodeNodeLost,
 			"this device was restarted, and %s knows nothing of it: it never got it, or forgot it since; it is not run again on a guess", r.name)

@@ -32,6 +32,8 @@ type Offer struct {
 	Node    protocol.NodeID
 	// Name is what the node is called.
 	Name string
+	// Begun: a container of it was seen there.
+	Begun bool `json:",omitempty"`
 }
 
 // An End is how a request ended.

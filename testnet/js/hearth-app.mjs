@@ -11,6 +11,7 @@
 // camelCase; states and codes are words; times are Date; durations are in
 // milliseconds. Every failure that the device tells is a HearthError with a code.
 
+import './node20.mjs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { noise } from '@chainsafe/libp2p-noise'

@@ -49,8 +49,10 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"waitlog": waitLog,
-			"mode":    checkMode,
+			"waitlog":    waitLog,
+			"waitnode":   waitNode,
+			"waitoutput": waitOutput,
+			"mode":       checkMode,
 		},
 	})
 }
@@ -62,6 +64,23 @@ func waitLog(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: waitlog FILE TEXT")
 	}
 	waitForText(ts, ts.MkAbs(args[0]), args[1])
+}
+
+// waitNode NAME waits until the device knows itself as a node, which takes its
+// speed to be measured first.
+func waitNode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitnode NAME")
+	}
+	waitForCommand(ts, `"name":"`+args[0]+`"[^}]*"role":"node"`, "nodes", "--json")
+}
+
+// waitOutput VERB ID TEXT waits until the verb prints the text.
+func waitOutput(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: waitoutput VERB ID TEXT")
+	}
+	waitForCommand(ts, args[2], args[0], args[1])
 }
 
 // checkMode FILE MODE checks a file's permissions.

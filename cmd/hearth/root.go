@@ -113,7 +113,7 @@ func defaultState() string {
 
 // device connects to the device that runs on this machine.
 func (c *cli) device(ctx context.Context) (*protocol.AppClient, func(), error) {
-	conn, err := app.Dial(ctx, c.state)
+	device, err := app.Connect(ctx, c.state)
 	if errors.Is(err, app.ErrNotRunning) {
 		return nil, nil, &failure{
 			err:  fmt.Errorf("no device is running with its state in %s", c.state),
@@ -123,7 +123,7 @@ func (c *cli) device(ctx context.Context) (*protocol.AppClient, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return protocol.NewAppClient(conn.Open, conn.Token()), func() { _ = conn.Close() }, nil
+	return device.AppClient, func() { _ = device.Close() }, nil
 }
 
 // exitCode reports err as a user should read it and returns the exit code.

@@ -289,6 +289,14 @@ func (e *testExecution) exit(code int) {
 	e.feed.End()
 }
 
+// wishes returns the signals and the stops that came, when nothing moves any more.
+func (e *testExecution) wishes() (signals []string, stops []time.Duration) {
+	synctest.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.signals), slices.Clone(e.stops)
+}
+
 // breakOff breaks the session that is used now.
 func (e *testExecution) breakOff() {
 	synctest.Wait()

@@ -53,6 +53,7 @@ func TestWatch(t *testing.T) {
 		e := m.nodes["b"].only(t)
 		e.feed.Event(protocol.Event{State: protocol.StatePulling, Progress: &protocol.Progress{Current: 1}})
 		e.exit(0)
+		synctest.Wait()
 		m.run(on("nobody", "r2")).end()
 		var got []string
 		for _, e := range w.all() {
@@ -238,8 +239,8 @@ func TestAttach(t *testing.T) {
 		if end := quiet.end(); end.State != protocol.StateSucceeded || len(quiet.stdout) != 0 || quiet.cut != 0 {
 			t.Errorf("quiet: %+v, %q, %d cut", end, quiet.stdout, quiet.cut)
 		}
-		if len(e.stops) != 0 || e.input.Len() != 0 {
-			t.Errorf("stops %v, input %q", e.stops, e.input.String())
+		if _, stops := e.wishes(); len(stops) != 0 || e.input.Len() != 0 {
+			t.Errorf("stops %v, input %q", stops, e.input.String())
 		}
 	})
 }
@@ -265,12 +266,12 @@ func TestAbandoned(t *testing.T) {
 				e := m.nodes["b"].only(t)
 				_ = first.Close()
 				_ = first.Close()
-				if len(e.stops) != 0 {
+				if _, stops := e.wishes(); len(stops) != 0 {
 					t.Fatal("stopped while an app waits for it")
 				}
 				_ = later.Close()
-				if len(e.stops) != c.stops || c.stops > 0 && e.stops[0] != 10*time.Second {
-					t.Errorf("stops: %v", e.stops)
+				if _, stops := e.wishes(); len(stops) != c.stops || c.stops > 0 && stops[0] != 10*time.Second {
+					t.Errorf("stops: %v", stops)
 				}
 				e.exit(0)
 				watcher.end()
@@ -334,18 +335,17 @@ func TestStopBySignal(t *testing.T) {
 		stop(protocol.Stop{Signal: "HUP", SignalOnly: true})
 		stop(protocol.Stop{SignalOnly: true})
 		time.Sleep(time.Hour)
-		if !slices.Equal(e.signals, []string{"HUP", "TERM"}) || len(e.stops) != 0 {
-			t.Fatalf("signals %v, stops %v", e.signals, e.stops)
+		if signals, stops := e.wishes(); !slices.Equal(signals, []string{"HUP", "TERM"}) || len(stops) != 0 {
+			t.Fatalf("signals %v, stops %v", signals, stops)
 		}
 		stop(protocol.Stop{Signal: "SIGINT", Grace: 5 * time.Second})
 		time.Sleep(5*time.Second - 1)
-		if !slices.Equal(e.signals, []string{"HUP", "TERM", "INT"}) || len(e.stops) != 0 {
-			t.Fatalf("signals %v, stops %v", e.signals, e.stops)
+		if signals, stops := e.wishes(); !slices.Equal(signals, []string{"HUP", "TERM", "INT"}) || len(stops) != 0 {
+			t.Fatalf("signals %v, stops %v", signals, stops)
 		}
 		time.Sleep(1)
-		synctest.Wait()
-		if !slices.Equal(e.stops, []time.Duration{0}) {
-			t.Fatalf("stops %v", e.stops)
+		if _, stops := e.wishes(); !slices.Equal(stops, []time.Duration{0}) {
+			t.Fatalf("stops %v", stops)
 		}
 		e.exit(137)
 		synctest.Wait()
@@ -366,8 +366,8 @@ func TestEarlyWishes(t *testing.T) {
 		node.set(func() { node.gone = false })
 		time.Sleep(5 * time.Second)
 		e := node.only(t)
-		if !slices.Equal(e.signals, []string{"USR1"}) || len(e.sizes) != 0 {
-			t.Errorf("signals %v, sizes %v", e.signals, e.sizes)
+		if signals, _ := e.wishes(); !slices.Equal(signals, []string{"USR1"}) || len(e.sizes) != 0 {
+			t.Errorf("signals %v, sizes %v", signals, e.sizes)
 		}
 		e.say(protocol.StateRunning)
 		synctest.Wait()
@@ -377,8 +377,8 @@ func TestEarlyWishes(t *testing.T) {
 		if want := [][2]uint16{{24, 80}, {50, 100}, {50, 100}}; !slices.Equal(e.sizes, want) {
 			t.Errorf("sizes %v, want %v", e.sizes, want)
 		}
-		if !slices.Equal(e.signals, []string{"USR1"}) {
-			t.Errorf("signals %v", e.signals)
+		if signals, _ := e.wishes(); !slices.Equal(signals, []string{"USR1"}) {
+			t.Errorf("signals %v", signals)
 		}
 		node.set(func() { node.gone = true })
 		e.breakOff()

@@ -226,9 +226,8 @@ func TestUnknownIsCorrected(t *testing.T) {
 			if err := m.orch.Stop(t.Context(), protocol.Stop{Request: "r", Grace: time.Second}); err != nil {
 				t.Fatal(err)
 			}
-			synctest.Wait()
-			if !slices.Equal(e.stops, []time.Duration{time.Second}) {
-				t.Errorf("stops: %v", e.stops)
+			if _, stops := e.wishes(); !slices.Equal(stops, []time.Duration{time.Second}) {
+				t.Errorf("stops: %v", stops)
 			}
 			e.exit(7)
 			for range 2 {
@@ -253,12 +252,33 @@ func TestUnknownIsCorrected(t *testing.T) {
 	}
 }
 
+// To the app it had ended when it let go.
+func TestUnknownIsNotStoppedByItsApp(t *testing.T) {
+	inMesh(t, abc, func(t *testing.T, m *mesh) {
+		m.nodes["b"].mute, m.nodes["b"].gone = true, true
+		app := m.run(on("b", "r"))
+		app.end()
+		_ = app.Close()
+		m.nodes["b"].set(func() { m.nodes["b"].gone = false })
+		time.Sleep(time.Minute)
+		e := m.nodes["b"].only(t)
+		if _, stops := e.wishes(); len(stops) != 0 {
+			t.Errorf("stops: %v", stops)
+		}
+		e.exit(0)
+		if d := m.inspect("r"); d.Last.State != protocol.StateSucceeded {
+			t.Errorf("%+v", d.Last)
+		}
+	})
+}
+
 func TestUnknownStaysWhereTheNodeForgot(t *testing.T) {
 	withJournal(t, abc, func(t *testing.T, m *mesh) {
 		m.nodes["b"].deaf, m.nodes["b"].gone = true, true
 		m.run(on("b", "r")).end()
 		m.nodes["b"].set(func() { m.nodes["b"].gone = false })
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		tries := len(m.nodes["b"].attaches)
 		time.Sleep(time.Minute)
 		if d := m.inspect("r"); d.Last.State != protocol.StateUnknown || len(m.nodes["b"].attaches) != tries {
@@ -311,7 +331,7 @@ func TestShutdown(t *testing.T) {
 		if err := m.journal.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if len(e.stops) != 0 {
+		if _, stops := e.wishes(); len(stops) != 0 {
 			t.Error("what runs was stopped")
 		}
 		m.revive()
@@ -335,9 +355,8 @@ func TestTakenUpGoesOn(t *testing.T) {
 		_ = app.Close()
 		m.restart()
 		_ = m.run(on("c", "r")).Close()
-		synctest.Wait()
-		if len(e.stops) != 0 {
-			t.Errorf("stops: %v", e.stops)
+		if _, stops := e.wishes(); len(stops) != 0 {
+			t.Errorf("stops: %v", stops)
 		}
 	})
 }

@@ -123,10 +123,12 @@ func (t *table) room() error {
 }
 
 // release takes note that a session of Run on r was closed, and reports whether
-// r is to be cancelled: nobody is left who wants it.
+// r is to be cancelled: nobody is left who wants it. What has ended is not: an
+// end as unknown may be that of an execution that goes on.
 func (t *table) release(r *request) bool {
 	r.runs--
-	return r.runs == 0 && !r.goesOn && !t.leaving()
+	info, _, _ := r.account.line()
+	return r.runs == 0 && !r.goesOn && !info.Last.State.Ended() && !t.leaving()
 }
 
 // retire keeps a request that has ended for a while; one that was never

@@ -58,7 +58,7 @@ func benchOrchestrator(b *testing.B, node instant) *Orchestrator {
 		if err := <-ended; err != nil {
 			b.Error(err)
 		}
-		if err := j.Journal.Close(); err != nil {
+		if err := j.Close(); err != nil {
 			b.Error(err)
 		}
 	})

@@ -126,9 +126,9 @@ func (a *account) detail(s protocol.Service) protocol.RequestDetail {
 	}
 }
 
-// history returns the events so far.
-func (a *account) history() []protocol.Event {
+// history returns the events so far, and the decisions kept.
+func (a *account) history() ([]protocol.Event, []protocol.Decision) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.Clone(a.events)
+	return slices.Clone(a.events), slices.Clone(a.decisions)
 }

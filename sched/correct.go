@@ -50,7 +50,7 @@ func (t *table) corrected(c *correction) {
 func (r *request) correct(ctx context.Context) {
 	defer r.control.end(true)
 	feed := r.again(ctx)
-	touch := newPatience(&r.o.cfg.Params)
+	touch := newPatience(&r.o.cfg.Params, 0)
 	for {
 		if !r.o.cfg.View.Connected(r.node) {
 			r.o.presence.await(ctx, r.node)

@@ -65,7 +65,7 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 	refusal, refused := errors.AsType[*protocol.Refusal](err)
 	if err != nil && !refused {
 		r.log.Warn("no answer to an offer", "peer", c.Node, "attempt", r.attempt, "err", err)
-		s, err = r.regain(ctx, newPatience(&r.o.cfg.Params))
+		s, err = r.regain(ctx, newPatience(&r.o.cfg.Params, r.o.cfg.Params.RegainTimeout))
 	}
 	switch {
 	case err == nil:
@@ -102,7 +102,7 @@ func (r *request) another(ctx context.Context, err error) bool {
 		return false
 	default:
 		r.end(protocol.StateUnknown, codeOfLoss(ctx), "%s did not answer the offer: %s; whether it runs there is not known",
-			r.name, r.whyLost(ctx))
+			r.name, whyLost(ctx, r.o.cfg.Params.RegainTimeout))
 		return false
 	}
 	return true

@@ -45,6 +45,9 @@ type Params struct {
 	// RegainTimeout is for how long an orchestrator tries to take up an
 	// execution again that it lost touch with.
 	RegainTimeout time.Duration
+	// ResumeTimeout is the same after a restart of this device: after a power cut
+	// others are starting, too.
+	ResumeTimeout time.Duration
 	// RegainPause is the first pause between two such tries; it doubles up to
 	// RegainPauseMax.
 	RegainPause, RegainPauseMax time.Duration
@@ -69,6 +72,8 @@ type Params struct {
 	// HistoryKept is how many events are kept of each request, the first and the
 	// last ones; DecisionsKept how many decisions, the last ones.
 	HistoryKept, DecisionsKept int
+	// CandidatesKept is how many devices of each decision are written down.
+	CandidatesKept int
 	// WatchBuffer is how many events may wait for one watcher.
 	WatchBuffer int
 	// JournalPause is the first pause before an end is written down again that
@@ -96,6 +101,7 @@ func DefaultParams() Params {
 
 		AnswerTimeout:  5 * time.Second,
 		RegainTimeout:  30 * time.Second,
+		ResumeTimeout:  3 * time.Minute,
 		RegainPause:    100 * time.Millisecond,
 		RegainPauseMax: 3 * time.Second,
 		StopSlack:      10 * time.Second,
@@ -108,6 +114,7 @@ func DefaultParams() Params {
 		KeepUnknown:     256,
 		HistoryKept:     64,
 		DecisionsKept:   4,
+		CandidatesKept:  16,
 		WatchBuffer:     4096,
 		JournalPause:    time.Second,
 		JournalPauseMax: time.Minute,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
@@ -123,8 +124,10 @@ func (r *request) keepEnd(e protocol.Event) {
 	}
 	feed := r.account.output()
 	// What has ended is written down while this device shuts down, too.
+	events, decisions := r.account.history()
 	err := r.o.cfg.Journal.Ended(context.Background(), r.id, journal.End{
-		Event: e, Attempts: r.attempt, History: before(r.account.history(), e), Output: outputOf(feed),
+		Event: e, Attempts: r.attempt, History: before(events, e),
+		Decisions: shortened(decisions, r.o.cfg.Params.CandidatesKept), Output: outputOf(feed),
 	})
 	switch {
 	case err == nil:
@@ -154,6 +157,25 @@ func (r *request) keepTrying(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// shortened returns decisions with the first n candidates of each, and the one
+// chosen.
+func shortened(decisions []protocol.Decision, n int) []protocol.Decision {
+	for i := range decisions {
+		d := &decisions[i]
+		if len(d.Candidates) <= n {
+			continue
+		}
+		kept := slices.Clone(d.Candidates[:n])
+		for _, c := range d.Candidates[n:] {
+			if c.Chosen {
+				kept = append(kept, c)
+			}
+		}
+		d.Candidates = kept
+	}
+	return decisions
 }
 
 // before returns the events without e at their end.
@@ -196,6 +218,9 @@ func (r *request) recall(rec *journal.Record) {
 	}
 	for i := range output {
 		r.output(context.Background(), &output[i]) // nobody reads yet: it cannot block
+	}
+	for _, d := range rec.End.Decisions {
+		r.account.decision(d)
 	}
 	r.account.event(rec.End.Event)
 	r.account.output().End()

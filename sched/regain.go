@@ -19,10 +19,14 @@ var (
 // connection too: the first at once, the next ones further and further apart.
 type patience struct {
 	params *Params
-	pause  time.Duration
+	// total is how long it takes at most.
+	total time.Duration
+	pause time.Duration
 }
 
-func newPatience(p *Params) *patience { return &patience{params: p} }
+func newPatience(p *Params, total time.Duration) *patience {
+	return &patience{params: p, total: total}
+}
 
 // wait waits until it is time for the next try, or ctx ends.
 func (p *patience) wait(ctx context.Context) {
@@ -39,13 +43,13 @@ func (p *patience) wait(ctx context.Context) {
 // output from where it broke off. It is asked nowhere else meanwhile. The error
 // is errGone, errForgotten, or that with which ctx ended.
 func (r *request) regain(ctx context.Context, p *patience) (protocol.Session, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.params.RegainTimeout, errGone)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.total, errGone)
 	defer cancel()
 	told := false
 	tell := func() {
 		if !told && ctx.Err() == nil {
 			told = true
-			r.note(protocol.CodeNodeLost, "%s does not answer; waiting up to %v", r.name, p.params.RegainTimeout)
+			r.note(protocol.CodeNodeLost, "%s does not answer; waiting up to %v", r.name, p.total)
 		}
 	}
 	for {
@@ -93,7 +97,7 @@ func (r *request) lose(ctx context.Context, err error) {
 	switch {
 	case leaving(ctx):
 	case ctx.Err() != nil:
-		r.end(protocol.StateUnknown, codeOfLoss(ctx), "%s: how it ends on %s is not known", r.whyLost(ctx), r.name)
+		r.end(protocol.StateUnknown, codeOfLoss(ctx), "%s: how it ends on %s is not known", errOverdue, r.name)
 	case errors.Is(err, errForgotten):
 		r.end(protocol.StateLost, protocol.CodeNodeLost, "%s knows nothing of it any more; whether it finished is not known", r.name)
 	default:
@@ -102,11 +106,11 @@ func (r *request) lose(ctx context.Context, err error) {
 }
 
 // whyLost says in words for people why the request is given up.
-func (r *request) whyLost(ctx context.Context) string {
+func whyLost(ctx context.Context, waited time.Duration) string {
 	if ctx.Err() != nil {
 		return errOverdue.Error()
 	}
-	return "it was not heard of for " + r.o.cfg.Params.RegainTimeout.String()
+	return "it was not heard of for " + waited.String()
 }
 
 func codeOfLoss(ctx context.Context) protocol.Code {

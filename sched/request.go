@@ -183,7 +183,7 @@ func (r *request) stopping() bool {
 // sessions as it takes.
 func (r *request) execute(ctx context.Context, s protocol.Session) {
 	params := &r.o.cfg.Params
-	touch := newPatience(params)
+	touch := newPatience(params, params.RegainTimeout)
 	defer func() { r.o.cfg.View.Returned(r.node) }()
 	for {
 		since := r.o.cfg.Clock()
@@ -191,7 +191,7 @@ func (r *request) execute(ctx context.Context, s protocol.Session) {
 			return
 		}
 		if r.o.cfg.Clock()-since > params.RegainPauseMax {
-			touch = newPatience(params) // it was not just a flicker
+			touch = newPatience(params, params.RegainTimeout) // it was not just a flicker
 		}
 		var err error
 		if s, err = r.regain(ctx, touch); err != nil {

@@ -343,7 +343,7 @@ func TestStopBySignal(t *testing.T) {
 		if signals, stops := e.wishes(); !slices.Equal(signals, []string{"HUP", "TERM", "INT"}) || len(stops) != 0 {
 			t.Fatalf("signals %v, stops %v", signals, stops)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if _, stops := e.wishes(); !slices.Equal(stops, []time.Duration{0}) {
 			t.Fatalf("stops %v", stops)
 		}

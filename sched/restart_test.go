@@ -149,6 +149,9 @@ func TestEndedIsToldAfterRestart(t *testing.T) {
 				t.Errorf("%+v, %q, %v", end, app.stdout, app.err)
 			}
 		}
+		if len(after.Decisions) != 1 || len(after.Decisions[0].Candidates) != len(before.Decisions[0].Candidates) {
+			t.Errorf("decisions before %+v\nafter %+v", before.Decisions, after.Decisions)
+		}
 		if _, err := m.orch.Accept(t.Context(), on("c", "r")); protocol.CodeOf(err) != protocol.CodeConflict {
 			t.Errorf("another service: %v", err)
 		}

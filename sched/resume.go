@@ -49,7 +49,8 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 	}
 	r.attempt, r.node, r.name = rec.Offer.Attempt, rec.Offer.Node, rec.Offer.Name
 	r.report(protocol.Event{State: protocol.StatePlacing, Reason: "this device was restarted: asking " + r.name})
-	s, err := r.regain(ctx, newPatience(&r.o.cfg.Params))
+	params := &r.o.cfg.Params
+	s, err := r.regain(ctx, newPatience(params, params.ResumeTimeout))
 	switch {
 	case err == nil:
 		return s
@@ -67,7 +68,7 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 			"this device was restarted, and %s knows nothing of it: it never got it, or forgot it since; it is not run again on a guess", r.name)
 	default:
 		r.end(protocol.StateUnknown, codeOfLoss(ctx),
-			"this device was restarted, and %s does not answer: %s; whether it ran there is not known", r.name, r.whyLost(ctx))
+			"this device was restarted, and %s does not answer: %s; whether it ran there is not known", r.name, whyLost(ctx, params.ResumeTimeout))
 	}
 	return nil
 }

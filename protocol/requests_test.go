@@ -81,7 +81,7 @@ func TestBrokenStreamIsNoEarlyEnd(t *testing.T) {
 	}{
 		"reset":          {true, func(_ *script, l *link) { l.stream.Reset() }},
 		"node goes away": {true, func(_ *script, l *link) { l.cancel() }},
-		"not asked for":  {false, func(s *script, _ *link) { s.End() }},
+		"not asked for":  {false, func(s *script, _ *link) { s.End() }}, // no word of it, as ever
 	} {
 		for way, link := range requestLinks() {
 			synctest.Test(t, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestBrokenStreamIsNoEarlyEnd(t *testing.T) {
 				tc.breakIt(s, l)
 				updates, err := readAll(sess)
 				expect(t, updates, "event 5")
-				if err == nil || errors.Is(err, io.EOF) {
+				if err == nil || errors.Is(err, io.EOF) || !tc.noFollow && !errors.Is(err, io.ErrUnexpectedEOF) {
 					t.Errorf("%s, %s: Next returned %v", name, way, err)
 				}
 				sess.Close()
@@ -140,6 +140,37 @@ func TestStopRequest(t *testing.T) {
 		}
 	})
 }
+
+// After the answer to a stop the server closes, whatever the asker does.
+func TestStopRequestIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, link := range requestLinks() {
+			r, l := link(t, running(nil))
+			a, err := l.open(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			open := func(context.Context) (Stream, error) { return noClose{a}, nil }
+			switch c := r.(type) {
+			case *AppClient:
+				r = NewAppClient(open, testToken)
+			case *RequestsClient:
+				c.open = open
+			}
+			if err := r.Stop(t.Context(), Stop{Request: "r"}); err != nil {
+				t.Error(err)
+			}
+			if n, err := a.Read(make([]byte, 1)); n > 0 || err != io.EOF { //nolint:errorlint // the stream's own
+				t.Errorf("after the answer came %d bytes and %v", n, err)
+			}
+			wantServed(t, l, nil)
+		}
+	})
+}
+
+type noClose struct{ Stream }
+
+func (noClose) Close() error { return nil }
 
 func sampleInfos(n int) []RequestInfo {
 	list := make([]RequestInfo, n)

@@ -53,6 +53,20 @@ func TestTimesOutOfBounds(t *testing.T) {
 	}
 }
 
+func TestLongNameIsCut(t *testing.T) {
+	long := strings.Repeat("ä", maxName)
+	info := sampleInfo()
+	info.OrchestratorName = long
+	if p := infoToPB(&info); len(p.OrchestratorName) > maxName {
+		t.Errorf("a name of %d bytes was sent", len(p.OrchestratorName))
+	}
+	p := infoToPB(new(sampleInfo()))
+	p.OrchestratorName = long
+	if got, err := infoFromPB(p); err != nil || len(got.OrchestratorName) > maxName {
+		t.Errorf("a name of %d bytes was taken: %v", len(got.OrchestratorName), err)
+	}
+}
+
 // The largest of everything fits into a frame.
 func TestBigDetail(t *testing.T) {
 	d := sampleDetail()

@@ -29,14 +29,20 @@ func (e *execution) attend(ctx context.Context, stdio *Stdio) {
 	out := newOutput(e)
 	working, cancel := context.WithCancel(ctx)
 	defer cancel()
+	reading, giveUp := context.WithCancel(working)
+	patience, hurry := context.WithCancel(reading)
+	feeding, endInput := context.WithCancel(working)
+	defer giveUp()
+	defer hurry()
+	defer endInput()
+	out.giveUp, out.hurry = giveUp, hurry
 	var helpers sync.WaitGroup
-	helpers.Go(func() { out.pump(working, stdio) })
+	helpers.Go(func() { out.pump(reading, patience, stdio) })
 	if stdio != nil && stdio.Stdin != nil {
-		helpers.Go(func() { e.input.pump(working, stdio.Stdin) })
+		helpers.Go(func() { e.input.pump(feeding, stdio.Stdin) })
 	} else {
 		e.input.close()
 	}
-	helpers.Go(func() { e.grant(working) })
 	exited := make(chan outcome, 1)
 	helpers.Go(func() { exited <- e.wait(working) })
 
@@ -44,6 +50,7 @@ func (e *execution) attend(ctx context.Context, stdio *Stdio) {
 	if ctx.Err() == nil {
 		e.node.release(e)
 		e.input.close()
+		endInput()
 		out.drain(ctx, end.cause != 0)
 	}
 	left := ctx.Err() != nil
@@ -106,6 +113,8 @@ func (e *execution) supervise(ctx context.Context, exited <-chan outcome) outcom
 		case o := <-exited:
 			o.cause = cause
 			return o
+		case <-e.tell.wake:
+			e.grant(ctx)
 		case grace := <-e.wishes:
 			end(protocol.StateCancelled, grace)
 		case <-overdue.C:

@@ -53,25 +53,23 @@ func (w *wishes) resize(rows, columns uint16) {
 	poke(w.wake)
 }
 
-// grant tells the container, which was started, what was wished for and what
-// comes to be, until ctx ends.
+// take returns what is to be told now: a size, if resized, and signals.
+func (w *wishes) take() (resized bool, rows, columns uint16, names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	resized, names = w.resized, w.signals
+	w.resized, w.signals = false, nil
+	return resized, w.rows, w.columns, names
+}
+
+// grant tells the container, which was started, what was wished for. The size
+// goes first, so that who asks for it on a signal gets the new one.
 func (e *execution) grant(ctx context.Context) {
-	w := &e.tell
-	for {
-		select {
-		case <-w.wake:
-		case <-ctx.Done():
-			return
-		}
-		w.mu.Lock()
-		names, resized, rows, columns := w.signals, w.resized, w.rows, w.columns
-		w.signals, w.resized = nil, false
-		w.mu.Unlock()
-		if resized {
-			e.resize(ctx, rows, columns)
-		}
-		for _, name := range names {
-			e.signal(ctx, name)
-		}
+	resized, rows, columns, names := e.tell.take()
+	if resized {
+		e.resize(ctx, rows, columns)
+	}
+	for _, name := range names {
+		e.signal(ctx, name)
 	}
 }

@@ -44,6 +44,9 @@ func deadly(signal string) (code int, ok bool) {
 	return 0, false
 }
 
+// echoBuffer is small, so that a thousand that wait for input cost little.
+const echoBuffer = 4 << 10
+
 // maxCaught is how many things the step "tell" may be behind.
 const maxCaught = 64
 
@@ -115,6 +118,8 @@ func (c *container) begin() error {
 	}
 	c.phase = phaseRunning
 	c.started = time.Now()
+	// A signal that comes before the first step is caught, too.
+	c.telling = len(c.spec.Args) > 0 && c.spec.Args[0] == "tell"
 	return nil
 }
 
@@ -193,9 +198,6 @@ func (c *container) stderr() protocol.Channel {
 func (c *container) tell() {
 	c.mu.Lock()
 	c.telling = true
-	if c.rows > 0 {
-		c.catch(c.size())
-	}
 	c.mu.Unlock()
 	c.output.write(protocol.Stdout, []byte("ready\n"))
 	for {
@@ -254,7 +256,7 @@ func (c *container) pattern(text string) error {
 
 // echo copies the input to the output.
 func (c *container) echo() {
-	for buf := make([]byte, maxPiece); ; {
+	for buf := make([]byte, echoBuffer); ; {
 		n, err := c.stdin.Read(buf)
 		if n > 0 && !c.output.write(protocol.Stdout, bytes.Clone(buf[:n])) {
 			return

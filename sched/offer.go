@@ -84,6 +84,9 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 func (r *request) another(ctx context.Context, err error) bool {
 	refusal, refused := errors.AsType[*protocol.Refusal](err)
 	switch {
+	case refused && refusal.Code == protocol.CodeLeaving && r.node == r.o.cfg.Self:
+		<-ctx.Done() // which is about to come: this device shuts down
+		return false
 	case refused && refusal.Code == protocol.CodeBusy && r.demand.Refusals < r.o.cfg.Params.RefusableOffers:
 		r.demand.Refusals++
 		r.note(refusal.Code, "%s is busy: %s", r.name, refusal.Reason)
@@ -106,6 +109,24 @@ func (r *request) another(ctx context.Context, err error) bool {
 		return false
 	}
 	return true
+}
+
+// elsewhere places a request again that its node has turned away; nil where
+// there is nothing to place.
+func (r *request) elsewhere(ctx context.Context) protocol.Session {
+	if !r.turnedAway {
+		return nil
+	}
+	r.turnedAway = false
+	if r.node == r.o.cfg.Self {
+		<-ctx.Done() // which is about to come: this device shuts down
+		return nil
+	}
+	r.note(protocol.CodeLeaving, "%s shuts down before it started this", r.name)
+	r.exclude(&protocol.Refusal{Code: protocol.CodeLeaving, Reason: "shuts down"})
+	r.attempt++
+	r.node, r.name = "", ""
+	return r.place(ctx)
 }
 
 // exclude leaves the node out of all further placements of this request.

@@ -45,6 +45,8 @@ type request struct {
 	last protocol.Event
 	// started is when the execution was seen running.
 	started time.Duration
+	// turnedAway: the node shut down with the request still in its queue.
+	turnedAway bool
 	// begun: a container on this device was seen; marking writes that down.
 	begun   bool
 	marking sync.WaitGroup
@@ -107,7 +109,7 @@ func (r *request) attend(ctx context.Context, how func(context.Context) protocol
 		defer close(watched)
 		r.watchStop(ctx, cancel)
 	}()
-	if s := how(ctx); s != nil {
+	for s := how(ctx); s != nil; s = r.elsewhere(ctx) {
 		r.execute(ctx, s)
 	}
 	cancel(nil)
@@ -244,6 +246,10 @@ func (r *request) told(e protocol.Event) bool {
 	if !mayFollow(r.state, e.State) || sameNews(&e, &r.last) {
 		return false
 	}
+	if r.unstarted(&e) {
+		r.turnedAway = true
+		return true
+	}
 	r.last = e
 	began := e.State == protocol.StateRunning && r.state != protocol.StateRunning
 	if began {
@@ -258,6 +264,14 @@ func (r *request) told(e protocol.Event) bool {
 		}
 	}
 	return e.State.Ended()
+}
+
+// unstarted reports whether e says that the node shuts down and has not started
+// the request: that is no end. Of this device it is believed in every state, as
+// the request is taken up again then by the next process.
+func (r *request) unstarted(e *protocol.Event) bool {
+	return e.State == protocol.StateFailed && e.Code == protocol.CodeLeaving &&
+		(r.state == protocol.StatePlacing || r.node == r.o.cfg.Self && r.state < protocol.StateStarting)
 }
 
 func sameNews(a, b *protocol.Event) bool {

@@ -348,6 +348,58 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
+// What waits in a node's queue when the node shuts down has not started.
+func TestTurnedAway(t *testing.T) {
+	leave := protocol.Event{State: protocol.StateFailed, Code: protocol.CodeLeaving, Reason: "nothing was started"}
+	turnAway := func(e *testExecution) {
+		e.feed.Event(leave)
+		e.feed.End()
+		synctest.Wait()
+	}
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		app := m.run(protocol.Run{ID: "r"})
+		turnAway(m.nodes["c"].only(t))
+		m.nodes["b"].only(t).exit(0)
+		if end := app.end(); end.State != protocol.StateSucceeded || end.Attempt != 2 || end.Node != "b" {
+			t.Errorf("by another node: %+v", end)
+		}
+	})
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		app := m.run(protocol.Run{ID: "r"})
+		e := m.nodes["c"].only(t)
+		e.say(protocol.StateStarting)
+		turnAway(e)
+		if end := app.end(); end.State != protocol.StateFailed || end.Code != protocol.CodeLeaving {
+			t.Errorf("what was starting: %+v", end)
+		}
+	})
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		m.run(on("a", "r"))
+		e := m.nodes["a"].only(t)
+		e.say(protocol.StatePulling)
+		turnAway(e)
+		m.nodes["a"].answers = []error{&protocol.Refusal{Code: protocol.CodeLeaving, Reason: "shuts down"}}
+		m.run(on("a", "late"))
+		synctest.Wait()
+		for _, id := range []protocol.RequestID{"r", "late"} {
+			if d := m.inspect(id); d.Last.State.Ended() {
+				t.Errorf("this device shuts down: %+v", d.Last)
+			}
+		}
+		m.kill()
+		clear(m.nodes["a"].executions)
+		m.revive()
+		for _, e := range m.nodes["a"].executions {
+			e.exit(0)
+		}
+		for _, id := range []protocol.RequestID{"r", "late"} {
+			if d := m.inspect(id); d.Last.State != protocol.StateSucceeded {
+				t.Errorf("after the restart: %+v", d.Last)
+			}
+		}
+	})
+}
+
 // Sessions that are closed because the device shuts down cancel nothing, and
 // what was taken up goes on without any.
 func TestTakenUpGoesOn(t *testing.T) {

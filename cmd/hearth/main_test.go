@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -34,6 +35,9 @@ func hearth() {
 // testSecret saves the scripts from making one each.
 const testSecret = "hearth1qypqxpq9qcrsszg2pvxq6rs0zqg3yyc5z5tpwxqergd3c8g7rusqdflxxp"
 
+// goRace keeps the race detector from waiting a second at each program's end.
+const goRace = "GORACE=atexit_sleep_ms=0"
+
 // TestScripts runs every verb as a user would, failures included: see
 // testdata/script.
 func TestScripts(t *testing.T) {
@@ -46,6 +50,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HEARTH_LISTEN", "/ip4/127.0.0.1/tcp/0")
 			e.Setenv("HEARTH_NO_DISCOVERY", "true") // stay off the network
 			e.Setenv("SECRET", testSecret)
+			e.Setenv("GORACE", strings.TrimPrefix(goRace, "GORACE="))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -26,7 +26,7 @@ func waitForCommand(ts *testscript.TestScript, pattern string, args ...string) {
 	match := regexp.MustCompile(pattern)
 	waitFor(ts, "hearth "+strings.Join(args, " ")+" prints "+pattern, func() (string, bool) {
 		cmd := exec.Command("hearth", args...)
-		cmd.Env = append(os.Environ(), "HEARTH_STATE="+ts.Getenv("HEARTH_STATE"))
+		cmd.Env = append(os.Environ(), goRace, "HEARTH_STATE="+ts.Getenv("HEARTH_STATE"))
 		out, _ := cmd.CombinedOutput() // what is asked for may not be there yet
 		return string(out), match.Match(out)
 	})

@@ -137,8 +137,8 @@ type Driver interface {
 	// the engine. ErrNotFound where the container is gone, CodeStartFailed
 	// where its command could not be run.
 	Wait(ctx context.Context, id ExecutionID) (Exit, error)
-	// Signal sends one of Signals, by name. Where the container does not run,
-	// it does nothing.
+	// Signal sends a signal by one of the names that protocol.ParseSignal
+	// returns. Where the container does not run, it does nothing.
 	Signal(ctx context.Context, id ExecutionID, signal string) error
 	// Resize tells the container's terminal its size in characters. Where it
 	// has none, or does not run, that does nothing.

@@ -3,25 +3,8 @@ package runtime
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
-
-	"github.com/hearth-edge/hearth/protocol"
 )
-
-// signals are those that a container can be sent: what a person or a program
-// has a use for, and every engine knows.
-var signals = [...]string{"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "ALRM", "TERM", "CONT", "STOP", "WINCH"}
-
-// Signals returns the names of the signals that a Driver is asked to send.
-func Signals() []string { return slices.Clone(signals[:]) }
-
-func checkSignal(name string) error {
-	if slices.Contains(signals[:], name) {
-		return nil
-	}
-	return protocol.Errorf(protocol.CodeInvalid, "%.20q is no signal that can be sent: use one of %s", name, strings.Join(signals[:], ", "))
-}
 
 // wishes holds what a container is to be told once it runs: signals, and the
 // size of its terminal. As with a process, a signal that is wished for again

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
-	"github.com/hearth-edge/hearth/runtime"
 )
 
 func lines(s *said) []string { return strings.Split(strings.TrimSpace(s.stdout), "\n") }
@@ -52,10 +51,7 @@ func TestSignalsOneByOne(t *testing.T) {
 		b.run()
 		s := b.offer(offer("a", "tell"))
 		var want []string
-		for i, name := range runtime.Signals() {
-			if name == "TERM" || name == "KILL" {
-				continue
-			}
+		for i, name := range []string{"INT", "HUP", "INT", "SEGV", "STOP", "CONT", "WINCH"} {
 			want = append(want, name)
 			time.AfterFunc(time.Duration(1+i)*time.Second, func() { s.Signal(name) })
 		}
@@ -74,12 +70,11 @@ func TestSignalsAreAClosedSet(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		b.run()
 		s := b.offer(offer("a", "sleep=1h"))
-		for _, name := range []string{"", "SIGTERM", "term", "15", "SEGV", "RTMIN", strings.Repeat("x", 1<<20)} {
+		for _, name := range []string{"", "SIG", "15", "RTMIN", "TERM ", "\x00", strings.Repeat("x", 1<<20)} {
 			err := s.Signal(name)
 			if err == nil || protocol.CodeOf(err) != protocol.CodeInvalid || len(err.Error()) > 200 {
-				t.Fatalf("%.20q: %.300v", name, err)
+				t.Errorf("%.20q: %.300v", name, err)
 			}
-			contains(t, err.Error(), "USR1")
 		}
 		s.Stop(0)
 		listen(s)

@@ -79,6 +79,23 @@ func TestPolicyHolds(t *testing.T) {
 	}
 }
 
+// TestStopSignal: STOP reaches the program, not only the init process.
+func TestStopSignal(t *testing.T) {
+	runtimetest.BusyboxImage(t, engineImage)
+	d := newTestDriver(t)
+	spec := testSpec(engineImage, "sleep", "600")
+	run(t, d, spec)
+	for _, signal := range []string{"STOP", "CONT"} {
+		if err := d.Signal(testContext(t), spec.ID, signal); err != nil {
+			t.Fatal(err)
+		}
+		c, err := d.look(testContext(t), d.name(spec.ID))
+		if err != nil || c.State.Paused != (signal == "STOP") {
+			t.Errorf("after %s: %+v, %v", signal, c.State, err)
+		}
+	}
+}
+
 func TestOutOfMemory(t *testing.T) {
 	runtimetest.BusyboxImage(t, engineImage)
 	d := newTestDriver(t)

@@ -58,6 +58,57 @@ func TestReaderTakesFramesApart(t *testing.T) {
 	})
 }
 
+// TestReaderOfATerminal: there are no frames, whatever the bytes look like.
+func TestReaderOfATerminal(t *testing.T) {
+	in := bytes.Repeat(frame(frameStderr, []byte("looks like one")), largeBuffer/10)
+	r := newReader(bytes.NewReader(in), io.NopCloser(nil), &sync.Pool{})
+	r.raw = true
+	var got []byte
+	for {
+		channel, data, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil || channel != protocol.Stdout || len(data) == 0 {
+			t.Fatalf("%d bytes on channel %d, %v", len(data), channel, err)
+		}
+		got = append(got, data...)
+	}
+	if !bytes.Equal(got, in) {
+		t.Errorf("%d of %d bytes, or other ones", len(got), len(in))
+	}
+}
+
+// TestReaderWaitsWithLittle: the large buffer is there for what comes in one
+// go, and not for waiting.
+func TestReaderWaitsWithLittle(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	r := newReader(near, near, &sync.Pool{})
+	many := frame(frameStdout, make([]byte, 3*largeBuffer))
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	writing.Go(func() {
+		for _, p := range [][]byte{many, frame(frameStdout, []byte("x"))} {
+			if _, err := far.Write(p); err != nil {
+				t.Errorf("Write: %v", err)
+			}
+		}
+	})
+	borrowed := false
+	for got := 0; got < 3*largeBuffer+1; {
+		_, data, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += len(data)
+		borrowed = borrowed || r.large != nil
+	}
+	if !borrowed || r.large != nil {
+		t.Errorf("borrowed %t, and still there: %t", borrowed, r.large != nil)
+	}
+}
+
 func TestReaderErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		in   []byte

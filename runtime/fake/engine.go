@@ -20,9 +20,10 @@
 //	unstartable    as the first step: Start fails
 //
 // A script that runs to its end exits with 0, one that a signal ends with 128
-// and the signal's number. WINCH, STOP and CONT have no effect by themselves. A
-// step that is none of these ends with 127. The script of a service with a
-// terminal writes all to standard output, unchanged.
+// and the signal's number: HUP, INT, QUIT, KILL, USR1, USR2, ALRM or TERM. Other
+// signals have no effect by themselves. A step that is none of these ends with
+// 127. The script of a service with a terminal writes all to standard output,
+// unchanged.
 package fake
 
 import (

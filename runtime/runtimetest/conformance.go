@@ -95,6 +95,7 @@ func Conformance(t *testing.T, newDriver func(t *testing.T) runtime.Driver, o Op
 		{"NoInput", testNoInput},
 		{"Signals", testSignals},
 		{"SignalsArrive", testSignalsArrive},
+		{"KillStopped", testKillStopped},
 		{"Terminal", testTerminal},
 		{"TerminalInput", testTerminalInput},
 		{"Resize", testResize},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -23,7 +24,11 @@ func (r *request) place(ctx context.Context) protocol.Session {
 		if ctx.Err() != nil {
 			return nil
 		}
+		changed := r.o.cfg.View.Changed() // before looking, to miss nothing
 		choice, decision, ok := r.o.choose(&r.demand)
+		if !ok && r.awaitMesh(ctx, changed) {
+			continue
+		}
 		r.account.decision(decision)
 		if !ok {
 			r.refuse(&decision)
@@ -44,6 +49,25 @@ func (r *request) place(ctx context.Context) protocol.Session {
 		}
 		r.node, r.name = "", ""
 	}
+}
+
+// awaitMesh waits for a change of the mesh, and reports whether it is worth
+// looking again. It does so only where this device was started lately: it knows
+// nobody at first, not even itself, and what was accepted must not end by that.
+func (r *request) awaitMesh(ctx context.Context, changed <-chan struct{}) bool {
+	left := r.patientUntil - r.o.cfg.Clock()
+	if left <= 0 {
+		return false
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-r.control.stopping:
+	case <-ctx.Done():
+	}
+	return true
 }
 
 // offer proposes the request to the chosen node. The error is a

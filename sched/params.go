@@ -46,7 +46,8 @@ type Params struct {
 	// execution again that it lost touch with.
 	RegainTimeout time.Duration
 	// ResumeTimeout is the same after a restart of this device: after a power cut
-	// others are starting, too.
+	// others are starting, too. It is also how long such a request waits for a
+	// node that can run it.
 	ResumeTimeout time.Duration
 	// RegainPause is the first pause between two such tries; it doubles up to
 	// RegainPauseMax.

@@ -45,6 +45,8 @@ type request struct {
 	last protocol.Event
 	// started is when the execution was seen running.
 	started time.Duration
+	// patientUntil is how long nodes that could run it are waited for.
+	patientUntil time.Duration
 	// turnedAway: the node shut down with the request still in its queue.
 	turnedAway bool
 	// begun: a container on this device was seen; marking writes that down.

@@ -87,6 +87,40 @@ func TestKilledBeforeOffered(t *testing.T) {
 	})
 }
 
+// After a start this device knows nobody, and not even itself.
+func TestTakenUpWaitsForNodes(t *testing.T) {
+	for _, comes := range []bool{true, false} {
+		withJournal(t, abc, func(t *testing.T, m *mesh) {
+			hook, reached, over := block("offered")
+			m.journal.set(hook)
+			m.run(on("b", "r"))
+			<-reached
+			m.stop()
+			close(over)
+			m.kill()
+			m.view.Left("b")
+			m.revive()
+			if d := m.inspect("r"); d.Last.State != protocol.StatePlacing {
+				t.Fatalf("%+v", d.Last)
+			}
+			time.Sleep(DefaultParams().ResumeTimeout - time.Second)
+			if comes {
+				m.view.Joined("b", "b", "addr")
+				m.view.Score(nodeScore("b", 1, 4))
+				m.nodes["b"].only(t).exit(0)
+			}
+			time.Sleep(time.Second)
+			want := protocol.StateRefused
+			if comes {
+				want = protocol.StateSucceeded
+			}
+			if d := m.inspect("r"); d.Last.State != want {
+				t.Errorf("%+v", d.Last)
+			}
+		})
+	}
+}
+
 // Whatever the node told before, the execution is taken up where it is.
 func TestKilledWhileExecuted(t *testing.T) {
 	for _, state := range []protocol.State{

@@ -37,6 +37,8 @@ func (o *Orchestrator) load(t *table) error {
 // that was never offered is placed; else the node of its last offer is asked,
 // and no other: it may be running it.
 func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Session {
+	params := &r.o.cfg.Params
+	r.patientUntil = r.o.cfg.Clock() + params.ResumeTimeout
 	r.report(protocol.Event{State: protocol.StateAccepted, At: rec.At})
 	switch {
 	case rec.Offer.Attempt == 0 && !rec.Doubtful:
@@ -49,7 +51,6 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 	}
 	r.attempt, r.node, r.name = rec.Offer.Attempt, rec.Offer.Node, rec.Offer.Name
 	r.report(protocol.Event{State: protocol.StatePlacing, Reason: "this device was restarted: asking " + r.name})
-	params := &r.o.cfg.Params
 	s, err := r.regain(ctx, newPatience(params, params.ResumeTimeout))
 	switch {
 	case err == nil:

@@ -2,7 +2,9 @@ package docker
 
 import (
 	"crypto/rand"
+	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 
@@ -17,7 +19,7 @@ func newTestDriver(t testing.TB, change ...func(*Config)) *Driver {
 	t.Helper()
 	cfg := Config{
 		ConfigDir: t.TempDir(),
-		Mesh:      "drivertest",
+		Mesh:      fmt.Sprintf("drivertest-%d", os.Getpid()), // others may run these tests too
 		Node:      "drivertest",
 		Log:       slog.New(slog.DiscardHandler),
 	}

@@ -48,7 +48,7 @@ func (d *Driver) Watch(ctx context.Context, up func(bool), changed func()) error
 func (d *Driver) watchOnce(ctx context.Context, up, changed func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := d.ping(ctx); err != nil {
+	if err := d.Ping(ctx); err != nil {
 		return err
 	}
 	slow := time.AfterFunc(askTimeout, cancel)
@@ -72,7 +72,7 @@ func (d *Driver) watchOnce(ctx context.Context, up, changed func()) error {
 		case <-settled.C:
 			changed()
 		case <-ping.C:
-			if err := d.ping(ctx); err != nil {
+			if err := d.Ping(ctx); err != nil {
 				return err
 			}
 		case err := <-lost:
@@ -81,7 +81,9 @@ func (d *Driver) watchOnce(ctx context.Context, up, changed func()) error {
 	}
 }
 
-func (d *Driver) ping(ctx context.Context) error {
+// Ping asks whether the engine answers, the quickest way there is: an error is
+// an *Error with CodeEngineDown.
+func (d *Driver) Ping(ctx context.Context) error {
 	return d.within(ctx, pingTimeout, "ping", func(ctx context.Context) error {
 		_, err := d.client.Load().Ping(ctx)
 		return err

@@ -42,9 +42,10 @@ type Machine struct {
 	dir      string
 	hardware protocol.Cores // all cores, of which the others' use is counted
 
-	mu     sync.Mutex // guards last and others
+	mu     sync.Mutex // guards what follows
 	last   reading
 	others protocol.Cores
+	taken  average // of what executions were given since last
 }
 
 // New looks at the hardware and its limits.
@@ -68,6 +69,7 @@ func New(cfg Config) (*Machine, error) {
 	if m.last, err = read(); err != nil {
 		return nil, err
 	}
+	m.taken = average{since: m.last.at, at: m.last.at}
 	return m, nil
 }
 

@@ -132,6 +132,21 @@ func TestOthers(t *testing.T) {
 	}
 }
 
+// What an execution used before it ended is not told as the use of others.
+func TestAverageWeighsByTime(t *testing.T) {
+	start := time.Now()
+	a := average{since: start, at: start}
+	if got := a.to(start, 2); got != 2 {
+		t.Errorf("at once: %v", got)
+	}
+	if got := a.to(start.Add(3*time.Second), 0); got != 2 {
+		t.Errorf("2 cores all the time: %v", got)
+	}
+	if got := a.to(start.Add(4*time.Second), 1); math.Abs(float64(got)-1.5) > 1e-9 {
+		t.Errorf("2 cores for 3 of 4 s: %v", got)
+	}
+}
+
 func TestSample(t *testing.T) {
 	dir := t.TempDir()
 	m, err := New(Config{Dir: filepath.Join(dir, "not", "there")})

@@ -20,11 +20,14 @@ import (
 // kernel counts in hundredths of a second.
 const minWindow = time.Second
 
+// newest is the weight of the newest window in the moving average of what
+// others use: about three windows count.
+const newest = 0.5
+
 // A Sample is how the machine is doing.
 type Sample struct {
 	// CPUOthers is how many of the cores lent are used by other programs than
-	// hearth and its containers, averaged since the sample before, and over a
-	// second at least.
+	// hearth and its containers, averaged over some seconds.
 	CPUOthers protocol.Cores
 	// MemoryAvailable is what new programs could get without swapping.
 	MemoryAvailable protocol.Bytes
@@ -33,7 +36,8 @@ type Sample struct {
 }
 
 // Sample measures, in some 100 µs. taken is how many cores the executions that
-// run now were given: they are taken to use them all. They may use less, and
+// run from now on were given, so it is to be called when that changes: they are
+// taken to use them all. They may use less, and
 // then others' use is told too low by the difference; but looking at each
 // container's own counters would depend on the engine, on where it keeps its
 // control groups and on who may read them, and an execution that was given a
@@ -61,6 +65,7 @@ func (m *Machine) Sample(ctx context.Context, taken protocol.Cores) (Sample, err
 func (m *Machine) sampleCPU(taken protocol.Cores) (protocol.Cores, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	given := m.taken.to(time.Now(), taken)
 	if time.Since(m.last.at) < minWindow {
 		return m.others, nil
 	}
@@ -68,9 +73,27 @@ func (m *Machine) sampleCPU(taken protocol.Cores) (protocol.Cores, error) {
 	if err != nil {
 		return 0, err
 	}
-	m.others = others(m.last, now, m.hardware, m.CPUs, taken)
-	m.last = now
+	m.others += newest * (others(m.last, now, m.hardware, m.CPUs, given) - m.others)
+	m.last, m.taken = now, average{since: now.at, at: now.at, value: taken}
 	return m.others, nil
+}
+
+// average is that of a value that changes in steps, weighted by time.
+type average struct {
+	since, at time.Time
+	value     protocol.Cores // from at on
+	sum       float64        // core-seconds from since to at
+}
+
+// to returns the average from since until now, when the value becomes next.
+func (a *average) to(now time.Time, next protocol.Cores) protocol.Cores {
+	a.sum += float64(a.value) * now.Sub(a.at).Seconds()
+	a.at, a.value = now, next
+	whole := now.Sub(a.since).Seconds()
+	if whole <= 0 {
+		return next
+	}
+	return protocol.Cores(a.sum / whole)
 }
 
 // reading is what the counters of processor time say, in seconds.

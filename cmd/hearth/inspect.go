@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -193,13 +192,7 @@ left out.
 				_, err := fmt.Fprintln(c.stdout, eventLine(&e))
 				return err
 			})
-			if ctx.Err() != nil {
-				return nil
-			}
-			if err == nil {
-				err = errors.New("this device ended the stream of events")
-			}
-			return requestFailure(err)
+			return watchEnded(ctx, err)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -118,12 +118,16 @@ func (c *cli) watchRequests(ctx context.Context, device *protocol.AppClient, all
 			}
 		}
 	})
-	err := g.Wait()
-	if ctx.Err() != nil {
+	return watchEnded(ctx, g.Wait())
+}
+
+// watchEnded is what a command that watches ends with: nothing, where ctx did.
+func watchEnded(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
 		return nil
-	}
-	if err == nil {
-		err = errors.New("this device ended the stream of events")
+	case err == nil:
+		return errors.New("this device ended the stream of events")
 	}
 	return requestFailure(err)
 }

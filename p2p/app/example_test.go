@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"os"
 	"strings"
 
@@ -27,9 +26,7 @@ func Example() {
 	ctx := context.Background()
 
 	hearth, err := app.Connect(ctx, stateDir)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer hearth.Close()
 
 	session, err := hearth.Run(ctx, protocol.Run{
@@ -38,9 +35,7 @@ func Example() {
 		// real one: Image: "busybox", Args: []string{"cat"}.
 		Service: protocol.Service{Image: "work:1", Args: []string{"echo", "exit=3"}, Stdin: true},
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer session.Close()
 
 	go func() {
@@ -50,7 +45,7 @@ func Example() {
 	for {
 		update, err := session.Next()
 		if err != nil {
-			log.Fatal("lost it: ", err) // hearth.Attach takes it up again
+			panic(err) // lost touch: hearth.Attach takes it up again
 		}
 		if out := update.Output; out != nil {
 			os.Stdout.Write(out.Data)
@@ -71,34 +66,26 @@ func ExampleClient_Attach() {
 	defer stop()
 	ctx := context.Background()
 	hearth, err := app.Connect(ctx, stateDir)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer hearth.Close()
 
 	session, err := hearth.Run(ctx, protocol.Run{
 		ID: "nightly", Detach: true,
 		Service: protocol.Service{Image: "work:1", Args: []string{"out=all night long"}},
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	_ = session.Close() // it goes on
 
 	// A beginning of the ID will do. What it wrote before is kept.
 	session, err = hearth.Attach(ctx, protocol.Attach{Request: "night", Stdout: 4})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer session.Close()
 	for {
 		update, err := session.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil {
-			log.Fatal(err)
-		}
+		check(err)
 		if update.Output != nil {
 			fmt.Printf("%s\n", update.Output.Data)
 		}
@@ -117,9 +104,7 @@ func ExampleClient_Watch() {
 	defer stop()
 	ctx := context.Background()
 	hearth, err := app.Connect(ctx, stateDir)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer hearth.Close()
 
 	working, rest := context.WithCancel(ctx)
@@ -128,9 +113,7 @@ func ExampleClient_Watch() {
 		defer close(ended)
 		for working.Err() == nil {
 			session, err := hearth.Run(ctx, protocol.Run{Service: protocol.Service{Image: "work:1", Args: []string{"exit=7"}}})
-			if err != nil {
-				log.Fatal(err)
-			}
+			check(err)
 			for err == nil {
 				_, err = session.Next()
 			}
@@ -156,9 +139,7 @@ func ExampleClient_Watch() {
 // device starts a device whose engine only pretends to run containers.
 func device() (stateDir string, stop func()) {
 	dir, err := os.MkdirTemp("", "hearth")
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	engine := fake.NewEngine(fake.Config{Images: map[string]fake.Image{"work:1": {}}})
 	cfg := node.DefaultConfig()
 	cfg.Secret, cfg.Name, cfg.StateDir = keys.NewSecret(), "kitchen", dir
@@ -168,9 +149,7 @@ func device() (stateDir string, stop func()) {
 		return engine.Driver(string(mesh), self), nil
 	}
 	n, err := node.New(cfg)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
@@ -178,9 +157,7 @@ func device() (stateDir string, stop func()) {
 	awaitNode(dir)
 	return dir, func() {
 		cancel()
-		if err := <-ended; err != nil {
-			log.Fatal(err)
-		}
+		check(<-ended)
 		engine.Close()
 		_ = os.RemoveAll(dir)
 	}
@@ -189,9 +166,7 @@ func device() (stateDir string, stop func()) {
 // awaitNode waits until the device runs work.
 func awaitNode(stateDir string) {
 	hearth, err := app.Connect(context.Background(), stateDir)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer hearth.Close()
 	ready := errors.New("it is a node")
 	err = hearth.Devices(context.Background(), true, func(all []protocol.Device) error {
@@ -201,6 +176,13 @@ func awaitNode(stateDir string) {
 		return nil
 	})
 	if !errors.Is(err, ready) {
-		log.Fatal(err)
+		panic(err)
+	}
+}
+
+// check stands for what an app does about errors.
+func check(err error) {
+	if err != nil {
+		panic(err)
 	}
 }

@@ -3,33 +3,31 @@ package protocol
 import (
 	"context"
 	"crypto/subtle"
-	"errors"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hearth-edge/hearth/protocol/pb"
 )
 
-// appGrace is how long a container may take to end once its app has gone.
-const appGrace = 10 * time.Second
-
 // An AppClient is a device behind AppProtocol, as its apps use it. It implements
 // App and may be used concurrently: each call opens a stream of its own.
 type AppClient struct {
-	open  func(context.Context) (Stream, error)
+	RequestsClient
 	token string
 }
 
 // NewAppClient returns the device that open opens streams to. The token is the
 // content of the device's token file.
 func NewAppClient(open func(context.Context) (Stream, error), token string) *AppClient {
-	return &AppClient{open: open, token: token}
+	first := func(r *pb.Requests) proto.Message {
+		return &pb.AppRequest{Token: token, Verb: &pb.AppRequest_Requests{Requests: r}}
+	}
+	return &AppClient{RequestsClient{open, first}, token}
 }
 
-// Run implements App. ctx bounds the wait for the acceptance only. The request is
-// attached: closing the session before its end, or losing the connection, stops
-// the container with 10 s of grace.
+// Run implements App. ctx bounds the wait for the acceptance only. Unless it is
+// detached, the request is cancelled when the last session of it that Run
+// returned is closed before its end, or loses its connection.
 func (c *AppClient) Run(ctx context.Context, r Run) (Session, error) {
 	if err := r.Service.Validate(); err != nil {
 		return nil, err
@@ -39,14 +37,14 @@ func (c *AppClient) Run(ctx context.Context, r Run) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newRemoteSession(w, 0, 0), nil
+	return newRemoteSession(w, Attach{}), nil
 }
 
 // Devices implements App.
 func (c *AppClient) Devices(ctx context.Context, watch bool, yield func([]Device) error) error {
 	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Devices{Devices: &pb.Devices{Watch: watch}}}
 	var list []Device
-	return c.collect(ctx, first, func(w *wire) (done bool, err error) {
+	return collect(ctx, c.open, first, func(w *wire) (done bool, err error) {
 		m := new(pb.DevicesItem)
 		if err := w.receive(m); err != nil {
 			return false, broken(unexpected(err))
@@ -74,7 +72,7 @@ func (c *AppClient) Devices(ctx context.Context, watch bool, yield func([]Device
 func (c *AppClient) Diagnose(ctx context.Context) ([]Check, error) {
 	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Diagnose{Diagnose: &pb.Diagnose{}}}
 	var list []Check
-	err := c.collect(ctx, first, func(w *wire) (done bool, err error) {
+	err := collect(ctx, c.open, first, func(w *wire) (done bool, err error) {
 		m := new(pb.ChecksItem)
 		if err := w.receive(m); err != nil {
 			return false, broken(unexpected(err))
@@ -100,31 +98,11 @@ func (c *AppClient) Diagnose(ctx context.Context) ([]Check, error) {
 
 const maxChecks = 1000
 
-// collect asks first and calls receive for each frame until it is done, fails,
-// or ctx ends.
-func (c *AppClient) collect(ctx context.Context, first proto.Message, receive func(*wire) (bool, error)) error {
-	w, _, err := ask(ctx, c.open, first)
-	if err != nil {
-		return err
-	}
-	defer w.stream.Close()
-	release := context.AfterFunc(ctx, func() { _ = w.stream.Reset() })
-	defer release()
-	for {
-		done, err := receive(w)
-		if ctx.Err() != nil && err != nil {
-			return context.Cause(ctx)
-		}
-		if done || err != nil {
-			return err
-		}
-	}
-}
-
 // ServeApp holds a device's end of one conversation with an app over s, which it
 // closes. It compares the app's token with token in constant time, and hands
-// what is asked to app. When the app goes away before an attached Run has ended,
-// the request is stopped with 10 s of grace; that ctx ends stops nothing.
+// what is asked to app. When the app goes away its session is closed, which may
+// cancel the request; see App. When ctx ends, the stream is reset, but sessions of
+// Run are left to the device's own end: ServeApp returns when app has ended them.
 //
 // The error is for the caller's log: what was told to the app without its text,
 // what was wrong with its messages or its token, or how the stream broke.
@@ -144,6 +122,8 @@ func ServeApp(ctx context.Context, s Stream, token string, app App) error {
 		return serveDevices(ctx, w, app, v.Devices.GetWatch())
 	case *pb.AppRequest_Diagnose:
 		return serveDiagnose(ctx, w, app)
+	case *pb.AppRequest_Requests:
+		return serveRequests(ctx, w, app, v.Requests)
 	}
 	return w.reject(unknownVerb())
 }
@@ -157,7 +137,7 @@ func serveRun(ctx context.Context, w *wire, app App, p *pb.Run) error {
 	if err != nil {
 		return w.answer(err)
 	}
-	return accept(ctx, w, sess, func() { _ = sess.Stop(appGrace) })
+	return accept(ctx, w, sess, terms{closingCancels: true})
 }
 
 func serveDevices(ctx context.Context, w *wire, app App, watch bool) error {
@@ -192,48 +172,4 @@ func serveDiagnose(ctx context.Context, w *wire, app App) error {
 	return serveList(ctx, w, list, func(e *pb.Error) proto.Message {
 		return &pb.ChecksItem{Item: &pb.ChecksItem_Error{Error: e}}
 	})
-}
-
-// serveList accepts, runs list until it returns or the app goes away, and tells
-// its error in the last frame.
-func serveList(
-	ctx context.Context, w *wire,
-	list func(ctx context.Context, send func(proto.Message) error) error,
-	last func(*pb.Error) proto.Message,
-) error {
-	if err := w.answer(nil); err != nil {
-		return err
-	}
-	listing, cancel := context.WithCancel(ctx)
-	release := context.AfterFunc(listing, func() { _ = w.stream.Reset() })
-	watched := make(chan struct{})
-	go func() { // ends with the stream
-		defer close(watched)
-		_, _ = w.in.Peek(1) // the app sends no more: its end is that it went
-		cancel()
-	}()
-	err := list(listing, func(m proto.Message) error {
-		err := w.send(m, nil, 0)
-		if _, malformed := errors.AsType[*Error](err); err != nil && !malformed {
-			cancel() // the stream takes no more: the app went
-		}
-		return err
-	})
-	left := listing.Err() != nil
-	release() // from here on the stream is closed in order
-	whole := true
-	if err != nil && !left {
-		var e *pb.Error
-		e, whole = errorToPB(err)
-		_ = w.send(last(e), nil, frameTimeout)
-	}
-	_ = w.stream.Close()
-	<-watched
-	switch {
-	case ctx.Err() != nil && left:
-		return ctx.Err()
-	case whole:
-		return nil
-	}
-	return err
 }

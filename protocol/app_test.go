@@ -17,7 +17,8 @@ func TestRunIsCarriedToItsEnd(t *testing.T) {
 	var got Run
 	d := &device{run: func(_ context.Context, r Run) (Session, error) { got = r; return s, nil }}
 	c, l := appLink(t, d)
-	want := Run{ID: "r-1", Service: sampleService()}
+	want := Run{ID: "r-1", Service: sampleService(), Detach: true}
+	want.Service.TTY = true
 	sess, err := c.Run(t.Context(), want)
 	if err != nil {
 		t.Fatal(err)
@@ -47,20 +48,16 @@ func TestRunIsCarriedToItsEnd(t *testing.T) {
 	}
 }
 
-// An app that goes away takes its attached request along; a device that does,
-// does not.
+// An app that goes away lets go of its session, and the device draws its
+// conclusions; it is never stopped from here.
 func TestAppThatGoesAway(t *testing.T) {
-	for name, tc := range map[string]struct {
-		leave func(Session, *link)
-		stops bool
-	}{
-		"closed":     {func(s Session, _ *link) { s.Close() }, true},
-		"reset":      {func(_ Session, l *link) { l.stream.Reset() }, true},
-		"half-close": {func(_ Session, l *link) { l.stream.CloseWrite() }, true},
-		"cut short":  {func(_ Session, l *link) { l.stream.Write([]byte{9, 1}); l.stream.CloseWrite() }, true},
-		"nonsense":   {func(_ Session, l *link) { l.stream.Write([]byte{2, 0xff, 0xff}) }, true},
-		"half frame": {func(_ Session, l *link) { l.stream.Write([]byte{9, 1}) }, true},
-		"device":     {func(_ Session, l *link) { l.cancel() }, false},
+	for name, leave := range map[string]func(Session, *link){
+		"closed":     func(s Session, _ *link) { s.Close() },
+		"reset":      func(_ Session, l *link) { l.stream.Reset() },
+		"half-close": func(_ Session, l *link) { l.stream.CloseWrite() },
+		"cut short":  func(_ Session, l *link) { l.stream.Write([]byte{9, 1}); l.stream.CloseWrite() },
+		"nonsense":   func(_ Session, l *link) { l.stream.Write([]byte{2, 0xff, 0xff}) },
+		"half frame": func(_ Session, l *link) { l.stream.Write([]byte{9, 1}) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newScript()
@@ -69,17 +66,59 @@ func TestAppThatGoesAway(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer sess.Close()
+			if err := sess.CloseWrite(); err != nil {
+				t.Error(err)
+			}
 			synctest.Wait()
-			tc.leave(sess, l)
+			select {
+			case <-s.closed:
+				t.Errorf("%s: the end of the input was taken for that of the app", name)
+			default:
+			}
+			leave(sess, l)
 			<-s.closed
 			<-l.served
-			if tc.stops != (len(s.stopped) == 1) {
-				t.Errorf("%s: stopped %d times", name, len(s.stopped))
+			if len(s.stopped) > 0 {
+				t.Errorf("%s: stopped", name)
 			}
-			if tc.stops && <-s.stopped != 10*time.Second {
-				t.Errorf("%s: wrong grace", name)
+		})
+	}
+}
+
+// A device that shuts down cuts its apps off, but leaves the sessions of Run to
+// its own end: closing them would cancel the requests.
+func TestDeviceThatShutsDown(t *testing.T) {
+	for name, say := range map[string]func(*script){
+		"a silent container":  func(*script) {},
+		"a talking container": func(s *script) { _ = s.Output(context.Background(), Stdout, make([]byte, 2*DefaultOutputLimit)) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScript()
+			c, l := appLink(t, running(s))
+			sess, err := c.Run(t.Context(), Run{Service: Service{Image: "a"}})
+			if err != nil {
+				t.Fatal(err)
 			}
-			sess.Close()
+			defer sess.Close()
+			go func() { _, _ = sess.Write(make([]byte, 1<<20)) }()
+			synctest.Wait()
+			l.cancel()
+			say(s)
+			synctest.Wait()
+			if _, err := readAll(sess); err == nil || errors.Is(err, io.EOF) {
+				t.Errorf("%s: the app was told %v", name, err)
+			}
+			select {
+			case <-s.closed:
+				t.Errorf("%s: the session was closed", name)
+			case err := <-l.served:
+				t.Errorf("%s: served with %v before the device ended it", name, err)
+			default:
+			}
+			s.End()
+			wantServed(t, l, context.Canceled)
+			<-s.closed
 		})
 	}
 }

@@ -10,7 +10,9 @@
 // Both ends meet the same interface (App, Executor), so that a request runs the
 // same way on this device, by a direct call, as on another one. What runs is a
 // Session; a Feed is what an implementation fills to have one that any number
-// of readers can follow.
+// of readers can follow. What can be asked of a request later on is Requests: an
+// app asks its device (AppClient), which asks the others (RequestsClient, answered
+// by ServeExecute).
 //
 // # A conversation
 //
@@ -19,18 +21,26 @@
 // depends on the verb.
 //
 //	asker                                    device or node
-//	  │ ExecuteRequest{offer | attach}            │
-//	  │ AppRequest{token, run|devices|diagnose}   │
+//	  │ ExecuteRequest{offer|attach|requests}     │
+//	  │ AppRequest{token, run|devices|diagnose    │
+//	  │            |requests}                     │
 //	  │ ────────────────────────────────────────▶ │
 //	  │       Answer{accepted | refusal | error}  │
 //	  │ ◀──────────────────────────────────────── │
 //	  │                                           │   a session:
-//	  │ Wish{input ⏎ bytes | close_input | stop}  │
+//	  │ Wish{input ⏎ bytes | close_input | stop   │
+//	  │      | signal | resize}                   │
 //	  │ ────────────────────────────────────────▶ │
 //	  │ Update{event | output ⏎ bytes | decision  │
-//	  │        | credit | input_closed | error}   │
+//	  │        | credit | input_closed | error    │
+//	  │        | complete}                        │
 //	  │ ◀──────────────────────────────────────── │
 //	  │                  half-close               │   after the last update
+//	  │ ◀──────────────────────────────────────── │
+//	  │                                           │   a list:
+//	  │ DevicesItem|ChecksItem|RequestsItem{…}    │
+//	  │ ◀──────────────────────────────────────── │
+//	  │ …Item{complete | error}, half-close       │
 //	  │ ◀──────────────────────────────────────── │
 //
 // # Frames

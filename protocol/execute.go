@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"context"
-	"errors"
 
 	"github.com/hearth-edge/hearth/protocol/pb"
 )
@@ -34,7 +33,7 @@ func (c *ExecuteClient) Offer(ctx context.Context, o Offer) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newRemoteSession(w, 0, 0), nil
+	return newRemoteSession(w, Attach{}), nil
 }
 
 // Attach implements Executor.
@@ -44,40 +43,38 @@ func (c *ExecuteClient) Attach(ctx context.Context, a Attach) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newRemoteSession(w, a.Stdout, a.Stderr), nil
+	return newRemoteSession(w, a), nil
 }
 
-// ServeExecute holds a node's end of one conversation over s, which it closes:
-// it hands the orchestrator's offer to node, says that it came from the peer
-// named, and carries the session until it ends, the orchestrator goes away or
-// ctx ends. The latter two let go of the session; only the orchestrator's Stop
-// stops an execution.
+// ServeExecute holds a device's end of one conversation with another device of
+// the mesh over s, which it closes. It hands an orchestrator's offer to node, says
+// that it came from the peer named, and carries the session until it ends, the
+// orchestrator goes away or ctx ends. The latter two let go of the session; only
+// the orchestrator's Stop stops an execution. What is asked of requests goes to
+// requests: whoever holds the connection has proved to be a member, and every
+// member may.
 //
-// The error is for the caller's log: what was told to the orchestrator without
-// its text, what was wrong with its messages, or how the stream broke.
-func ServeExecute(ctx context.Context, s Stream, node Executor, from NodeID) error {
+// The error is for the caller's log: what was told to the asker without its text,
+// what was wrong with its messages, or how the stream broke.
+func ServeExecute(ctx context.Context, s Stream, node Executor, requests Requests, from NodeID) error {
 	w := newWire(s)
 	request := new(pb.ExecuteRequest)
 	if err := w.first(request); err != nil {
 		return w.reject(err)
 	}
-	var sess Session
-	var err error
 	switch v := request.GetVerb().(type) {
 	case *pb.ExecuteRequest_Offer:
-		sess, err = offer(ctx, node, from, v.Offer)
-	case *pb.ExecuteRequest_Attach:
-		var a Attach
-		if a, err = attachFromPB(v.Attach); err == nil {
-			sess, err = node.Attach(ctx, a)
+		sess, err := offer(ctx, node, from, v.Offer)
+		if err != nil {
+			return w.answer(err)
 		}
-	default:
-		return w.reject(unknownVerb())
+		return accept(ctx, w, sess, terms{})
+	case *pb.ExecuteRequest_Attach:
+		return serveAttach(ctx, w, node.Attach, v.Attach)
+	case *pb.ExecuteRequest_Requests:
+		return serveRequests(ctx, w, requests, v.Requests)
 	}
-	if err != nil {
-		return w.answer(err)
-	}
-	return accept(ctx, w, sess, func() {})
+	return w.reject(unknownVerb())
 }
 
 // offer hands a decoded offer to node. One that is invalid is refused, so that
@@ -89,17 +86,6 @@ func offer(ctx context.Context, node Executor, from NodeID, p *pb.Offer) (Sessio
 	}
 	o.Orchestrator = from
 	return node.Offer(ctx, o)
-}
-
-// accept tells that sess was accepted and carries it; see serveSession.
-func accept(ctx context.Context, w *wire, sess Session, left func()) error {
-	if err := w.answer(nil); err != nil {
-		if ctx.Err() == nil {
-			left()
-		}
-		return errors.Join(err, sess.Close())
-	}
-	return serveSession(ctx, w, sess, left)
 }
 
 // unknownVerb is the answer to an asker that is newer than this device.

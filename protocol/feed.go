@@ -263,7 +263,19 @@ func (f *Feed) madeRoom() {
 func (f *Feed) Reader(stdout, stderr uint64) *FeedReader {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r := &FeedReader{feed: f, wake: make(chan struct{}, 1), piece: f.base, at: f.written - uint64(f.kept)}
+	return f.attach(stdout, stderr, endless)
+}
+
+// ReaderOfNow attaches a reader like Reader, which gets what is in the feed at
+// this moment and then io.EOF, however much follows meanwhile.
+func (f *Feed) ReaderOfNow(stdout, stderr uint64) *FeedReader {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.attach(stdout, stderr, f.seq)
+}
+
+func (f *Feed) attach(stdout, stderr, until uint64) *FeedReader {
+	r := &FeedReader{feed: f, wake: make(chan struct{}, 1), piece: f.base, at: f.written - uint64(f.kept), until: until}
 	r.next[Stdout], r.next[Stderr] = stdout, stderr
 	f.readers = append(f.readers, r)
 	return r

@@ -19,10 +19,14 @@ type FeedReader struct {
 	at     uint64             // position in Feed.written
 	next   [Stderr + 1]uint64 // offsets to read next
 	closed bool
+	until  uint64 // nothing with a higher seq is read; see endless
 }
 
+// endless is the until of a reader that follows the feed to its end.
+const endless = math.MaxUint64 - 1
+
 // Next blocks until there is another update. It returns io.EOF after the last
-// one of a feed that has ended, and io.ErrClosedPipe once the reader is closed.
+// one of a feed that has ended, or of its moment (Feed.ReaderOfNow), and io.ErrClosedPipe once the reader is closed.
 // What the update points to is shared with other readers: don't change it.
 func (r *FeedReader) Next() (Update, error) {
 	for {
@@ -42,6 +46,12 @@ func (r *FeedReader) poll() (u Update, done bool, err error) {
 		return Update{}, false, io.ErrClosedPipe
 	}
 	e, p := r.nextEntry(), r.nextPiece()
+	if e != nil && e.seq > r.until {
+		e = nil
+	}
+	if p != nil && p.seq > r.until {
+		p = nil
+	}
 	switch {
 	case p != nil && (e == nil || p.seq < e.seq):
 		return Update{Output: r.take(p)}, true, nil
@@ -53,10 +63,10 @@ func (r *FeedReader) poll() (u Update, done bool, err error) {
 		r.entry++
 		return e.update, true, nil
 	}
-	if o := r.loss(math.MaxUint64); o != nil {
+	if o := r.loss(r.until + 1); o != nil {
 		return Update{Output: o}, true, nil
 	}
-	if f.ended {
+	if f.ended || r.until != endless {
 		return Update{}, false, io.EOF
 	}
 	return Update{}, false, nil

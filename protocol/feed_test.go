@@ -257,3 +257,31 @@ func BenchmarkFeed(b *testing.B) {
 	}
 	wg.Wait()
 }
+
+// A reader of now gets what was there and nothing that came later, and claims
+// nothing about that.
+func TestReaderOfNow(t *testing.T) {
+	ctx := t.Context()
+	f := NewFeed(100)
+	f.Event(Event{State: StateRunning})
+	f.Output(ctx, Stdout, []byte("abc"))
+	f.Cut(Stderr, 5)
+	now, late := f.ReaderOfNow(0, 0), f.ReaderOfNow(1, 5)
+	follow := f.Reader(0, 0)
+	f.Event(Event{State: StateStarting})
+	f.Output(ctx, Stdout, []byte("def"))
+	f.Decision(Decision{Places: 1})
+	f.Cut(Stdout, 10)
+	expect(t, drain(t, now), "event 5", `out 1 @0 cut 0 "abc"`, `out 2 @5 cut 5 ""`)
+	expect(t, drain(t, late), "event 5", `out 1 @1 cut 0 "bc"`)
+	for _, r := range []*FeedReader{now, late} {
+		if _, err := r.Next(); err != io.EOF { //nolint:errorlint // what Next promises
+			t.Errorf("at the end: %v", err)
+		}
+		r.Close()
+	}
+	f.End()
+	expect(t, drain(t, follow), "event 5", `out 1 @0 cut 0 "abc"`, `out 2 @5 cut 5 ""`, "event 4", `out 1 @3 cut 0 "def"`,
+		"decision 1", `out 1 @16 cut 10 ""`)
+	expect(t, drain(t, NewFeed(1).ReaderOfNow(0, 0)))
+}

@@ -85,13 +85,14 @@ func TestBadFirstFrames(t *testing.T) {
 		{"no protobuf", []byte{2, 0xff, 0xff}, false, CodeInvalid, nil},
 		{"no verb", []byte{0}, false, CodeInvalid, nil},
 		{"a later verb", []byte{3, 0xfa, 0x3f, 0}, false, CodeInvalid, nil},
+		{"no verb about requests", []byte{2, 0x1a, 0}, false, CodeInvalid, nil},
 		{"cut short", ok[:len(ok)-1], true, CodeNone, io.ErrUnexpectedEOF},
 		{"nothing", nil, true, CodeNone, io.EOF},
 		{"slow", ok[:len(ok)-1], false, CodeNone, os.ErrDeadlineExceeded},
 		{"silent", nil, false, CodeNone, os.ErrDeadlineExceeded},
 	} {
 		for name, serve := range map[string]func(context.Context, Stream) error{
-			"execute": func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, &device{}, nodeA) },
+			"execute": func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, &device{}, &device{}, nodeA) },
 			"app":     func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testToken, &device{}) },
 		} {
 			synctest.Test(t, func(t *testing.T) {
@@ -157,6 +158,9 @@ func TestBadWishes(t *testing.T) {
 		"wrong channel":   data(&pb.Data{Channel: 1}),
 		"no such channel": data(&pb.Data{Channel: 9}),
 		"grace":           {Wish: &pb.Wish_Stop{Stop: &pb.Stop{Grace: 1 << 63}}},
+		"signal":          {Wish: &pb.Wish_Signal{Signal: &pb.Signal{Name: "FOO"}}},
+		"no signal":       {Wish: &pb.Wish_Signal{}},
+		"rows":            {Wish: &pb.Wish_Resize{Resize: &pb.Resize{Rows: 1 << 16}}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newScript()
@@ -189,7 +193,7 @@ func TestInputBeyondTheCredit(t *testing.T) {
 func TestUnknownWishesAndUpdatesAreIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := Pipe()
-		sess := newRemoteSession(newWire(a), 0, 0)
+		sess := newRemoteSession(newWire(a), Attach{})
 		defer sess.Close()
 		w := newWire(b)
 		_ = w.send(&pb.Update{}, nil, 0)
@@ -213,11 +217,12 @@ func TestBadUpdates(t *testing.T) {
 		"state":          {Update: &pb.Update_Event{Event: &pb.Event{State: 99}}},
 		"no state":       {Update: &pb.Update_Event{}},
 		"credit":         {Update: &pb.Update_Credit{Credit: &pb.Credit{Bytes: 1}}},
+		"complete":       {Update: &pb.Update_Complete{}},
 		"decision":       {Update: &pb.Update_Decision{Decision: &pb.Decision{Level: 1 << 63}}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := Pipe()
-			sess := newRemoteSession(newWire(a), 0, 0)
+			sess := newRemoteSession(newWire(a), Attach{})
 			defer sess.Close()
 			_, _ = b.Write(frame(t, m))
 			if u, err := sess.Next(); CodeOf(err) != CodeInvalid {
@@ -231,7 +236,7 @@ func TestBadUpdates(t *testing.T) {
 func TestTooManyEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := Pipe()
-		sess := newRemoteSession(newWire(a), 0, 0)
+		sess := newRemoteSession(newWire(a), Attach{})
 		defer sess.Close()
 		go func() {
 			w := newWire(b)

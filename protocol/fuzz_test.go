@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -25,15 +26,21 @@ func FuzzConversation(f *testing.F) {
 		&pb.Wish{Wish: &pb.Wish_Stop{Stop: &pb.Stop{Grace: 1}}}, &pb.Wish{Wish: &pb.Wish_CloseInput{CloseInput: &pb.CloseInput{}}}))
 	f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Devices{Devices: &pb.Devices{Watch: true}}}))
 	f.Add(join(&pb.Update{Update: &pb.Update_Event{Event: &pb.Event{State: 6}}}, outputToPB(Stdout, 3, 3, 0)))
+	f.Add(join(&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Requests{Requests: &pb.Requests{Verb: &pb.Requests_Attach{
+		Attach: attachToPB(&Attach{Request: "r", NoFollow: true}),
+	}}}}, &pb.Wish{Wish: &pb.Wish_Signal{Signal: &pb.Signal{Name: "INT"}}}, &pb.Wish{Wish: &pb.Wish_Resize{Resize: sizeToPB(1, 2)}}))
+	for _, verb := range requestVerbs() {
+		f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Requests{Requests: verb}}))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ctx := context.Background()
 		for _, serve := range []func(Stream) error{
-			func(s Stream) error { return ServeExecute(ctx, s, running(ending()), nodeA) },
+			func(s Stream) error { return ServeExecute(ctx, s, running(ending()), running(ending()), nodeA) },
 			func(s Stream) error { return ServeApp(ctx, s, testToken, running(ending())) },
 		} {
 			_ = serve(received(b))
 		}
-		sess := newRemoteSession(newWire(received(b)), 0, 0)
+		sess := newRemoteSession(newWire(received(b)), Attach{})
 		defer sess.Close()
 		var last State
 		for {
@@ -49,6 +56,74 @@ func FuzzConversation(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Whatever bytes a device answers, those who asked it come to an end.
+func FuzzAnswers(f *testing.F) {
+	answers := frame(f, encodeAnswer(new(error)))
+	for _, last := range []proto.Message{
+		&pb.RequestsItem{Item: &pb.RequestsItem_Complete{}},
+		&pb.RequestsItem{Item: &pb.RequestsItem_Error{Error: &pb.Error{Code: pb.Code_CODE_OVERLOADED}}},
+		&pb.Update{Update: &pb.Update_Complete{}},
+	} {
+		f.Add(append(append(answers[:len(answers):len(answers)], detailFrames(f)...), frame(f, last)...))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ctx := context.Background()
+		c := NewRequestsClient(func(context.Context) (Stream, error) { return received(b), nil })
+		_ = c.Stop(ctx, Stop{Request: "r"})
+		_ = c.List(ctx, true, func(RequestInfo) error { return nil })
+		_ = c.Watch(ctx, func(Event) error { return nil })
+		if d, err := c.Inspect(ctx, "r"); err == nil && d.Service.Validate() != nil {
+			t.Fatalf("a detail with an invalid service: %+v", d)
+		}
+		if s, err := c.Attach(ctx, Attach{Request: "r", NoFollow: true}); err == nil {
+			_, _ = readAll(s)
+			_ = s.Close()
+		}
+	})
+}
+
+// detailFrames is what a device tells of a request.
+func detailFrames(t testing.TB) (b []byte) {
+	detail := sampleDetail()
+	for _, item := range detailToPB(&detail) {
+		b = append(b, frame(t, item)...)
+	}
+	return b
+}
+
+// requestVerbs is what can be asked of requests, once each.
+func requestVerbs() []*pb.Requests {
+	return []*pb.Requests{
+		{Verb: &pb.Requests_Attach{Attach: attachToPB(&Attach{Request: "req", NoFollow: true})}},
+		{Verb: &pb.Requests_Stop{Stop: stopToPB(&Stop{Request: "req", Grace: time.Second})}},
+		{Verb: &pb.Requests_List{List: &pb.List{All: true}}},
+		{Verb: &pb.Requests_Inspect{Inspect: &pb.Inspect{Request: "req"}}},
+		{Verb: &pb.Requests_Watch{Watch: &pb.Watch{}}},
+	}
+}
+
+// The frames about requests, as they go over the stream.
+func TestGoldenConversations(t *testing.T) {
+	var asked []byte
+	for _, verb := range requestVerbs() {
+		asked = append(asked, frame(t, &pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Requests{Requests: verb}})...)
+		asked = append(asked, frame(t, &pb.AppRequest{Token: "t", Verb: &pb.AppRequest_Requests{Requests: verb}})...)
+	}
+	wantGolden(t, "requests", asked)
+	wantGolden(t, "inspect", detailFrames(t))
+	var ends []byte
+	for _, m := range []proto.Message{
+		&pb.RequestsItem{Item: &pb.RequestsItem_Complete{Complete: &pb.Complete{}}},
+		&pb.RequestsItem{Item: &pb.RequestsItem_Error{Error: &pb.Error{Code: pb.Code_CODE_OVERLOADED, Message: "too slow"}}},
+		&pb.Update{Update: &pb.Update_Complete{Complete: &pb.Complete{}}},
+		&pb.Wish{Wish: &pb.Wish_Signal{Signal: &pb.Signal{Name: "INT"}}},
+		&pb.Wish{Wish: &pb.Wish_Resize{Resize: sizeToPB(24, 80)}},
+	} {
+		ends = append(ends, frame(t, m)...)
+	}
+	wantGolden(t, "ends-and-wishes", ends)
 }
 
 // received returns a stream on which b came and nothing else will.

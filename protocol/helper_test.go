@@ -3,6 +3,7 @@ package protocol
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -18,12 +19,16 @@ type script struct {
 	stdin   *io.PipeReader
 	stdinW  *io.PipeWriter
 	stopped chan time.Duration
+	wished  chan string // signals and sizes
 	closed  chan struct{}
 	once    sync.Once
 }
 
 func newScript() *script {
-	s := &script{Feed: NewFeed(DefaultOutputLimit), stopped: make(chan time.Duration, 8), closed: make(chan struct{})}
+	s := &script{
+		Feed: NewFeed(DefaultOutputLimit), stopped: make(chan time.Duration, 8),
+		wished: make(chan string, 8), closed: make(chan struct{}),
+	}
 	s.reader = s.Reader(0, 0)
 	s.stdin, s.stdinW = io.Pipe()
 	return s
@@ -33,6 +38,12 @@ func (s *script) Next() (Update, error)       { return s.reader.Next() }
 func (s *script) Write(p []byte) (int, error) { return s.stdinW.Write(p) }
 func (s *script) CloseWrite() error           { return s.stdinW.Close() }
 func (s *script) Stop(g time.Duration) error  { s.stopped <- g; return nil }
+func (s *script) Signal(name string) error    { s.wished <- name; return nil }
+func (s *script) Resize(rows, columns uint16) error {
+	s.wished <- fmt.Sprint(rows, "x", columns)
+	return nil
+}
+
 func (s *script) Close() error {
 	s.once.Do(func() { close(s.closed) })
 	_ = s.stdin.Close()
@@ -52,6 +63,10 @@ type device struct {
 	run      func(context.Context, Run) (Session, error)
 	devices  func(ctx context.Context, watch bool, yield func([]Device) error) error
 	diagnose func(context.Context) ([]Check, error)
+	stop     func(context.Context, Stop) error
+	list     func(ctx context.Context, all bool, yield func(RequestInfo) error) error
+	inspect  func(context.Context, RequestID) (RequestDetail, error)
+	watch    func(ctx context.Context, yield func(Event) error) error
 }
 
 func (d *device) Offer(ctx context.Context, o Offer) (Session, error)   { return d.offer(ctx, o) }
@@ -60,6 +75,18 @@ func (d *device) Run(ctx context.Context, r Run) (Session, error)       { return
 func (d *device) Diagnose(ctx context.Context) ([]Check, error)         { return d.diagnose(ctx) }
 func (d *device) Devices(ctx context.Context, watch bool, yield func([]Device) error) error {
 	return d.devices(ctx, watch, yield)
+}
+func (d *device) Stop(ctx context.Context, s Stop) error { return d.stop(ctx, s) }
+func (d *device) List(ctx context.Context, all bool, yield func(RequestInfo) error) error {
+	return d.list(ctx, all, yield)
+}
+
+func (d *device) Inspect(ctx context.Context, id RequestID) (RequestDetail, error) {
+	return d.inspect(ctx, id)
+}
+
+func (d *device) Watch(ctx context.Context, yield func(Event) error) error {
+	return d.watch(ctx, yield)
 }
 
 // link serves conversations over pipes and records what the serving ends return.
@@ -85,7 +112,7 @@ func newLink(t testing.TB, serve func(context.Context, Stream) error) *link {
 }
 
 func executeLink(t testing.TB, d *device) (*ExecuteClient, *link) {
-	l := newLink(t, func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, d, nodeB) })
+	l := newLink(t, func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, d, d, nodeB) })
 	return NewExecuteClient(l.open), l
 }
 
@@ -106,6 +133,10 @@ func running(s Session) *device {
 			return yield(nil)
 		},
 		diagnose: func(context.Context) ([]Check, error) { return nil, nil },
+		stop:     func(context.Context, Stop) error { return nil },
+		list:     func(context.Context, bool, func(RequestInfo) error) error { return nil },
+		inspect:  func(context.Context, RequestID) (RequestDetail, error) { return sampleDetail(), nil },
+		watch:    func(context.Context, func(Event) error) error { return nil },
 	}
 }
 

@@ -50,6 +50,8 @@ type Service struct {
 	// Stdin says that input will follow. Without it the container's standard
 	// input is empty.
 	Stdin bool
+	// TTY gives the container a terminal: its output is then all on Stdout.
+	TTY bool
 	// Timeout ends an execution that has run for so long, counted from the
 	// container's start; 0 is never.
 	Timeout time.Duration

@@ -51,6 +51,7 @@ type remoteSession struct {
 	queue  *queue
 	pumped chan struct{} // closed when the pump has ended
 	more   chan struct{} // holds a token when there may be credit, or inputEnd
+	early  bool          // it may end before what it is about has
 
 	// The pump owns these.
 	next   [Stderr + 1]uint64 // offset of each channel's next byte
@@ -63,14 +64,14 @@ type remoteSession struct {
 	over     bool       // the end was received
 }
 
-// newRemoteSession takes over w, on which a session was accepted that sends
-// output from the given offsets on. The caller must Close it.
-func newRemoteSession(w *wire, stdout, stderr uint64) *remoteSession {
+// newRemoteSession takes over w, on which a session was accepted as a asks for;
+// the zero value stands for a new execution. The caller must Close it.
+func newRemoteSession(w *wire, a Attach) *remoteSession {
 	s := &remoteSession{
 		w: w, queue: newQueue(), pumped: make(chan struct{}), more: make(chan struct{}, 1),
-		credit: inputWindow,
+		early: a.NoFollow, credit: inputWindow,
 	}
-	s.next[Stdout], s.next[Stderr] = stdout, stderr
+	s.next[Stdout], s.next[Stderr] = a.Stdout, a.Stderr
 	go s.pump()
 	return s
 }
@@ -79,7 +80,7 @@ func newRemoteSession(w *wire, stdout, stderr uint64) *remoteSession {
 func (s *remoteSession) pump() {
 	defer close(s.pumped)
 	err := s.receive()
-	if s.last != nil && s.last.State.Ended() {
+	if err == io.EOF || s.last != nil && s.last.State.Ended() { //nolint:errorlint // only receive itself says so
 		// What becomes of the stream after the end changes nothing.
 		s.mu.Lock()
 		s.over = true
@@ -95,7 +96,8 @@ func (s *remoteSession) pump() {
 	} // else Close closes it in order: a Stop may still be on its way
 }
 
-// receive queues all updates and returns why there are no more.
+// receive queues all updates and returns why there are no more: io.EOF where the
+// other side said that this is all.
 func (s *remoteSession) receive() error {
 	var parts decisionParts
 	for {
@@ -120,6 +122,11 @@ func (s *remoteSession) receive() error {
 			s.endInput(io.ErrClosedPipe)
 		case *pb.Update_Error:
 			return errorFromPB(v.Error)
+		case *pb.Update_Complete:
+			if s.early {
+				return io.EOF
+			}
+			err = Errorf(CodeInvalid, "session: it is complete before its end")
 		}
 		if err != nil {
 			return broken(err)
@@ -236,6 +243,20 @@ func (s *remoteSession) CloseWrite() error {
 // Stop implements Session.
 func (s *remoteSession) Stop(grace time.Duration) error {
 	return s.wish(&pb.Wish{Wish: &pb.Wish_Stop{Stop: &pb.Stop{Grace: durationToPB(grace)}}}, nil)
+}
+
+// Signal implements Session. A name that is not one of signal(7) is an *Error
+// with CodeInvalid.
+func (s *remoteSession) Signal(name string) error {
+	if err := checkSignal(name); err != nil {
+		return err
+	}
+	return s.wish(&pb.Wish{Wish: &pb.Wish_Signal{Signal: &pb.Signal{Name: name}}}, nil)
+}
+
+// Resize implements Session.
+func (s *remoteSession) Resize(rows, columns uint16) error {
+	return s.wish(&pb.Wish{Wish: &pb.Wish_Resize{Resize: sizeToPB(rows, columns)}}, nil)
 }
 
 // wish sends m. The other side always reads, hence the deadline. After the

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -40,88 +41,143 @@ func (w *wire) reject(err error) error {
 	return err
 }
 
+// terms are how a session is served.
+type terms struct {
+	// mayEndEarly says that the asker knows that the session may end before what
+	// it is about has; see Attach.NoFollow.
+	mayEndEarly bool
+	// closingCancels says that the session is closed only when the asker has left,
+	// or after its end. When ctx ends, the device itself ends it.
+	closingCancels bool
+}
+
+// letGo closes sess, when nothing more of it will be sent.
+func (t terms) letGo(ctx context.Context, sess Session) {
+	if t.closingCancels && ctx.Err() != nil {
+		for _, err := sess.Next(); err == nil; _, err = sess.Next() {
+		}
+	}
+	_ = sess.Close()
+}
+
+// accept tells that sess was accepted and carries it; see serveSession.
+func accept(ctx context.Context, w *wire, sess Session, t terms) error {
+	if err := w.answer(nil); err != nil {
+		t.letGo(ctx, sess)
+		return err
+	}
+	return serveSession(ctx, w, sess, t)
+}
+
 // serveSession carries sess over w until it ends, the asker goes away or ctx
-// ends, closes both, and returns what should be logged. left is called when the
-// asker went away before the end; ctx's end is not that.
-func serveSession(ctx context.Context, w *wire, sess Session, left func()) error {
+// ends, closes both, and returns what should be logged.
+func serveSession(ctx context.Context, w *wire, sess Session, t terms) error {
 	release := context.AfterFunc(ctx, func() { _ = w.stream.Reset() })
 	defer release()
 	in := newInput()
-	var told atomic.Bool // all that sess says was sent
-	var gone error       // why the asker's half ended before that
+	var told atomic.Bool    // all that sess says was sent
+	var gone, unheard error // why the asker's half ended before that; see receiveWishes
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
-		err := receiveWishes(w, sess, in)
+		var err error
+		unheard, err = receiveWishes(w, sess, in)
 		in.close()
 		if told.Load() {
 			return
 		}
 		gone = err
-		if ctx.Err() == nil {
-			left()
+		if !t.closingCancels || ctx.Err() == nil {
+			_ = sess.Close()
 		}
-		_ = sess.Close()
 		_ = w.stream.Reset() // unblocks sendUpdates
 	})
 	tasks.Go(func() { in.deliver(sess, w) })
 
-	over, err := sendUpdates(w, sess)
+	over, err := sendUpdates(w, sess, t.mayEndEarly)
 	told.Store(over)
 	_ = w.stream.Close()
-	_ = sess.Close()
+	t.letGo(ctx, sess)
 	tasks.Wait()
 	switch {
 	case gone == nil:
-		return err
+		return errors.Join(err, unheard)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(gone, io.EOF):
-		return nil
+		return unheard
 	}
-	return broken(errors.Join(err, gone))
+	return broken(errors.Join(err, gone, unheard))
 }
 
-// receiveWishes hands on what the asker sends until the stream ends; io.EOF
-// where it did so between two frames. A wish that it does not know is none.
-func receiveWishes(w *wire, sess Session, in *input) error {
+// receiveWishes hands on what the asker sends until the stream ends, and returns
+// why; io.EOF where it did so between two frames. A wish that it does not know is
+// none. unheard is the first signal or size that sess did not take: a key that is
+// pressed while the node cannot be reached must not end the session.
+func receiveWishes(w *wire, sess Session, in *input) (unheard, err error) {
 	for {
 		m := new(pb.Wish)
 		if err := w.receive(m); err != nil {
-			return err
+			return unheard, err
 		}
+		var lost error
 		switch v := m.GetWish().(type) {
 		case *pb.Wish_Input:
-			if v.Input.GetChannel() != pb.Channel_CHANNEL_STDIN {
-				return Errorf(CodeInvalid, "input: it is on channel %d", v.Input.GetChannel())
-			}
-			raw, err := w.receiveRaw(v.Input.GetLength())
-			if err != nil {
-				return err
-			}
-			if err := in.put(raw); err != nil {
-				return err
-			}
+			err = receiveInput(w, in, v.Input)
 		case *pb.Wish_CloseInput:
 			in.end()
 		case *pb.Wish_Stop:
-			grace, err := durationFromPB("grace", v.Stop.GetGrace())
-			if err != nil {
-				return err
+			var grace time.Duration
+			if grace, err = durationFromPB("grace", v.Stop.GetGrace()); err == nil {
+				err = unlessOver(sess.Stop(grace))
 			}
-			if err := sess.Stop(grace); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-				return err
+		case *pb.Wish_Signal:
+			if err = checkSignal(v.Signal.GetName()); err == nil {
+				lost = unlessOver(sess.Signal(v.Signal.GetName()))
 			}
+		case *pb.Wish_Resize:
+			var rows, columns uint16
+			if rows, columns, err = sizeFromPB(v.Resize); err == nil {
+				lost = unlessOver(sess.Resize(rows, columns))
+			}
+		}
+		if err != nil {
+			return unheard, err
+		}
+		if unheard == nil {
+			unheard = lost
 		}
 	}
 }
 
+// unlessOver passes over what a session says to wishes after its end.
+func unlessOver(err error) error {
+	if errors.Is(err, io.ErrClosedPipe) {
+		return nil
+	}
+	return err
+}
+
+func receiveInput(w *wire, in *input, p *pb.Data) error {
+	if p.GetChannel() != pb.Channel_CHANNEL_STDIN {
+		return Errorf(CodeInvalid, "input: it is on channel %d", p.GetChannel())
+	}
+	raw, err := w.receiveRaw(p.GetLength())
+	if err != nil {
+		return err
+	}
+	return in.put(raw)
+}
+
 // sendUpdates sends what sess says until it says no more, which is true, or the
-// stream fails. The error is that of the stream, or what broke sess and was told
-// without its text.
-func sendUpdates(w *wire, sess Session) (over bool, err error) {
+// stream fails. Where complete is set it says so at the end. The error is that of
+// the stream, or what broke sess and was told without its text.
+func sendUpdates(w *wire, sess Session, complete bool) (over bool, err error) {
 	for {
 		u, err := sess.Next()
 		if err == io.EOF { //nolint:errorlint // a wrapped one is a failure, not the end
+			if complete {
+				_ = w.send(&pb.Update{Update: &pb.Update_Complete{Complete: &pb.Complete{}}}, nil, frameTimeout)
+			}
 			return true, nil
 		}
 		if err != nil {

@@ -212,7 +212,7 @@ func TestBrokenStreamIsNoEnd(t *testing.T) {
 func TestResetAfterTheEndIsTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := Pipe()
-		sess := newRemoteSession(newWire(a), 0, 0)
+		sess := newRemoteSession(newWire(a), Attach{})
 		defer sess.Close()
 		if err := sendUpdate(newWire(b), Update{Event: &Event{State: StateSucceeded}}); err != nil {
 			t.Fatal(err)

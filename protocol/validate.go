@@ -69,13 +69,8 @@ func (s *Service) validateText() error {
 	if _, err := reference.ParseAnyReference(s.Image); err != nil {
 		return Errorf(CodeInvalid, "image: %q: %v", s.Image, err)
 	}
-	if len(s.Args) > maxArgs {
-		return Errorf(CodeInvalid, "args: %d of them, the most is %d", len(s.Args), maxArgs)
-	}
-	for _, arg := range s.Args {
-		if err := checkText("args", arg, maxText); err != nil {
-			return err
-		}
+	if err := checkArgs(s.Args); err != nil {
+		return err
 	}
 	if err := checkText("entrypoint", s.Entrypoint, maxPath); err != nil {
 		return err
@@ -90,6 +85,18 @@ func (s *Service) validateText() error {
 		return Errorf(CodeInvalid, "workdir: %q is not absolute: start it with /", s.WorkDir)
 	}
 	return checkText("user", s.User, maxUser)
+}
+
+func checkArgs(args []string) error {
+	if len(args) > maxArgs {
+		return Errorf(CodeInvalid, "args: %d of them, the most is %d", len(args), maxArgs)
+	}
+	for _, arg := range args {
+		if err := checkText("args", arg, maxText); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func checkEnv(env []string) error {

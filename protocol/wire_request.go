@@ -18,6 +18,7 @@ func serviceToPB(s *Service) *pb.Service {
 		Cpus: float64(s.CPUs), Memory: uint64(s.Memory),
 		Stdin: s.Stdin, Timeout: durationToPB(s.Timeout),
 		Node: s.Constraints.Node, Labels: s.Constraints.Labels, NotHere: s.Constraints.NotHere,
+		Tty: s.TTY,
 	}
 }
 
@@ -33,7 +34,7 @@ func serviceFromPB(p *pb.Service) (Service, error) {
 	s := Service{
 		Image: p.Image, Args: p.Args, Entrypoint: p.Entrypoint, Env: p.Env,
 		WorkDir: p.WorkDir, User: p.User,
-		CPUs: Cores(p.Cpus), Memory: Bytes(p.Memory), Stdin: p.Stdin, Timeout: timeout,
+		CPUs: Cores(p.Cpus), Memory: Bytes(p.Memory), Stdin: p.Stdin, TTY: p.Tty, Timeout: timeout,
 		Constraints: Constraints{Node: p.Node, Labels: p.Labels, NotHere: p.NotHere},
 	}
 	return s, s.Validate()
@@ -66,7 +67,10 @@ func offerFromPB(p *pb.Offer) (Offer, error) {
 }
 
 func attachToPB(a *Attach) *pb.Attach {
-	return &pb.Attach{Request: string(a.Request), Attempt: a.Attempt, Stdout: a.Stdout, Stderr: a.Stderr}
+	return &pb.Attach{
+		Request: string(a.Request), Attempt: a.Attempt, Stdout: a.Stdout, Stderr: a.Stderr,
+		NoFollow: a.NoFollow, NoOutput: a.NoOutput,
+	}
 }
 
 func attachFromPB(p *pb.Attach) (Attach, error) {
@@ -77,11 +81,14 @@ func attachFromPB(p *pb.Attach) (Attach, error) {
 	if p.GetStdout() > math.MaxInt64 || p.GetStderr() > math.MaxInt64 {
 		return Attach{}, Errorf(CodeInvalid, "offset: it is out of bounds")
 	}
-	return Attach{Request: request, Attempt: p.GetAttempt(), Stdout: p.GetStdout(), Stderr: p.GetStderr()}, nil
+	return Attach{
+		Request: request, Attempt: p.GetAttempt(), Stdout: p.GetStdout(), Stderr: p.GetStderr(),
+		NoFollow: p.GetNoFollow(), NoOutput: p.GetNoOutput(),
+	}, nil
 }
 
 func runToPB(r *Run) *pb.Run {
-	return &pb.Run{Request: string(r.ID), Service: serviceToPB(&r.Service)}
+	return &pb.Run{Request: string(r.ID), Service: serviceToPB(&r.Service), Detach: r.Detach}
 }
 
 func runFromPB(p *pb.Run) (Run, error) {
@@ -93,5 +100,5 @@ func runFromPB(p *pb.Run) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	return Run{ID: id, Service: service}, nil
+	return Run{ID: id, Service: service, Detach: p.GetDetach()}, nil
 }

@@ -80,17 +80,41 @@ func sampleDecision() Decision {
 	}}
 }
 
-func codecs() []codec {
-	event := Event{
+func sampleEvent() Event {
+	return Event{
 		Request: "req-1", Attempt: 2, State: StatePulling, Node: nodeA, NodeName: "attic", At: time.Unix(1700000000, 5),
 		Code: CodeBusy, Reason: "why", ExitCode: -1, QueuePlace: 3,
 		Progress: &Progress{Current: 1, Total: 2, LayersDone: 3, Layers: 4}, Container: "c0ffee",
 	}
+}
+
+func sampleInfo() RequestInfo {
+	return RequestInfo{
+		ID: "req-1", Orchestrator: nodeA, OrchestratorName: "attic", Image: "busybox", Args: []string{"echo", "hi"},
+		Detached: true, Last: sampleEvent(), Accepted: time.UnixMilli(1700000000001),
+		Started: time.UnixMilli(1700000000002), Ended: time.UnixMilli(1700000000003),
+	}
+}
+
+func sampleDetail() RequestDetail {
+	return RequestDetail{
+		RequestInfo: sampleInfo(), Service: sampleService(),
+		Events: []Event{sampleEvent(), sampleEvent()}, Decisions: []Decision{sampleDecision()},
+	}
+}
+
+func codecs() []codec {
+	event := sampleEvent()
 	return []codec{
 		codecOf("service", sampleService(), serviceToPB, serviceFromPB),
 		codecOf("offer", Offer{Request: "req-1", Attempt: 1, Service: sampleService(), Bound: time.Second, Forced: true}, offerToPB, offerFromPB),
 		codecOf("attach", Attach{Request: "req-1", Attempt: 2, Stdout: 3, Stderr: 4}, attachToPB, attachFromPB),
 		codecOf("run", Run{ID: "req-1", Service: sampleService()}, runToPB, runFromPB),
+		codecOf("attach-now", Attach{Request: "req", NoFollow: true, NoOutput: true}, attachToPB, attachFromPB),
+		codecOf("run-detached", Run{Service: Service{Image: "busybox", TTY: true}, Detach: true}, runToPB, runFromPB),
+		codecOf("stop", Stop{Request: "req", Signal: "HUP", Grace: time.Second, SignalOnly: true}, stopToPB, stopFromPB),
+		codecOf("resize", [2]uint16{24, math.MaxUint16}, encodeSize, decodeSize),
+		codecOf("info", sampleInfo(), infoToPB, infoFromPB),
 		codecOf("event", event, eventToPB, eventFromPB),
 		codecOf("decision", sampleDecision(), func(d *Decision) *pb.Decision { return decisionToPB(d)[0] }, decodeDecision),
 		codecOf("device", Device{Score: sampleScore(), Self: true, Age: time.Second, Address: "/ip4/10.0.0.1/tcp/1", RTT: 5}, deviceToPB, deviceFromPB),
@@ -113,6 +137,13 @@ func encodeAnswer(err *error) *pb.Answer {
 
 func decodeAnswer(p *pb.Answer) (error, error) { return answerFromPB(p), nil }
 
+func encodeSize(s *[2]uint16) *pb.Resize { return sizeToPB(s[0], s[1]) }
+
+func decodeSize(p *pb.Resize) ([2]uint16, error) {
+	rows, columns, err := sizeFromPB(p)
+	return [2]uint16{rows, columns}, err
+}
+
 func decodeDecision(p *pb.Decision) (Decision, error) {
 	var parts decisionParts
 	p.More = false
@@ -132,19 +163,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			file := filepath.Join("testdata", "golden", c.name+".v1.hex")
-			if *update {
-				if err := os.WriteFile(file, []byte(hex.Dump(got)), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if hex.Dump(got) != string(want) {
-				t.Errorf("encoded as\n%swant\n%s", hex.Dump(got), want)
-			}
+			wantGolden(t, c.name, got)
 			back, err := c.decode(got)
 			if err != nil {
 				t.Fatal(err)
@@ -153,6 +172,24 @@ func TestGolden(t *testing.T) {
 				t.Errorf("decoded as\n%+v\nwant\n%+v", back, c.sample)
 			}
 		})
+	}
+}
+
+// wantGolden compares got with the golden file of that name.
+func wantGolden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", "golden", name+".v1.hex")
+	if *update {
+		if err := os.WriteFile(file, []byte(hex.Dump(got)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hex.Dump(got) != string(want) {
+		t.Errorf("encoded as\n%swant\n%s", hex.Dump(got), want)
 	}
 }
 
@@ -208,6 +245,9 @@ func FuzzScore(f *testing.F)    { fuzzCodec(f, "score") }
 func FuzzOffer(f *testing.F)    { fuzzCodec(f, "offer") }
 func FuzzAttach(f *testing.F)   { fuzzCodec(f, "attach") }
 func FuzzRun(f *testing.F)      { fuzzCodec(f, "run") }
+func FuzzStop(f *testing.F)     { fuzzCodec(f, "stop") }
+func FuzzResize(f *testing.F)   { fuzzCodec(f, "resize") }
+func FuzzInfo(f *testing.F)     { fuzzCodec(f, "info") }
 func FuzzAnswer(f *testing.F)   { fuzzCodec(f, "refusal") }
 func FuzzEvent(f *testing.F)    { fuzzCodec(f, "event") }
 func FuzzDecision(f *testing.F) { fuzzCodec(f, "decision") }
@@ -264,6 +304,11 @@ func TestBadDurationsAndNumbers(t *testing.T) {
 		"attempt": func() error { _, err := offerFromPB(&pb.Offer{Request: "a"}); return err },
 		"service": func() error { _, err := offerFromPB(&pb.Offer{Request: "a", Attempt: 1}); return err },
 		"offset":  func() error { _, err := attachFromPB(&pb.Attach{Request: "a", Stdout: 1 << 63}); return err },
+		"stop":    func() error { _, err := stopFromPB(&pb.StopRequest{}); return err },
+		"signal":  func() error { _, err := stopFromPB(&pb.StopRequest{Request: "a", Signal: "SIGINT"}); return err },
+		"grace":   func() error { _, err := stopFromPB(&pb.StopRequest{Request: "a", Grace: 1 << 63}); return err },
+		"rows":    func() error { _, err := decodeSize(&pb.Resize{Rows: 1 << 16}); return err },
+		"columns": func() error { _, err := decodeSize(&pb.Resize{Columns: 1 << 16}); return err },
 		"chance":  func() error { _, err := candidateFromPB(&pb.Candidate{Node: "a", Chance: 1.5}); return err },
 		"rating":  func() error { _, err := candidateFromPB(&pb.Candidate{Node: "a", Rating: math.Inf(1)}); return err },
 		"places":  func() error { _, err := decodeDecision(&pb.Decision{Places: math.NaN()}); return err },

@@ -35,6 +35,9 @@ type Spec struct {
 	WorkDir    string
 	User       string
 	Stdin      bool
+	// TTY gives it a terminal: its output is then all on protocol.Stdout, and
+	// the end of the input is a typed end-of-transmission.
+	TTY bool
 	// CPUs and Memory are hard limits, never 0.
 	CPUs   protocol.Cores
 	Memory protocol.Bytes
@@ -97,8 +100,8 @@ type Recovered struct {
 	Started bool
 	CPUs    protocol.Cores
 	Memory  protocol.Bytes
-	// Timeout is Spec's, and Ran how long it has run by now on the engine's
-	// clock. A driver that leaves Timeout 0 lets an adopted execution run on.
+	// Timeout is Spec's. Ran is how long it has run by now on the engine's
+	// clock; it is only told of what runs and has a Timeout.
 	Timeout, Ran time.Duration
 }
 
@@ -134,9 +137,12 @@ type Driver interface {
 	// the engine. ErrNotFound where the container is gone, CodeStartFailed
 	// where its command could not be run.
 	Wait(ctx context.Context, id ExecutionID) (Exit, error)
-	// Signal sends a signal by name ("TERM", "KILL", "INT"). Where the
-	// container does not run, it does nothing.
+	// Signal sends a signal by one of the names that protocol.ParseSignal
+	// returns. Where the container does not run, it does nothing.
 	Signal(ctx context.Context, id ExecutionID, signal string) error
+	// Resize tells the container's terminal its size in characters. Where it
+	// has none, or does not run, that does nothing.
+	Resize(ctx context.Context, id ExecutionID, rows, columns uint16) error
 	// Remove deletes the container, killing it if it runs. Removing what is
 	// not there is no error.
 	Remove(ctx context.Context, id ExecutionID) error

@@ -38,6 +38,7 @@ type execution struct {
 	demand  demand
 	feed    *protocol.Feed
 	input   *input
+	tell    wishes
 	first   *session // of the offer that brought it
 
 	// holds says that the demand is taken; the Node's mutex guards it.
@@ -49,10 +50,13 @@ type execution struct {
 	created   bool          // the engine was asked to create it
 	started   bool          // the engine was asked to start it
 
+	forgotten chan struct{} // closed when nobody can come for the end any more; by the Node's retention
+
 	told int // how many were before it when that was last told; the Node's mutex guards it
 
 	mu        sync.Mutex // guards the rest; taken after the Node's
 	stopped   chan struct{}
+	read      chan struct{}      // closed when a session read the end
 	wishes    chan time.Duration // holds the newest wish to stop, with its grace
 	sessions  map[*session]struct{}
 	abandoned bool
@@ -60,14 +64,17 @@ type execution struct {
 
 func newExecution(n *Node, spec Spec) *execution {
 	return &execution{
-		node:     n,
-		spec:     spec,
-		demand:   demandOf(spec.CPUs, spec.Memory),
-		feed:     protocol.NewFeed(outputLimit),
-		input:    newInput(spec.Stdin),
-		stopped:  make(chan struct{}),
-		wishes:   make(chan time.Duration, 1),
-		sessions: make(map[*session]struct{}),
+		node:      n,
+		spec:      spec,
+		demand:    demandOf(spec.CPUs, spec.Memory),
+		feed:      protocol.NewFeed(outputLimit),
+		input:     newInput(spec.Stdin),
+		tell:      wishes{wake: make(chan struct{}, 1)},
+		stopped:   make(chan struct{}),
+		read:      make(chan struct{}),
+		forgotten: make(chan struct{}),
+		wishes:    make(chan time.Duration, 1),
+		sessions:  make(map[*session]struct{}),
 	}
 }
 
@@ -153,7 +160,10 @@ func (e *execution) giveUp(ctx context.Context, err error) {
 		e.abandon()
 		return
 	}
-	e.conclude(ctx, e.failure(err), 0)
+	e.conclude(e.failure(err), 0)
+	if e.created {
+		e.remove(ctx)
+	}
 }
 
 // failure makes the last event for an error.
@@ -185,19 +195,32 @@ func publicText(err error) string {
 	return "an unforeseen error; the node's log has the details"
 }
 
-// conclude tells the end, then cleans up behind it.
-func (e *execution) conclude(ctx context.Context, end protocol.Event, ran time.Duration) {
+// conclude tells the end and releases what the execution took.
+func (e *execution) conclude(end protocol.Event, ran time.Duration) {
 	e.node.release(e)
 	e.finish(end, ran)
-	if !e.created && !e.adopted {
-		e.feed.End()
-		return
+	e.feed.End()
+}
+
+// awaitRead blocks until somebody has read the end, or nobody came for it in
+// time. It reports false where ctx ended first: then the next process is to
+// tell the end, from the container.
+func (e *execution) awaitRead(ctx context.Context) bool {
+	select {
+	case <-e.read:
+	case <-e.forgotten:
+	case <-ctx.Done():
+		return isClosed(e.read)
 	}
-	// A last try at the removal belongs to the leaving of a device, too.
+	return true
+}
+
+// remove removes the container. A last try belongs to the leaving of a device,
+// too.
+func (e *execution) remove(ctx context.Context) {
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeoutGrace)
 	err := e.node.cfg.Driver.Remove(call, e.spec.ID)
 	cancel()
-	e.feed.End()
 	if err != nil {
 		e.removeSurely(ctx)
 	}

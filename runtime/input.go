@@ -63,17 +63,14 @@ func (i *input) end() { i.eofOnce.Do(func() { close(i.eof) }) }
 // close refuses further input.
 func (i *input) close() { i.overOnce.Do(func() { close(i.over) }) }
 
-// pump passes the pieces on to w and closes it at their end, or when the
-// container has ended.
+// pump passes the pieces on to w and closes it at their end, or when ctx ends:
+// a write to a container that does not read ends with it.
 func (i *input) pump(ctx context.Context, w io.WriteCloser) {
 	var once sync.Once
 	closeInput := func() { once.Do(func() { w.Close() }) }
 	defer closeInput()
 	defer i.close()
-	// A write to a container that does not read ends with the container.
-	over, cancel := until(ctx, i.over)
-	defer cancel()
-	defer context.AfterFunc(over, closeInput)()
+	defer context.AfterFunc(ctx, closeInput)()
 	for {
 		select {
 		case p := <-i.pieces:
@@ -82,7 +79,7 @@ func (i *input) pump(ctx context.Context, w io.WriteCloser) {
 			}
 		case <-i.eof:
 			return
-		case <-over.Done():
+		case <-ctx.Done():
 			return
 		}
 	}

@@ -192,7 +192,7 @@ func (n *Node) Attach(ctx context.Context, a protocol.Attach) (protocol.Session,
 		n.mu.Unlock()
 		switch {
 		case e != nil:
-			return e.session(a.Stdout, a.Stderr), nil
+			return e.session(a), nil
 		case recovered:
 			return nil, protocol.Errorf(protocol.CodeNotFound, "this node has no execution of request %s, attempt %d", a.Request, a.Attempt)
 		case leaving:

@@ -316,3 +316,29 @@ func TestLeavingDuringPull(t *testing.T) {
 		}
 	})
 }
+
+func TestAttachToWhatThereIsNow(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.run()
+		b.offer(offer("a", "out=x", "sleep=1h"))
+		synctest.Wait()
+		now := attach("a")
+		now.NoFollow = true
+		events := now
+		events.NoOutput = true
+		for _, a := range []protocol.Attach{now, events} {
+			s, err := b.node.Attach(b.t.Context(), a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := listen(s)
+			if got.end().State != protocol.StateRunning || got.err != nil || (got.stdout == "x") == a.NoOutput {
+				t.Errorf("%+v: %+v", a, got)
+			}
+		}
+		time.Sleep(2 * time.Hour)
+		if n := b.containers(); n != 0 {
+			t.Errorf("%d containers, though nobody can come for the end any more", n)
+		}
+	})
+}

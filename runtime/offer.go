@@ -75,7 +75,7 @@ func (n *Node) resume(id ExecutionID, orchestrator protocol.NodeID, s protocol.S
 	case !e.adopted && !reflect.DeepEqual(e.service, s):
 		return nil, n.refuse(protocol.CodeConflict, "the request ID %s is in use for a different service: choose another one", id.Request)
 	}
-	return e.session(0, 0), nil
+	return e.session(protocol.Attach{}), nil
 }
 
 // admit takes e into the node, to be started at once or queued, or refuses it.
@@ -125,7 +125,7 @@ func (n *Node) place(e *execution, o protocol.Offer) *protocol.Refusal {
 			Reason: fmt.Sprintf("%d running, %d queued, %d fit at a time", running, queued, slots)}
 	}
 	// The reader is there before the first output, so that none is dropped.
-	e.first = e.session(0, 0)
+	e.first = e.session(protocol.Attach{})
 	return nil
 }
 

@@ -26,8 +26,8 @@ func (s *Stdio) close() {
 type output struct {
 	e        *execution
 	done     chan struct{} // closed when all is in the feed
-	hurry    chan struct{} // closed when a reader is not waited for any more
-	giveUp   chan struct{} // closed when the engine is not waited for any more
+	hurry    func()        // ends the waiting for readers
+	giveUp   func()        // ends the waiting for the engine
 	attached atomic.Bool
 	breaks   atomic.Int64 // how often the stream broke
 	// incomplete says that not all could be read; valid after done.
@@ -35,36 +35,14 @@ type output struct {
 }
 
 func newOutput(e *execution) *output {
-	return &output{
-		e:      e,
-		done:   make(chan struct{}),
-		hurry:  make(chan struct{}),
-		giveUp: make(chan struct{}),
-	}
+	return &output{e: e, done: make(chan struct{})}
 }
 
-// until returns a context that ends with ctx or when c is closed.
-func until(ctx context.Context, c <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-c:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
-}
-
-// pump reads until the container has ended and all was read. Where the stream
-// breaks, as when the engine restarts, it attaches again and goes on where it
-// was.
-func (o *output) pump(ctx context.Context, stdio *Stdio) {
+// pump reads until the container has ended and all was read, or ctx ends. It
+// waits for readers until patience ends. Where the stream breaks, as when the
+// engine restarts, it attaches again and goes on where it was.
+func (o *output) pump(ctx, patience context.Context, stdio *Stdio) {
 	defer close(o.done)
-	ctx, cancel := until(ctx, o.giveUp)
-	defer cancel()
-	patience, cancelPatience := until(ctx, o.hurry)
-	defer cancelPatience()
 	for again := stdio == nil; ; again = true {
 		if again {
 			attached, err := o.attach(ctx)
@@ -174,11 +152,11 @@ func (o *output) drain(ctx context.Context, stopped bool) {
 			}
 			still++
 			if stopped {
-				closeOnce(o.hurry)
+				o.hurry()
 			}
 			broken := !o.attached.Load() || o.breaks.Load() > breaks
 			if still >= 3 && (stopped || broken) {
-				closeOnce(o.giveUp)
+				o.giveUp()
 			}
 		}
 	}
@@ -186,9 +164,7 @@ func (o *output) drain(ctx context.Context, stopped bool) {
 
 // closeOnce closes c if it is open; only one goroutine closes it.
 func closeOnce(c chan struct{}) {
-	select {
-	case <-c:
-	default:
+	if !isClosed(c) {
 		close(c)
 	}
 }

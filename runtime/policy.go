@@ -60,6 +60,7 @@ func (p Policy) Apply(id ExecutionID, orchestrator protocol.NodeID, s protocol.S
 		WorkDir:      s.WorkDir,
 		User:         s.User,
 		Stdin:        s.Stdin,
+		TTY:          s.TTY,
 		CPUs:         cpus,
 		Memory:       memory,
 		Pids:         p.Pids,

@@ -72,34 +72,73 @@ func TestRestartKeepsTheLimit(t *testing.T) {
 	})
 }
 
-// timed is a driver that remembers what an execution was allowed.
-type timed struct {
-	runtime.Driver
-}
-
-func (d timed) Recover(ctx context.Context) ([]runtime.Recovered, error) {
-	found, err := d.Driver.Recover(ctx)
-	for i := range found {
-		found[i].Timeout, found[i].Ran = time.Minute, 10*time.Second
-	}
-	return found, err
-}
-
 func TestRestartKeepsTheTimeout(t *testing.T) {
 	inBubble(t, func(b *bed) {
-		b.cfg.Driver = timed{b.cfg.Driver}
 		b.run()
-		b.offer(offer("a", "sleep=1h"))
+		for _, id := range []string{"runs", "overruns"} {
+			o := offer(id, "sleep=1h")
+			o.Service.Timeout = time.Minute
+			if id == "overruns" { // it ends while no process is there
+				o.Service.Args, o.Service.Timeout = []string{"sleep=15s", "exit=9"}, 14*time.Second
+			}
+			b.offer(o)
+		}
 		synctest.Wait()
+		time.Sleep(10 * time.Second)
 		b.stop()
+		time.Sleep(10 * time.Second)
 		b.run()
 		start := time.Now()
-		s, err := b.node.Attach(b.t.Context(), attach("a"))
+		for id, want := range map[string]time.Duration{"overruns": 0, "runs": 40 * time.Second} {
+			s, err := b.node.Attach(b.t.Context(), attach(id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := listen(s)
+			if got.end().State != protocol.StateTimedOut || got.end().Code != protocol.CodeTimeout || time.Since(start) < want {
+				t.Errorf("%s after %v: %+v", id, time.Since(start), got.end())
+			}
+		}
+		if took := time.Since(start); took != 40*time.Second {
+			t.Errorf("after %v", took)
+		}
+		b.idle()
+	})
+}
+
+// What nobody read before the process went is told by the next one, and the
+// container goes once it was read; what was read is not kept.
+func TestRestartKeepsTheEnd(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.run()
+		unread := b.offer(offer("unread", "out=text", "err=more", "exit=3"))
+		listen(b.offer(offer("read", "out=x")))
+		synctest.Wait()
+		if n := b.containers(); n != 1 {
+			t.Errorf("%d containers while one end was not read", n)
+		}
+		b.stop()
+		if got := listen(unread); got.end().ExitCode != 3 || got.err != nil {
+			t.Errorf("%+v", got)
+		}
+		for range 2 { // the second process does not get to tell it either
+			b.run()
+			if load := b.node.State().Load; load.Running != 0 {
+				t.Errorf("load %+v", load)
+			}
+			b.stop()
+		}
+		b.run()
+		s, err := b.node.Attach(b.t.Context(), attach("unread"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := listen(s); got.end().State != protocol.StateTimedOut || time.Since(start) != 50*time.Second {
-			t.Errorf("after %v: %+v", time.Since(start), got.end())
+		if got := listen(s); got.stdout != "text" || got.stderr != "more" || got.end().ExitCode != 3 {
+			t.Errorf("%+v", got)
+		}
+		synctest.Wait()
+		if n := b.containers(); n != 0 {
+			t.Errorf("%d containers after all was read", n)
 		}
 		b.idle()
 	})

@@ -48,6 +48,7 @@ func (n *Node) forgetOldest() {
 	n.ended.ended = n.ended.ended[1:]
 	n.ended.output -= oldest.output
 	delete(n.known, oldest.e.spec.ID)
+	close(oldest.e.forgotten)
 }
 
 // expire forgets what was kept for long enough, until ctx ends. While nothing

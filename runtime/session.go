@@ -15,13 +15,22 @@ type session struct {
 	reader *protocol.FeedReader
 	gone   chan struct{} // closed by Close
 	once   sync.Once
+	// noOutput leaves the output out.
+	noOutput bool
+	// told says that Next has told the end; it belongs to Next.
+	told bool
 }
 
 var _ protocol.Session = (*session)(nil)
 
-// session opens a session that has so many bytes of output already.
-func (e *execution) session(stdout, stderr uint64) *session {
-	s := &session{e: e, reader: e.feed.Reader(stdout, stderr), gone: make(chan struct{})}
+// session opens a session as a asks for it.
+func (e *execution) session(a protocol.Attach) *session {
+	s := &session{e: e, gone: make(chan struct{}), noOutput: a.NoOutput}
+	if a.NoFollow {
+		s.reader = e.feed.ReaderOfNow(a.Stdout, a.Stderr)
+	} else {
+		s.reader = e.feed.Reader(a.Stdout, a.Stderr)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.abandoned {
@@ -33,10 +42,20 @@ func (e *execution) session(stdout, stderr uint64) *session {
 }
 
 // Next implements protocol.Session. After the end of Run it fails: the
-// execution may go on.
+// execution may go on. Whoever gets io.EOF after the end has taken it over: from
+// then on it survives no crash of this process.
 func (s *session) Next() (protocol.Update, error) {
 	u, err := s.reader.Next()
-	if errors.Is(err, io.ErrClosedPipe) {
+	for s.noOutput && err == nil && u.Output != nil {
+		u, err = s.reader.Next()
+	}
+	s.told = s.told || u.Event != nil && u.Event.State.Ended()
+	switch {
+	case errors.Is(err, io.EOF) && s.told:
+		s.e.mu.Lock()
+		defer s.e.mu.Unlock()
+		closeOnce(s.e.read)
+	case errors.Is(err, io.ErrClosedPipe):
 		s.e.mu.Lock()
 		defer s.e.mu.Unlock()
 		if s.e.abandoned {
@@ -59,6 +78,26 @@ func (s *session) CloseWrite() error {
 // after the end it does nothing.
 func (s *session) Stop(grace time.Duration) error {
 	s.e.stop(max(grace, 0))
+	return nil
+}
+
+// Signal implements protocol.Session. What protocol.ParseSignal does not know
+// is a *protocol.Error with CodeInvalid.
+func (s *session) Signal(name string) error {
+	name, err := protocol.ParseSignal(name)
+	if err != nil {
+		return err
+	}
+	s.e.tell.signal(name)
+	return nil
+}
+
+// Resize implements protocol.Session. A size without rows or columns is that
+// of no terminal, and changes nothing.
+func (s *session) Resize(rows, columns uint16) error {
+	if rows > 0 && columns > 0 {
+		s.e.tell.resize(rows, columns)
+	}
 	return nil
 }
 
@@ -99,9 +138,11 @@ func (e *execution) stop(grace time.Duration) {
 	e.wishes <- grace
 }
 
-func (e *execution) isStopped() bool {
+func (e *execution) isStopped() bool { return isClosed(e.stopped) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-e.stopped:
+	case <-c:
 		return true
 	default:
 		return false

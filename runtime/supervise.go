@@ -29,10 +29,17 @@ func (e *execution) attend(ctx context.Context, stdio *Stdio) {
 	out := newOutput(e)
 	working, cancel := context.WithCancel(ctx)
 	defer cancel()
+	reading, giveUp := context.WithCancel(working)
+	patience, hurry := context.WithCancel(reading)
+	feeding, endInput := context.WithCancel(working)
+	defer giveUp()
+	defer hurry()
+	defer endInput()
+	out.giveUp, out.hurry = giveUp, hurry
 	var helpers sync.WaitGroup
-	helpers.Go(func() { out.pump(working, stdio) })
+	helpers.Go(func() { out.pump(reading, patience, stdio) })
 	if stdio != nil && stdio.Stdin != nil {
-		helpers.Go(func() { e.input.pump(working, stdio.Stdin) })
+		helpers.Go(func() { e.input.pump(feeding, stdio.Stdin) })
 	} else {
 		e.input.close()
 	}
@@ -43,6 +50,7 @@ func (e *execution) attend(ctx context.Context, stdio *Stdio) {
 	if ctx.Err() == nil {
 		e.node.release(e)
 		e.input.close()
+		endInput()
 		out.drain(ctx, end.cause != 0)
 	}
 	left := ctx.Err() != nil
@@ -52,7 +60,10 @@ func (e *execution) attend(ctx context.Context, stdio *Stdio) {
 		e.abandon()
 		return
 	}
-	e.conclude(ctx, e.ending(end, out), end.exit.Ran)
+	e.conclude(e.ending(end, out), end.exit.Ran)
+	if e.awaitRead(ctx) {
+		e.remove(ctx)
+	}
 }
 
 // wait returns how the container ended, over restarts of the engine.
@@ -102,6 +113,8 @@ func (e *execution) supervise(ctx context.Context, exited <-chan outcome) outcom
 		case o := <-exited:
 			o.cause = cause
 			return o
+		case <-e.tell.wake:
+			e.grant(ctx)
 		case grace := <-e.wishes:
 			end(protocol.StateCancelled, grace)
 		case <-overdue.C:
@@ -124,6 +137,20 @@ func (e *execution) signal(ctx context.Context, name string) {
 	}
 }
 
+func (e *execution) resize(ctx context.Context, rows, columns uint16) {
+	ctx, cancel := context.WithTimeout(ctx, timeoutGrace)
+	defer cancel()
+	if err := e.node.cfg.Driver.Resize(ctx, e.spec.ID, rows, columns); err != nil && !errors.Is(err, ErrNotFound) {
+		e.node.cfg.Log.Warn("terminal not resized", "request", e.spec.ID.Request, "attempt", e.spec.ID.Attempt, "err", err)
+	}
+}
+
+// overran reports whether an earlier process of this node must have ended the
+// container for having run too long.
+func (e *execution) overran(exit Exit) bool {
+	return e.adopted && e.spec.Timeout > 0 && exit.Ran >= e.spec.Timeout && exit.Code != 0
+}
+
 // ending makes the last event.
 func (e *execution) ending(o outcome, out *output) protocol.Event {
 	event := e.event(protocol.StateSucceeded)
@@ -131,8 +158,8 @@ func (e *execution) ending(o outcome, out *output) protocol.Event {
 	switch {
 	case o.cause == protocol.StateCancelled:
 		event.State, event.Code, event.Reason = o.cause, protocol.CodeCancelled, "stopped"
-	case o.cause == protocol.StateTimedOut:
-		event.State, event.Code = o.cause, protocol.CodeTimeout
+	case o.cause == protocol.StateTimedOut, e.overran(o.exit):
+		event.State, event.Code = protocol.StateTimedOut, protocol.CodeTimeout
 		event.Reason = fmt.Sprintf("it ran longer than the %v allowed", e.spec.Timeout)
 	case o.err != nil:
 		event.State, event.Code, event.Reason = protocol.StateFailed, protocol.CodeOf(o.err), publicText(o.err)

@@ -9,18 +9,27 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// control is how askers steer a request: their input and their wish that it
-// stop, passed on to whichever session the request has just now. Methods may be
-// called concurrently.
+// maxSignals is how many signals wait for an execution.
+const maxSignals = 16
+
+// control is how askers steer a request: their input and their wishes, passed on
+// to whichever session the request has just now. Methods may be called
+// concurrently.
 type control struct {
 	mu      sync.Mutex       // guards all that follows; never held across I/O
 	session protocol.Session // of the execution; nil while there is none
 	news    chan struct{}    // closed when session or over changes
 	over    bool             // the request has ended
+	final   bool             // and nothing can be wished any more
 
 	stopping chan struct{} // closed at the first stop
 	stopped  bool
+	signalTo string // end it with, if not by Session.Stop
 	grace    time.Duration
+
+	signals       []string // that wait for an execution
+	rows, columns uint16   // of the terminal; 0 where nobody told
+	running       bool     // the execution was seen running
 
 	sent       bool // some input was handed to an execution
 	inputEnded bool
@@ -31,7 +40,7 @@ func newControl() *control {
 	return &control{news: make(chan struct{}), stopping: make(chan struct{})}
 }
 
-// attach makes s the session that input and stops go to, and passes on what was
+// attach makes s the session that input and wishes go to, and passes on what was
 // wished before it was there. The end of input is not repeated after a break
 // with input on its way: the container would take a part for the whole.
 func (c *control) attach(s protocol.Session) error {
@@ -39,17 +48,38 @@ func (c *control) attach(s protocol.Session) error {
 	c.session = s
 	c.tell()
 	endInput := c.inputEnded && !c.sent
-	stop, grace := c.stopped, c.grace
+	signals := c.signals
+	c.signals = nil
+	stop, signalTo, grace := c.stopped, c.signalTo, c.grace
+	rows, columns := c.rows, c.columns
+	resize := c.running && rows > 0
 	c.mu.Unlock()
 	if endInput {
 		if err := s.CloseWrite(); err != nil {
 			return err
 		}
 	}
+	if resize {
+		if err := s.Resize(rows, columns); err != nil {
+			return err
+		}
+	}
+	for _, name := range signals {
+		if err := s.Signal(name); err != nil {
+			return err
+		}
+	}
 	if stop {
-		return s.Stop(grace)
+		return sendStop(s, signalTo, grace)
 	}
 	return nil
+}
+
+func sendStop(s protocol.Session, signal string, grace time.Duration) error {
+	if signal != "" {
+		return s.Signal(signal)
+	}
+	return s.Stop(grace)
 }
 
 // detach tells that the session broke. Input that was on its way may not have
@@ -61,11 +91,12 @@ func (c *control) detach() {
 	c.inputLost = c.inputLost || c.sent && !c.inputEnded
 }
 
-// end tells that the request has ended.
-func (c *control) end() {
+// end tells that the request has ended. Where that is not final, a stop still
+// reaches an execution that is found later.
+func (c *control) end(final bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session, c.over = nil, true
+	c.session, c.over, c.final = nil, true, final
 	c.tell()
 }
 
@@ -74,11 +105,11 @@ func (c *control) tell() {
 	c.news = make(chan struct{})
 }
 
-// stop asks the execution to end; before there is one the request's own
-// goroutine sees it.
-func (c *control) stop(grace time.Duration) error {
+// stop asks the execution to end: by signal, or as Session.Stop does where that
+// is empty. Before there is one the request's own goroutine sees it.
+func (c *control) stop(signal string, grace time.Duration) error {
 	c.mu.Lock()
-	if c.over {
+	if c.final {
 		c.mu.Unlock()
 		return nil
 	}
@@ -86,13 +117,27 @@ func (c *control) stop(grace time.Duration) error {
 		c.stopped = true
 		close(c.stopping)
 	}
-	c.grace = max(grace, 0)
+	c.signalTo, c.grace = signal, max(grace, 0)
 	s := c.session
 	c.mu.Unlock()
 	if s == nil {
 		return nil
 	}
-	return s.Stop(grace)
+	return sendStop(s, signal, grace)
+}
+
+// kill follows a stop by a signal of its own when its grace period is over.
+func (c *control) kill() error {
+	c.mu.Lock()
+	s, due := c.session, c.signalTo != ""
+	if due {
+		c.signalTo, c.grace = "", 0
+	}
+	c.mu.Unlock()
+	if s == nil || !due {
+		return nil
+	}
+	return s.Stop(0)
 }
 
 // stopGrace returns the grace period of the last stop.
@@ -151,4 +196,48 @@ func (c *control) closeWrite() error {
 		return nil // attach passes it on
 	}
 	return s.CloseWrite()
+}
+
+// signal passes a signal on, as soon as there is an execution.
+func (c *control) signal(name string) error {
+	c.mu.Lock()
+	s, wait := c.session, c.session == nil && !c.final
+	full := len(c.signals) >= maxSignals
+	if wait && !full {
+		c.signals = append(c.signals, name)
+	}
+	c.mu.Unlock()
+	switch {
+	case s != nil:
+		return s.Signal(name)
+	case wait && full:
+		return protocol.Errorf(protocol.CodeOverloaded,
+			"%d signals wait for the container already: send more when it runs", maxSignals)
+	}
+	return nil
+}
+
+// resize remembers the terminal's size, and passes it on to what runs: the last
+// one counts.
+func (c *control) resize(rows, columns uint16) error {
+	c.mu.Lock()
+	c.rows, c.columns = rows, columns
+	s, running := c.session, c.running
+	c.mu.Unlock()
+	if s == nil || !running {
+		return nil
+	}
+	return s.Resize(rows, columns)
+}
+
+// began tells that the execution runs.
+func (c *control) began() error {
+	c.mu.Lock()
+	c.running = true
+	s, rows, columns := c.session, c.rows, c.columns
+	c.mu.Unlock()
+	if s == nil || rows == 0 {
+		return nil
+	}
+	return s.Resize(rows, columns)
 }

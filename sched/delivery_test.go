@@ -287,30 +287,9 @@ func TestWaitingWriteEndsWithItsSession(t *testing.T) {
 	})
 }
 
-func TestShutdown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMesh(t, DefaultParams(), abc...)
-		running := m.run(protocol.Run{})
-		e := m.nodes["c"].only(t)
-		e.say(protocol.StateRunning)
-		m.nodes["b"].deaf, m.nodes["b"].gone = true, true
-		offered := m.run(protocol.Run{Service: protocol.Service{Constraints: protocol.Constraints{Node: "b"}}})
-		synctest.Wait()
-		m.close()
-		running.end()
-		running.wants(protocol.StateUnknown, protocol.CodeLeaving, "this device shuts down: how it ends on c is not known")
-		offered.end()
-		offered.wants(protocol.StateUnknown, protocol.CodeLeaving,
-			"b did not answer the offer: this device shuts down; whether it runs there is not known")
-		if len(e.stops) != 0 {
-			t.Error("what runs was stopped")
-		}
-	})
-}
-
 // Whatever a node sends, no byte is passed on twice and what is missing is told.
 func TestOutputOffsets(t *testing.T) {
-	r := &request{feed: protocol.NewFeed(1 << 10)}
+	feed := protocol.NewFeed(1 << 10)
 	for _, o := range []protocol.Output{
 		{Channel: protocol.Stdout, Offset: 0, Data: []byte("abcd")},
 		{Channel: protocol.Stdout, Offset: 2, Data: []byte("cdef")},
@@ -320,11 +299,13 @@ func TestOutputOffsets(t *testing.T) {
 		{Channel: protocol.Stdin, Offset: 0, Data: []byte("?")},
 		{Channel: 77, Offset: 0, Data: []byte("?")},
 	} {
-		r.output(t.Context(), &o)
+		if err := passOn(t.Context(), feed, &o); err != nil {
+			t.Fatal(err)
+		}
 	}
-	r.feed.End()
+	feed.End()
 	var got bytes.Buffer
-	reader := r.feed.Reader(0, 0)
+	reader := feed.Reader(0, 0)
 	for u, err := reader.Next(); err == nil; u, err = reader.Next() {
 		fmt.Fprintf(&got, "%d@%d-%d:%s ", u.Output.Channel, u.Output.Offset, u.Output.Cut, u.Output.Data)
 	}

@@ -28,12 +28,19 @@ func next(s protocol.State) []protocol.State {
 	case protocol.StateRunning:
 		// What has run cannot be refused any more.
 		return slices.DeleteFunc(ends, func(end protocol.State) bool { return end == protocol.StateRefused })
+	case protocol.StateUnknown:
+		// The one end that is corrected, by the node that knows.
+		return []protocol.State{
+			protocol.StateSucceeded, protocol.StateFailed, protocol.StateCancelled,
+			protocol.StateTimedOut, protocol.StateLost,
+		}
 	}
-	return nil // an end
+	return nil // any other end
 }
 
 // mayFollow reports whether a request in state from may report state to. Within
-// a state there may be any number of events; an end is told once.
+// a state there may be any number of events; an end is told once, but for unknown,
+// which may be followed by the true one.
 func mayFollow(from, to protocol.State) bool {
 	return from == to && !from.Ended() && from != 0 || slices.Contains(next(from), to)
 }

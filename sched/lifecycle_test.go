@@ -16,6 +16,8 @@ func TestTransitions(t *testing.T) {
 		for to := protocol.State(0); to <= lastState; to++ {
 			want := false
 			switch {
+			case from == protocol.StateUnknown:
+				want = to.Ended() && to != protocol.StateUnknown && to != protocol.StateRefused
 			case from.Ended():
 			case from == 0:
 				want = to == protocol.StateAccepted
@@ -37,15 +39,17 @@ func TestTransitions(t *testing.T) {
 func TestEveryTransitionFromAnExecution(t *testing.T) {
 	for from := protocol.StatePlacing; from <= lastState; from++ {
 		for to := protocol.State(0); to <= lastState; to++ {
-			feed := protocol.NewFeed(1)
-			r := &request{
-				o:    &Orchestrator{cfg: Config{View: NewView("a", noTime, DefaultParams()), Clock: noTime}},
-				feed: feed, state: from, log: slog.New(slog.DiscardHandler),
-			}
+			params := DefaultParams()
+			o := New(Config{
+				View: NewView("a", noTime, params), Clock: noTime, Params: params, Log: slog.New(slog.DiscardHandler),
+			})
+			r := newRequest(o, "r", protocol.Service{}, [32]byte{})
+			r.state = from
 			ended := r.told(protocol.Event{State: to, Reason: "news"})
-			feed.End()
 			as := max(to, protocol.StatePlacing)
-			if mayFollow(from, as) != (r.state == as && !from.Ended()) {
+			history, _ := r.account.history()
+			moved := r.state == as && len(history) == 1
+			if mayFollow(from, as) != moved {
 				t.Errorf("%d after %d: now in %d", to, from, r.state)
 			}
 			if ended != (mayFollow(from, as) && as.Ended()) {

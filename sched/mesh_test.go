@@ -18,19 +18,28 @@ import (
 // mesh is an orchestrator on the device "a" and the nodes that it can reach.
 // It lives in a synctest bubble.
 type mesh struct {
-	t     *testing.T
-	view  *View
-	orch  *Orchestrator
-	nodes map[protocol.NodeID]*testNode
-	stop  context.CancelFunc
-	ended chan error
+	t    *testing.T
+	view *View
+	orch *Orchestrator
+	// journal is nil where nothing is kept.
+	journal *testJournal
+	nodes   map[protocol.NodeID]*testNode
+	stop    context.CancelFunc
+	ended   chan error
 }
 
 // newMesh makes a mesh of the named nodes: the faster, the later in the list.
 func newMesh(t *testing.T, params Params, names ...protocol.NodeID) *mesh {
+	m := &mesh{t: t}
+	m.build(params, names...)
+	m.start(params)
+	return m
+}
+
+func (m *mesh) build(params Params, names ...protocol.NodeID) {
 	start := time.Now()
 	clock := func() time.Duration { return time.Since(start) }
-	m := &mesh{t: t, view: NewView("a", clock, params), nodes: make(map[protocol.NodeID]*testNode)}
+	m.view, m.nodes = NewView("a", clock, params), make(map[protocol.NodeID]*testNode)
 	for i, id := range names {
 		m.nodes[id] = &testNode{id: id, executions: make(map[protocol.Attach]*testExecution)}
 		m.view.Joined(id, string(id), "addr")
@@ -38,20 +47,27 @@ func newMesh(t *testing.T, params Params, names ...protocol.NodeID) *mesh {
 		score.Beat = time.Minute
 		m.view.Score(score)
 	}
-	m.orch = New(Config{
-		Self: "a", Name: "a", View: m.view, Clock: clock, Now: time.Now, Rand: seeded(1),
+}
+
+// start starts an orchestrator, which takes up what the journal has.
+func (m *mesh) start(params Params) {
+	cfg := Config{
+		Self: "a", Name: "a", View: m.view, Clock: m.view.clock, Now: time.Now, Rand: seeded(1),
 		Executor: func(id protocol.NodeID) (protocol.Executor, error) {
-			if n := m.nodes[id]; !n.unreachable {
+			if n := m.nodes[id]; n != nil && !n.unreachable {
 				return n, nil
 			}
 			return nil, errors.New("no route")
 		},
 		Params: params, Log: slog.New(slog.DiscardHandler),
-	})
-	ctx, cancel := context.WithCancel(t.Context())
+	}
+	if m.journal != nil {
+		cfg.Journal = m.journal
+	}
+	m.orch = New(cfg)
+	ctx, cancel := context.WithCancel(m.t.Context())
 	m.stop, m.ended = cancel, make(chan error, 1)
 	go func() { m.ended <- m.orch.Run(ctx) }()
-	return m
 }
 
 // close ends the orchestrator; a goroutine that it left behind fails the bubble.
@@ -79,7 +95,11 @@ func (m *mesh) run(r protocol.Run) *asker {
 	if err != nil {
 		m.t.Fatalf("Accept: %v", err)
 	}
-	a := &asker{t: m.t, Session: s, done: make(chan struct{})}
+	return follow(m.t, s)
+}
+
+func follow(t *testing.T, s protocol.Session) *asker {
+	a := &asker{t: t, Session: s, done: make(chan struct{})}
 	go a.read()
 	return a
 }
@@ -89,6 +109,7 @@ type asker struct {
 	protocol.Session
 	t    *testing.T
 	done chan struct{} // closed at the end of the session
+	err  error         // with which it ended; valid when done is closed
 
 	mu        sync.Mutex
 	events    []protocol.Event
@@ -102,6 +123,7 @@ func (a *asker) read() {
 	for {
 		u, err := a.Next()
 		if err != nil {
+			a.err = err
 			return
 		}
 		a.mu.Lock()
@@ -238,6 +260,8 @@ type testExecution struct {
 	input      bytes.Buffer
 	inputEnded int
 	stops      []time.Duration
+	signals    []string
+	sizes      [][2]uint16
 }
 
 func (e *testExecution) session(stdout, stderr uint64) protocol.Session {
@@ -263,6 +287,14 @@ func (e *testExecution) exit(code int) {
 	}
 	e.feed.Event(end)
 	e.feed.End()
+}
+
+// wishes returns the signals and the stops that came, when nothing moves any more.
+func (e *testExecution) wishes() (signals []string, stops []time.Duration) {
+	synctest.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.signals), slices.Clone(e.stops)
 }
 
 // breakOff breaks the session that is used now.
@@ -299,6 +331,20 @@ func (s *testSession) Stop(grace time.Duration) error {
 	s.execution.mu.Lock()
 	defer s.execution.mu.Unlock()
 	s.execution.stops = append(s.execution.stops, grace)
+	return nil
+}
+
+func (s *testSession) Signal(name string) error {
+	s.execution.mu.Lock()
+	defer s.execution.mu.Unlock()
+	s.execution.signals = append(s.execution.signals, name)
+	return nil
+}
+
+func (s *testSession) Resize(rows, columns uint16) error {
+	s.execution.mu.Lock()
+	defer s.execution.mu.Unlock()
+	s.execution.sizes = append(s.execution.sizes, [2]uint16{rows, columns})
 	return nil
 }
 

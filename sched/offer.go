@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -13,24 +14,31 @@ import (
 var errUnreachable = errors.New("cannot be reached")
 
 // place offers the request to one node after the other until one takes it, and
-// returns the execution's session; nil when the request has ended instead.
+// returns the execution's session; nil when the request has ended instead, or ctx.
 func (r *request) place(ctx context.Context) protocol.Session {
-	for r.attempt = 1; ; {
+	for {
 		if r.stopping() {
 			r.end(protocol.StateCancelled, protocol.CodeCancelled, "cancelled before it was placed")
 			return nil
 		}
 		if ctx.Err() != nil {
-			r.end(protocol.StateCancelled, protocol.CodeLeaving, "%v; it was not placed yet", errLeaving)
 			return nil
 		}
+		changed := r.o.cfg.View.Changed() // before looking, to miss nothing
 		choice, decision, ok := r.o.choose(&r.demand)
-		r.feed.Decision(decision)
+		if !ok && r.awaitMesh(ctx, changed) {
+			continue
+		}
+		r.account.decision(decision)
 		if !ok {
 			r.refuse(&decision)
 			return nil
 		}
 		r.node, r.name = choice.Node, nameOr(choice.Name, choice.Node)
+		if !r.keepOffer(ctx) {
+			r.o.cfg.View.Forgotten(choice.Node)
+			return nil
+		}
 		s, err := r.offer(ctx, choice)
 		if err == nil {
 			r.note(protocol.CodeNone, "%s takes it", r.name)
@@ -41,6 +49,25 @@ func (r *request) place(ctx context.Context) protocol.Session {
 		}
 		r.node, r.name = "", ""
 	}
+}
+
+// awaitMesh waits for a change of the mesh, and reports whether it is worth
+// looking again. It does so only where this device was started lately: it knows
+// nobody at first, not even itself, and what was accepted must not end by that.
+func (r *request) awaitMesh(ctx context.Context, changed <-chan struct{}) bool {
+	left := r.patientUntil - r.o.cfg.Clock()
+	if left <= 0 {
+		return false
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-r.control.stopping:
+	case <-ctx.Done():
+	}
+	return true
 }
 
 // offer proposes the request to the chosen node. The error is a
@@ -62,7 +89,7 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 	refusal, refused := errors.AsType[*protocol.Refusal](err)
 	if err != nil && !refused {
 		r.log.Warn("no answer to an offer", "peer", c.Node, "attempt", r.attempt, "err", err)
-		s, err = r.regain(ctx, newPatience(&r.o.cfg.Params))
+		s, err = r.regain(ctx, newPatience(&r.o.cfg.Params, r.o.cfg.Params.RegainTimeout))
 	}
 	switch {
 	case err == nil:
@@ -76,11 +103,14 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 }
 
 // another decides, after an offer came to nothing, whether there may be another
-// one; if not, it ends the request. An offer whose answer was lost is repeated
+// one; if not, it ends the request, or lets it go. An offer whose answer was lost is repeated
 // only when the node surely has not got it.
 func (r *request) another(ctx context.Context, err error) bool {
 	refusal, refused := errors.AsType[*protocol.Refusal](err)
 	switch {
+	case refused && refusal.Code == protocol.CodeLeaving && r.node == r.o.cfg.Self:
+		<-ctx.Done() // which is about to come: this device shuts down
+		return false
 	case refused && refusal.Code == protocol.CodeBusy && r.demand.Refusals < r.o.cfg.Params.RefusableOffers:
 		r.demand.Refusals++
 		r.note(refusal.Code, "%s is busy: %s", r.name, refusal.Reason)
@@ -95,12 +125,32 @@ func (r *request) another(ctx context.Context, err error) bool {
 		r.note(protocol.CodeNodeLost, "%s never got the offer", r.name)
 		r.exclude(&protocol.Refusal{Code: protocol.CodeNodeLost, Reason: "did not get the offer: the connection broke"})
 		r.attempt++
+	case leaving(ctx):
+		return false
 	default:
 		r.end(protocol.StateUnknown, codeOfLoss(ctx), "%s did not answer the offer: %s; whether it runs there is not known",
-			r.name, r.whyLost(ctx))
+			r.name, whyLost(ctx, r.o.cfg.Params.RegainTimeout))
 		return false
 	}
 	return true
+}
+
+// elsewhere places a request again that its node has turned away; nil where
+// there is nothing to place.
+func (r *request) elsewhere(ctx context.Context) protocol.Session {
+	if !r.turnedAway {
+		return nil
+	}
+	r.turnedAway = false
+	if r.node == r.o.cfg.Self {
+		<-ctx.Done() // which is about to come: this device shuts down
+		return nil
+	}
+	r.note(protocol.CodeLeaving, "%s shuts down before it started this", r.name)
+	r.exclude(&protocol.Refusal{Code: protocol.CodeLeaving, Reason: "shuts down"})
+	r.attempt++
+	r.node, r.name = "", ""
+	return r.place(ctx)
 }
 
 // exclude leaves the node out of all further placements of this request.

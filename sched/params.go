@@ -45,12 +45,19 @@ type Params struct {
 	// RegainTimeout is for how long an orchestrator tries to take up an
 	// execution again that it lost touch with.
 	RegainTimeout time.Duration
+	// ResumeTimeout is the same after a restart of this device: after a power cut
+	// others are starting, too. It is also how long such a request waits for a
+	// node that can run it.
+	ResumeTimeout time.Duration
 	// RegainPause is the first pause between two such tries; it doubles up to
 	// RegainPauseMax.
 	RegainPause, RegainPauseMax time.Duration
 	// StopSlack is how long after the grace period of a Stop the end of the
 	// execution is waited for.
 	StopSlack time.Duration
+	// AbandonGrace is the grace period of a request that is cancelled because
+	// the last app that waited for it is gone.
+	AbandonGrace time.Duration
 
 	// MaxRequests is how many requests may be under way at the same time.
 	MaxRequests int
@@ -60,6 +67,19 @@ type Params struct {
 	KeepEndedFor time.Duration
 	// OutputKept is how many bytes of output are kept for each request.
 	OutputKept int
+	// KeepUnknown is how many requests with an unknown end are asked about when
+	// the node is back.
+	KeepUnknown int
+	// HistoryKept is how many events are kept of each request, the first and the
+	// last ones; DecisionsKept how many decisions, the last ones.
+	HistoryKept, DecisionsKept int
+	// CandidatesKept is how many devices of each decision are written down.
+	CandidatesKept int
+	// WatchBuffer is how many events may wait for one watcher.
+	WatchBuffer int
+	// JournalPause is the first pause before an end is written down again that
+	// could not be; it doubles up to JournalPauseMax.
+	JournalPause, JournalPauseMax time.Duration
 	// MaxExplained is how many devices a Decision names.
 	MaxExplained int
 }
@@ -82,14 +102,23 @@ func DefaultParams() Params {
 
 		AnswerTimeout:  5 * time.Second,
 		RegainTimeout:  30 * time.Second,
+		ResumeTimeout:  3 * time.Minute,
 		RegainPause:    100 * time.Millisecond,
 		RegainPauseMax: 3 * time.Second,
 		StopSlack:      10 * time.Second,
+		AbandonGrace:   10 * time.Second,
 
-		MaxRequests:  4096,
-		KeepEnded:    100,
-		KeepEndedFor: 5 * time.Minute,
-		OutputKept:   256 << 10,
-		MaxExplained: 256,
+		MaxRequests:     4096,
+		KeepEnded:       100,
+		KeepEndedFor:    5 * time.Minute,
+		OutputKept:      256 << 10,
+		KeepUnknown:     256,
+		HistoryKept:     64,
+		DecisionsKept:   4,
+		CandidatesKept:  16,
+		WatchBuffer:     4096,
+		JournalPause:    time.Second,
+		JournalPauseMax: time.Minute,
+		MaxExplained:    256,
 	}
 }

@@ -19,10 +19,14 @@ var (
 // connection too: the first at once, the next ones further and further apart.
 type patience struct {
 	params *Params
-	pause  time.Duration
+	// total is how long it takes at most.
+	total time.Duration
+	pause time.Duration
 }
 
-func newPatience(p *Params) *patience { return &patience{params: p} }
+func newPatience(p *Params, total time.Duration) *patience {
+	return &patience{params: p, total: total}
+}
 
 // wait waits until it is time for the next try, or ctx ends.
 func (p *patience) wait(ctx context.Context) {
@@ -39,26 +43,26 @@ func (p *patience) wait(ctx context.Context) {
 // output from where it broke off. It is asked nowhere else meanwhile. The error
 // is errGone, errForgotten, or that with which ctx ended.
 func (r *request) regain(ctx context.Context, p *patience) (protocol.Session, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.params.RegainTimeout, errGone)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.total, errGone)
 	defer cancel()
 	told := false
 	tell := func() {
 		if !told && ctx.Err() == nil {
 			told = true
-			r.note(protocol.CodeNodeLost, "%s does not answer; waiting up to %v", r.name, p.params.RegainTimeout)
+			r.note(protocol.CodeNodeLost, "%s does not answer; waiting up to %v", r.name, p.total)
 		}
 	}
 	for {
 		if !r.o.cfg.View.Connected(r.node) {
 			tell()
-			r.awaitNode(ctx)
+			r.o.presence.await(ctx, r.node)
 			p.pause = 0
 		}
 		p.wait(ctx)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		s, err := r.attach(ctx)
+		s, err := r.attachFrom(ctx, r.account.output())
 		switch {
 		case err == nil && told:
 			r.note(protocol.CodeNone, "%s answers again", r.name)
@@ -73,40 +77,27 @@ func (r *request) regain(ctx context.Context, p *patience) (protocol.Session, er
 	}
 }
 
-// awaitNode waits until r.node is connected, or ctx ends.
-func (r *request) awaitNode(ctx context.Context) {
-	for {
-		changed := r.o.cfg.View.Changed() // before looking, to miss nothing
-		if r.o.cfg.View.Connected(r.node) {
-			return
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (r *request) attach(ctx context.Context) (protocol.Session, error) {
+// attachFrom asks r.node for the execution, with the output that feed lacks.
+func (r *request) attachFrom(ctx context.Context, feed *protocol.Feed) (protocol.Session, error) {
 	executor, err := r.o.cfg.Executor(r.node)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.o.cfg.Params.AnswerTimeout)
 	defer cancel()
-	stdout, stderr := r.feed.Offsets()
+	stdout, stderr := feed.Offsets()
 	return executor.Attach(ctx, protocol.Attach{
 		Request: r.id, Attempt: r.attempt, Stdout: stdout, Stderr: stderr,
 	})
 }
 
 // lose ends a request whose execution was there, and cannot be followed to its
-// end any more.
+// end any more. When this device shuts down the request is let go.
 func (r *request) lose(ctx context.Context, err error) {
 	switch {
+	case leaving(ctx):
 	case ctx.Err() != nil:
-		r.end(protocol.StateUnknown, codeOfLoss(ctx), "%s: how it ends on %s is not known", r.whyLost(ctx), r.name)
+		r.end(protocol.StateUnknown, codeOfLoss(ctx), "%s: how it ends on %s is not known", errOverdue, r.name)
 	case errors.Is(err, errForgotten):
 		r.end(protocol.StateLost, protocol.CodeNodeLost, "%s knows nothing of it any more; whether it finished is not known", r.name)
 	default:
@@ -115,22 +106,16 @@ func (r *request) lose(ctx context.Context, err error) {
 }
 
 // whyLost says in words for people why the request is given up.
-func (r *request) whyLost(ctx context.Context) string {
-	switch {
-	case errors.Is(context.Cause(ctx), errOverdue):
+func whyLost(ctx context.Context, waited time.Duration) string {
+	if ctx.Err() != nil {
 		return errOverdue.Error()
-	case ctx.Err() != nil:
-		return errLeaving.Error()
 	}
-	return "it was not heard of for " + r.o.cfg.Params.RegainTimeout.String()
+	return "it was not heard of for " + waited.String()
 }
 
 func codeOfLoss(ctx context.Context) protocol.Code {
-	switch {
-	case errors.Is(context.Cause(ctx), errOverdue):
+	if ctx.Err() != nil {
 		return protocol.CodeTimeout
-	case ctx.Err() != nil:
-		return protocol.CodeLeaving
 	}
 	return protocol.CodeNodeLost
 }

@@ -2,30 +2,38 @@ package sched
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// Why a request is given up although nobody knows its end.
-var (
-	errOverdue = errors.New("it did not end in time after it was asked to stop")
-	errLeaving = errors.New("this device shuts down")
-)
+// errOverdue is why a request is given up although nobody knows its end.
+var errOverdue = errors.New("it did not end in time after it was asked to stop")
 
-// request is one request under way. Its goroutine, run, owns all fields but
-// feed and control, which others use too, and id and service, which stay the
-// same.
+// request is one request under way. Its goroutine, run, owns all fields but:
+// id, service, hash and decided, which stay the same; account and control, which
+// others use too; runs and goesOn, which the table's goroutine owns.
 type request struct {
 	o       *Orchestrator
 	id      protocol.RequestID
 	service protocol.Service
-	feed    *protocol.Feed
+	hash    [sha256.Size]byte
+	account account
 	control *control
 	log     *slog.Logger
+
+	// decided is closed when the request is accepted, or not: failed says why,
+	// and does not change after.
+	decided chan struct{}
+	failed  error
+
+	runs   int  // sessions of Accept
+	goesOn bool // without them too
 
 	state   protocol.State
 	demand  Demand
@@ -37,46 +45,133 @@ type request struct {
 	last protocol.Event
 	// started is when the execution was seen running.
 	started time.Duration
+	// patientUntil is how long nodes that could run it are waited for.
+	patientUntil time.Duration
+	// turnedAway: the node shut down with the request still in its queue.
+	turnedAway bool
+	// begun: a container on this device was seen; marking writes that down.
+	begun   bool
+	marking sync.WaitGroup
+	// kept: the end is in the journal.
+	kept bool
 }
 
-// run looks after the request until its end.
-func (r *request) run(ctx context.Context) {
+func newRequest(o *Orchestrator, id protocol.RequestID, s protocol.Service, hash [sha256.Size]byte) *request {
+	return &request{
+		o: o, id: id, service: s, hash: hash,
+		account: newAccount(&o.cfg.Params, protocol.RequestInfo{
+			ID: id, Orchestrator: o.cfg.Self, OrchestratorName: o.cfg.Name, Image: s.Image, Args: s.Args,
+		}),
+		control: newControl(),
+		log:     o.cfg.Log.With("request", id),
+		decided: make(chan struct{}),
+	}
+}
+
+// decision waits until the request is accepted; the error says why it is not,
+// or is ctx's.
+func (r *request) decision(ctx context.Context) error {
+	select {
+	case <-r.decided:
+		return r.failed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// failure returns why the request was not accepted; nil where it was, or where
+// that is not decided yet.
+func (r *request) failure() error {
+	select {
+	case <-r.decided:
+		return r.failed
+	default:
+		return nil
+	}
+}
+
+// run looks after the request until its end is known and kept, or until ctx
+// ends: then the request is let go. It begins with how, which returns the
+// execution's session where there is one.
+func (r *request) run(ctx context.Context, how func(context.Context) protocol.Session) {
+	r.attend(ctx, how)
+	r.control.end(!r.correctable())
+	r.account.output().End()
+	r.marking.Wait()
+	if r.state.Ended() && !r.kept {
+		r.keepTrying(ctx)
+	}
+}
+
+// attend follows the request, and gives up where a stop comes to nothing.
+func (r *request) attend(ctx context.Context, how func(context.Context) protocol.Session) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
 		r.watchStop(ctx, cancel)
 	}()
-	defer func() {
-		cancel(nil)
-		<-watched
-		r.control.end()
-		r.feed.End()
-	}()
-	r.report(protocol.Event{State: protocol.StateAccepted})
-	r.o.cfg.View.Arrived()
-	r.demand = r.o.cfg.View.Demand(&r.service)
-	r.report(protocol.Event{State: protocol.StatePlacing})
-	if s := r.place(ctx); s != nil {
+	for s := how(ctx); s != nil; s = r.elsewhere(ctx) {
 		r.execute(ctx, s)
 	}
+	cancel(nil)
+	<-watched
 }
 
-// watchStop gives the request up when it has not ended long after it should
-// have stopped.
+// begin accepts a new request and places it.
+func (r *request) begin(ctx context.Context) protocol.Session {
+	if !r.accept(ctx) {
+		return nil
+	}
+	r.o.cfg.View.Arrived()
+	return r.placeFirst(ctx)
+}
+
+// placeFirst places a request that was never offered.
+func (r *request) placeFirst(ctx context.Context) protocol.Session {
+	r.attempt = 1
+	return r.placeNew(ctx)
+}
+
+func (r *request) placeNew(ctx context.Context) protocol.Session {
+	r.demand = r.o.cfg.View.Demand(&r.service)
+	r.report(protocol.Event{State: protocol.StatePlacing})
+	return r.place(ctx)
+}
+
+// watchStop sees to it that a stop has an end: what was sent another signal
+// than SIGTERM is killed after the grace period, and a request that has not
+// ended long after that is given up.
 func (r *request) watchStop(ctx context.Context, giveUp context.CancelCauseFunc) {
 	select {
 	case <-r.control.stopping:
 	case <-ctx.Done():
 		return
 	}
-	overdue := time.NewTimer(r.control.stopGrace() + r.o.cfg.Params.StopSlack)
-	defer overdue.Stop()
-	select {
-	case <-overdue.C:
-		giveUp(errOverdue)
-	case <-ctx.Done():
+	wait := func(d time.Duration) bool {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return true
+		case <-ctx.Done():
+			return false
+		}
 	}
+	if !wait(r.control.stopGrace()) {
+		return
+	}
+	if err := r.control.kill(); err != nil {
+		r.log.Debug("the execution was not told to stop", "err", err)
+	}
+	if wait(r.o.cfg.Params.StopSlack) {
+		giveUp(errOverdue)
+	}
+}
+
+// leaving reports whether ctx ended because this device shuts down.
+func leaving(ctx context.Context) bool {
+	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), errOverdue)
 }
 
 func (r *request) stopping() bool {
@@ -92,7 +187,7 @@ func (r *request) stopping() bool {
 // sessions as it takes.
 func (r *request) execute(ctx context.Context, s protocol.Session) {
 	params := &r.o.cfg.Params
-	touch := newPatience(params)
+	touch := newPatience(params, params.RegainTimeout)
 	defer func() { r.o.cfg.View.Returned(r.node) }()
 	for {
 		since := r.o.cfg.Clock()
@@ -100,7 +195,7 @@ func (r *request) execute(ctx context.Context, s protocol.Session) {
 			return
 		}
 		if r.o.cfg.Clock()-since > params.RegainPauseMax {
-			touch = newPatience(params) // it was not just a flicker
+			touch = newPatience(params, params.RegainTimeout) // it was not just a flicker
 		}
 		var err error
 		if s, err = r.regain(ctx, touch); err != nil {
@@ -153,13 +248,32 @@ func (r *request) told(e protocol.Event) bool {
 	if !mayFollow(r.state, e.State) || sameNews(&e, &r.last) {
 		return false
 	}
+	if r.unstarted(&e) {
+		r.turnedAway = true
+		return true
+	}
 	r.last = e
-	if e.State == protocol.StateRunning && r.state != protocol.StateRunning {
+	began := e.State == protocol.StateRunning && r.state != protocol.StateRunning
+	if began {
 		r.started = r.o.cfg.Clock()
 	}
 	r.learn(e.State)
+	r.markBegun(e.State)
 	r.report(e)
+	if began {
+		if err := r.control.began(); err != nil {
+			r.log.Debug("the terminal's size was not passed on", "err", err)
+		}
+	}
 	return e.State.Ended()
+}
+
+// unstarted reports whether e says that the node shuts down and has not started
+// the request: that is no end. Of this device it is believed in every state, as
+// the request is taken up again then by the next process.
+func (r *request) unstarted(e *protocol.Event) bool {
+	return e.State == protocol.StateFailed && e.Code == protocol.CodeLeaving &&
+		(r.state == protocol.StatePlacing || r.node == r.o.cfg.Self && r.state < protocol.StateStarting)
 }
 
 func sameNews(a, b *protocol.Event) bool {
@@ -179,43 +293,56 @@ func (r *request) learn(end protocol.State) {
 // output passes on what was not passed on before: no byte twice, and a mark
 // where some are missing.
 func (r *request) output(ctx context.Context, out *protocol.Output) {
-	var have uint64
-	switch out.Channel {
-	case protocol.Stdout:
-		have, _ = r.feed.Offsets()
-	case protocol.Stderr:
-		_, have = r.feed.Offsets()
-	default:
-		return
-	}
-	data := out.Data
-	switch {
-	case out.Offset > have:
-		r.feed.Cut(out.Channel, out.Offset-have)
-	case have-out.Offset >= uint64(len(data)):
-		return
-	default:
-		data = data[have-out.Offset:]
-	}
-	if err := r.feed.Output(ctx, out.Channel, data); err != nil {
+	if err := passOn(ctx, r.account.output(), out); err != nil {
 		r.log.Debug("output was not passed on", "err", err)
 	}
 }
 
-// report tells the askers an event about this device, or about the node where
-// there is one, and moves to its state.
+func passOn(ctx context.Context, feed *protocol.Feed, out *protocol.Output) error {
+	var have uint64
+	switch out.Channel {
+	case protocol.Stdout:
+		have, _ = feed.Offsets()
+	case protocol.Stderr:
+		_, have = feed.Offsets()
+	default:
+		return nil
+	}
+	data := out.Data
+	switch {
+	case out.Offset > have:
+		feed.Cut(out.Channel, out.Offset-have)
+	case have-out.Offset >= uint64(len(data)):
+		return nil
+	default:
+		data = data[have-out.Offset:]
+	}
+	return feed.Output(ctx, out.Channel, data)
+}
+
+// stamp completes an event about this request.
+func (r *request) stamp(e protocol.Event) protocol.Event {
+	e.Request, e.Attempt = r.id, r.attempt
+	e.Node, e.NodeName = r.node, r.name
+	if e.At.IsZero() && r.o.cfg.Now != nil {
+		e.At = r.o.cfg.Now()
+	}
+	return e
+}
+
+// report tells an event about this device, or about the node where there is
+// one, and moves to its state.
 func (r *request) report(e protocol.Event) {
 	if !mayFollow(r.state, e.State) {
 		r.log.Error("impossible step in a request's life", "from", int(r.state), "to", int(e.State))
 		return
 	}
 	r.state = e.State
-	e.Request, e.Attempt = r.id, r.attempt
-	e.Node, e.NodeName = r.node, r.name
-	if e.At.IsZero() && r.o.cfg.Now != nil {
-		e.At = r.o.cfg.Now()
+	e = r.stamp(e)
+	r.account.event(e)
+	if e.Progress == nil {
+		r.o.watchers.tell(e)
 	}
-	r.feed.Event(e)
 	if e.State.Ended() {
 		r.log.Info("request ended", "peer", r.node, "attempt", r.attempt, "code", e.Code.String())
 	}
@@ -226,6 +353,13 @@ func (r *request) note(code protocol.Code, format string, args ...any) {
 	r.report(protocol.Event{State: r.state, Code: code, Reason: fmt.Sprintf(format, args...)})
 }
 
+// end ends the request by this device's own word. That is written down before
+// it is told: no node could tell it again. Where it can't be, it is told all the
+// same, and tried again later.
 func (r *request) end(s protocol.State, code protocol.Code, format string, args ...any) {
-	r.report(protocol.Event{State: s, Code: code, Reason: fmt.Sprintf(format, args...)})
+	e := r.stamp(protocol.Event{State: s, Code: code, Reason: fmt.Sprintf(format, args...)})
+	if mayFollow(r.state, s) {
+		r.keepEnd(e)
+	}
+	r.report(e)
 }

@@ -9,6 +9,7 @@
 #   qemu     user-mode emulators, to run the builds for other processors
 #   cc       a C compiler, which the race detector needs
 #   protoc   the protobuf compiler
+#   node     Node.js 20 or later with npm, for the JavaScript client
 #
 # Root on Debian or Ubuntu gets what is missing; everyone else is told what to
 # install. Nothing is downloaded when nothing is missing.
@@ -36,6 +37,7 @@ present() {
 	qemu) has_emulator aarch64 && has_emulator arm && has_emulator riscv64 ;;
 	cc) has "${CC:-gcc}" && [ -e /usr/include/stdlib.h ] ;;
 	protoc) has protoc ;;
+	node) has npm && has node && node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' ;;
 	*) die "unknown part '$1'" ;;
 	esac
 }
@@ -65,6 +67,7 @@ packages() {
 	qemu) echo qemu-user-static ;;
 	cc) printf '%s\n' gcc libc6-dev ;;
 	protoc) echo protobuf-compiler ;;
+	node) printf '%s\n' nodejs npm ;;
 	esac
 }
 
@@ -84,7 +87,9 @@ install_parts() {
 	apt-get -o DPkg::Lock::Timeout=300 -qq install -y --no-install-recommends "${list[@]}" >&2 ||
 		die "apt-get could not install: ${list[*]}"
 	for part in "$@"; do
-		present "$part" || die "'$part' is still missing after installing ${list[*]}"
+		present "$part" && continue
+		advise "$part"
+		die "'$part' is still missing or too old after installing ${list[*]}"
 	done
 }
 
@@ -97,6 +102,7 @@ advise() {
 	qemu) say "  qemu-aarch64, qemu-arm, qemu-riscv64: package qemu-user-static (qemu-user on some systems)" ;;
 	cc) say "  a C compiler with its headers: packages gcc and libc6-dev (glibc-devel, musl-dev)" ;;
 	protoc) say "  protoc: package protobuf-compiler (protobuf on some systems)" ;;
+	node) say "  Node.js 20 or later with npm: packages nodejs and npm, or https://nodejs.org" ;;
 	esac
 }
 

@@ -14,19 +14,18 @@ import (
 )
 
 func main() {
-	os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	c := &cli{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, drivers: drivers()}
+	os.Exit(c.main(os.Args[1:]))
 }
 
-// Main is the whole program but for leaving it, so that tests can run it; it
-// returns the exit code.
-func Main(args []string, stdin *os.File, stdout, stderr *os.File) int {
+// main is the whole program but for leaving it; it returns the exit code.
+func (c *cli) main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	c := &cli{stdin: stdin, stdout: stdout, stderr: stderr}
 	root := c.root()
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(c.stdin)
+	root.SetOut(c.stdout)
+	root.SetErr(c.stderr)
 	return c.exitCode(root.ExecuteContext(ctx))
 }

@@ -1,15 +1,42 @@
 package main
 
 import (
+	"log/slog"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/hearth-edge/hearth/keys"
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+	"github.com/hearth-edge/hearth/runtime/fake"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"hearth": main})
+	testscript.Main(m, map[string]func(){"hearth": hearth})
 }
+
+// hearth is the command with one more driver: "fake", which runs scripts of
+// steps (see package fake) in the image work:1.
+func hearth() {
+	known := drivers()
+	known["fake"] = func(*slog.Logger) func(keys.Fingerprint, protocol.NodeID) (runtime.Driver, error) {
+		return func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
+			engine := fake.NewEngine(fake.Config{Images: map[string]fake.Image{"work:1": {}}})
+			return engine.Driver(string(mesh), self), nil
+		}
+	}
+	c := &cli{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, drivers: known}
+	os.Exit(c.main(os.Args[1:]))
+}
+
+// testSecret saves the scripts from making one each.
+const testSecret = "hearth1qypqxpq9qcrsszg2pvxq6rs0zqg3yyc5z5tpwxqergd3c8g7rusqdflxxp"
+
+// goRace keeps the race detector from waiting a second at each program's end.
+const goRace = "GORACE=atexit_sleep_ms=0"
 
 // TestScripts runs every verb as a user would, failures included: see
 // testdata/script.
@@ -22,11 +49,15 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HEARTH_STATE", e.WorkDir+"/state")
 			e.Setenv("HEARTH_LISTEN", "/ip4/127.0.0.1/tcp/0")
 			e.Setenv("HEARTH_NO_DISCOVERY", "true") // stay off the network
+			e.Setenv("SECRET", testSecret)
+			e.Setenv("GORACE", strings.TrimPrefix(goRace, "GORACE="))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"waitlog": waitLog,
-			"mode":    checkMode,
+			"waitlog":    waitLog,
+			"waitnode":   waitNode,
+			"waitoutput": waitOutput,
+			"mode":       checkMode,
 		},
 	})
 }
@@ -38,6 +69,23 @@ func waitLog(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: waitlog FILE TEXT")
 	}
 	waitForText(ts, ts.MkAbs(args[0]), args[1])
+}
+
+// waitNode NAME waits until the device knows itself as a node, which takes its
+// speed to be measured first.
+func waitNode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitnode NAME")
+	}
+	waitForCommand(ts, `"name":"`+args[0]+`"[^}]*"role":"node"`, "nodes", "--json")
+}
+
+// waitOutput VERB ID TEXT waits until the verb prints the text.
+func waitOutput(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: waitoutput VERB ID TEXT")
+	}
+	waitForCommand(ts, args[2], args[0], args[1])
 }
 
 // checkMode FILE MODE checks a file's permissions.

@@ -40,12 +40,15 @@ func table(w io.Writer, rows [][]string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		for i, cell := range row {
-			row[i] = strings.ReplaceAll(printable(cell), "\n", " ")
+			row[i] = oneLine(cell)
 		}
 		fmt.Fprintln(tw, strings.TrimRight(strings.Join(row, "\t"), "\t"))
 	}
 	return tw.Flush()
 }
+
+// oneLine is printable for a place where there is one line.
+func oneLine(s string) string { return strings.ReplaceAll(printable(s), "\n", " ") }
 
 // size prints an amount of memory in powers of 1024, as docker does.
 func size(b protocol.Bytes) string { return units.BytesSize(float64(b)) }

@@ -27,10 +27,15 @@ const (
 	exitInterrupted = 130
 )
 
+// tokenHint is what to do when the device does not take the token.
+const tokenHint = "the device read its token when it started; if the file was changed or removed since, start 'hearth up' anew"
+
 // cli is what the verbs share.
 type cli struct {
 	stdin, stdout, stderr *os.File
 	state                 string
+	// drivers are those that `up --driver` knows, by name.
+	drivers map[string]driverMaker
 }
 
 // failure is an error with a hint of what to do and an exit code.
@@ -63,6 +68,7 @@ will finish it first, and passes on its input, output and exit code.
   hearth up --secret-file secret     join the mesh, on every device
   hearth nodes                       who is there
   hearth run IMAGE [ARG...]          run a container on the best of them
+  hearth ps                          what runs in the mesh, and what became of it
 
 Exit codes: 0 all is well; 124 the request ran into its --timeout; 125 hearth
 itself failed; 126 no node can run the request; 130 ended by Ctrl-C; any other
@@ -78,7 +84,12 @@ HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &failure{err: err, hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath())}
 	})
-	root.AddCommand(c.secretCommand(), c.upCommand(), c.nodesCommand(), c.runCommand(), c.doctorCommand(), c.versionCommand())
+	root.AddCommand(c.secretCommand(), c.upCommand(), c.nodesCommand(), c.runCommand(),
+		c.psCommand(), c.attachCommand(), c.logsCommand(), c.waitCommand(), c.stopCommand(),
+		c.inspectCommand(), c.explainCommand(), c.eventsCommand(),
+		c.doctorCommand(), c.versionCommand(), c.completionCommand())
+	root.CompletionOptions.DisableDefaultCmd = true // completionCommand says more
+	_ = root.MarkPersistentFlagDirname("state")
 	return root
 }
 
@@ -102,7 +113,7 @@ func defaultState() string {
 
 // device connects to the device that runs on this machine.
 func (c *cli) device(ctx context.Context) (*protocol.AppClient, func(), error) {
-	conn, err := app.Dial(ctx, c.state)
+	device, err := app.Connect(ctx, c.state)
 	if errors.Is(err, app.ErrNotRunning) {
 		return nil, nil, &failure{
 			err:  fmt.Errorf("no device is running with its state in %s", c.state),
@@ -112,30 +123,33 @@ func (c *cli) device(ctx context.Context) (*protocol.AppClient, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return protocol.NewAppClient(conn.Open, conn.Token()), func() { _ = conn.Close() }, nil
+	return device.AppClient, func() { _ = device.Close() }, nil
 }
 
 // exitCode reports err as a user should read it and returns the exit code.
 func (c *cli) exitCode(err error) int {
+	if _, silent := errors.AsType[exited](err); err == nil || silent {
+		return codeOf(err)
+	}
+	fmt.Fprintf(c.stderr, "error: %s\n", printable(err.Error()))
+	if f, ok := errors.AsType[*failure](err); ok && f.hint != "" {
+		fmt.Fprintf(c.stderr, "hint: %s\n", printable(f.hint))
+	}
+	return codeOf(err)
+}
+
+// codeOf returns the exit code that err stands for.
+func codeOf(err error) int {
 	if err == nil {
 		return exitOK
 	}
 	if code, ok := errors.AsType[exited](err); ok {
 		return int(code)
 	}
-	code := exitError
-	hint := ""
-	if f, ok := errors.AsType[*failure](err); ok {
-		hint = f.hint
-		if f.code != 0 {
-			code = f.code
-		}
+	if f, ok := errors.AsType[*failure](err); ok && f.code != 0 {
+		return f.code
 	}
-	fmt.Fprintf(c.stderr, "error: %s\n", printable(err.Error()))
-	if hint != "" {
-		fmt.Fprintf(c.stderr, "hint: %s\n", printable(hint))
-	}
-	return code
+	return exitError
 }
 
 // logger writes the device's log to stderr.

@@ -2,14 +2,13 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/docker/go-units"
@@ -18,12 +17,10 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// stopGrace is how long a container has to end after Ctrl-C before it is killed.
-const stopGrace = 10 * time.Second
-
 // runFlags are the flags of `hearth run` as they were typed.
 type runFlags struct {
 	interactive, notHere, quiet, explain bool
+	detach, tty, keep                    bool
 	env, constraints                     []string
 	envFile, memory, entrypoint, workDir string
 	user, node, id                       string
@@ -41,7 +38,20 @@ comes to stdout and its errors to stderr as if it ran here, and its exit code is
 that of this command. One line on stderr names the node.
 
 Ctrl-C stops the container (SIGTERM, then SIGKILL after 10 s); a second Ctrl-C
-kills it. The image is looked up on the node first, else pulled there.
+kills it. SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to it. The image is
+looked up on the node first, else pulled there.
+
+The request belongs to this command: when that is cut off or killed, the
+container is stopped. With --keep it goes on, and 'hearth attach' comes back to
+it. With --detach this command prints the request's ID as soon as the request is
+accepted, which means on disk, and ends; see 'hearth ps'.
+
+With --tty the container gets a terminal: its output and errors then come as one
+stream, to stdout. With -it this command's terminal is handed to it: each key,
+Ctrl-C included, goes to the container.
+
+A request has an ID, generated unless --id gives one. Running an ID again does
+not run anything again: it attaches to the first, or to what it came to.
 
 Exit codes: the container's own; 124 if it ran into --timeout; 125 if hearth
 itself failed; 126 if no node can run it, with the reason for each node; 130 if
@@ -49,6 +59,9 @@ it was ended by Ctrl-C.
 
   hearth run busybox echo hello
   cat photo.jpg | hearth run -i detector > boxes.json
+  hearth run -it busybox sh
+  id=$(hearth run -d --memory 1g trainer) && hearth wait $id
+  hearth run --id nightly-2031-05-04 --keep backup
   hearth run --constraint arch=arm64 --memory 512m worker
   hearth run --not-here --cpus 2 --timeout 10m transcoder /in /out`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -58,25 +71,15 @@ it was ended by Ctrl-C.
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			service, err := f.service(args)
-			if err != nil {
-				return err
-			}
-			device, done, err := c.device(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer done()
-			session, err := device.Run(cmd.Context(), protocol.Run{ID: protocol.RequestID(f.id), Service: service})
-			if err != nil {
-				return err
-			}
-			return c.follow(session, f)
+			return c.run(cmd.Context(), f, args)
 		},
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // what follows IMAGE is the container's
 	flags.BoolVarP(&f.interactive, "interactive", "i", false, "pass this command's input to the container")
+	flags.BoolVarP(&f.tty, "tty", "t", false, "give the container a terminal; with -i it is this one")
+	flags.BoolVarP(&f.detach, "detach", "d", false, "print the request's ID once it is accepted, and let it go on")
+	flags.BoolVar(&f.keep, "keep", false, "let the request go on if this command is cut off from it or killed")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "set a variable for the container, `K=V`, or K to pass on this one's")
 	flags.StringVar(&f.envFile, "env-file", "", "read variables from `FILE`, one K=V a line, # for comments")
 	flags.Float64Var(&f.cpus, "cpus", 0, "cores that it needs; `N` may be a fraction")
@@ -91,14 +94,71 @@ it was ended by Ctrl-C.
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but the container's output and errors")
 	flags.BoolVar(&f.explain, "explain", false, "show on stderr how every node was rated")
 	flags.StringVar(&f.id, "id", "", "the request's `ID`; running an ID again attaches to the first")
+	_ = cmd.RegisterFlagCompletionFunc("node", c.completeNodes)
 	return cmd
+}
+
+// run asks for the request and follows it to its end, or with --detach to its
+// acceptance.
+func (c *cli) run(ctx context.Context, f runFlags, args []string) error {
+	service, err := f.service(args)
+	if err != nil {
+		return err
+	}
+	if f.interactive && f.tty && !isTerminal(c.stdin) {
+		return &failure{err: errors.New("the input is not a terminal"), hint: "leave out --tty: -i alone passes any input on"}
+	}
+	// With an ID from here the request can be named even if no answer arrives.
+	id := protocol.NewRequestID()
+	if f.id != "" {
+		if id, err = protocol.ParseRequestID(f.id); err != nil {
+			return err
+		}
+	}
+	device, done, err := c.device(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	session, err := device.Run(ctx, protocol.Run{ID: id, Service: service, Detach: f.detach || f.keep})
+	if err != nil {
+		return runFailure(err, id)
+	}
+	if f.detach {
+		_ = session.Close()
+		_, err := fmt.Fprintln(c.stdout, id)
+		return err
+	}
+	follow := follower{
+		cli: c, session: session, id: id, view: newRunView(c, f.quiet, f.explain),
+		interactive: f.interactive, tty: f.tty, toTheEnd: true, survives: f.keep,
+	}
+	return follow.follow()
+}
+
+// runFailure adds what to do about a request that was not accepted.
+func runFailure(err error, id protocol.RequestID) error {
+	hint := ""
+	switch protocol.CodeOf(err) {
+	case protocol.CodeConflict:
+		hint = fmt.Sprintf("see what it is with 'hearth inspect %s', or choose another --id", id)
+	case protocol.CodeUnauthorized:
+		hint = tokenHint
+	case protocol.CodeDiskFull:
+		hint = "make room where the state folder of this device is"
+	}
+	return &failure{err: err, hint: hint}
 }
 
 // service turns the flags into what is asked of the mesh.
 func (f *runFlags) service(args []string) (protocol.Service, error) {
+	if f.detach && f.interactive {
+		return protocol.Service{}, &failure{err: errors.New("--detach and --interactive exclude each other: nobody would be there to give input"),
+			hint: "use --keep for a request that goes on when this command is gone"}
+	}
 	s := protocol.Service{
 		Image: args[0], Args: args[1:], Entrypoint: f.entrypoint, WorkDir: f.workDir, User: f.user,
-		CPUs: protocol.Cores(f.cpus), Stdin: f.interactive, Timeout: f.timeout,
+		CPUs: protocol.Cores(f.cpus), Stdin: f.interactive, TTY: f.tty, Timeout: f.timeout,
 		Constraints: protocol.Constraints{Node: f.node, NotHere: f.notHere},
 	}
 	var err error
@@ -153,54 +213,6 @@ func (f *runFlags) environment() ([]string, error) {
 		env = append(env, e)
 	}
 	return env, nil
-}
-
-// follow relays the session to and from this terminal until it ends.
-func (c *cli) follow(session protocol.Session, f runFlags) error {
-	defer session.Close()
-	// From here on Ctrl-C stops the container instead of this command.
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() { // owns the wish to stop; ends with follow
-		grace := stopGrace
-		for {
-			select {
-			case <-signals:
-				_ = session.Stop(grace)
-				grace = 0
-			case <-ended:
-				return
-			}
-		}
-	}()
-	if f.interactive {
-		go func() { // ends with its input or, blocked on that, with the process
-			_, err := io.Copy(session, c.stdin)
-			if err == nil {
-				_ = session.CloseWrite()
-			}
-		}()
-	}
-	view := &runView{cli: c, flags: f}
-	for {
-		u, err := session.Next()
-		if err != nil {
-			view.progress.clear()
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return &failure{
-				err:  fmt.Errorf("lost the connection to this device: %w", err),
-				hint: "is 'hearth up' still running? What it started here may go on",
-			}
-		}
-		if end, err := view.show(u); end || err != nil {
-			return err
-		}
-	}
 }
 
 // parseSize reads an amount of memory such as 512m.

@@ -13,21 +13,33 @@ import (
 
 // runView shows the updates of one request.
 type runView struct {
-	cli      *cli
-	flags    runFlags
+	cli *cli
+	// quiet leaves out what is said about the request; explain shows how the
+	// nodes were rated.
+	quiet, explain bool
+	// outputOnly shows what the container wrote and how much of it is missing.
+	outputOnly bool
+	// lineEnd is "\r\n" while the terminal is the container's.
+	lineEnd  string
 	decision *protocol.Decision
 	progress progress
 	named    string
 	cut      uint64
 }
 
+func newRunView(c *cli, quiet, explain bool) *runView {
+	return &runView{cli: c, quiet: quiet, explain: explain, lineEnd: "\n"}
+}
+
 // show handles one update; end says that it was the last, and err is what the
 // command ends with.
 func (v *runView) show(u protocol.Update) (end bool, err error) {
 	switch {
+	case v.outputOnly && u.Output == nil:
+		return u.Event != nil && u.Event.State.Ended(), nil
 	case u.Decision != nil:
 		v.decision = u.Decision
-		if v.flags.explain {
+		if v.explain {
 			v.progress.clear()
 			return false, explainDecision(v.cli.stderr, u.Decision)
 		}
@@ -59,7 +71,7 @@ func (v *runView) event(e *protocol.Event) (end bool, err error) {
 		return true, v.ending(e)
 	}
 	if e.State == protocol.StatePulling && e.Progress != nil {
-		if !v.flags.quiet && isTerminal(v.cli.stderr) {
+		if !v.quiet && isTerminal(v.cli.stderr) {
 			v.progress.draw(v.cli.stderr, e)
 		}
 		return false, nil
@@ -99,7 +111,7 @@ func (v *runView) ending(e *protocol.Event) error {
 			return fail(exitNoNode, "no node can run this")
 		}
 		for _, c := range v.decision.Candidates {
-			if !v.flags.explain {
+			if !v.explain {
 				v.complain("%s: %s", c.Name, c.Excluded)
 			}
 		}
@@ -115,14 +127,14 @@ func (v *runView) ending(e *protocol.Event) error {
 
 // say prints a line about the request unless --quiet.
 func (v *runView) say(format string, args ...any) {
-	if !v.flags.quiet {
+	if !v.quiet {
 		v.complain(format, args...)
 	}
 }
 
 // complain prints a line about the request even with --quiet.
 func (v *runView) complain(format string, args ...any) {
-	fmt.Fprintf(v.cli.stderr, "hearth: %s\n", printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(v.cli.stderr, "hearth: %s%s", printable(fmt.Sprintf(format, args...)), v.lineEnd)
 }
 
 // explainDecision prints how every node was rated.

@@ -60,6 +60,7 @@ so on; lists are separated by commas. The flag wins.
 	flags.StringVar(&f.driver, "driver", "", "run work with `docker`, or none to only ask for it (default docker if it answers)")
 	flags.BoolVar(&f.noDiscovery, "no-discovery", false, "do not use mDNS; find devices by --peer and from earlier starts only")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log details too")
+	_ = cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions([]cobra.Completion{"docker", "none"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.PreRunE = func(*cobra.Command, []string) error { return fromEnvironment(flags) }
 	return cmd
 }
@@ -164,29 +165,40 @@ func (c *cli) nodeConfig(ctx context.Context, f upFlags, log *slog.Logger) (node
 	if cfg.Labels, err = parseLabels("--label", f.labels); err != nil {
 		return cfg, err
 	}
-	return cfg, chooseDriver(ctx, f.driver, &cfg)
+	return cfg, c.chooseDriver(ctx, f.driver, &cfg)
+}
+
+// driverMaker makes what node.Config.Driver is.
+type driverMaker func(log *slog.Logger) func(keys.Fingerprint, protocol.NodeID) (runtime.Driver, error)
+
+// drivers are the ways to run work, by the name that --driver takes.
+func drivers() map[string]driverMaker {
+	return map[string]driverMaker{"docker": func(log *slog.Logger) func(keys.Fingerprint, protocol.NodeID) (runtime.Driver, error) {
+		return func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
+			return docker.New(docker.Config{Mesh: string(mesh), Node: self, Log: log})
+		}
+	}}
 }
 
 // chooseDriver decides whether the device runs work, and how.
-func chooseDriver(ctx context.Context, name string, cfg *node.Config) error {
-	useDocker := func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
-		return docker.New(docker.Config{Mesh: string(mesh), Node: self, Log: cfg.Log})
-	}
-	switch name {
-	case "none":
+func (c *cli) chooseDriver(ctx context.Context, name string, cfg *node.Config) error {
+	if name == "none" {
 		cfg.NoDriver = "it was started with --driver none"
-	case "docker":
-		cfg.Driver = useDocker
-	case "":
+		return nil
+	}
+	if name == "" {
 		if err := node.PingEngine(ctx); err != nil {
 			cfg.NoDriver = "no container engine answered when it started"
 			cfg.Log.Warn("joining without running work, since no container engine answers: start it and then hearth again to run work", "err", err)
 			return nil
 		}
-		cfg.Driver = useDocker
-	default:
+		name = "docker"
+	}
+	maker := c.drivers[name]
+	if maker == nil {
 		return &failure{err: fmt.Errorf("--driver %q is not known", name), hint: "use docker or none"}
 	}
+	cfg.Driver = maker(cfg.Log)
 	return nil
 }
 

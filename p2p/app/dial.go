@@ -44,7 +44,7 @@ func Dial(ctx context.Context, stateDir string) (*Conn, error) {
 	}
 	token, err := readToken(stateDir)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, notRunning(stateDir)
+		return nil, fmt.Errorf("there is no token in the state folder %s, since somebody removed it; restart hearth, which makes a new one", stateDir)
 	}
 	if err != nil {
 		return nil, err

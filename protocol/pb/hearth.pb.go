@@ -367,13 +367,15 @@ func (Level) EnumDescriptor() ([]byte, []int) {
 	return file_hearth_proto_rawDescGZIP(), []int{4}
 }
 
-// The first frame of an orchestrator to a node.
+// The first frame of one device to another: as an orchestrator to a node, or
+// about the requests that the other one looks after.
 type ExecuteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Verb:
 	//
 	//	*ExecuteRequest_Offer
 	//	*ExecuteRequest_Attach
+	//	*ExecuteRequest_Requests
 	Verb          isExecuteRequest_Verb `protobuf_oneof:"verb"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -434,6 +436,15 @@ func (x *ExecuteRequest) GetAttach() *Attach {
 	return nil
 }
 
+func (x *ExecuteRequest) GetRequests() *Requests {
+	if x != nil {
+		if x, ok := x.Verb.(*ExecuteRequest_Requests); ok {
+			return x.Requests
+		}
+	}
+	return nil
+}
+
 type isExecuteRequest_Verb interface {
 	isExecuteRequest_Verb()
 }
@@ -443,12 +454,18 @@ type ExecuteRequest_Offer struct {
 }
 
 type ExecuteRequest_Attach struct {
-	Attach *Attach `protobuf:"bytes,2,opt,name=attach,proto3,oneof"`
+	Attach *Attach `protobuf:"bytes,2,opt,name=attach,proto3,oneof"` // an execution of that node
+}
+
+type ExecuteRequest_Requests struct {
+	Requests *Requests `protobuf:"bytes,3,opt,name=requests,proto3,oneof"`
 }
 
 func (*ExecuteRequest_Offer) isExecuteRequest_Verb() {}
 
 func (*ExecuteRequest_Attach) isExecuteRequest_Verb() {}
+
+func (*ExecuteRequest_Requests) isExecuteRequest_Verb() {}
 
 // The first frame of an app to its device.
 type AppRequest struct {
@@ -460,6 +477,7 @@ type AppRequest struct {
 	//	*AppRequest_Run
 	//	*AppRequest_Devices
 	//	*AppRequest_Diagnose
+	//	*AppRequest_Requests
 	Verb          isAppRequest_Verb `protobuf_oneof:"verb"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -536,6 +554,15 @@ func (x *AppRequest) GetDiagnose() *Diagnose {
 	return nil
 }
 
+func (x *AppRequest) GetRequests() *Requests {
+	if x != nil {
+		if x, ok := x.Verb.(*AppRequest_Requests); ok {
+			return x.Requests
+		}
+	}
+	return nil
+}
+
 type isAppRequest_Verb interface {
 	isAppRequest_Verb()
 }
@@ -552,11 +579,17 @@ type AppRequest_Diagnose struct {
 	Diagnose *Diagnose `protobuf:"bytes,4,opt,name=diagnose,proto3,oneof"`
 }
 
+type AppRequest_Requests struct {
+	Requests *Requests `protobuf:"bytes,5,opt,name=requests,proto3,oneof"`
+}
+
 func (*AppRequest_Run) isAppRequest_Verb() {}
 
 func (*AppRequest_Devices) isAppRequest_Verb() {}
 
 func (*AppRequest_Diagnose) isAppRequest_Verb() {}
+
+func (*AppRequest_Requests) isAppRequest_Verb() {}
 
 // The answer to either.
 type Answer struct {
@@ -840,6 +873,7 @@ type Service struct {
 	Node          string                 `protobuf:"bytes,11,opt,name=node,proto3" json:"node,omitempty"`
 	Labels        map[string]string      `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	NotHere       bool                   `protobuf:"varint,13,opt,name=not_here,json=notHere,proto3" json:"not_here,omitempty"`
+	Tty           bool                   `protobuf:"varint,14,opt,name=tty,proto3" json:"tty,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -965,6 +999,13 @@ func (x *Service) GetNotHere() bool {
 	return false
 }
 
+func (x *Service) GetTty() bool {
+	if x != nil {
+		return x.Tty
+	}
+	return false
+}
+
 type Offer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
@@ -1041,13 +1082,16 @@ func (x *Offer) GetForced() bool {
 	return false
 }
 
+// Takes up an execution again, or takes part in a request.
 type Attach struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
-	Request string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
-	Attempt uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Request string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`  // within Requests a unique beginning will do
+	Attempt uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"` // of the execution; within Requests it is ignored
 	// How many bytes of each the asker has.
 	Stdout        uint64 `protobuf:"varint,3,opt,name=stdout,proto3" json:"stdout,omitempty"`
 	Stderr        uint64 `protobuf:"varint,4,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	NoFollow      bool   `protobuf:"varint,5,opt,name=no_follow,json=noFollow,proto3" json:"no_follow,omitempty"` // tell what there is by now, then complete
+	NoOutput      bool   `protobuf:"varint,6,opt,name=no_output,json=noOutput,proto3" json:"no_output,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1110,10 +1154,25 @@ func (x *Attach) GetStderr() uint64 {
 	return 0
 }
 
+func (x *Attach) GetNoFollow() bool {
+	if x != nil {
+		return x.NoFollow
+	}
+	return false
+}
+
+func (x *Attach) GetNoOutput() bool {
+	if x != nil {
+		return x.NoOutput
+	}
+	return false
+}
+
 type Run struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"` // empty: the device makes one up
 	Service       *Service               `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Detach        bool                   `protobuf:"varint,3,opt,name=detach,proto3" json:"detach,omitempty"` // the request goes on when the app leaves
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1160,6 +1219,13 @@ func (x *Run) GetService() *Service {
 		return x.Service
 	}
 	return nil
+}
+
+func (x *Run) GetDetach() bool {
+	if x != nil {
+		return x.Detach
+	}
+	return false
 }
 
 type Devices struct {
@@ -1242,6 +1308,330 @@ func (*Diagnose) Descriptor() ([]byte, []int) {
 	return file_hearth_proto_rawDescGZIP(), []int{11}
 }
 
+// What is asked of requests that were accepted, or done to them; the same for
+// apps and for devices.
+type Requests struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Verb:
+	//
+	//	*Requests_Attach
+	//	*Requests_Stop
+	//	*Requests_List
+	//	*Requests_Inspect
+	//	*Requests_Watch
+	Verb          isRequests_Verb `protobuf_oneof:"verb"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Requests) Reset() {
+	*x = Requests{}
+	mi := &file_hearth_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Requests) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Requests) ProtoMessage() {}
+
+func (x *Requests) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Requests.ProtoReflect.Descriptor instead.
+func (*Requests) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Requests) GetVerb() isRequests_Verb {
+	if x != nil {
+		return x.Verb
+	}
+	return nil
+}
+
+func (x *Requests) GetAttach() *Attach {
+	if x != nil {
+		if x, ok := x.Verb.(*Requests_Attach); ok {
+			return x.Attach
+		}
+	}
+	return nil
+}
+
+func (x *Requests) GetStop() *StopRequest {
+	if x != nil {
+		if x, ok := x.Verb.(*Requests_Stop); ok {
+			return x.Stop
+		}
+	}
+	return nil
+}
+
+func (x *Requests) GetList() *List {
+	if x != nil {
+		if x, ok := x.Verb.(*Requests_List); ok {
+			return x.List
+		}
+	}
+	return nil
+}
+
+func (x *Requests) GetInspect() *Inspect {
+	if x != nil {
+		if x, ok := x.Verb.(*Requests_Inspect); ok {
+			return x.Inspect
+		}
+	}
+	return nil
+}
+
+func (x *Requests) GetWatch() *Watch {
+	if x != nil {
+		if x, ok := x.Verb.(*Requests_Watch); ok {
+			return x.Watch
+		}
+	}
+	return nil
+}
+
+type isRequests_Verb interface {
+	isRequests_Verb()
+}
+
+type Requests_Attach struct {
+	Attach *Attach `protobuf:"bytes,1,opt,name=attach,proto3,oneof"`
+}
+
+type Requests_Stop struct {
+	Stop *StopRequest `protobuf:"bytes,2,opt,name=stop,proto3,oneof"`
+}
+
+type Requests_List struct {
+	List *List `protobuf:"bytes,3,opt,name=list,proto3,oneof"`
+}
+
+type Requests_Inspect struct {
+	Inspect *Inspect `protobuf:"bytes,4,opt,name=inspect,proto3,oneof"`
+}
+
+type Requests_Watch struct {
+	Watch *Watch `protobuf:"bytes,5,opt,name=watch,proto3,oneof"`
+}
+
+func (*Requests_Attach) isRequests_Verb() {}
+
+func (*Requests_Stop) isRequests_Verb() {}
+
+func (*Requests_List) isRequests_Verb() {}
+
+func (*Requests_Inspect) isRequests_Verb() {}
+
+func (*Requests_Watch) isRequests_Verb() {}
+
+type StopRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`                          // or a unique beginning
+	Signal        string                 `protobuf:"bytes,2,opt,name=signal,proto3" json:"signal,omitempty"`                            // sent first; empty: TERM
+	Grace         uint64                 `protobuf:"varint,3,opt,name=grace,proto3" json:"grace,omitempty"`                             // how long after it the container is killed
+	SignalOnly    bool                   `protobuf:"varint,4,opt,name=signal_only,json=signalOnly,proto3" json:"signal_only,omitempty"` // send the signal, and do not ask for the end
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopRequest) Reset() {
+	*x = StopRequest{}
+	mi := &file_hearth_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopRequest) ProtoMessage() {}
+
+func (x *StopRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
+func (*StopRequest) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *StopRequest) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *StopRequest) GetSignal() string {
+	if x != nil {
+		return x.Signal
+	}
+	return ""
+}
+
+func (x *StopRequest) GetGrace() uint64 {
+	if x != nil {
+		return x.Grace
+	}
+	return 0
+}
+
+func (x *StopRequest) GetSignalOnly() bool {
+	if x != nil {
+		return x.SignalOnly
+	}
+	return false
+}
+
+type List struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	All           bool                   `protobuf:"varint,1,opt,name=all,proto3" json:"all,omitempty"` // those that have ended too
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *List) Reset() {
+	*x = List{}
+	mi := &file_hearth_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *List) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*List) ProtoMessage() {}
+
+func (x *List) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use List.ProtoReflect.Descriptor instead.
+func (*List) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *List) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+type Inspect struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"` // or a unique beginning
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Inspect) Reset() {
+	*x = Inspect{}
+	mi := &file_hearth_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inspect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inspect) ProtoMessage() {}
+
+func (x *Inspect) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
+func (*Inspect) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Inspect) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+type Watch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Watch) Reset() {
+	*x = Watch{}
+	mi := &file_hearth_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Watch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Watch) ProtoMessage() {}
+
+func (x *Watch) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Watch.ProtoReflect.Descriptor instead.
+func (*Watch) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{16}
+}
+
 // From the one who asked.
 type Wish struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1250,6 +1640,8 @@ type Wish struct {
 	//	*Wish_Input
 	//	*Wish_CloseInput
 	//	*Wish_Stop
+	//	*Wish_Signal
+	//	*Wish_Resize
 	Wish          isWish_Wish `protobuf_oneof:"wish"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1257,7 +1649,7 @@ type Wish struct {
 
 func (x *Wish) Reset() {
 	*x = Wish{}
-	mi := &file_hearth_proto_msgTypes[12]
+	mi := &file_hearth_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1661,7 @@ func (x *Wish) String() string {
 func (*Wish) ProtoMessage() {}
 
 func (x *Wish) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[12]
+	mi := &file_hearth_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1674,7 @@ func (x *Wish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wish.ProtoReflect.Descriptor instead.
 func (*Wish) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{12}
+	return file_hearth_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Wish) GetWish() isWish_Wish {
@@ -1319,6 +1711,24 @@ func (x *Wish) GetStop() *Stop {
 	return nil
 }
 
+func (x *Wish) GetSignal() *Signal {
+	if x != nil {
+		if x, ok := x.Wish.(*Wish_Signal); ok {
+			return x.Signal
+		}
+	}
+	return nil
+}
+
+func (x *Wish) GetResize() *Resize {
+	if x != nil {
+		if x, ok := x.Wish.(*Wish_Resize); ok {
+			return x.Resize
+		}
+	}
+	return nil
+}
+
 type isWish_Wish interface {
 	isWish_Wish()
 }
@@ -1335,11 +1745,23 @@ type Wish_Stop struct {
 	Stop *Stop `protobuf:"bytes,3,opt,name=stop,proto3,oneof"`
 }
 
+type Wish_Signal struct {
+	Signal *Signal `protobuf:"bytes,4,opt,name=signal,proto3,oneof"`
+}
+
+type Wish_Resize struct {
+	Resize *Resize `protobuf:"bytes,5,opt,name=resize,proto3,oneof"`
+}
+
 func (*Wish_Input) isWish_Wish() {}
 
 func (*Wish_CloseInput) isWish_Wish() {}
 
 func (*Wish_Stop) isWish_Wish() {}
+
+func (*Wish_Signal) isWish_Wish() {}
+
+func (*Wish_Resize) isWish_Wish() {}
 
 type CloseInput struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1349,7 +1771,7 @@ type CloseInput struct {
 
 func (x *CloseInput) Reset() {
 	*x = CloseInput{}
-	mi := &file_hearth_proto_msgTypes[13]
+	mi := &file_hearth_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1783,7 @@ func (x *CloseInput) String() string {
 func (*CloseInput) ProtoMessage() {}
 
 func (x *CloseInput) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[13]
+	mi := &file_hearth_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1796,7 @@ func (x *CloseInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseInput.ProtoReflect.Descriptor instead.
 func (*CloseInput) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{13}
+	return file_hearth_proto_rawDescGZIP(), []int{18}
 }
 
 type Stop struct {
@@ -1386,7 +1808,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_hearth_proto_msgTypes[14]
+	mi := &file_hearth_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1820,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[14]
+	mi := &file_hearth_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,12 +1833,109 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{14}
+	return file_hearth_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Stop) GetGrace() uint64 {
 	if x != nil {
 		return x.Grace
+	}
+	return 0
+}
+
+type Signal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // of signal(7), without SIG: "INT"
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Signal) Reset() {
+	*x = Signal{}
+	mi := &file_hearth_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signal) ProtoMessage() {}
+
+func (x *Signal) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signal.ProtoReflect.Descriptor instead.
+func (*Signal) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Signal) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// The size of the terminal in characters, each at most 65,535.
+type Resize struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rows          uint32                 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	Columns       uint32                 `protobuf:"varint,2,opt,name=columns,proto3" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resize) Reset() {
+	*x = Resize{}
+	mi := &file_hearth_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resize) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resize) ProtoMessage() {}
+
+func (x *Resize) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resize.ProtoReflect.Descriptor instead.
+func (*Resize) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Resize) GetRows() uint32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *Resize) GetColumns() uint32 {
+	if x != nil {
+		return x.Columns
 	}
 	return 0
 }
@@ -1432,6 +1951,7 @@ type Update struct {
 	//	*Update_Credit
 	//	*Update_InputClosed
 	//	*Update_Error
+	//	*Update_Complete
 	Update        isUpdate_Update `protobuf_oneof:"update"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1439,7 +1959,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_hearth_proto_msgTypes[15]
+	mi := &file_hearth_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1451,7 +1971,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[15]
+	mi := &file_hearth_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1464,7 +1984,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{15}
+	return file_hearth_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Update) GetUpdate() isUpdate_Update {
@@ -1528,6 +2048,15 @@ func (x *Update) GetError() *Error {
 	return nil
 }
 
+func (x *Update) GetComplete() *Complete {
+	if x != nil {
+		if x, ok := x.Update.(*Update_Complete); ok {
+			return x.Complete
+		}
+	}
+	return nil
+}
+
 type isUpdate_Update interface {
 	isUpdate_Update()
 }
@@ -1556,6 +2085,10 @@ type Update_Error struct {
 	Error *Error `protobuf:"bytes,6,opt,name=error,proto3,oneof"` // the session broke on the sender's side; the last frame
 }
 
+type Update_Complete struct {
+	Complete *Complete `protobuf:"bytes,7,opt,name=complete,proto3,oneof"` // only with no_follow: that is all; the last frame
+}
+
 func (*Update_Event) isUpdate_Update() {}
 
 func (*Update_Output) isUpdate_Update() {}
@@ -1567,6 +2100,8 @@ func (*Update_Credit) isUpdate_Update() {}
 func (*Update_InputClosed) isUpdate_Update() {}
 
 func (*Update_Error) isUpdate_Update() {}
+
+func (*Update_Complete) isUpdate_Update() {}
 
 // Announces length raw bytes, which follow the frame directly.
 type Data struct {
@@ -1583,7 +2118,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_hearth_proto_msgTypes[16]
+	mi := &file_hearth_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +2130,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[16]
+	mi := &file_hearth_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +2143,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{16}
+	return file_hearth_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Data) GetChannel() Channel {
@@ -1649,7 +2184,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +2196,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +2209,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{17}
+	return file_hearth_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Credit) GetBytes() uint32 {
@@ -1693,7 +2228,7 @@ type InputClosed struct {
 
 func (x *InputClosed) Reset() {
 	*x = InputClosed{}
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +2240,7 @@ func (x *InputClosed) String() string {
 func (*InputClosed) ProtoMessage() {}
 
 func (x *InputClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +2253,7 @@ func (x *InputClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputClosed.ProtoReflect.Descriptor instead.
 func (*InputClosed) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{18}
+	return file_hearth_proto_rawDescGZIP(), []int{25}
 }
 
 type Event struct {
@@ -1741,7 +2276,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +2288,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +2301,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{19}
+	return file_hearth_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Event) GetRequest() string {
@@ -1865,7 +2400,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1877,7 +2412,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1890,7 +2425,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{20}
+	return file_hearth_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Progress) GetCurrent() uint64 {
@@ -1935,7 +2470,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +2482,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +2495,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{21}
+	return file_hearth_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Decision) GetLevel() uint64 {
@@ -2011,7 +2546,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2023,7 +2558,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2036,7 +2571,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{22}
+	return file_hearth_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Candidate) GetNode() string {
@@ -2137,7 +2672,7 @@ type DevicesItem struct {
 
 func (x *DevicesItem) Reset() {
 	*x = DevicesItem{}
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2149,7 +2684,7 @@ func (x *DevicesItem) String() string {
 func (*DevicesItem) ProtoMessage() {}
 
 func (x *DevicesItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2162,7 +2697,7 @@ func (x *DevicesItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DevicesItem.ProtoReflect.Descriptor instead.
 func (*DevicesItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{23}
+	return file_hearth_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DevicesItem) GetItem() isDevicesItem_Item {
@@ -2235,7 +2770,7 @@ type ChecksItem struct {
 
 func (x *ChecksItem) Reset() {
 	*x = ChecksItem{}
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2247,7 +2782,7 @@ func (x *ChecksItem) String() string {
 func (*ChecksItem) ProtoMessage() {}
 
 func (x *ChecksItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2795,7 @@ func (x *ChecksItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksItem.ProtoReflect.Descriptor instead.
 func (*ChecksItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{24}
+	return file_hearth_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ChecksItem) GetItem() isChecksItem_Item {
@@ -2319,6 +2854,7 @@ func (*ChecksItem_Complete) isChecksItem_Item() {}
 
 func (*ChecksItem_Error) isChecksItem_Item() {}
 
+// That was all. It is always sent, so that a broken stream is not taken for it.
 type Complete struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2327,7 +2863,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2339,7 +2875,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2352,7 +2888,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{25}
+	return file_hearth_proto_rawDescGZIP(), []int{32}
 }
 
 type Device struct {
@@ -2368,7 +2904,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2380,7 +2916,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2393,7 +2929,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{26}
+	return file_hearth_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Device) GetScore() *Score {
@@ -2443,7 +2979,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2455,7 +2991,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2468,7 +3004,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{27}
+	return file_hearth_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Check) GetName() string {
@@ -2497,6 +3033,270 @@ func (x *Check) GetAdvice() string {
 		return x.Advice
 	}
 	return ""
+}
+
+type RequestsItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Item:
+	//
+	//	*RequestsItem_Info
+	//	*RequestsItem_Service
+	//	*RequestsItem_Event
+	//	*RequestsItem_Decision
+	//	*RequestsItem_Complete
+	//	*RequestsItem_Error
+	Item          isRequestsItem_Item `protobuf_oneof:"item"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestsItem) Reset() {
+	*x = RequestsItem{}
+	mi := &file_hearth_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestsItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestsItem) ProtoMessage() {}
+
+func (x *RequestsItem) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestsItem.ProtoReflect.Descriptor instead.
+func (*RequestsItem) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RequestsItem) GetItem() isRequestsItem_Item {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+func (x *RequestsItem) GetInfo() *RequestInfo {
+	if x != nil {
+		if x, ok := x.Item.(*RequestsItem_Info); ok {
+			return x.Info
+		}
+	}
+	return nil
+}
+
+func (x *RequestsItem) GetService() *Service {
+	if x != nil {
+		if x, ok := x.Item.(*RequestsItem_Service); ok {
+			return x.Service
+		}
+	}
+	return nil
+}
+
+func (x *RequestsItem) GetEvent() *Event {
+	if x != nil {
+		if x, ok := x.Item.(*RequestsItem_Event); ok {
+			return x.Event
+		}
+	}
+	return nil
+}
+
+func (x *RequestsItem) GetDecision() *Decision {
+	if x != nil {
+		if x, ok := x.Item.(*RequestsItem_Decision); ok {
+			return x.Decision
+		}
+	}
+	return nil
+}
+
+func (x *RequestsItem) GetComplete() *Complete {
+	if x != nil {
+		if x, ok := x.Item.(*RequestsItem_Complete); ok {
+			return x.Complete
+		}
+	}
+	return nil
+}
+
+func (x *RequestsItem) GetError() *Error {
+	if x != nil {
+		if x, ok := x.Item.(*RequestsItem_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+type isRequestsItem_Item interface {
+	isRequestsItem_Item()
+}
+
+type RequestsItem_Info struct {
+	Info *RequestInfo `protobuf:"bytes,1,opt,name=info,proto3,oneof"`
+}
+
+type RequestsItem_Service struct {
+	Service *Service `protobuf:"bytes,2,opt,name=service,proto3,oneof"`
+}
+
+type RequestsItem_Event struct {
+	Event *Event `protobuf:"bytes,3,opt,name=event,proto3,oneof"`
+}
+
+type RequestsItem_Decision struct {
+	Decision *Decision `protobuf:"bytes,4,opt,name=decision,proto3,oneof"` // in parts where it has many candidates
+}
+
+type RequestsItem_Complete struct {
+	Complete *Complete `protobuf:"bytes,5,opt,name=complete,proto3,oneof"` // the last frame
+}
+
+type RequestsItem_Error struct {
+	Error *Error `protobuf:"bytes,6,opt,name=error,proto3,oneof"` // the last frame
+}
+
+func (*RequestsItem_Info) isRequestsItem_Item() {}
+
+func (*RequestsItem_Service) isRequestsItem_Item() {}
+
+func (*RequestsItem_Event) isRequestsItem_Item() {}
+
+func (*RequestsItem_Decision) isRequestsItem_Item() {}
+
+func (*RequestsItem_Complete) isRequestsItem_Item() {}
+
+func (*RequestsItem_Error) isRequestsItem_Item() {}
+
+type RequestInfo struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Request          string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Orchestrator     string                 `protobuf:"bytes,2,opt,name=orchestrator,proto3" json:"orchestrator,omitempty"` // the ID of the device that looks after it
+	OrchestratorName string                 `protobuf:"bytes,3,opt,name=orchestrator_name,json=orchestratorName,proto3" json:"orchestrator_name,omitempty"`
+	Image            string                 `protobuf:"bytes,4,opt,name=image,proto3" json:"image,omitempty"`
+	Args             []string               `protobuf:"bytes,5,rep,name=args,proto3" json:"args,omitempty"`
+	Detached         bool                   `protobuf:"varint,6,opt,name=detached,proto3" json:"detached,omitempty"`
+	Last             *Event                 `protobuf:"bytes,7,opt,name=last,proto3" json:"last,omitempty"`
+	// Milliseconds since 1970, UTC, on the orchestrator's clock; 0: not yet, or
+	// not known.
+	Accepted      int64 `protobuf:"varint,8,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	Started       int64 `protobuf:"varint,9,opt,name=started,proto3" json:"started,omitempty"`
+	Ended         int64 `protobuf:"varint,10,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestInfo) Reset() {
+	*x = RequestInfo{}
+	mi := &file_hearth_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestInfo) ProtoMessage() {}
+
+func (x *RequestInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestInfo.ProtoReflect.Descriptor instead.
+func (*RequestInfo) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RequestInfo) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *RequestInfo) GetOrchestrator() string {
+	if x != nil {
+		return x.Orchestrator
+	}
+	return ""
+}
+
+func (x *RequestInfo) GetOrchestratorName() string {
+	if x != nil {
+		return x.OrchestratorName
+	}
+	return ""
+}
+
+func (x *RequestInfo) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *RequestInfo) GetArgs() []string {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *RequestInfo) GetDetached() bool {
+	if x != nil {
+		return x.Detached
+	}
+	return false
+}
+
+func (x *RequestInfo) GetLast() *Event {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *RequestInfo) GetAccepted() int64 {
+	if x != nil {
+		return x.Accepted
+	}
+	return 0
+}
+
+func (x *RequestInfo) GetStarted() int64 {
+	if x != nil {
+		return x.Started
+	}
+	return 0
+}
+
+func (x *RequestInfo) GetEnded() int64 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
 }
 
 // What a device tells the mesh about itself: the whole payload of a message on
@@ -2531,7 +3331,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2543,7 +3343,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2556,7 +3356,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{28}
+	return file_hearth_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Score) GetNode() string {
@@ -2717,17 +3517,19 @@ var File_hearth_proto protoreflect.FileDescriptor
 
 const file_hearth_proto_rawDesc = "" +
 	"\n" +
-	"\fhearth.proto\x12\thearth.v1\"o\n" +
+	"\fhearth.proto\x12\thearth.v1\"\xa2\x01\n" +
 	"\x0eExecuteRequest\x12(\n" +
 	"\x05offer\x18\x01 \x01(\v2\x10.hearth.v1.OfferH\x00R\x05offer\x12+\n" +
-	"\x06attach\x18\x02 \x01(\v2\x11.hearth.v1.AttachH\x00R\x06attachB\x06\n" +
-	"\x04verb\"\xb1\x01\n" +
+	"\x06attach\x18\x02 \x01(\v2\x11.hearth.v1.AttachH\x00R\x06attach\x121\n" +
+	"\brequests\x18\x03 \x01(\v2\x13.hearth.v1.RequestsH\x00R\brequestsB\x06\n" +
+	"\x04verb\"\xe4\x01\n" +
 	"\n" +
 	"AppRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\"\n" +
 	"\x03run\x18\x02 \x01(\v2\x0e.hearth.v1.RunH\x00R\x03run\x12.\n" +
 	"\adevices\x18\x03 \x01(\v2\x12.hearth.v1.DevicesH\x00R\adevices\x121\n" +
-	"\bdiagnose\x18\x04 \x01(\v2\x13.hearth.v1.DiagnoseH\x00R\bdiagnoseB\x06\n" +
+	"\bdiagnose\x18\x04 \x01(\v2\x13.hearth.v1.DiagnoseH\x00R\bdiagnose\x121\n" +
+	"\brequests\x18\x05 \x01(\v2\x13.hearth.v1.RequestsH\x00R\brequestsB\x06\n" +
 	"\x04verb\"\x9f\x01\n" +
 	"\x06Answer\x121\n" +
 	"\baccepted\x18\x01 \x01(\v2\x13.hearth.v1.AcceptedH\x00R\baccepted\x12.\n" +
@@ -2744,7 +3546,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\x05slots\x18\x05 \x01(\rR\x05slots\"F\n" +
 	"\x05Error\x12#\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x0f.hearth.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\x92\x03\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xa4\x03\n" +
 	"\aService\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x1e\n" +
@@ -2761,7 +3563,8 @@ const file_hearth_proto_rawDesc = "" +
 	" \x01(\x04R\atimeout\x12\x12\n" +
 	"\x04node\x18\v \x01(\tR\x04node\x126\n" +
 	"\x06labels\x18\f \x03(\v2\x1e.hearth.v1.Service.LabelsEntryR\x06labels\x12\x19\n" +
-	"\bnot_here\x18\r \x01(\bR\anotHere\x1a9\n" +
+	"\bnot_here\x18\r \x01(\bR\anotHere\x12\x10\n" +
+	"\x03tty\x18\x0e \x01(\bR\x03tty\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x97\x01\n" +
@@ -2770,36 +3573,65 @@ const file_hearth_proto_rawDesc = "" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12,\n" +
 	"\aservice\x18\x03 \x01(\v2\x12.hearth.v1.ServiceR\aservice\x12\x14\n" +
 	"\x05bound\x18\x04 \x01(\x04R\x05bound\x12\x16\n" +
-	"\x06forced\x18\x05 \x01(\bR\x06forced\"l\n" +
+	"\x06forced\x18\x05 \x01(\bR\x06forced\"\xa6\x01\n" +
 	"\x06Attach\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06stdout\x18\x03 \x01(\x04R\x06stdout\x12\x16\n" +
-	"\x06stderr\x18\x04 \x01(\x04R\x06stderr\"M\n" +
+	"\x06stderr\x18\x04 \x01(\x04R\x06stderr\x12\x1b\n" +
+	"\tno_follow\x18\x05 \x01(\bR\bnoFollow\x12\x1b\n" +
+	"\tno_output\x18\x06 \x01(\bR\bnoOutput\"e\n" +
 	"\x03Run\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12,\n" +
-	"\aservice\x18\x02 \x01(\v2\x12.hearth.v1.ServiceR\aservice\"\x1f\n" +
+	"\aservice\x18\x02 \x01(\v2\x12.hearth.v1.ServiceR\aservice\x12\x16\n" +
+	"\x06detach\x18\x03 \x01(\bR\x06detach\"\x1f\n" +
 	"\aDevices\x12\x14\n" +
 	"\x05watch\x18\x01 \x01(\bR\x05watch\"\n" +
 	"\n" +
-	"\bDiagnose\"\x98\x01\n" +
+	"\bDiagnose\"\xee\x01\n" +
+	"\bRequests\x12+\n" +
+	"\x06attach\x18\x01 \x01(\v2\x11.hearth.v1.AttachH\x00R\x06attach\x12,\n" +
+	"\x04stop\x18\x02 \x01(\v2\x16.hearth.v1.StopRequestH\x00R\x04stop\x12%\n" +
+	"\x04list\x18\x03 \x01(\v2\x0f.hearth.v1.ListH\x00R\x04list\x12.\n" +
+	"\ainspect\x18\x04 \x01(\v2\x12.hearth.v1.InspectH\x00R\ainspect\x12(\n" +
+	"\x05watch\x18\x05 \x01(\v2\x10.hearth.v1.WatchH\x00R\x05watchB\x06\n" +
+	"\x04verb\"v\n" +
+	"\vStopRequest\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\tR\arequest\x12\x16\n" +
+	"\x06signal\x18\x02 \x01(\tR\x06signal\x12\x14\n" +
+	"\x05grace\x18\x03 \x01(\x04R\x05grace\x12\x1f\n" +
+	"\vsignal_only\x18\x04 \x01(\bR\n" +
+	"signalOnly\"\x18\n" +
+	"\x04List\x12\x10\n" +
+	"\x03all\x18\x01 \x01(\bR\x03all\"#\n" +
+	"\aInspect\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\tR\arequest\"\a\n" +
+	"\x05Watch\"\xf2\x01\n" +
 	"\x04Wish\x12'\n" +
 	"\x05input\x18\x01 \x01(\v2\x0f.hearth.v1.DataH\x00R\x05input\x128\n" +
 	"\vclose_input\x18\x02 \x01(\v2\x15.hearth.v1.CloseInputH\x00R\n" +
 	"closeInput\x12%\n" +
-	"\x04stop\x18\x03 \x01(\v2\x0f.hearth.v1.StopH\x00R\x04stopB\x06\n" +
+	"\x04stop\x18\x03 \x01(\v2\x0f.hearth.v1.StopH\x00R\x04stop\x12+\n" +
+	"\x06signal\x18\x04 \x01(\v2\x11.hearth.v1.SignalH\x00R\x06signal\x12+\n" +
+	"\x06resize\x18\x05 \x01(\v2\x11.hearth.v1.ResizeH\x00R\x06resizeB\x06\n" +
 	"\x04wish\"\f\n" +
 	"\n" +
 	"CloseInput\"\x1c\n" +
 	"\x04Stop\x12\x14\n" +
-	"\x05grace\x18\x01 \x01(\x04R\x05grace\"\xae\x02\n" +
+	"\x05grace\x18\x01 \x01(\x04R\x05grace\"\x1c\n" +
+	"\x06Signal\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"6\n" +
+	"\x06Resize\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\rR\x04rows\x12\x18\n" +
+	"\acolumns\x18\x02 \x01(\rR\acolumns\"\xe1\x02\n" +
 	"\x06Update\x12(\n" +
 	"\x05event\x18\x01 \x01(\v2\x10.hearth.v1.EventH\x00R\x05event\x12)\n" +
 	"\x06output\x18\x02 \x01(\v2\x0f.hearth.v1.DataH\x00R\x06output\x121\n" +
 	"\bdecision\x18\x03 \x01(\v2\x13.hearth.v1.DecisionH\x00R\bdecision\x12+\n" +
 	"\x06credit\x18\x04 \x01(\v2\x11.hearth.v1.CreditH\x00R\x06credit\x12;\n" +
 	"\finput_closed\x18\x05 \x01(\v2\x16.hearth.v1.InputClosedH\x00R\vinputClosed\x12(\n" +
-	"\x05error\x18\x06 \x01(\v2\x10.hearth.v1.ErrorH\x00R\x05errorB\b\n" +
+	"\x05error\x18\x06 \x01(\v2\x10.hearth.v1.ErrorH\x00R\x05error\x121\n" +
+	"\bcomplete\x18\a \x01(\v2\x13.hearth.v1.CompleteH\x00R\bcompleteB\b\n" +
 	"\x06update\"v\n" +
 	"\x04Data\x12,\n" +
 	"\achannel\x18\x01 \x01(\x0e2\x12.hearth.v1.ChannelR\achannel\x12\x16\n" +
@@ -2874,7 +3706,27 @@ const file_hearth_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12&\n" +
 	"\x05level\x18\x02 \x01(\x0e2\x10.hearth.v1.LevelR\x05level\x12\x18\n" +
 	"\afinding\x18\x03 \x01(\tR\afinding\x12\x16\n" +
-	"\x06advice\x18\x04 \x01(\tR\x06advice\"\x8e\x05\n" +
+	"\x06advice\x18\x04 \x01(\tR\x06advice\"\xae\x02\n" +
+	"\fRequestsItem\x12,\n" +
+	"\x04info\x18\x01 \x01(\v2\x16.hearth.v1.RequestInfoH\x00R\x04info\x12.\n" +
+	"\aservice\x18\x02 \x01(\v2\x12.hearth.v1.ServiceH\x00R\aservice\x12(\n" +
+	"\x05event\x18\x03 \x01(\v2\x10.hearth.v1.EventH\x00R\x05event\x121\n" +
+	"\bdecision\x18\x04 \x01(\v2\x13.hearth.v1.DecisionH\x00R\bdecision\x121\n" +
+	"\bcomplete\x18\x05 \x01(\v2\x13.hearth.v1.CompleteH\x00R\bcomplete\x12(\n" +
+	"\x05error\x18\x06 \x01(\v2\x10.hearth.v1.ErrorH\x00R\x05errorB\x06\n" +
+	"\x04item\"\xb0\x02\n" +
+	"\vRequestInfo\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\tR\arequest\x12\"\n" +
+	"\forchestrator\x18\x02 \x01(\tR\forchestrator\x12+\n" +
+	"\x11orchestrator_name\x18\x03 \x01(\tR\x10orchestratorName\x12\x14\n" +
+	"\x05image\x18\x04 \x01(\tR\x05image\x12\x12\n" +
+	"\x04args\x18\x05 \x03(\tR\x04args\x12\x1a\n" +
+	"\bdetached\x18\x06 \x01(\bR\bdetached\x12$\n" +
+	"\x04last\x18\a \x01(\v2\x10.hearth.v1.EventR\x04last\x12\x1a\n" +
+	"\baccepted\x18\b \x01(\x03R\baccepted\x12\x18\n" +
+	"\astarted\x18\t \x01(\x03R\astarted\x12\x14\n" +
+	"\x05ended\x18\n" +
+	" \x01(\x03R\x05ended\"\x8e\x05\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -2971,7 +3823,7 @@ func file_hearth_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_hearth_proto_goTypes = []any{
 	(Code)(0),              // 0: hearth.v1.Code
 	(State)(0),             // 1: hearth.v1.State
@@ -2990,70 +3842,96 @@ var file_hearth_proto_goTypes = []any{
 	(*Run)(nil),            // 14: hearth.v1.Run
 	(*Devices)(nil),        // 15: hearth.v1.Devices
 	(*Diagnose)(nil),       // 16: hearth.v1.Diagnose
-	(*Wish)(nil),           // 17: hearth.v1.Wish
-	(*CloseInput)(nil),     // 18: hearth.v1.CloseInput
-	(*Stop)(nil),           // 19: hearth.v1.Stop
-	(*Update)(nil),         // 20: hearth.v1.Update
-	(*Data)(nil),           // 21: hearth.v1.Data
-	(*Credit)(nil),         // 22: hearth.v1.Credit
-	(*InputClosed)(nil),    // 23: hearth.v1.InputClosed
-	(*Event)(nil),          // 24: hearth.v1.Event
-	(*Progress)(nil),       // 25: hearth.v1.Progress
-	(*Decision)(nil),       // 26: hearth.v1.Decision
-	(*Candidate)(nil),      // 27: hearth.v1.Candidate
-	(*DevicesItem)(nil),    // 28: hearth.v1.DevicesItem
-	(*ChecksItem)(nil),     // 29: hearth.v1.ChecksItem
-	(*Complete)(nil),       // 30: hearth.v1.Complete
-	(*Device)(nil),         // 31: hearth.v1.Device
-	(*Check)(nil),          // 32: hearth.v1.Check
-	(*Score)(nil),          // 33: hearth.v1.Score
-	nil,                    // 34: hearth.v1.Service.LabelsEntry
-	nil,                    // 35: hearth.v1.Score.LabelsEntry
+	(*Requests)(nil),       // 17: hearth.v1.Requests
+	(*StopRequest)(nil),    // 18: hearth.v1.StopRequest
+	(*List)(nil),           // 19: hearth.v1.List
+	(*Inspect)(nil),        // 20: hearth.v1.Inspect
+	(*Watch)(nil),          // 21: hearth.v1.Watch
+	(*Wish)(nil),           // 22: hearth.v1.Wish
+	(*CloseInput)(nil),     // 23: hearth.v1.CloseInput
+	(*Stop)(nil),           // 24: hearth.v1.Stop
+	(*Signal)(nil),         // 25: hearth.v1.Signal
+	(*Resize)(nil),         // 26: hearth.v1.Resize
+	(*Update)(nil),         // 27: hearth.v1.Update
+	(*Data)(nil),           // 28: hearth.v1.Data
+	(*Credit)(nil),         // 29: hearth.v1.Credit
+	(*InputClosed)(nil),    // 30: hearth.v1.InputClosed
+	(*Event)(nil),          // 31: hearth.v1.Event
+	(*Progress)(nil),       // 32: hearth.v1.Progress
+	(*Decision)(nil),       // 33: hearth.v1.Decision
+	(*Candidate)(nil),      // 34: hearth.v1.Candidate
+	(*DevicesItem)(nil),    // 35: hearth.v1.DevicesItem
+	(*ChecksItem)(nil),     // 36: hearth.v1.ChecksItem
+	(*Complete)(nil),       // 37: hearth.v1.Complete
+	(*Device)(nil),         // 38: hearth.v1.Device
+	(*Check)(nil),          // 39: hearth.v1.Check
+	(*RequestsItem)(nil),   // 40: hearth.v1.RequestsItem
+	(*RequestInfo)(nil),    // 41: hearth.v1.RequestInfo
+	(*Score)(nil),          // 42: hearth.v1.Score
+	nil,                    // 43: hearth.v1.Service.LabelsEntry
+	nil,                    // 44: hearth.v1.Score.LabelsEntry
 }
 var file_hearth_proto_depIdxs = []int32{
 	12, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
 	13, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
-	14, // 2: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
-	15, // 3: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
-	16, // 4: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
-	8,  // 5: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
-	9,  // 6: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
-	10, // 7: hearth.v1.Answer.error:type_name -> hearth.v1.Error
-	0,  // 8: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
-	0,  // 9: hearth.v1.Error.code:type_name -> hearth.v1.Code
-	34, // 10: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
-	11, // 11: hearth.v1.Offer.service:type_name -> hearth.v1.Service
-	11, // 12: hearth.v1.Run.service:type_name -> hearth.v1.Service
-	21, // 13: hearth.v1.Wish.input:type_name -> hearth.v1.Data
-	18, // 14: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
-	19, // 15: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
-	24, // 16: hearth.v1.Update.event:type_name -> hearth.v1.Event
-	21, // 17: hearth.v1.Update.output:type_name -> hearth.v1.Data
-	26, // 18: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
-	22, // 19: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
-	23, // 20: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
-	10, // 21: hearth.v1.Update.error:type_name -> hearth.v1.Error
-	2,  // 22: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
-	1,  // 23: hearth.v1.Event.state:type_name -> hearth.v1.State
-	0,  // 24: hearth.v1.Event.code:type_name -> hearth.v1.Code
-	25, // 25: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
-	27, // 26: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
-	0,  // 27: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
-	31, // 28: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
-	30, // 29: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
-	10, // 30: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
-	32, // 31: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
-	30, // 32: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
-	10, // 33: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
-	33, // 34: hearth.v1.Device.score:type_name -> hearth.v1.Score
-	4,  // 35: hearth.v1.Check.level:type_name -> hearth.v1.Level
-	3,  // 36: hearth.v1.Score.role:type_name -> hearth.v1.Role
-	35, // 37: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	17, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
+	14, // 3: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
+	15, // 4: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
+	16, // 5: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
+	17, // 6: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
+	8,  // 7: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
+	9,  // 8: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
+	10, // 9: hearth.v1.Answer.error:type_name -> hearth.v1.Error
+	0,  // 10: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
+	0,  // 11: hearth.v1.Error.code:type_name -> hearth.v1.Code
+	43, // 12: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
+	11, // 13: hearth.v1.Offer.service:type_name -> hearth.v1.Service
+	11, // 14: hearth.v1.Run.service:type_name -> hearth.v1.Service
+	13, // 15: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
+	18, // 16: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
+	19, // 17: hearth.v1.Requests.list:type_name -> hearth.v1.List
+	20, // 18: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
+	21, // 19: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
+	28, // 20: hearth.v1.Wish.input:type_name -> hearth.v1.Data
+	23, // 21: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
+	24, // 22: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
+	25, // 23: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
+	26, // 24: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
+	31, // 25: hearth.v1.Update.event:type_name -> hearth.v1.Event
+	28, // 26: hearth.v1.Update.output:type_name -> hearth.v1.Data
+	33, // 27: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
+	29, // 28: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
+	30, // 29: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
+	10, // 30: hearth.v1.Update.error:type_name -> hearth.v1.Error
+	37, // 31: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
+	2,  // 32: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
+	1,  // 33: hearth.v1.Event.state:type_name -> hearth.v1.State
+	0,  // 34: hearth.v1.Event.code:type_name -> hearth.v1.Code
+	32, // 35: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
+	34, // 36: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
+	0,  // 37: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
+	38, // 38: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
+	37, // 39: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
+	10, // 40: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
+	39, // 41: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
+	37, // 42: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
+	10, // 43: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
+	42, // 44: hearth.v1.Device.score:type_name -> hearth.v1.Score
+	4,  // 45: hearth.v1.Check.level:type_name -> hearth.v1.Level
+	41, // 46: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
+	11, // 47: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
+	31, // 48: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
+	33, // 49: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
+	37, // 50: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
+	10, // 51: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
+	31, // 52: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
+	3,  // 53: hearth.v1.Score.role:type_name -> hearth.v1.Role
+	44, // 54: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
+	55, // [55:55] is the sub-list for method output_type
+	55, // [55:55] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_hearth_proto_init() }
@@ -3064,11 +3942,13 @@ func file_hearth_proto_init() {
 	file_hearth_proto_msgTypes[0].OneofWrappers = []any{
 		(*ExecuteRequest_Offer)(nil),
 		(*ExecuteRequest_Attach)(nil),
+		(*ExecuteRequest_Requests)(nil),
 	}
 	file_hearth_proto_msgTypes[1].OneofWrappers = []any{
 		(*AppRequest_Run)(nil),
 		(*AppRequest_Devices)(nil),
 		(*AppRequest_Diagnose)(nil),
+		(*AppRequest_Requests)(nil),
 	}
 	file_hearth_proto_msgTypes[2].OneofWrappers = []any{
 		(*Answer_Accepted)(nil),
@@ -3076,27 +3956,45 @@ func file_hearth_proto_init() {
 		(*Answer_Error)(nil),
 	}
 	file_hearth_proto_msgTypes[12].OneofWrappers = []any{
+		(*Requests_Attach)(nil),
+		(*Requests_Stop)(nil),
+		(*Requests_List)(nil),
+		(*Requests_Inspect)(nil),
+		(*Requests_Watch)(nil),
+	}
+	file_hearth_proto_msgTypes[17].OneofWrappers = []any{
 		(*Wish_Input)(nil),
 		(*Wish_CloseInput)(nil),
 		(*Wish_Stop)(nil),
+		(*Wish_Signal)(nil),
+		(*Wish_Resize)(nil),
 	}
-	file_hearth_proto_msgTypes[15].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[22].OneofWrappers = []any{
 		(*Update_Event)(nil),
 		(*Update_Output)(nil),
 		(*Update_Decision)(nil),
 		(*Update_Credit)(nil),
 		(*Update_InputClosed)(nil),
 		(*Update_Error)(nil),
+		(*Update_Complete)(nil),
 	}
-	file_hearth_proto_msgTypes[23].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[30].OneofWrappers = []any{
 		(*DevicesItem_Device)(nil),
 		(*DevicesItem_Complete)(nil),
 		(*DevicesItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[24].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[31].OneofWrappers = []any{
 		(*ChecksItem_Check)(nil),
 		(*ChecksItem_Complete)(nil),
 		(*ChecksItem_Error)(nil),
+	}
+	file_hearth_proto_msgTypes[35].OneofWrappers = []any{
+		(*RequestsItem_Info)(nil),
+		(*RequestsItem_Service)(nil),
+		(*RequestsItem_Event)(nil),
+		(*RequestsItem_Decision)(nil),
+		(*RequestsItem_Complete)(nil),
+		(*RequestsItem_Error)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3104,7 +4002,7 @@ func file_hearth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_proto_rawDesc), len(file_hearth_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   31,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,6 +1,9 @@
 package docker
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"testing"
 	"time"
@@ -8,6 +11,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
 
+	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime/runtimetest"
 )
 
@@ -86,4 +90,40 @@ func BenchmarkStart(b *testing.B) {
 	}
 	report(ours, "driver-ms")
 	report(bares, "engine-ms")
+}
+
+// BenchmarkOutput measures how fast a container's output comes through the
+// driver.
+func BenchmarkOutput(b *testing.B) {
+	image := "hearth-drivertest:output"
+	runtimetest.BusyboxImage(b, image)
+	d := newTestDriver(b)
+	defer d.Close()
+	const size = 256 << 20
+	b.SetBytes(size)
+	for b.Loop() {
+		spec := testSpec(image, "dd", "if=/dev/zero", "bs=64k", fmt.Sprint("count=", size>>16))
+		_, stdio, err := d.Create(b.Context(), spec)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := d.Start(b.Context(), spec.ID); err != nil {
+			b.Fatal(err)
+		}
+		got := 0
+		for err == nil {
+			var channel protocol.Channel
+			var data []byte
+			if channel, data, err = stdio.Output.Next(); channel == protocol.Stdout {
+				got += len(data)
+			}
+		}
+		if !errors.Is(err, io.EOF) || got != size {
+			b.Fatalf("%d bytes, then %v", got, err)
+		}
+		stdio.Output.Close()
+		if err := d.Remove(b.Context(), spec.ID); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -3,12 +3,10 @@ package docker
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
 
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
@@ -40,7 +38,7 @@ func (d *Driver) Create(ctx context.Context, spec runtime.Spec) (string, runtime
 	if err != nil {
 		return "", runtime.Stdio{}, err
 	}
-	stdio, err := d.attach(ctx, spec.ID, id, spec.Stdin)
+	stdio, err := d.attach(ctx, spec, id)
 	if err != nil {
 		d.discard(ctx, id)
 		return "", runtime.Stdio{}, err
@@ -121,7 +119,35 @@ func startFailure(err error) error {
 // Signal implements runtime.Driver.
 func (d *Driver) Signal(ctx context.Context, id runtime.ExecutionID, signal string) error {
 	return d.within(ctx, askTimeout, "signal container", func(ctx context.Context) error {
-		err := d.client.Load().ContainerKill(ctx, d.name(id), signal)
+		err := d.signal(ctx, d.name(id), signal)
+		if cerrdefs.IsConflict(err) { // it does not run, or is paused already
+			return nil
+		}
+		return err
+	})
+}
+
+// signal sends a signal. The init process passes on all but STOP, which would
+// stop nothing but itself; so the engine stops and continues the whole
+// container. It also does the latter for most other signals.
+func (d *Driver) signal(ctx context.Context, name, signal string) error {
+	c := d.client.Load()
+	switch signal {
+	case "STOP":
+		return c.ContainerPause(ctx, name)
+	case "CONT":
+		err := c.ContainerUnpause(ctx, name)
+		if err == nil || !strings.Contains(err.Error(), "is not paused") {
+			return err
+		}
+	}
+	return c.ContainerKill(ctx, name, signal)
+}
+
+// Resize implements runtime.Driver.
+func (d *Driver) Resize(ctx context.Context, id runtime.ExecutionID, rows, columns uint16) error {
+	return d.within(ctx, askTimeout, "resize terminal", func(ctx context.Context) error {
+		err := d.client.Load().ContainerResize(ctx, d.name(id), container.ResizeOptions{Height: uint(rows), Width: uint(columns)})
 		if cerrdefs.IsConflict(err) { // it does not run
 			return nil
 		}
@@ -161,55 +187,4 @@ func (d *Driver) awaitRemoval(ctx context.Context, name string) error {
 		}
 		return err
 	}
-}
-
-// Recover implements runtime.Driver.
-func (d *Driver) Recover(ctx context.Context) ([]runtime.Recovered, error) {
-	mine := filters.NewArgs(
-		filters.Arg("label", labelMesh+"="+d.cfg.Mesh),
-		filters.Arg("label", labelNode+"="+string(d.cfg.Node)),
-	)
-	var list []container.Summary
-	err := d.within(ctx, askTimeout, "list containers", func(ctx context.Context) (err error) {
-		list, err = d.client.Load().ContainerList(ctx, container.ListOptions{All: true, Filters: mine})
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	var found []runtime.Recovered
-	for _, c := range list {
-		r, err := recovered(c)
-		if err != nil {
-			d.cfg.Log.Warn("container with strange labels left alone", "container", c.ID, "err", err)
-			continue
-		}
-		found = append(found, r)
-	}
-	return found, nil
-}
-
-// recovered reads a container's labels.
-func recovered(c container.Summary) (runtime.Recovered, error) {
-	attempt, err := strconv.ParseUint(c.Labels[labelAttempt], 10, 32)
-	if err != nil {
-		return runtime.Recovered{}, fmt.Errorf("attempt: %w", err)
-	}
-	cpus, err := strconv.ParseFloat(c.Labels[labelCPUs], 64)
-	if err != nil {
-		return runtime.Recovered{}, fmt.Errorf("cpus: %w", err)
-	}
-	memory, err := strconv.ParseUint(c.Labels[labelMemory], 10, 64)
-	if err != nil {
-		return runtime.Recovered{}, fmt.Errorf("memory: %w", err)
-	}
-	return runtime.Recovered{
-		ID:           runtime.ExecutionID{Request: protocol.RequestID(c.Labels[labelRequest]), Attempt: uint32(attempt)},
-		Orchestrator: protocol.NodeID(c.Labels[labelOrchestrator]),
-		Container:    c.ID,
-		Running:      c.State == container.StateRunning || c.State == container.StatePaused || c.State == container.StateRestarting,
-		Started:      c.State != container.StateCreated,
-		CPUs:         protocol.Cores(cpus),
-		Memory:       protocol.Bytes(memory),
-	}, nil
 }

@@ -59,6 +59,8 @@ type Driver struct {
 	engine atomic.Pointer[engine]
 	pulls  pulls
 	stall  time.Duration
+	// buffers are shared by the streams of output; see buffer.
+	buffers sync.Pool
 	// background holds what must be finished for a caller that went away.
 	background sync.WaitGroup
 }

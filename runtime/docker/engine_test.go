@@ -79,6 +79,23 @@ func TestPolicyHolds(t *testing.T) {
 	}
 }
 
+// TestStopSignal: STOP reaches the program, not only the init process.
+func TestStopSignal(t *testing.T) {
+	runtimetest.BusyboxImage(t, engineImage)
+	d := newTestDriver(t)
+	spec := testSpec(engineImage, "sleep", "600")
+	run(t, d, spec)
+	for _, signal := range []string{"STOP", "CONT"} {
+		if err := d.Signal(testContext(t), spec.ID, signal); err != nil {
+			t.Fatal(err)
+		}
+		c, err := d.look(testContext(t), d.name(spec.ID))
+		if err != nil || c.State.Paused != (signal == "STOP") {
+			t.Errorf("after %s: %+v, %v", signal, c.State, err)
+		}
+	}
+}
+
 func TestOutOfMemory(t *testing.T) {
 	runtimetest.BusyboxImage(t, engineImage)
 	d := newTestDriver(t)
@@ -226,7 +243,7 @@ func TestSilentEngine(t *testing.T) {
 		"Create":  func(ctx context.Context) error { _, err := d.create(ctx, spec); return err },
 		"Start":   func(ctx context.Context) error { return d.Start(ctx, spec.ID) },
 		"Attach":  func(ctx context.Context) error { _, err := d.Attach(ctx, spec.ID); return err },
-		"attach":  func(ctx context.Context) error { _, err := d.attach(ctx, spec.ID, "x", true); return err },
+		"attach":  func(ctx context.Context) error { _, err := d.attach(ctx, spec, "x"); return err },
 		"Wait":    func(ctx context.Context) error { _, err := d.Wait(ctx, spec.ID); return err },
 		"Signal":  func(ctx context.Context) error { return d.Signal(ctx, spec.ID, "TERM") },
 		"Remove":  func(ctx context.Context) error { return d.Remove(ctx, spec.ID) },

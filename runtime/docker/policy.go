@@ -19,6 +19,7 @@ const (
 	labelAttempt      = "dev.hearth.attempt"
 	labelCPUs         = "dev.hearth.cpus"
 	labelMemory       = "dev.hearth.memory"
+	labelTimeout      = "dev.hearth.timeout"
 )
 
 // minCPUs is the least that the kernel's scheduler can be told to give.
@@ -34,6 +35,7 @@ func (d *Driver) labels(spec runtime.Spec) map[string]string {
 		labelAttempt:      strconv.FormatUint(uint64(spec.ID.Attempt), 10),
 		labelCPUs:         strconv.FormatFloat(float64(spec.CPUs), 'g', -1, 64),
 		labelMemory:       strconv.FormatUint(uint64(spec.Memory), 10),
+		labelTimeout:      spec.Timeout.String(),
 	}
 }
 
@@ -52,6 +54,7 @@ func containerConfig(spec runtime.Spec, labels map[string]string) (*container.Co
 		WorkingDir:   spec.WorkDir,
 		User:         spec.User,
 		Labels:       labels,
+		Tty:          spec.TTY,
 		AttachStdin:  spec.Stdin,
 		AttachStdout: true,
 		AttachStderr: true,

@@ -2,8 +2,8 @@ package docker
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,19 +14,17 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
-	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
 )
 
-// The engine sends a container's output in frames: a byte for the stream,
-// three zeros, the length as 32 bits big-endian, and so many bytes.
 const (
-	frameHeader = 8
-	frameStdout = 1
-	frameStderr = 2
-	frameError  = 3
-	// readBuffer bounds both what is kept in memory and one piece of output.
-	readBuffer = 64 << 10
+	// headBuffer is for the head of the engine's answer.
+	headBuffer = 1 << 10
+	// detachKeys are bytes at which the engine lets go of a terminal. It cannot
+	// be told that there are none, so they are such as no text holds.
+	detachKeys = "\xff,\xff,\xff,\xff,\xff,\xff,\xff,\xff"
+	// endOfTransmission is what ends a terminal's input, where a line begins.
+	endOfTransmission = 0x04
 )
 
 // endTimeout is how long the end of the output may come before that of the
@@ -34,13 +32,13 @@ const (
 const endTimeout = 5 * time.Second
 
 // attach connects to the streams of a container that has not started.
-func (d *Driver) attach(ctx context.Context, id runtime.ExecutionID, target string, stdin bool) (runtime.Stdio, error) {
-	query := url.Values{"stream": {"1"}, "stdout": {"1"}, "stderr": {"1"}}
-	if stdin {
+func (d *Driver) attach(ctx context.Context, spec runtime.Spec, target string) (runtime.Stdio, error) {
+	query := url.Values{"stream": {"1"}, "stdout": {"1"}, "stderr": {"1"}, "detachKeys": {detachKeys}}
+	if spec.Stdin {
 		query.Set("stdin", "1")
 	}
 	var conn net.Conn
-	var in *bufio.Reader
+	var in io.Reader
 	err := d.within(ctx, askTimeout, "attach to container", func(ctx context.Context) (err error) {
 		conn, in, err = d.upgrade(ctx, "/containers/"+target+"/attach?"+query.Encode())
 		return err
@@ -48,16 +46,22 @@ func (d *Driver) attach(ctx context.Context, id runtime.ExecutionID, target stri
 	if err != nil {
 		return runtime.Stdio{}, err
 	}
-	out := &reader{in: in, closer: conn, ended: d.endOf(id)}
-	if !stdin {
-		return runtime.Stdio{Output: out}, nil
+	out := newReader(in, conn, &d.buffers)
+	out.raw, out.ended = spec.TTY, d.endOf(spec.ID)
+	stdio := runtime.Stdio{Output: out}
+	switch {
+	case spec.Stdin && spec.TTY:
+		stdio.Stdin = &terminalInput{conn: conn}
+	case spec.Stdin:
+		stdio.Stdin = input{conn}
 	}
-	return runtime.Stdio{Stdin: input{conn}, Output: out}, nil
+	return stdio, nil
 }
 
-// upgrade makes a request that turns its connection into a raw stream. Unlike
-// the client's own way to do it, it ends when ctx does.
-func (d *Driver) upgrade(ctx context.Context, path string) (net.Conn, *bufio.Reader, error) {
+// upgrade makes a request that turns its connection into a raw stream, and
+// returns where to write and where to read. Unlike the client's own way to do
+// it, it ends when ctx does.
+func (d *Driver) upgrade(ctx context.Context, path string) (net.Conn, io.Reader, error) {
 	c := d.client.Load()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://docker/v"+c.ClientVersion()+path, http.NoBody)
 	if err != nil {
@@ -71,8 +75,8 @@ func (d *Driver) upgrade(ctx context.Context, path string) (net.Conn, *bufio.Rea
 		return nil, nil, err
 	}
 	unblock := context.AfterFunc(ctx, func() { conn.Close() })
-	in := bufio.NewReaderSize(conn, readBuffer)
-	err = exchange(req, conn, in)
+	head := bufio.NewReaderSize(conn, headBuffer)
+	err = exchange(req, conn, head)
 	if !unblock() {
 		err = ctx.Err()
 	}
@@ -80,7 +84,8 @@ func (d *Driver) upgrade(ctx context.Context, path string) (net.Conn, *bufio.Rea
 		conn.Close()
 		return nil, nil, err
 	}
-	return conn, in, nil
+	early, _ := head.Peek(head.Buffered()) // cannot fail
+	return conn, io.MultiReader(bytes.NewReader(early), conn), nil
 }
 
 // exchange sends the request and reads the head of the answer.
@@ -111,11 +116,39 @@ func (i input) Close() error {
 	return half.CloseWrite()
 }
 
+// terminalInput is the input of a container with a terminal. The engine would
+// end the output with it, so its end is typed, as a person would do.
+type terminalInput struct {
+	conn    net.Conn
+	midLine bool // something was typed since the last line began
+}
+
+func (i *terminalInput) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		last := p[len(p)-1]
+		i.midLine = last != '\n' && last != '\r'
+	}
+	return i.conn.Write(p)
+}
+
+func (i *terminalInput) Close() error {
+	end := []byte{endOfTransmission}
+	if i.midLine { // the first one only hands over what was typed
+		end = append(end, endOfTransmission)
+	}
+	_, err := i.conn.Write(end)
+	return err
+}
+
 // Attach implements runtime.Driver. The output comes from the engine's log:
 // the container is not slowed down by a slow reader, the oldest of more than
 // some 20 MB is gone, and a newline is added to a last line without one. The
 // streams outlive ctx.
 func (d *Driver) Attach(ctx context.Context, id runtime.ExecutionID) (runtime.Stdio, error) {
+	c, err := d.look(ctx, d.name(id))
+	if err != nil {
+		return runtime.Stdio{}, err
+	}
 	logCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
 	log, err := d.client.Load().ContainerLogs(logCtx, d.name(id), container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: true})
@@ -130,8 +163,8 @@ func (d *Driver) Attach(ctx context.Context, id runtime.ExecutionID) (runtime.St
 	out := newReader(log, closeFunc(func() error {
 		cancel()
 		return log.Close()
-	}))
-	out.ended = d.endOf(id)
+	}), &d.buffers)
+	out.raw, out.ended = c.Config.Tty, d.endOf(id)
 	return runtime.Stdio{Output: out}, nil
 }
 
@@ -151,68 +184,3 @@ func (d *Driver) endOf(id runtime.ExecutionID) func() error {
 		return io.EOF
 	}
 }
-
-// reader takes frames apart. It reads nothing ahead of its buffer, so that a
-// container whose output nobody takes is held up.
-type reader struct {
-	in     *bufio.Reader
-	closer io.Closer
-	// ended is asked at the end of the stream what that meant; may be nil.
-	ended   func() error
-	channel protocol.Channel
-	left    uint32 // of the current frame
-	err     error
-}
-
-func newReader(in io.Reader, closer io.Closer) *reader {
-	return &reader{in: bufio.NewReaderSize(in, readBuffer), closer: closer}
-}
-
-// Next implements runtime.OutputReader.
-func (r *reader) Next() (protocol.Channel, []byte, error) {
-	for r.err == nil && r.left == 0 {
-		r.err = r.header()
-	}
-	if r.err != nil {
-		return 0, nil, r.err
-	}
-	if _, err := r.in.Peek(1); err != nil {
-		r.err = io.ErrUnexpectedEOF
-		return 0, nil, r.err
-	}
-	piece, _ := r.in.Peek(min(int(r.left), r.in.Buffered()))
-	_, _ = r.in.Discard(len(piece)) // cannot fail: all of it is buffered
-	r.left -= uint32(len(piece))
-	return r.channel, piece, nil
-}
-
-// header reads the next frame's header.
-func (r *reader) header() error {
-	head, err := r.in.Peek(frameHeader)
-	switch {
-	case errors.Is(err, io.EOF) && len(head) == 0 && r.ended != nil:
-		return r.ended()
-	case err != nil && len(head) == 0:
-		return err
-	case err != nil:
-		return io.ErrUnexpectedEOF
-	}
-	r.left = binary.BigEndian.Uint32(head[4:])
-	kind := head[0]
-	_, _ = r.in.Discard(frameHeader) // cannot fail: it was peeked at
-	switch kind {
-	case frameStdout:
-		r.channel = protocol.Stdout
-	case frameStderr:
-		r.channel = protocol.Stderr
-	case frameError:
-		text, _ := io.ReadAll(io.LimitReader(r.in, int64(min(r.left, maxMessage))))
-		return fmt.Errorf("the engine lost the output: %s", text)
-	default:
-		return fmt.Errorf("the engine sent a frame of unknown kind %d", kind)
-	}
-	return nil
-}
-
-// Close implements runtime.OutputReader.
-func (r *reader) Close() error { return r.closer.Close() }

@@ -73,22 +73,28 @@ func (d *Driver) waitOnce(ctx context.Context, name string) (runtime.Exit, error
 
 // inspect returns how the container ended, or errStillThere.
 func (d *Driver) inspect(ctx context.Context, name string) (runtime.Exit, error) {
-	var state *container.State
-	err := d.within(ctx, askTimeout, "inspect container", func(ctx context.Context) error {
-		c, err := d.client.Load().ContainerInspect(ctx, name)
-		if err == nil {
-			state = c.State
-		}
-		return err
-	})
+	c, err := d.look(ctx, name)
 	if err != nil {
 		return runtime.Exit{}, err
 	}
+	state := c.State
 	if state.Status != container.StateExited && state.Status != container.StateDead {
 		return runtime.Exit{}, errStillThere
 	}
 	exit := runtime.Exit{Code: state.ExitCode, OOMKilled: state.OOMKilled, Ran: ran(state)}
-	return exit, d.neverRan(ctx, name, exit)
+	return exit, d.neverRan(ctx, name, exit, c.Config.Tty)
+}
+
+// look asks the engine for all that it knows of a container.
+func (d *Driver) look(ctx context.Context, name string) (c container.InspectResponse, err error) {
+	err = d.within(ctx, askTimeout, "inspect container", func(ctx context.Context) (err error) {
+		c, err = d.client.Load().ContainerInspect(ctx, name)
+		if err == nil && (c.ContainerJSONBase == nil || c.State == nil || c.Config == nil) {
+			return errors.New("the engine left out what was asked for")
+		}
+		return err
+	})
+	return c, err
 }
 
 // ran is the time from start to end on the engine's clock.
@@ -111,18 +117,20 @@ var initFailure = regexp.MustCompile(`^\[FATAL tini \(\d+\)\] exec (.+) failed: 
 // neverRan returns the reason where the command could not be run at all. The
 // engine starts its init process in any case and that looks for the command,
 // so what would have been an error of Start is the last line of a log.
-func (d *Driver) neverRan(ctx context.Context, name string, exit runtime.Exit) error {
+func (d *Driver) neverRan(ctx context.Context, name string, exit runtime.Exit, tty bool) error {
 	if exit.Code != 1 && exit.Code != 126 && exit.Code != 127 || exit.Ran > askTimeout {
 		return nil
 	}
 	var reason []string
 	err := d.within(ctx, askTimeout, "read log", func(ctx context.Context) error {
-		log, err := d.client.Load().ContainerLogs(ctx, name, container.LogsOptions{ShowStderr: true, Tail: "1"})
+		log, err := d.client.Load().ContainerLogs(ctx, name, container.LogsOptions{ShowStdout: tty, ShowStderr: true, Tail: "1"})
 		if err != nil {
 			return err
 		}
 		defer log.Close()
-		_, line, err := newReader(log, log).Next()
+		out := newReader(log, log, &d.buffers)
+		out.raw = tty
+		_, line, err := out.Next()
 		reason = initFailure.FindStringSubmatch(string(line))
 		if errors.Is(err, io.EOF) {
 			return nil

@@ -17,10 +17,38 @@ import (
 // Exit codes, as a container's init process gives them.
 const (
 	exitUnknownStep = 127
-	exitInt         = 130
 	exitKill        = 137
-	exitTerm        = 143
 )
+
+// deadly returns the exit code of what a signal ends; ok is false for those
+// that end nothing.
+func deadly(signal string) (code int, ok bool) {
+	switch signal {
+	case "HUP":
+		return 129, true
+	case "INT":
+		return 130, true
+	case "QUIT":
+		return 131, true
+	case "KILL":
+		return exitKill, true
+	case "USR1":
+		return 138, true
+	case "USR2":
+		return 140, true
+	case "ALRM":
+		return 142, true
+	case "TERM":
+		return 143, true
+	}
+	return 0, false
+}
+
+// echoBuffer is small, so that a thousand that wait for input cost little.
+const echoBuffer = 4 << 10
+
+// maxCaught is how many things the step "tell" may be behind.
+const maxCaught = 64
 
 // phase is where a container is in its life.
 type phase uint8
@@ -46,11 +74,16 @@ type container struct {
 	ended   chan struct{} // closed when exit is set
 	exit    runtime.Exit
 
+	caught chan string // what the step "tell" has to write
+
 	mu         sync.Mutex // guards the rest
 	phase      phase
 	started    time.Time
 	ignoreTerm bool
+	telling    bool
 	gone       bool // removed is closed
+	// rows and columns of its terminal; 0 while it was not told.
+	rows, columns uint16
 	// death is the code to end with when killed; 0 while it is not.
 	death int
 }
@@ -64,6 +97,7 @@ func newContainer(name string, spec runtime.Spec, speed float64) *container {
 		killed:  make(chan struct{}),
 		removed: make(chan struct{}),
 		ended:   make(chan struct{}),
+		caught:  make(chan string, maxCaught),
 	}
 	c.stdin, c.stdinWriter = io.Pipe()
 	if !spec.Stdin {
@@ -84,6 +118,8 @@ func (c *container) begin() error {
 	}
 	c.phase = phaseRunning
 	c.started = time.Now()
+	// A signal that comes before the first step is caught, too.
+	c.telling = len(c.spec.Args) > 0 && c.spec.Args[0] == "tell"
 	return nil
 }
 
@@ -118,7 +154,7 @@ func (c *container) script() (code int, oom bool) {
 		case "out":
 			c.output.write(protocol.Stdout, []byte(value))
 		case "err":
-			c.output.write(protocol.Stderr, []byte(value))
+			c.output.write(c.stderr(), []byte(value))
 		case "bytes":
 			err = c.pattern(value)
 		case "echo":
@@ -131,6 +167,8 @@ func (c *container) script() (code int, oom bool) {
 			c.mu.Lock()
 			c.ignoreTerm = true
 			c.mu.Unlock()
+		case "tell":
+			c.tell()
 		case "oom":
 			return exitKill, true
 		case "exit":
@@ -141,12 +179,48 @@ func (c *container) script() (code int, oom bool) {
 			err = errors.New("no such step")
 		}
 		if err != nil {
-			c.output.write(protocol.Stderr, fmt.Appendf(nil, "fake: %q: %v\n", arg, err))
+			c.output.write(c.stderr(), fmt.Appendf(nil, "fake: %q: %v\n", arg, err))
 			return exitUnknownStep, false
 		}
 	}
 	return 0, false
 }
+
+// stderr is the channel of diagnostics: a terminal is but one.
+func (c *container) stderr() protocol.Channel {
+	if c.spec.TTY {
+		return protocol.Stdout
+	}
+	return protocol.Stderr
+}
+
+// tell writes what comes, a line each, until the script is to end.
+func (c *container) tell() {
+	c.mu.Lock()
+	c.telling = true
+	c.mu.Unlock()
+	c.output.write(protocol.Stdout, []byte("ready\n"))
+	for {
+		select {
+		case line := <-c.caught:
+			c.output.write(protocol.Stdout, []byte(line+"\n"))
+		case <-c.killed:
+			return
+		}
+	}
+}
+
+// catch has the step "tell" write a line; of too many some are lost, as
+// signals are. The caller holds mu.
+func (c *container) catch(line string) {
+	select {
+	case c.caught <- line:
+	default:
+	}
+}
+
+// size of the terminal for people; the caller holds mu.
+func (c *container) size() string { return fmt.Sprintf("%d %d", c.rows, c.columns) }
 
 // sleep waits for the duration in text, divided by speed.
 func (c *container) sleep(text string, speed float64) error {
@@ -182,7 +256,7 @@ func (c *container) pattern(text string) error {
 
 // echo copies the input to the output.
 func (c *container) echo() {
-	for buf := make([]byte, maxPiece); ; {
+	for buf := make([]byte, echoBuffer); ; {
 		n, err := c.stdin.Read(buf)
 		if n > 0 && !c.output.write(protocol.Stdout, bytes.Clone(buf[:n])) {
 			return
@@ -193,29 +267,38 @@ func (c *container) echo() {
 	}
 }
 
-// signal does what the signal of that name does; unknown ones do nothing.
+// signal does what the signal of that name does.
 func (c *container) signal(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.phase != phaseRunning || c.death != 0 {
 		return
 	}
-	switch name {
-	case "KILL":
-		c.death = exitKill
-	case "TERM":
-		if !c.ignoreTerm {
-			c.death = exitTerm
-		}
-	case "INT":
-		if !c.ignoreTerm {
-			c.death = exitInt
-		}
+	code, ends := deadly(name)
+	switch {
+	case c.ignoreTerm && (name == "TERM" || name == "INT"):
+		return
+	case c.telling && name != "TERM" && name != "KILL":
+		c.catch(name)
+		return
+	case !ends:
+		return
 	}
-	if c.death != 0 {
-		close(c.killed)
-		c.stdin.Close()
-		c.output.interrupt()
+	c.death = code
+	close(c.killed)
+	c.stdin.Close()
+	c.output.interrupt()
+}
+
+// resize tells the container's terminal, if it has one, its size.
+func (c *container) resize(rows, columns uint16) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase == phaseRunning && c.spec.TTY {
+		c.rows, c.columns = rows, columns
+		if c.telling {
+			c.catch(c.size())
+		}
 	}
 }
 
@@ -239,6 +322,10 @@ func (c *container) remove() {
 func (c *container) recovered() runtime.Recovered {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var ran time.Duration
+	if c.phase == phaseRunning && c.spec.Timeout > 0 {
+		ran = time.Since(c.started)
+	}
 	return runtime.Recovered{
 		ID:           c.spec.ID,
 		Orchestrator: c.spec.Orchestrator,
@@ -247,5 +334,7 @@ func (c *container) recovered() runtime.Recovered {
 		Started:      c.phase != phaseCreated,
 		CPUs:         c.spec.CPUs,
 		Memory:       c.spec.Memory,
+		Timeout:      c.spec.Timeout,
+		Ran:          ran,
 	}
 }

@@ -248,6 +248,16 @@ func (d *Driver) Signal(ctx context.Context, id runtime.ExecutionID, signal stri
 	return nil
 }
 
+// Resize implements runtime.Driver.
+func (d *Driver) Resize(ctx context.Context, id runtime.ExecutionID, rows, columns uint16) error {
+	c, err := d.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	c.resize(rows, columns)
+	return nil
+}
+
 // Remove implements runtime.Driver.
 func (d *Driver) Remove(ctx context.Context, id runtime.ExecutionID) error {
 	if err := d.ask(ctx); err != nil {

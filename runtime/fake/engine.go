@@ -12,12 +12,18 @@
 //	sleep=D        do nothing for the duration D ("200ms")
 //	burn=D         work for D on a core of the reference device: takes D/Speed
 //	ignore-term    from here on, TERM and INT have no effect
+//	tell           write "ready", then the name of each signal that comes and
+//	               each new size of the terminal ("24 80"), a line each; TERM
+//	               and KILL end it
 //	oom            be killed for want of memory
 //	exit=N         end with exit code N
 //	unstartable    as the first step: Start fails
 //
-// A script that runs to its end exits with 0, one that TERM or INT ends with
-// 143 or 130, KILL with 137. A step that is none of these ends with 127.
+// A script that runs to its end exits with 0, one that a signal ends with 128
+// and the signal's number: HUP, INT, QUIT, KILL, USR1, USR2, ALRM or TERM. Other
+// signals have no effect by themselves. A step that is none of these ends with
+// 127. The script of a service with a terminal writes all to standard output,
+// unchanged.
 package fake
 
 import (

@@ -19,6 +19,7 @@ func script() runtimetest.Script {
 		Echo:        func() []string { return step("echo") },
 		Sleep:       func(d time.Duration) []string { return step("out=ready\n", "sleep="+d.String()) },
 		Stubborn:    func(d time.Duration) []string { return step("ignore-term", "out=ready\n", "sleep="+d.String()) },
+		Tell:        func() []string { return step("tell") },
 		Unstartable: func() []string { return step("unstartable") },
 	}
 }

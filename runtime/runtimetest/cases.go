@@ -300,10 +300,10 @@ func testNotFound(t *testing.T, s suite) {
 
 func testRecover(t *testing.T, s suite) {
 	running := s.spec("running", s.script.Sleep(long))
-	running.CPUs = 0.5
+	running.CPUs, running.Timeout = 0.5, long
 	s.start(t, running)
 	exited := s.spec("exited", s.script.Exit(7))
-	exited.ID.Attempt = 3
+	exited.ID.Attempt, exited.Timeout = 3, patience
 	s.start(t, exited)
 	s.wait(t, exited.ID, 7)
 
@@ -319,7 +319,10 @@ func testRecover(t *testing.T, s suite) {
 		if found.Container == "" {
 			t.Error("no container ID")
 		}
-		found.Container = ""
+		if found.Running != (found.Ran > 0) || found.Ran > patience {
+			t.Errorf("it is said to run for %v", found.Ran)
+		}
+		found.Container, found.Ran = "", 0
 		if found != (runtime.Recovered{
 			ID:           want.spec.ID,
 			Orchestrator: want.spec.Orchestrator,
@@ -327,6 +330,7 @@ func testRecover(t *testing.T, s suite) {
 			Started:      true,
 			CPUs:         want.spec.CPUs,
 			Memory:       want.spec.Memory,
+			Timeout:      want.spec.Timeout,
 		}) {
 			t.Errorf("found %+v", found)
 		}

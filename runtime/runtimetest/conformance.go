@@ -44,6 +44,10 @@ type Script struct {
 	Sleep func(d time.Duration) []string
 	// Stubborn is Sleep, ignoring TERM.
 	Stubborn func(d time.Duration) []string
+	// Tell writes "ready\n", then the name of each signal that comes, a line
+	// each, and after a new size of its terminal that size: "24 80\n". It dies
+	// of TERM.
+	Tell func() []string
 	// Unstartable names a command that the image does not have.
 	Unstartable func() []string
 }
@@ -66,6 +70,11 @@ func BusyboxScript() Script {
 		Stubborn: func(d time.Duration) []string {
 			return sh("trap '' TERM; echo ready; exec sleep $1", seconds(d))
 		},
+		Tell: func() []string {
+			return sh(`for s in HUP INT QUIT USR1 USR2 ALRM; do trap "echo $s" $s; done
+trap 'echo WINCH; stty size 2>/dev/null' WINCH
+echo ready; sleep 600 & while :; do wait $!; done`)
+		},
 		Unstartable: func() []string { return []string{"no-such-command"} },
 	}
 }
@@ -85,6 +94,12 @@ func Conformance(t *testing.T, newDriver func(t *testing.T) runtime.Driver, o Op
 		{"Input", testInput},
 		{"NoInput", testNoInput},
 		{"Signals", testSignals},
+		{"SignalsArrive", testSignalsArrive},
+		{"KillStopped", testKillStopped},
+		{"Terminal", testTerminal},
+		{"TerminalInput", testTerminalInput},
+		{"Resize", testResize},
+		{"ResizeNothing", testResizeNothing},
 		{"WaitEndsWithContext", testWaitEndsWithContext},
 		{"EndedContext", testEndedContext},
 		{"CreateTwice", testCreateTwice},
@@ -209,6 +224,7 @@ func (s suite) find(t *testing.T, id runtime.ExecutionID) (found runtime.Recover
 // readAll reads an output to its end.
 func readAll(t *testing.T, out runtime.OutputReader) (stdout, stderr string) {
 	t.Helper()
+	defer time.AfterFunc(patience, func() { out.Close() }).Stop()
 	var text [protocol.Stderr + 1]strings.Builder
 	for {
 		channel, data, err := out.Next()
@@ -228,6 +244,7 @@ func readAll(t *testing.T, out runtime.OutputReader) (stdout, stderr string) {
 // readUntil reads until standard output holds what is wanted, and no further.
 func readUntil(t *testing.T, out runtime.OutputReader, want string) {
 	t.Helper()
+	defer time.AfterFunc(patience, func() { out.Close() }).Stop()
 	var text strings.Builder
 	for !strings.Contains(text.String(), want) {
 		channel, data, err := out.Next()

@@ -32,6 +32,8 @@ type Offer struct {
 	Node    protocol.NodeID
 	// Name is what the node is called.
 	Name string
+	// Begun: a container of it was seen there.
+	Begun bool `json:",omitempty"`
 }
 
 // An End is how a request ended.
@@ -42,6 +44,9 @@ type End struct {
 	Attempts uint32
 	// History holds the events up to the last one.
 	History []protocol.Event
+	// Decisions explain its placements. They are left out where they cannot be
+	// written down.
+	Decisions []protocol.Decision `json:",omitempty"`
 	// Output holds what the container wrote, in order. Only Ended uses it;
 	// Journal.Output returns what was kept.
 	Output []protocol.Output `json:"-"`
@@ -133,7 +138,12 @@ func encodeEnd(e *End, maxHistory int) ([]byte, error) {
 	for i, event := range kept.History {
 		kept.History[i] = clip(event)
 	}
+	kept.Decisions = e.Decisions
 	text, err := json.Marshal(&kept)
+	if err != nil { // a number in a decision that JSON has no word for
+		kept.Decisions = nil
+		text, err = json.Marshal(&kept)
+	}
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeInvalid, "the end of a request cannot be written down: %v", err)
 	}

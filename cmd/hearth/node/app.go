@@ -12,22 +12,25 @@ const watchPause = 20 * time.Millisecond
 
 // serveApp answers an app of this device.
 func (n *Node) serveApp(ctx context.Context, s protocol.Stream) {
-	if err := protocol.ServeApp(ctx, s, n.app.Token(), (*appServer)(n)); err != nil {
+	if err := protocol.ServeApp(ctx, s, n.app.Token(), appServer{n.requests, n}); err != nil {
 		n.log.Debug("app stream ended", "err", err)
 	}
 }
 
 // appServer is the device as its apps see it: protocol.App.
-type appServer Node
-
-func (a *appServer) Run(ctx context.Context, r protocol.Run) (protocol.Session, error) {
-	return a.orch.Accept(ctx, r)
+type appServer struct {
+	*meshRequests
+	n *Node
 }
 
-func (a *appServer) Devices(ctx context.Context, watch bool, yield func([]protocol.Device) error) error {
+func (a appServer) Run(ctx context.Context, r protocol.Run) (protocol.Session, error) {
+	return a.n.orch.Accept(ctx, r)
+}
+
+func (a appServer) Devices(ctx context.Context, watch bool, yield func([]protocol.Device) error) error {
 	for {
-		changed := a.view.Changed()
-		if err := yield(a.view.Devices()); err != nil || !watch {
+		changed := a.n.view.Changed()
+		if err := yield(a.n.view.Devices()); err != nil || !watch {
 			return err
 		}
 		// After a quiet time a change is told at once; a burst is one list.
@@ -44,6 +47,6 @@ func (a *appServer) Devices(ctx context.Context, watch bool, yield func([]protoc
 	}
 }
 
-func (a *appServer) Diagnose(ctx context.Context) ([]protocol.Check, error) {
-	return (*Node)(a).diagnose(ctx), nil
+func (a appServer) Diagnose(ctx context.Context) ([]protocol.Check, error) {
+	return a.n.diagnose(ctx), nil
 }

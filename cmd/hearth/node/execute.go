@@ -12,14 +12,24 @@ func (n *Node) executor(id protocol.NodeID) (protocol.Executor, error) {
 	if id == n.id {
 		return n.executorHere(n.id), nil
 	}
-	return protocol.NewExecuteClient(func(ctx context.Context) (protocol.Stream, error) {
-		return n.mesh.Open(ctx, id, protocol.ExecuteProtocol)
-	}), nil
+	return protocol.NewExecuteClient(n.open(id)), nil
 }
 
-// serveExecute answers another device's orchestrator.
+// requestsAt is the way to the requests that another device looks after.
+func (n *Node) requestsAt(id protocol.NodeID) protocol.Requests {
+	return protocol.NewRequestsClient(n.open(id))
+}
+
+func (n *Node) open(id protocol.NodeID) func(context.Context) (protocol.Stream, error) {
+	return func(ctx context.Context) (protocol.Stream, error) {
+		return n.mesh.Open(ctx, id, protocol.ExecuteProtocol)
+	}
+}
+
+// serveExecute answers another device: its orchestrator, and its apps where they
+// ask about the requests of this one, which are all that it tells.
 func (n *Node) serveExecute(ctx context.Context, from protocol.NodeID, s protocol.Stream) {
-	if err := protocol.ServeExecute(ctx, s, n.executorHere(from), from); err != nil {
+	if err := protocol.ServeExecute(ctx, s, n.executorHere(from), n.orch, from); err != nil {
 		n.log.Debug("execute stream ended", "peer", from, "err", err)
 	}
 }

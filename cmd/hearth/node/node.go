@@ -21,6 +21,7 @@ import (
 	"github.com/hearth-edge/hearth/runtime"
 	"github.com/hearth-edge/hearth/runtime/machine"
 	"github.com/hearth-edge/hearth/sched"
+	"github.com/hearth-edge/hearth/sched/journal"
 )
 
 // Node is one device: New builds it, Run runs it.
@@ -33,13 +34,16 @@ type Node struct {
 
 	mesh    *p2p.Mesh
 	view    *sched.View
+	journal *journal.Journal
 	orch    *sched.Orchestrator
-	app     *app.Endpoint
-	machine *machine.Machine
-	driver  runtime.Driver // nil where no work is run
-	runtime *runtime.Node  // nil where no work is run
-	gossip  *gossip
-	ready   chan struct{}
+	// requests are those of the whole mesh, for the apps of this device.
+	requests *meshRequests
+	app      *app.Endpoint
+	machine  *machine.Machine
+	driver   runtime.Driver // nil where no work is run
+	runtime  *runtime.Node  // nil where no work is run
+	gossip   *gossip
+	ready    chan struct{}
 }
 
 // New opens the state folder, which it locks until Run returns, and builds all
@@ -75,11 +79,15 @@ func New(cfg Config) (_ *Node, err error) {
 	if err := n.buildRuntime(); err != nil {
 		return nil, err
 	}
+	if err := n.openJournal(); err != nil {
+		return nil, err
+	}
 	n.orch = sched.New(sched.Config{
 		Self: n.id, Name: cfg.Name, View: n.view, Clock: n.clock, Now: time.Now,
 		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Executor: n.executor, Params: sched.DefaultParams(), Log: cfg.Log,
+		Executor: n.executor, Journal: n.journal, Params: sched.DefaultParams(), Log: cfg.Log,
 	})
+	n.requests = n.meshRequests()
 	n.app, err = app.New(app.Config{StateDir: cfg.StateDir, Handle: n.serveApp, Log: cfg.Log})
 	return n, err
 }
@@ -154,6 +162,11 @@ func (n *Node) Addresses() []string { return n.mesh.Addresses() }
 func (n *Node) Close() {
 	if n.driver != nil {
 		_ = n.driver.Close()
+	}
+	if n.journal != nil {
+		if err := n.journal.Close(); err != nil {
+			n.log.Error("the journal could not be closed in order", "err", err)
+		}
 	}
 	n.unlock()
 }

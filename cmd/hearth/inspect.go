@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// inspectionJSON is `hearth inspect --json`; the keys are stable.
+type inspectionJSON struct {
+	requestJSON
+	Service   serviceJSON    `json:"service"`
+	Events    []eventJSON    `json:"events"`
+	Decisions []decisionJSON `json:"decisions"`
+}
+
+func (c *cli) inspectCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "inspect [flags] ID",
+		Short: "Show all that is known of a request",
+		Long: `Show all that is known of a request: what was asked for, every step of its life
+with time, node and reason, and where its output can be had. Any device's request
+can be named, by its ID or a beginning of it that no other has. It is answered as
+long as the request is kept, also when its device was restarted meanwhile.
+
+JSON: the keys of 'hearth ps --json', and service (what was asked for), events
+(each with request, attempt, state, code, reason, exit_code, node, node_name,
+container, queue_place and at) and decisions (see 'hearth explain').
+
+  hearth inspect k3v
+  hearth inspect --json k3v | jq .events`,
+		Args:              oneRequest,
+		ValidArgsFunction: c.completeRequests(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := c.inspect(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if !asJSON {
+				return c.printInspection(&d)
+			}
+			out := inspectionJSON{
+				requestJSON: toRequestJSON(&d.RequestInfo), Service: toServiceJSON(&d.Service),
+				Events: []eventJSON{}, Decisions: toDecisionsJSON(d.Decisions),
+			}
+			for i := range d.Events {
+				out.Events = append(out.Events, toEventJSON(&d.Events[i]))
+			}
+			return json.NewEncoder(c.stdout).Encode(out)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (c *cli) inspect(ctx context.Context, id string) (protocol.RequestDetail, error) {
+	device, done, err := c.device(ctx)
+	if err != nil {
+		return protocol.RequestDetail{}, err
+	}
+	defer done()
+	d, err := device.Inspect(ctx, protocol.RequestID(id))
+	if err != nil {
+		return d, requestFailure(err)
+	}
+	return d, nil
+}
+
+func (c *cli) printInspection(d *protocol.RequestDetail) error {
+	s := &d.Service
+	rows := [][]string{
+		{"ID", string(d.ID)},
+		{"state", stateText(&d.Last)},
+		{"reason", d.Last.Reason},
+		{"node", d.Last.NodeName + " " + string(d.Last.Node)},
+		{"container", d.Last.Container},
+		{"asked of", d.OrchestratorName + " " + string(d.Orchestrator)},
+		{"image", s.Image},
+		{"entrypoint", s.Entrypoint},
+		{"arguments", quoted(s.Args)},
+		{"environment", quoted(s.Env)},
+		{"workdir", s.WorkDir},
+		{"user", s.User},
+		{"wants", wants(s)},
+		{"detached", yes(d.Detached)},
+		{"input", yes(s.Stdin)},
+		{"terminal", yes(s.TTY)},
+		{"took", took(&d.RequestInfo)},
+	}
+	known := rows[:0]
+	for _, r := range rows {
+		if strings.TrimSpace(r[1]) != "" {
+			known = append(known, r)
+		}
+	}
+	if err := table(c.stdout, known); err != nil {
+		return err
+	}
+	life := [][]string{{"TIME", "STATE", "ATTEMPT", "NODE", "REASON"}}
+	for i := range d.Events {
+		e := &d.Events[i]
+		life = append(life, []string{clock(e.At), stateText(e), fmt.Sprint(e.Attempt), nodeText(e), e.Reason})
+	}
+	if _, err := fmt.Fprintln(c.stdout); err != nil {
+		return err
+	}
+	return table(c.stdout, life)
+}
+
+func (c *cli) explainCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "explain [flags] ID",
+		Short: "Show why a request was placed where it was",
+		Long: `Show how every device was rated when a request was placed: one table for each
+offer that was made. ESTIMATE is the time to the end of the execution there, made
+of WORK, NETWORK and FETCH (of the image); CHANCE is how likely it was to be
+drawn; at the end of the line stands which was chosen, or why it was left out.
+
+JSON: an array with, for each offer, the keys level_ms, places and candidates;
+each of these has node, name, self, score, estimate_ms, work_ms, network_ms,
+cold_ms, chance, chosen, code and excluded.
+
+  hearth explain k3v`,
+		Args:              oneRequest,
+		ValidArgsFunction: c.completeRequests(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := c.inspect(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(c.stdout).Encode(toDecisionsJSON(d.Decisions))
+			}
+			if len(d.Decisions) == 0 {
+				return &failure{err: fmt.Errorf("no decision about %s is kept", d.ID), hint: "it was not placed yet, or its device was restarted since; see 'hearth inspect'"}
+			}
+			for i := range d.Decisions {
+				if i > 0 {
+					fmt.Fprintln(c.stdout)
+				}
+				if err := explainDecision(c.stdout, &d.Decisions[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (c *cli) eventsCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "Show every change of every request as it happens",
+		Long: `Print a line for every change of every request in the mesh, from now on until
+Ctrl-C. What happened before is told by 'hearth inspect'.
+
+If this command is read too slowly the device ends it, with exit code 125: no
+change is left out in silence.
+
+JSON: a line for each event, with the keys request, attempt, state, code, reason,
+exit_code, node, node_name, container, queue_place and at; what is not known is
+left out.
+
+  hearth events
+  hearth events --json | jq -r 'select(.state == "lost").request'`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			device, done, err := c.device(ctx)
+			if err != nil {
+				return err
+			}
+			defer done()
+			err = device.Watch(ctx, func(e protocol.Event) error {
+				if asJSON {
+					return json.NewEncoder(c.stdout).Encode(toEventJSON(&e))
+				}
+				_, err := fmt.Fprintln(c.stdout, eventLine(&e))
+				return err
+			})
+			return watchEnded(ctx, err)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func eventLine(e *protocol.Event) string {
+	line := fmt.Sprintf("%s  %s  %s", clock(e.At), e.Request, stateText(e))
+	if node := nodeText(e); node != "-" {
+		line += " on " + node
+	}
+	if e.Reason != "" {
+		line += ": " + e.Reason
+	}
+	return oneLine(line)
+}
+
+// clock prints a time as the user's clock shows it.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format("2006-01-02 15:04:05.000")
+}
+
+// quoted lists texts so that each can be told from the next.
+func quoted(texts []string) string {
+	q := make([]string, 0, len(texts))
+	for _, t := range texts {
+		q = append(q, fmt.Sprintf("%q", t))
+	}
+	return strings.Join(q, " ")
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
+}
+
+// wants sums up what a service needs of its node.
+func wants(s *protocol.Service) string {
+	var w []string
+	if s.CPUs > 0 {
+		w = append(w, cores(s.CPUs)+" cores")
+	}
+	if s.Memory > 0 {
+		w = append(w, size(s.Memory))
+	}
+	if s.Timeout > 0 {
+		w = append(w, "at most "+s.Timeout.String())
+	}
+	if s.Constraints.Node != "" {
+		w = append(w, "the node "+s.Constraints.Node)
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.Constraints.Labels)) {
+		w = append(w, k+"="+s.Constraints.Labels[k])
+	}
+	if s.Constraints.NotHere {
+		w = append(w, "another device")
+	}
+	return strings.Join(w, ", ")
+}
+
+// took says how long the parts of a request's life lasted.
+func took(r *protocol.RequestInfo) string {
+	var parts []string
+	if !r.Accepted.IsZero() && !r.Started.IsZero() {
+		parts = append(parts, brief(max(0, r.Started.Sub(r.Accepted)))+" to the start")
+	}
+	if !r.Started.IsZero() && !r.Ended.IsZero() {
+		parts = append(parts, brief(max(0, r.Ended.Sub(r.Started)))+" to the end")
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// stateName is a state as users and JSON read it; the names are stable.
+func stateName(s protocol.State) string {
+	names := map[protocol.State]string{
+		protocol.StateAccepted: "accepted", protocol.StatePlacing: "placing", protocol.StatePulling: "pulling",
+		protocol.StateStarting: "starting", protocol.StateRunning: "running", protocol.StateSucceeded: "succeeded",
+		protocol.StateFailed: "failed", protocol.StateRefused: "refused", protocol.StateCancelled: "cancelled",
+		protocol.StateTimedOut: "timed_out", protocol.StateLost: "lost", protocol.StateUnknown: "unknown",
+	}
+	if name := names[s]; name != "" {
+		return name
+	}
+	return fmt.Sprintf("state_%d", uint8(s))
+}
+
+// eventJSON is one event in `hearth events --json` and in `inspect --json`; the
+// keys are stable.
+type eventJSON struct {
+	Request    protocol.RequestID `json:"request"`
+	Attempt    uint32             `json:"attempt,omitempty"`
+	State      string             `json:"state"`
+	Code       string             `json:"code,omitempty"`
+	Reason     string             `json:"reason,omitempty"`
+	ExitCode   *int               `json:"exit_code,omitempty"`
+	Node       protocol.NodeID    `json:"node,omitempty"`
+	NodeName   string             `json:"node_name,omitempty"`
+	Container  string             `json:"container,omitempty"`
+	QueuePlace uint32             `json:"queue_place,omitempty"`
+	At         *time.Time         `json:"at,omitempty"`
+}
+
+func toEventJSON(e *protocol.Event) eventJSON {
+	out := eventJSON{
+		Request: e.Request, Attempt: e.Attempt, State: stateName(e.State), Reason: e.Reason, Node: e.Node,
+		NodeName: e.NodeName, Container: e.Container, QueuePlace: e.QueuePlace, At: given(e.At),
+	}
+	if e.Code != protocol.CodeNone {
+		out.Code = e.Code.String()
+	}
+	if e.State == protocol.StateSucceeded || e.State == protocol.StateFailed && e.Code == protocol.CodeNone {
+		out.ExitCode = &e.ExitCode
+	}
+	return out
+}
+
+// requestJSON is one request in `hearth ps --json`; the keys are stable.
+type requestJSON struct {
+	ID         protocol.RequestID `json:"id"`
+	Image      string             `json:"image"`
+	Args       []string           `json:"args"`
+	Detached   bool               `json:"detached"`
+	State      string             `json:"state"`
+	Code       string             `json:"code,omitempty"`
+	Reason     string             `json:"reason,omitempty"`
+	ExitCode   *int               `json:"exit_code,omitempty"`
+	Attempt    uint32             `json:"attempt,omitempty"`
+	Node       protocol.NodeID    `json:"node,omitempty"`
+	NodeName   string             `json:"node_name,omitempty"`
+	From       protocol.NodeID    `json:"from"`
+	FromName   string             `json:"from_name"`
+	Container  string             `json:"container,omitempty"`
+	QueuePlace uint32             `json:"queue_place,omitempty"`
+	Accepted   *time.Time         `json:"accepted,omitempty"`
+	Started    *time.Time         `json:"started,omitempty"`
+	Ended      *time.Time         `json:"ended,omitempty"`
+}
+
+func toRequestJSON(r *protocol.RequestInfo) requestJSON {
+	last := toEventJSON(&r.Last)
+	return requestJSON{
+		ID: r.ID, Image: r.Image, Args: listed(r.Args), Detached: r.Detached, State: last.State, Code: last.Code,
+		Reason: last.Reason, ExitCode: last.ExitCode, Attempt: last.Attempt, Node: last.Node, NodeName: last.NodeName,
+		From: r.Orchestrator, FromName: r.OrchestratorName, Container: last.Container, QueuePlace: last.QueuePlace,
+		Accepted: given(r.Accepted), Started: given(r.Started), Ended: given(r.Ended),
+	}
+}
+
+// serviceJSON is what was asked for, in `hearth inspect --json`; the keys are
+// stable.
+type serviceJSON struct {
+	Image      string            `json:"image"`
+	Args       []string          `json:"args"`
+	Entrypoint string            `json:"entrypoint,omitempty"`
+	Env        []string          `json:"env"`
+	WorkDir    string            `json:"workdir,omitempty"`
+	User       string            `json:"user,omitempty"`
+	CPUs       protocol.Cores    `json:"cpus,omitempty"`
+	Memory     protocol.Bytes    `json:"memory,omitempty"`
+	Stdin      bool              `json:"stdin"`
+	TTY        bool              `json:"tty"`
+	TimeoutMS  int64             `json:"timeout_ms,omitempty"`
+	Node       string            `json:"node,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	NotHere    bool              `json:"not_here"`
+}
+
+func toServiceJSON(s *protocol.Service) serviceJSON {
+	return serviceJSON{
+		Image: s.Image, Args: listed(s.Args), Entrypoint: s.Entrypoint, Env: listed(s.Env), WorkDir: s.WorkDir, User: s.User,
+		CPUs: s.CPUs, Memory: s.Memory, Stdin: s.Stdin, TTY: s.TTY, TimeoutMS: s.Timeout.Milliseconds(),
+		Node: s.Constraints.Node, Labels: s.Constraints.Labels, NotHere: s.Constraints.NotHere,
+	}
+}
+
+// decisionJSON is one placement in `hearth explain --json`; the keys are stable.
+type decisionJSON struct {
+	LevelMS    float64         `json:"level_ms"`
+	Places     float64         `json:"places"`
+	Candidates []candidateJSON `json:"candidates"`
+}
+
+type candidateJSON struct {
+	Node       protocol.NodeID `json:"node"`
+	Name       string          `json:"name"`
+	Self       bool            `json:"self"`
+	Score      float64         `json:"score"`
+	EstimateMS float64         `json:"estimate_ms"`
+	WorkMS     float64         `json:"work_ms"`
+	NetworkMS  float64         `json:"network_ms"`
+	ColdMS     float64         `json:"cold_ms"`
+	Chance     float64         `json:"chance"`
+	Chosen     bool            `json:"chosen"`
+	Code       string          `json:"code,omitempty"`
+	Excluded   string          `json:"excluded,omitempty"`
+}
+
+func toDecisionsJSON(ds []protocol.Decision) []decisionJSON {
+	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+	out := make([]decisionJSON, 0, len(ds))
+	for _, d := range ds {
+		j := decisionJSON{LevelMS: ms(d.Level), Places: d.Places, Candidates: []candidateJSON{}}
+		for _, c := range d.Candidates {
+			k := candidateJSON{
+				Node: c.Node, Name: c.Name, Self: c.Self, Score: c.Rating, EstimateMS: ms(c.Estimate), WorkMS: ms(c.Work),
+				NetworkMS: ms(c.Network), ColdMS: ms(c.Cold), Chance: c.Chance, Chosen: c.Chosen, Excluded: c.Excluded,
+			}
+			if c.Code != protocol.CodeNone {
+				k.Code = c.Code.String()
+			}
+			j.Candidates = append(j.Candidates, k)
+		}
+		out = append(out, j)
+	}
+	return out
+}
+
+// listed makes a list that JSON shows as one even where it is empty.
+func listed(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+// given leaves out a time that is not known.
+func given(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

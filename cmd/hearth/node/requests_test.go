@@ -1,0 +1,290 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hearth-edge/hearth/p2p"
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// device is another device's requests, or one's own: by ID.
+type device struct {
+	has []protocol.RequestInfo
+	// silent devices answer nothing until they are given up.
+	silent bool
+	events chan protocol.Event
+	broken chan error
+	asked  chan string // the verbs that reached it, if not nil
+}
+
+func (d *device) note(what string) {
+	if d.asked != nil {
+		d.asked <- what
+	}
+}
+
+func (d *device) Attach(_ context.Context, a protocol.Attach) (protocol.Session, error) {
+	d.note("attach " + string(a.Request))
+	return nil, nil
+}
+
+func (d *device) Stop(_ context.Context, s protocol.Stop) error {
+	d.note("stop " + string(s.Request))
+	return nil
+}
+
+func (d *device) List(ctx context.Context, _ bool, yield func(protocol.RequestInfo) error) error {
+	if d.silent {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	for _, r := range d.has {
+		if err := yield(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *device) Inspect(ctx context.Context, id protocol.RequestID) (protocol.RequestDetail, error) {
+	if d.silent {
+		<-ctx.Done()
+		return protocol.RequestDetail{}, ctx.Err()
+	}
+	var found []protocol.RequestInfo
+	for _, r := range d.has {
+		if r.ID == id {
+			return protocol.RequestDetail{RequestInfo: r}, nil
+		}
+		if strings.HasPrefix(string(r.ID), string(id)) {
+			found = append(found, r)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return protocol.RequestDetail{}, protocol.Errorf(protocol.CodeNotFound, "no request %s", id)
+	case 1:
+		return protocol.RequestDetail{RequestInfo: found[0]}, nil
+	}
+	return protocol.RequestDetail{}, protocol.Errorf(protocol.CodeInvalid, "several begin with %s", id)
+}
+
+func (d *device) Watch(ctx context.Context, yield func(protocol.Event) error) error {
+	for {
+		select {
+		case e := <-d.events:
+			if err := yield(e); err != nil {
+				return err
+			}
+		case err := <-d.broken:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// mesh is this device's view of the requests of several; the first is its own.
+func mesh(own *device, others map[string]*device) *meshRequests {
+	return &meshRequests{
+		own: own,
+		peers: func() []p2p.Peer {
+			var peers []p2p.Peer
+			for name := range others {
+				peers = append(peers, p2p.Peer{ID: protocol.NodeID(name), Name: name})
+			}
+			return peers
+		},
+		changed: func() <-chan struct{} { return nil },
+		at:      func(id protocol.NodeID) protocol.Requests { return others[string(id)] },
+		log:     slog.New(slog.DiscardHandler),
+	}
+}
+
+func having(ids ...string) *device {
+	d := &device{}
+	for _, id := range ids {
+		d.has = append(d.has, protocol.RequestInfo{ID: protocol.RequestID(id)})
+	}
+	return d
+}
+
+// TestFind: an ID names a request wherever it is, a whole one before a beginning,
+// and what several answer to is said rather than guessed.
+func TestFind(t *testing.T) {
+	for _, tt := range []struct {
+		id, want string
+		code     protocol.Code
+		text     string
+	}{
+		{id: "own", want: "own"},
+		{id: "o", want: "own"},
+		{id: "far-1", want: "far-1"},
+		{id: "far-1x", want: "far-1x"}, // whole, though far-1xy begins so on another device
+		{id: "far-1xy", want: "far-1xy"},
+		{id: "ke", want: "kettle"},
+		{id: "far", code: protocol.CodeInvalid, text: "several begin with far"},
+		{id: "pot", code: protocol.CodeInvalid, text: "several requests begin with pot: pot-1 (attic), pot-2 (shed); give more of the ID"},
+		{id: "two", code: protocol.CodeInvalid, text: "several begin with two"},
+		{id: "same", want: "same"}, // this device's own goes first
+		{id: "twin", code: protocol.CodeInvalid, text: "several devices have a request twin: twin (attic), twin (shed); ask on one of them"},
+		{id: "nosuch", code: protocol.CodeNotFound, text: "no request nosuch is known in the mesh"},
+	} {
+		t.Run(tt.id, func(t *testing.T) {
+			m := mesh(having("own", "same"), map[string]*device{
+				"attic": having("kettle", "far-1", "far-1x", "twin", "two-1", "two-2", "same", "pot-1"),
+				"shed":  having("far-1xy", "twin", "pot-2"),
+			})
+			d, err := m.Inspect(t.Context(), protocol.RequestID(tt.id))
+			if tt.code == protocol.CodeNone {
+				if err != nil || string(d.ID) != tt.want {
+					t.Fatalf("found %q, %v; want %q", d.ID, err, tt.want)
+				}
+				return
+			}
+			if protocol.CodeOf(err) != tt.code || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("the error is %v (%s), want one with %q (%s)", err, protocol.CodeOf(err), tt.text, tt.code)
+			}
+		})
+	}
+}
+
+// TestForward: a wish goes to the device that has the request, under its whole ID.
+func TestForward(t *testing.T) {
+	far := having("kettle")
+	far.asked = make(chan string, 2)
+	m := mesh(having(), map[string]*device{"attic": far})
+	if _, err := m.Attach(t.Context(), protocol.Attach{Request: "ket"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Stop(t.Context(), protocol.Stop{Request: "k"}); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := <-far.asked, <-far.asked; a != "attach kettle" || b != "stop kettle" {
+		t.Errorf("the device was asked %q and %q", a, b)
+	}
+	if err := m.Stop(t.Context(), protocol.Stop{Request: "x"}); protocol.CodeOf(err) != protocol.CodeNotFound {
+		t.Errorf("stopping what nobody knows: %v", err)
+	}
+}
+
+// TestSilentDevice: a device that does not answer costs 2 s, whatever is asked,
+// and its silence is said where it may have mattered.
+func TestSilentDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := mesh(having("own"), map[string]*device{"attic": having("kettle"), "shed": {silent: true}, "barn": {silent: true}})
+		start := time.Now()
+		var ids []string
+		err := m.List(t.Context(), true, func(r protocol.RequestInfo) error {
+			ids = append(ids, string(r.ID))
+			return nil
+		})
+		if err != nil || !slices.Equal(ids, []string{"kettle", "own"}) || time.Since(start) != askWait {
+			t.Errorf("listed %q, %v, after %v", ids, err, time.Since(start))
+		}
+		if _, err := m.Inspect(t.Context(), "kett"); err != nil {
+			t.Errorf("a request that is there was not found: %v", err)
+		}
+		_, err = m.Inspect(t.Context(), "nosuch")
+		if protocol.CodeOf(err) != protocol.CodeNotFound || !strings.Contains(err.Error(), "barn, shed did not answer") {
+			t.Errorf("the error does not say who was silent: %v", err)
+		}
+		start = time.Now()
+		if _, err := m.Inspect(t.Context(), "own"); err != nil || time.Since(start) != 0 {
+			t.Errorf("an own request took %v and others' answers: %v", time.Since(start), err)
+		}
+	})
+}
+
+// TestListOrder: the newest first, whoever has it.
+func TestListOrder(t *testing.T) {
+	at := func(id string, minute int) protocol.RequestInfo {
+		return protocol.RequestInfo{ID: protocol.RequestID(id), Accepted: time.Date(2031, 5, 4, 3, minute, 0, 0, time.UTC)}
+	}
+	m := mesh(&device{has: []protocol.RequestInfo{at("b", 2), at("d", 4)}},
+		map[string]*device{"attic": {has: []protocol.RequestInfo{at("c", 3), at("a", 1), at("e", 4)}}})
+	var ids []string
+	enough := errors.New("enough")
+	err := m.List(t.Context(), true, func(r protocol.RequestInfo) error {
+		ids = append(ids, string(r.ID))
+		if len(ids) == 5 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || strings.Join(ids, "") != "decba" {
+		t.Errorf("listed %q, %v", ids, err)
+	}
+}
+
+// TestWatchMerges: the events of all devices come as one stream, also of one that
+// joins later, or comes back after its stream broke; a watcher that one device
+// found too slow is ended.
+func TestWatchMerges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		live := func() *device {
+			return &device{events: make(chan protocol.Event), broken: make(chan error)}
+		}
+		own, attic, shed := live(), live(), live()
+		others := map[string]*device{"attic": attic, "shed": shed}
+		m := mesh(own, others)
+		list, joined := peersNamed("attic"), make(chan struct{})
+		var mu sync.Mutex // guards list and joined
+		m.peers = func() []p2p.Peer {
+			mu.Lock()
+			defer mu.Unlock()
+			return list
+		}
+		m.changed = func() <-chan struct{} {
+			mu.Lock()
+			defer mu.Unlock()
+			return joined
+		}
+		seen := make(chan protocol.RequestID)
+		ended := make(chan error)
+		go func() {
+			ended <- m.Watch(t.Context(), func(e protocol.Event) error {
+				seen <- e.Request
+				return nil
+			})
+		}()
+		expect := func(d *device, id protocol.RequestID) {
+			t.Helper()
+			d.events <- protocol.Event{Request: id}
+			if got := <-seen; got != id {
+				t.Fatalf("saw %q, want %q", got, id)
+			}
+		}
+		expect(own, "a")
+		expect(attic, "b")
+		synctest.Wait()
+		mu.Lock()
+		list = peersNamed("attic", "shed")
+		close(joined)
+		joined = nil
+		mu.Unlock()
+		expect(shed, "c")
+		attic.broken <- errors.New("cut off")
+		expect(attic, "d") // watched again
+		attic.broken <- protocol.Errorf(protocol.CodeOverloaded, "too slow")
+		if err := <-ended; protocol.CodeOf(err) != protocol.CodeOverloaded {
+			t.Errorf("a watcher that was too slow got %v", err)
+		}
+	})
+}
+
+func peersNamed(names ...string) []p2p.Peer {
+	var peers []p2p.Peer
+	for _, name := range names {
+		peers = append(peers, p2p.Peer{ID: protocol.NodeID(name), Name: name})
+	}
+	return peers
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// psPause is the least time between two lists of `ps --watch`.
+const psPause = 200 * time.Millisecond
+
+func (c *cli) psCommand() *cobra.Command {
+	var all, asJSON, watch bool
+	cmd := &cobra.Command{
+		Use:   "ps",
+		Short: "Show the requests of the whole mesh",
+		Long: `Show the requests of all devices of the mesh, the newest first: those that have
+not ended, and with --all the others as long as they are kept.
+
+STATE is accepted, placing, pulling, starting or running, or the end: succeeded,
+failed (with the exit code), refused, cancelled, timed_out, lost or unknown. NODE
+runs it, FROM is the device that it was asked of. A device that does not answer
+within 2 s is left out; the log of this device says which.
+
+With --watch the list is printed anew on every change until Ctrl-C; with --json
+as well, as one line of JSON for each change.
+
+JSON: an array of objects with the keys id, image, args, detached, state, code,
+reason, exit_code, attempt, node, node_name, from, from_name, container,
+queue_place, accepted, started and ended. What is not known or has not happened
+is left out; times are RFC 3339, code and state are words.
+
+  hearth ps
+  hearth ps -a --json | jq -r '.[] | select(.state == "failed").id'`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			device, done, err := c.device(ctx)
+			if err != nil {
+				return err
+			}
+			defer done()
+			if watch {
+				return c.watchRequests(ctx, device, all, asJSON)
+			}
+			return c.printRequests(ctx, device, all, asJSON)
+		},
+	}
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "show those that have ended too")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on, and print the list on every change")
+	return cmd
+}
+
+func (c *cli) printRequests(ctx context.Context, device *protocol.AppClient, all, asJSON bool) error {
+	list := []protocol.RequestInfo{}
+	err := device.List(ctx, all, func(r protocol.RequestInfo) error {
+		list = append(list, r)
+		return nil
+	})
+	if err != nil {
+		return requestFailure(err)
+	}
+	if asJSON {
+		out := make([]requestJSON, 0, len(list))
+		for i := range list {
+			out = append(out, toRequestJSON(&list[i]))
+		}
+		return json.NewEncoder(c.stdout).Encode(out)
+	}
+	rows := [][]string{{"ID", "IMAGE", "COMMAND", "STATE", "NODE", "FROM", "AGE"}}
+	for i := range list {
+		rows = append(rows, requestRow(&list[i], time.Now()))
+	}
+	return table(c.stdout, rows)
+}
+
+// watchRequests prints the list now and after each event, until ctx ends.
+func (c *cli) watchRequests(ctx context.Context, device *protocol.AppClient, all, asJSON bool) error {
+	news := make(chan struct{}, 1)
+	g, watching := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return device.Watch(watching, func(protocol.Event) error {
+			select {
+			case news <- struct{}{}:
+			default: // the list is due already
+			}
+			return nil
+		})
+	})
+	g.Go(func() error {
+		for first := true; ; first = false {
+			if !asJSON {
+				c.redraw(first)
+			}
+			if err := c.printRequests(watching, device, all, asJSON); err != nil {
+				return err
+			}
+			// After a quiet time a change is told at once; a burst is one list.
+			select {
+			case <-time.After(psPause):
+			case <-watching.Done():
+				return nil
+			}
+			select {
+			case <-news:
+			case <-watching.Done():
+				return nil
+			}
+		}
+	})
+	return watchEnded(ctx, g.Wait())
+}
+
+// watchEnded is what a command that watches ends with: nothing, where ctx did.
+func watchEnded(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err == nil:
+		return errors.New("this device ended the stream of events")
+	}
+	return requestFailure(err)
+}
+
+func requestRow(r *protocol.RequestInfo, now time.Time) []string {
+	from := r.OrchestratorName
+	if from == "" {
+		from = shortID(r.Orchestrator)
+	}
+	age := "-"
+	if !r.Accepted.IsZero() {
+		age = brief(max(0, now.Sub(r.Accepted)).Truncate(time.Second))
+	}
+	return []string{string(r.ID), r.Image, clipped(strings.Join(r.Args, " "), 30), stateText(&r.Last), nodeText(&r.Last), from, age}
+}
+
+// stateText says where a request is in its life, in a few words.
+func stateText(e *protocol.Event) string {
+	switch {
+	case e.State == protocol.StateFailed && e.Code == protocol.CodeNone:
+		return fmt.Sprintf("%s (%d)", stateName(e.State), e.ExitCode)
+	case e.State.Ended() && e.Code != protocol.CodeNone:
+		return fmt.Sprintf("%s (%s)", stateName(e.State), e.Code)
+	case e.QueuePlace > 0:
+		return fmt.Sprintf("%s (queued, %d before it)", stateName(e.State), e.QueuePlace)
+	}
+	return stateName(e.State)
+}
+
+func nodeText(e *protocol.Event) string {
+	switch {
+	case e.NodeName != "":
+		return e.NodeName
+	case e.Node != "":
+		return shortID(e.Node)
+	}
+	return "-"
+}
+
+// clipped shortens s to n characters.
+func clipped(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// signalNames are those offered by the shell's completion.
+var signalNames = []string{"TERM", "INT", "HUP", "QUIT", "KILL", "USR1", "USR2", "STOP", "CONT", "WINCH"}
+
+func (c *cli) stopCommand() *cobra.Command {
+	var s protocol.Stop
+	var noWait bool
+	cmd := &cobra.Command{
+		Use:   "stop [flags] ID...",
+		Short: "End requests, or send them a signal",
+		Long: `Ask requests to end: the container gets SIGTERM, and SIGKILL if it has not ended
+after the grace period; what is not placed yet is cancelled at once. Any device's
+requests can be named, by ID or by a beginning that no other has. Stopping one
+that has ended is no error.
+
+It waits until each has ended and prints its ID then. With --signal-only the
+request is not asked to end: it gets the signal, and nothing is waited for.
+
+Exit codes: 0 if all have ended, or got the signal; 125 otherwise.
+
+  hearth stop k3v
+  hearth stop --grace 1m --signal INT k3v m8p
+  hearth stop --signal-only --signal HUP web`,
+		Args:              someRequests,
+		ValidArgsFunction: c.completeRequests(0),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if s.Grace < 0 {
+				return fmt.Errorf("--grace: %v is negative", s.Grace)
+			}
+			s.Signal = strings.TrimPrefix(strings.ToUpper(s.Signal), "SIG")
+			device, done, err := c.device(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer done()
+			return c.stop(cmd.Context(), device, s, args, noWait || s.SignalOnly)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&s.Signal, "signal", "s", "TERM", "send `SIGNAL` first, such as INT or USR1")
+	flags.DurationVarP(&s.Grace, "grace", "g", stopGrace, "kill it if it has not ended after `D`, such as 30s")
+	flags.BoolVar(&s.SignalOnly, "signal-only", false, "send the signal and do not ask the request to end")
+	flags.BoolVar(&noWait, "no-wait", false, "do not wait for the end")
+	_ = cmd.RegisterFlagCompletionFunc("signal", cobra.FixedCompletions(slices.Clone(signalNames), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// stop tells all requests before it waits for any, so that their periods of
+// grace run at the same time. One that fails does not keep the others from it.
+func (c *cli) stop(ctx context.Context, device *protocol.AppClient, s protocol.Stop, ids []string, noWait bool) error {
+	var errs []error
+	var stopped []string
+	for _, id := range ids {
+		s.Request = protocol.RequestID(id)
+		if err := device.Stop(ctx, s); err != nil {
+			errs = append(errs, requestFailure(err))
+			continue
+		}
+		stopped = append(stopped, id)
+	}
+	for _, id := range stopped {
+		if !noWait {
+			if _, err := awaitEnd(ctx, device, protocol.RequestID(id)); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+		}
+		if _, err := fmt.Fprintln(c.stdout, id); err != nil {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *cli) waitCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "wait ID...",
+		Short: "Wait until requests have ended, and tell their exit codes",
+		Long: `Wait until the requests have ended, print the exit code of each on a line of its
+own, in the order given, and exit with the first that is not 0. Any device's
+requests can be named, by ID or by a beginning that no other has. One that has
+ended already is answered at once, as long as it is kept.
+
+The exit codes are those of 'hearth run': the container's own; 124 if it ran into
+--timeout; 125 if hearth failed or it is not known what became of it; 126 if no
+node could run it; 130 if it was stopped. Where it is not the container's own, the
+reason is on stderr.
+
+  id=$(hearth run -d trainer) && hearth wait $id
+  hearth wait k3v m8p`,
+		Args:              someRequests,
+		ValidArgsFunction: c.completeRequests(0),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			device, done, err := c.device(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer done()
+			return c.wait(cmd.Context(), device, args)
+		},
+	}
+}
+
+// wait prints the exit codes in order; as all run at the same time, it takes as
+// long as the one that takes longest.
+func (c *cli) wait(ctx context.Context, device *protocol.AppClient, ids []string) error {
+	var first error
+	for _, id := range ids {
+		end, err := awaitEnd(ctx, device, protocol.RequestID(id))
+		if err != nil {
+			return err
+		}
+		view := newRunView(c, false, false)
+		result := view.ending(end)
+		code := codeOf(result)
+		if _, silent := errors.AsType[exited](result); result != nil && !silent {
+			view.complain("%s: %v", end.Request, result)
+		}
+		if _, err := fmt.Fprintln(c.stdout, code); err != nil {
+			return err
+		}
+		if first == nil && code != exitOK {
+			first = exited(code)
+		}
+	}
+	return first
+}
+
+// awaitEnd waits for the ending event of a request.
+func awaitEnd(ctx context.Context, device *protocol.AppClient, id protocol.RequestID) (*protocol.Event, error) {
+	session, err := device.Attach(ctx, protocol.Attach{Request: id, NoOutput: true})
+	if err != nil {
+		return nil, requestFailure(err)
+	}
+	defer session.Close()
+	defer context.AfterFunc(ctx, func() { _ = session.Close() })()
+	for {
+		u, err := session.Next()
+		if ctx.Err() != nil {
+			return nil, exited(exitInterrupted)
+		}
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return nil, fmt.Errorf("wait for %s: %w", id, err)
+		}
+		if u.Event != nil && u.Event.State.Ended() {
+			return u.Event, nil
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"os/exec"
+	"reflect"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hearth-edge/hearth/testnet"
+)
+
+// TestTerminal: run -it hands its terminal to the container, with its size and
+// each change of that, and gives it back as it was.
+func TestTerminal(t *testing.T) {
+	dir := testnet.ShortTempDir(t)
+	env := append(os.Environ(), "HEARTH_STATE="+dir, "HEARTH_SECRET="+testSecret, "HEARTH_NAME=attic",
+		"HEARTH_LISTEN=/ip4/127.0.0.1/tcp/0", "HEARTH_NO_DISCOVERY=true")
+	hearth := func(args ...string) *exec.Cmd {
+		cmd := exec.Command("hearth", args...)
+		cmd.Env = env
+		return cmd
+	}
+	device := hearth("up", "--driver", "fake")
+	if err := device.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = device.Process.Signal(os.Interrupt)
+		if err := device.Wait(); err != nil {
+			t.Errorf("the device: %v", err)
+		}
+	})
+	await(t, func() bool {
+		out, _ := hearth("nodes", "--json").Output() // it may not be up yet
+		return strings.Contains(string(out), `"role":"node"`)
+	})
+
+	master, slave := openTerminal(t)
+	setSize(t, master, 24, 80)
+	before := terminalState(t, slave)
+	run := hearth("run", "-it", "--id", "screen", "work:1", "tell")
+	run.Stdin, run.Stdout, run.Stderr = slave, slave, slave
+	run.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 100)
+	go func() { // ends with the terminal
+		defer close(lines)
+		for scan := bufio.NewScanner(master); scan.Scan(); {
+			lines <- strings.TrimSpace(scan.Text())
+		}
+	}()
+	expect := func(want string) {
+		t.Helper()
+		deadline := time.After(patience)
+		for {
+			select {
+			case line := <-lines:
+				if line == want {
+					return
+				}
+			case <-deadline:
+				t.Fatalf("the terminal does not show %q", want)
+			}
+		}
+	}
+	expect("ready")
+	await(t, func() bool { return terminalState(t, slave).Lflag&unix.ICANON == 0 })
+	// A Ctrl-C that was taken for a signal would stop the request.
+	if _, err := master.WriteString("\x03"); err != nil {
+		t.Fatal(err)
+	}
+	setSize(t, master, 30, 100)
+	expect("30 100")
+	if out, err := hearth("stop", "screen").CombinedOutput(); err != nil {
+		t.Fatalf("stop: %v\n%s", err, out)
+	}
+	err := run.Wait()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != exitInterrupted {
+		t.Errorf("a run that was stopped ended with %v", err)
+	}
+	if after := terminalState(t, slave); !reflect.DeepEqual(after, before) {
+		t.Errorf("the terminal is not as it was:\n%+v\n%+v", before, after)
+	}
+}
+
+// await asks again and again until done.
+func await(t *testing.T, done func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not so after %v", patience)
+		}
+	}
+}
+
+// openTerminal returns both ends of a pseudo-terminal.
+func openTerminal(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = master.Close() })
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = slave.Close() })
+	return master, slave
+}
+
+func setSize(t *testing.T, f *os.File, rows, columns uint16) {
+	t.Helper()
+	if err := unix.IoctlSetWinsize(int(f.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func terminalState(t *testing.T, f *os.File) *unix.Termios {
+	t.Helper()
+	state, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}

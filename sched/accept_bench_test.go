@@ -1,0 +1,150 @@
+package sched
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// instant is a node on which everything succeeds at once.
+type instant struct{ forever bool }
+
+func (i instant) Offer(context.Context, protocol.Offer) (protocol.Session, error) {
+	feed := protocol.NewFeed(1 << 10)
+	feed.Event(protocol.Event{State: protocol.StateRunning})
+	if !i.forever {
+		feed.Event(protocol.Event{State: protocol.StateSucceeded})
+		feed.End()
+	}
+	e := &testExecution{feed: feed}
+	return e.session(0, 0), nil
+}
+
+func (i instant) Attach(context.Context, protocol.Attach) (protocol.Session, error) {
+	return nil, protocol.Errorf(protocol.CodeNotFound, "no such execution")
+}
+
+// benchOrchestrator runs one on a journal on disk, with five nodes.
+func benchOrchestrator(b *testing.B, node instant) *Orchestrator {
+	j := openJournal(b, filepath.Join(b.TempDir(), "journal"))
+	start := time.Now()
+	clock := func() time.Duration { return time.Since(start) }
+	view := NewView("a", clock, DefaultParams())
+	for i, id := range []protocol.NodeID{"a", "b", "c", "d", "e"} {
+		view.Joined(id, string(id), "addr")
+		score := nodeScore(id, float64(i+1), 4)
+		score.Beat = time.Minute
+		view.Score(score)
+	}
+	o := New(Config{
+		Self: "a", Name: "a", View: view, Clock: clock, Now: time.Now, Rand: seeded(1), Journal: j.Journal,
+		Executor: func(protocol.NodeID) (protocol.Executor, error) { return node, nil },
+		Params:   DefaultParams(), Log: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- o.Run(ctx) }()
+	b.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+		if err := j.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return o
+}
+
+// life runs a request to its end, and returns how long the accept took.
+func life(b *testing.B, o *Orchestrator, id int) time.Duration {
+	start := time.Now()
+	s, err := o.Accept(context.Background(), protocol.Run{
+		ID: protocol.RequestID(fmt.Sprint("r", id)), Service: protocol.Service{Image: "busybox", Args: []string{"true"}},
+	})
+	took := time.Since(start)
+	if err != nil {
+		b.Error(err)
+		return took
+	}
+	for err == nil {
+		_, err = s.Next()
+	}
+	_ = s.Close()
+	return took
+}
+
+// BenchmarkRequests: one operation is a request from the accept to its end, each
+// accept, offer and end synced.
+func BenchmarkRequests(b *testing.B) {
+	for _, callers := range []int{1, 16, 256} {
+		b.Run(fmt.Sprint("callers=", callers), func(b *testing.B) {
+			o := benchOrchestrator(b, instant{})
+			var next atomic.Int64
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for range callers {
+				wg.Go(func() {
+					for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
+						life(b, o, int(n))
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+		})
+	}
+}
+
+// BenchmarkAcceptAt1000PerSecond: requests come at a steady rate, whatever
+// becomes of them; the metrics are how long the accepts took.
+func BenchmarkAcceptAt1000PerSecond(b *testing.B) {
+	o := benchOrchestrator(b, instant{})
+	took := make([]time.Duration, b.N)
+	beat := time.NewTicker(time.Millisecond)
+	defer beat.Stop()
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for n := range b.N {
+		<-beat.C
+		wg.Go(func() { took[n] = life(b, o, n) })
+	}
+	wg.Wait()
+	slices.Sort(took)
+	b.ReportMetric(float64(took[b.N/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[b.N*99/100].Microseconds())/1000, "p99-ms")
+}
+
+// BenchmarkAttached: what a request under way costs in memory, with an app
+// attached to it.
+func BenchmarkAttached(b *testing.B) {
+	o := benchOrchestrator(b, instant{forever: true})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	most := min(b.N, DefaultParams().MaxRequests)
+	for n := range most {
+		s, err := o.Accept(context.Background(), protocol.Run{
+			ID: protocol.RequestID(fmt.Sprint("r", n)), Service: protocol.Service{Image: "busybox"}, Detach: true,
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer s.Close()
+		for u, err := s.Next(); err == nil && (u.Event == nil || u.Event.State != protocol.StateRunning); u, err = s.Next() {
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	used := after.HeapInuse + after.StackInuse - before.HeapInuse - before.StackInuse
+	b.ReportMetric(float64(used)/float64(most)/1024, "KiB/request")
+}

@@ -1,0 +1,75 @@
+package sched
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/sched/journal"
+)
+
+// load takes up what the journal has: requests that have not ended, and those
+// whose end a node may still know. It runs before anything is served.
+func (o *Orchestrator) load(t *table) error {
+	if o.cfg.Journal == nil {
+		return nil
+	}
+	taken := 0
+	err := o.cfg.Journal.Load(func(rec journal.Record) error {
+		switch {
+		case rec.End == nil:
+			taken++
+			r := o.fromRecord(&rec)
+			t.known[r.id] = r
+			t.look(r, func(ctx context.Context) protocol.Session { return r.resume(ctx, &rec) })
+		case rec.End.Event.State == protocol.StateUnknown:
+			t.correctLater(o.fromRecord(&rec))
+		}
+		return nil
+	})
+	if taken > 0 {
+		o.cfg.Log.Info("requests taken up again", "count", taken)
+	}
+	return err
+}
+
+// resume takes a request up that was accepted before this process began. One
+// that was never offered is placed; else the node of its last offer is asked,
+// and no other: it may be running it.
+func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Session {
+	params := &r.o.cfg.Params
+	r.patientUntil = r.o.cfg.Clock() + params.ResumeTimeout
+	r.report(protocol.Event{State: protocol.StateAccepted, At: rec.At})
+	switch {
+	case rec.Offer.Attempt == 0 && !rec.Doubtful:
+		return r.placeFirst(ctx)
+	case rec.Offer.Attempt == 0:
+		r.report(protocol.Event{State: protocol.StatePlacing})
+		r.end(protocol.StateUnknown, protocol.CodeInternal,
+			"the journal of this device was damaged: whether this was run, and where, is not known")
+		return nil
+	}
+	r.attempt, r.node, r.name = rec.Offer.Attempt, rec.Offer.Node, rec.Offer.Name
+	r.report(protocol.Event{State: protocol.StatePlacing, Reason: "this device was restarted: asking " + r.name})
+	s, err := r.regain(ctx, newPatience(params, params.ResumeTimeout))
+	switch {
+	case err == nil:
+		return s
+	case leaving(ctx):
+	case errors.Is(err, errForgotten) && r.node == r.o.cfg.Self && !rec.Offer.Begun && !rec.Doubtful:
+		// The node is this device: it was down as well, has forgotten nothing
+		// that ran, and nothing had begun. So it was in the queue at most.
+		r.attempt++
+		r.node, r.name = "", ""
+		return r.placeNew(ctx)
+	case errors.Is(err, errForgotten):
+		// Another node keeps what ended for minutes, and nobody knows for how long this
+		// device was down: that it never ran there would be a guess.
+		r.end(protocol.StateLost, protocol.CodeNodeLost,
+			"this device was restarted, and %s knows nothing of it: it never got it, or forgot it since; it is not run again on a guess", r.name)
+	default:
+		r.end(protocol.StateUnknown, codeOfLoss(ctx),
+			"this device was restarted, and %s does not answer: %s; whether it ran there is not known", r.name, whyLost(ctx, params.ResumeTimeout))
+	}
+	return nil
+}

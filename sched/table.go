@@ -1,0 +1,158 @@
+package sched
+
+import (
+	"context"
+	"crypto/sha256"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// table holds the requests under way, those that ended lately, and those whose
+// end is unknown still. Run's goroutine owns it; it does no I/O.
+type table struct {
+	o     *Orchestrator
+	known map[protocol.RequestID]*request
+	// ended holds those of them that have ended, the oldest first.
+	ended  []endedRequest
+	expiry *time.Timer // of the oldest
+	// unknown holds those that a node is asked about when it comes back, the
+	// oldest first. They are found by their ID when they are known no more.
+	unknown []*correction
+	// sequence numbers requests where no journal does.
+	sequence uint64
+	// launch starts a goroutine that Run waits for; leaving tells whether Run
+	// is about to end.
+	launch  func(func(context.Context))
+	leaving func() bool
+}
+
+type endedRequest struct {
+	*request
+	at time.Duration
+}
+
+func newTable(o *Orchestrator) *table {
+	t := &table{o: o, known: make(map[protocol.RequestID]*request), expiry: time.NewTimer(0)}
+	t.expiry.Stop()
+	return t
+}
+
+// find returns the request with exactly this ID; nil where it is not in memory.
+func (t *table) find(id protocol.RequestID) *request {
+	if r := t.known[id]; r != nil && r.failure() == nil {
+		return r
+	}
+	for _, c := range t.unknown {
+		if c.request.id == id {
+			return c.request
+		}
+	}
+	return nil
+}
+
+// all calls f with every request in memory, each once.
+func (t *table) all(f func(*request)) {
+	for _, r := range t.known {
+		f(r)
+	}
+	for _, c := range t.unknown {
+		if t.known[c.request.id] != c.request {
+			f(c.request)
+		}
+	}
+}
+
+// matching returns those whose ID begins so.
+func (t *table) matching(beginning protocol.RequestID) []*request {
+	var found []*request
+	t.all(func(r *request) {
+		if strings.HasPrefix(string(r.id), string(beginning)) && r.failure() == nil {
+			found = append(found, r)
+		}
+	})
+	return found
+}
+
+// admit returns the request that run speaks of, and whether it is a new one,
+// with a session on it. With an error the request is the one in the way, if any.
+func (t *table) admit(run *protocol.Run, hash [sha256.Size]byte) (r *request, s *session, err error) {
+	if r = t.find(run.ID); r == nil {
+		if err := t.room(); err != nil {
+			return nil, nil, err
+		}
+		r = newRequest(t.o, run.ID, run.Service, hash)
+		t.sequence++
+		r.account.numbered(t.sequence)
+		r.account.info.Detached = run.Detach
+		t.known[run.ID] = r
+		s = newSession(r, sessionOptions{input: true, run: true})
+		t.look(r, r.begin)
+	} else if r.hash != hash {
+		return r, nil, protocol.Errorf(protocol.CodeConflict,
+			"the request ID %s is in use for a different service: choose another one, or none", run.ID)
+	} else {
+		s = newSession(r, sessionOptions{run: true})
+	}
+	r.runs++
+	if run.Detach {
+		r.goesOn = true
+		r.account.detach()
+	}
+	return r, s, nil
+}
+
+// look starts the goroutine that looks after r, which begins with how.
+func (t *table) look(r *request, how func(context.Context) protocol.Session) {
+	o := t.o
+	t.launch(func(ctx context.Context) {
+		r.run(ctx, how)
+		_ = o.do(ctx, func(t *table) { t.retire(r) }) // nobody cares when leaving
+	})
+}
+
+// room refuses what is too much.
+func (t *table) room() error {
+	if most := t.o.cfg.Params.MaxRequests; len(t.known)-len(t.ended) >= most {
+		return protocol.Errorf(protocol.CodeOverloaded,
+			"%d requests are under way on this device, which is the most: try again when some have ended", most)
+	}
+	return nil
+}
+
+// release takes note that a session of Run on r was closed, and reports whether
+// r is to be cancelled: nobody is left who wants it. What has ended is not: an
+// end as unknown may be that of an execution that goes on.
+func (t *table) release(r *request) bool {
+	r.runs--
+	info, _, _ := r.account.line()
+	return r.runs == 0 && !r.goesOn && !info.Last.State.Ended() && !t.leaving()
+}
+
+// retire keeps a request that has ended for a while; one that was never
+// accepted is dropped.
+func (t *table) retire(r *request) {
+	if r.failure() != nil {
+		if t.known[r.id] == r {
+			delete(t.known, r.id)
+		}
+		return
+	}
+	t.ended = append(t.ended, endedRequest{r, t.o.cfg.Clock()})
+	t.correctLater(r)
+	t.expire()
+}
+
+// expire drops those that are too many or too old.
+func (t *table) expire() {
+	now, p := t.o.cfg.Clock(), &t.o.cfg.Params
+	for len(t.ended) > 0 && (len(t.ended) > p.KeepEnded || now-t.ended[0].at >= p.KeepEndedFor) {
+		delete(t.known, t.ended[0].id)
+		t.ended = slices.Delete(t.ended, 0, 1)
+	}
+	if len(t.ended) > 0 {
+		t.expiry.Reset(t.ended[0].at + p.KeepEndedFor - now)
+	}
+}

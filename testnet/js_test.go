@@ -1,0 +1,66 @@
+package testnet_test
+
+import (
+	"context"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/testnet"
+	"github.com/hearth-edge/hearth/testnet/inproc"
+)
+
+// TestJavaScript: an app on another language's stock libp2p, written from the
+// documents alone, runs a container on another node, feeds it more than one
+// credit's worth, reads its output and exit code, and watches its states.
+func TestJavaScript(t *testing.T) {
+	t.Parallel()
+	var stateDir string
+	inproc.Start(t, 2, inproc.Options{Configure: func(i int, cfg *node.Config) {
+		if i == 0 {
+			stateDir = cfg.StateDir
+		}
+	}})
+	out, err := demoJS(t, stateDir, `{"image": "`+inproc.Image+`", "args": ["err=note", "echo", "exit=7"], "notHere": true}`)
+	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 7 { //nolint:errorlint // exec does not wrap it
+		t.Fatalf("the app ended with %v instead of the container's exit code, 7:\n%s", err, out)
+	}
+	for _, want := range []string{
+		`devices: node1 node2\n`,
+		`note`,
+		`in:  1048576 bytes, sha256 ([0-9a-f]{16})\nout: 1048576 bytes, sha256 ([0-9a-f]{16})\n`,
+		`end: failed, exit code 7\n`,
+		`states: accepted placing (pulling |starting )*running failed\n`,
+		`again: failed, exit code 7\n`,
+		`unknown: not_found\n`,
+	} {
+		found := regexp.MustCompile(want).FindStringSubmatch(out)
+		if found == nil {
+			t.Errorf("the app did not print %q:\n%s", want, out)
+		} else if strings.HasPrefix(want, "in:") && found[1] != found[2] {
+			t.Errorf("what came back is not what was sent:\n%s", out)
+		}
+	}
+}
+
+// TestJavaScriptWithoutDevice: where no device runs, the app says so.
+func TestJavaScriptWithoutDevice(t *testing.T) {
+	t.Parallel()
+	out, err := demoJS(t, t.TempDir(), `{}`)
+	if err == nil || !strings.Contains(out, "no device is running with its state in") {
+		t.Errorf("the app ended with %v and said:\n%s", err, out)
+	}
+}
+
+func demoJS(t *testing.T, stateDir, service string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", "demo.mjs", stateDir, service)
+	cmd.Dir = testnet.JS(t)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}

@@ -52,6 +52,8 @@ type request struct {
 	// begun: a container on this device was seen; marking writes that down.
 	begun   bool
 	marking sync.WaitGroup
+	// read is the session on which the end came; nil before that.
+	read protocol.Session
 	// kept: the end is in the journal.
 	kept bool
 }
@@ -101,6 +103,7 @@ func (r *request) run(ctx context.Context, how func(context.Context) protocol.Se
 	if r.state.Ended() && !r.kept {
 		r.keepTrying(ctx)
 	}
+	r.readOut(ctx)
 }
 
 // attend follows the request, and gives up where a stop comes to nothing.
@@ -208,7 +211,11 @@ func (r *request) execute(ctx context.Context, s protocol.Session) {
 // follow relays what s tells, and reports whether the request has ended. If not,
 // the session broke, or ctx ended.
 func (r *request) follow(ctx context.Context, s protocol.Session) bool {
-	defer s.Close()
+	defer func() {
+		if r.read != s {
+			s.Close()
+		}
+	}()
 	release := context.AfterFunc(ctx, func() { s.Close() })
 	defer release()
 	if err := r.control.attach(s); err != nil {
@@ -221,11 +228,30 @@ func (r *request) follow(ctx context.Context, s protocol.Session) bool {
 			break
 		}
 		if r.relay(ctx, &u) {
+			if !r.turnedAway {
+				r.read = s
+			}
 			return true
 		}
 	}
 	r.control.detach()
 	return false
+}
+
+// readOut reads the session on which the end came to its own end: a node keeps
+// what has ended until then, so that no end is lost, and forgets it after.
+func (r *request) readOut(ctx context.Context) {
+	if r.read == nil {
+		return
+	}
+	defer r.read.Close()
+	release := context.AfterFunc(ctx, func() { r.read.Close() })
+	defer release()
+	for r.kept {
+		if _, err := r.read.Next(); err != nil {
+			return
+		}
+	}
 }
 
 // relay passes an update on to the askers, and reports whether it was the end.

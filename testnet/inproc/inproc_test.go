@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/testnet/inproc"
@@ -26,6 +27,37 @@ func TestRequestsFromEveryNode(t *testing.T) {
 			if out != "hello" || last.State != protocol.StateFailed || last.ExitCode != 3 || last.Node != target.ID() {
 				t.Errorf("%s on %s: output %q, end %+v", asker.Name, target.Name, out, last)
 			}
+		}
+	}
+}
+
+// TestNothingIsLeftOnTheEngine: once an end was read by who asked, its container
+// is removed, on this device and on another.
+func TestNothingIsLeftOnTheEngine(t *testing.T) {
+	t.Parallel()
+	m := inproc.Start(t, 2, inproc.Options{})
+	for _, target := range m.Nodes {
+		s, err := m.Nodes[0].App.Run(t.Context(), protocol.Run{Service: protocol.Service{
+			Image: inproc.Image, Args: []string{"out=hello"}, Constraints: protocol.Constraints{Node: target.Name},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		follow(t, s)
+		driver := target.Engine.Driver(string(m.Secret.Fingerprint()), target.ID())
+		deadline, tick := time.After(20*time.Second), time.NewTicker(5*time.Millisecond)
+		defer tick.Stop()
+		for left := 1; left > 0; {
+			select {
+			case <-tick.C:
+			case <-deadline:
+				t.Fatalf("%d containers are left on %s", left, target.Name)
+			}
+			found, err := driver.Recover(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			left = len(found)
 		}
 	}
 }

@@ -124,7 +124,7 @@ func (c *cli) watchRequests(ctx context.Context, device *protocol.AppClient, all
 // watchEnded is what a command that watches ends with: nothing, where ctx did.
 func watchEnded(ctx context.Context, err error) error {
 	switch {
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled):
 		return nil
 	case err == nil:
 		return errors.New("this device ended the stream of events")

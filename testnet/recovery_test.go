@@ -20,7 +20,7 @@ func TestKilledAndBack(t *testing.T) {
 	lan := netns.New(t)
 	a := lan.AddHost("a").StartNode(t, testnet.Options{Secret: secret})
 	b := lan.AddHost("b").StartNode(t, testnet.Options{Secret: secret})
-	a.WaitNodes(2)
+	a.WaitAble(2)
 	start := func(id string) {
 		t.Helper()
 		r := a.Hearth("run", "-d", "--node", "b", "--id", id, "-e", "WORD="+id, image, "env", "WORD", "8s")

@@ -29,6 +29,9 @@ func FuzzConversation(f *testing.F) {
 	f.Add(join(&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Requests{Requests: &pb.Requests{Verb: &pb.Requests_Attach{
 		Attach: attachToPB(&Attach{Request: "r", NoFollow: true}),
 	}}}}, &pb.Wish{Wish: &pb.Wish_Signal{Signal: &pb.Signal{Name: "INT"}}}, &pb.Wish{Wish: &pb.Wish_Resize{Resize: sizeToPB(1, 2)}}))
+	f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Requests{Requests: &pb.Requests{Verb: &pb.Requests_Attach{
+		Attach: attachToPB(&Attach{Request: "r", Since: time.Minute}),
+	}}}}))
 	for _, verb := range requestVerbs() {
 		f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Requests{Requests: verb}}))
 	}
@@ -77,7 +80,7 @@ func FuzzAnswers(f *testing.F) {
 		if d, err := c.Inspect(ctx, "r"); err == nil && d.Service.Validate() != nil {
 			t.Fatalf("a detail with an invalid service: %+v", d)
 		}
-		if s, err := c.Attach(ctx, Attach{Request: "r", NoFollow: true}); err == nil {
+		if s, err := c.Attach(ctx, Attach{Request: "r", Since: time.Minute, NoFollow: true}); err == nil {
 			_, _ = readAll(s)
 			_ = s.Close()
 		}

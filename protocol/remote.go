@@ -55,6 +55,7 @@ type remoteSession struct {
 
 	// The pump owns these.
 	next   [Stderr + 1]uint64 // offset of each channel's next byte
+	later  [Stderr + 1]bool   // it may be a later one; see Attach.Since
 	last   *Event
 	events int
 
@@ -72,6 +73,7 @@ func newRemoteSession(w *wire, a Attach) *remoteSession {
 		early: a.NoFollow, credit: inputWindow,
 	}
 	s.next[Stdout], s.next[Stderr] = a.Stdout, a.Stderr
+	s.later[Stdout], s.later[Stderr] = a.Since > 0, a.Since > 0
 	go s.pump()
 	return s
 }
@@ -159,7 +161,12 @@ func (s *remoteSession) receiveOutput(p *pb.Data) error {
 		return err
 	}
 	c := Channel(p.GetChannel())
-	if p.GetCut() > math.MaxInt64 || p.GetOffset() > math.MaxInt64 || p.GetOffset() != s.next[c]+p.GetCut() {
+	inBounds := p.GetCut() <= math.MaxInt64 && p.GetOffset() <= math.MaxInt64
+	if inBounds && s.later[c] {
+		s.next[c] = max(s.next[c], p.GetOffset()-min(p.GetOffset(), p.GetCut()))
+		s.later[c] = false
+	}
+	if !inBounds || p.GetOffset() != s.next[c]+p.GetCut() {
 		return Errorf(CodeInvalid, "output: offset %d with cut %d does not follow on %d", p.GetOffset(), p.GetCut(), s.next[c])
 	}
 	s.next[c] = p.GetOffset() + uint64(len(raw))

@@ -34,7 +34,7 @@ func bothLinks(t *testing.T, d *device, test func(t *testing.T, r Requests, l *l
 }
 
 func TestAttachToRequest(t *testing.T) {
-	want := Attach{Request: "r", Attempt: 3, Stdout: 7, Stderr: 5, NoFollow: true, NoOutput: true}
+	want := Attach{Request: "r", Attempt: 3, Stdout: 7, Stderr: 5, NoFollow: true, NoOutput: true, Since: time.Minute}
 	s := newScript()
 	d := &device{attach: func(_ context.Context, got Attach) (Session, error) {
 		if got != want {
@@ -71,6 +71,39 @@ func TestAttachToRequest(t *testing.T) {
 		}
 		wantServed(t, l, nil)
 	})
+}
+
+// With Since output may start later than asked, once for each channel; nowhere
+// else is a byte missing without a word.
+func TestOutputThatStartsLater(t *testing.T) {
+	for name, tc := range map[string]struct {
+		asked Attach
+		told  []Output
+		bad   bool
+	}{
+		"later":           {Attach{Since: 1}, []Output{{Channel: Stdout, Offset: 9, Data: []byte("a")}, {Channel: Stderr, Offset: 5}}, false},
+		"as asked":        {Attach{Since: 1, Stdout: 7}, []Output{{Channel: Stdout, Offset: 7, Data: []byte("a")}}, false},
+		"later, then cut": {Attach{Since: 1, Stdout: 7}, []Output{{Channel: Stdout, Offset: 12, Cut: 3}}, false},
+		"a gap after it":  {Attach{Since: 1}, []Output{{Channel: Stdout, Offset: 9}, {Channel: Stdout, Offset: 10}}, true},
+		"before it":       {Attach{Since: 1, Stdout: 7}, []Output{{Channel: Stdout, Offset: 6}}, true},
+		"a bad cut":       {Attach{Since: 1}, []Output{{Channel: Stdout, Offset: 2, Cut: 3}}, true},
+		"not asked for":   {Attach{}, []Output{{Channel: Stdout, Offset: 9}}, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a, b := Pipe()
+			sess := newRemoteSession(newWire(a), tc.asked)
+			defer sess.Close()
+			w := newWire(b)
+			for _, o := range tc.told {
+				_ = sendOutput(w, &o)
+			}
+			_ = sendUpdate(w, Update{Event: &Event{State: StateSucceeded}})
+			_ = b.CloseWrite()
+			if _, err := readAll(sess); errors.Is(err, io.EOF) == tc.bad || tc.bad && CodeOf(err) != CodeInvalid {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
 }
 
 // Only a session that may end early does, and only where the other side says so.

@@ -83,6 +83,10 @@ type Attach struct {
 	NoFollow bool
 	// NoOutput leaves the output out: only events are wanted.
 	NoOutput bool
+	// Since leaves out what was written longer ago than that; 0 leaves out
+	// nothing. The device may show more than was asked for, where it does not
+	// know when it was written, never less. An execution's node ignores it.
+	Since time.Duration
 }
 
 // A Run is what an app asks of its device.

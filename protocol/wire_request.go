@@ -69,7 +69,7 @@ func offerFromPB(p *pb.Offer) (Offer, error) {
 func attachToPB(a *Attach) *pb.Attach {
 	return &pb.Attach{
 		Request: string(a.Request), Attempt: a.Attempt, Stdout: a.Stdout, Stderr: a.Stderr,
-		NoFollow: a.NoFollow, NoOutput: a.NoOutput,
+		NoFollow: a.NoFollow, NoOutput: a.NoOutput, Since: durationToPB(a.Since),
 	}
 }
 
@@ -81,9 +81,13 @@ func attachFromPB(p *pb.Attach) (Attach, error) {
 	if p.GetStdout() > math.MaxInt64 || p.GetStderr() > math.MaxInt64 {
 		return Attach{}, Errorf(CodeInvalid, "offset: it is out of bounds")
 	}
+	since, err := durationFromPB("since", p.GetSince())
+	if err != nil {
+		return Attach{}, err
+	}
 	return Attach{
 		Request: request, Attempt: p.GetAttempt(), Stdout: p.GetStdout(), Stderr: p.GetStderr(),
-		NoFollow: p.GetNoFollow(), NoOutput: p.GetNoOutput(),
+		NoFollow: p.GetNoFollow(), NoOutput: p.GetNoOutput(), Since: since,
 	}, nil
 }
 

@@ -111,6 +111,7 @@ func codecs() []codec {
 		codecOf("attach", Attach{Request: "req-1", Attempt: 2, Stdout: 3, Stderr: 4}, attachToPB, attachFromPB),
 		codecOf("run", Run{ID: "req-1", Service: sampleService()}, runToPB, runFromPB),
 		codecOf("attach-now", Attach{Request: "req", NoFollow: true, NoOutput: true}, attachToPB, attachFromPB),
+		codecOf("attach-since", Attach{Request: "req", Since: 10 * time.Minute}, attachToPB, attachFromPB),
 		codecOf("run-detached", Run{Service: Service{Image: "busybox", TTY: true}, Detach: true}, runToPB, runFromPB),
 		codecOf("stop", Stop{Request: "req", Signal: "HUP", Grace: time.Second, SignalOnly: true}, stopToPB, stopFromPB),
 		codecOf("resize", [2]uint16{24, math.MaxUint16}, encodeSize, decodeSize),
@@ -208,9 +209,10 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 	}
 }
 
+// fuzzCodec begins with the samples of that name and its variants, name-*.
 func fuzzCodec(f *testing.F, name string) {
 	for _, c := range codecs() {
-		if c.name != name {
+		if !strings.HasPrefix(c.name+"-", name+"-") {
 			continue
 		}
 		seed, err := c.encode(c.sample)
@@ -218,6 +220,11 @@ func fuzzCodec(f *testing.F, name string) {
 			f.Fatal(err)
 		}
 		f.Add(seed)
+	}
+	for _, c := range codecs() {
+		if c.name != name {
+			continue
+		}
 		f.Fuzz(func(t *testing.T, b []byte) {
 			v, err := c.decode(b)
 			if err != nil {
@@ -304,6 +311,7 @@ func TestBadDurationsAndNumbers(t *testing.T) {
 		"attempt": func() error { _, err := offerFromPB(&pb.Offer{Request: "a"}); return err },
 		"service": func() error { _, err := offerFromPB(&pb.Offer{Request: "a", Attempt: 1}); return err },
 		"offset":  func() error { _, err := attachFromPB(&pb.Attach{Request: "a", Stdout: 1 << 63}); return err },
+		"since":   func() error { _, err := attachFromPB(&pb.Attach{Request: "a", Since: 1 << 63}); return err },
 		"stop":    func() error { _, err := stopFromPB(&pb.StopRequest{}); return err },
 		"signal":  func() error { _, err := stopFromPB(&pb.StopRequest{Request: "a", Signal: "SIGINT"}); return err },
 		"grace":   func() error { _, err := stopFromPB(&pb.StopRequest{Request: "a", Grace: 1 << 63}); return err },

@@ -3,6 +3,7 @@ package sched
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -16,6 +17,7 @@ type account struct {
 	// feed is what sessions read. It is replaced when an end as unknown is
 	// corrected: those who read the old one were told unknown, and that was so.
 	feed      *protocol.Feed
+	marks     marks // when the feed's output came
 	info      protocol.RequestInfo
 	sequence  uint64
 	events    []protocol.Event
@@ -88,11 +90,30 @@ func (a *account) output() *protocol.Feed {
 	return a.feed
 }
 
-// reopen replaces the feed, which has ended, by one that can go on.
-func (a *account) reopen(f *protocol.Feed) {
+// reopen replaces the feed, which has ended, by one that goes on from there.
+func (a *account) reopen(f *protocol.Feed, now time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.marks.add(now, positionOf(a.feed))
 	a.feed = f
+}
+
+// outputComes takes note that output comes after position p of the feed.
+func (a *account) outputComes(now time.Duration, p position) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.marks.add(now, p)
+}
+
+// outputSince returns the feed, and where in it the output begins that came at
+// the time then or later.
+func (a *account) outputSince(then time.Duration) (*protocol.Feed, position) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p, ok := a.marks.since(then); ok {
+		return a.feed, p
+	}
+	return a.feed, positionOf(a.feed)
 }
 
 // detach makes the request one that goes on without an app.

@@ -316,12 +316,16 @@ func (r *request) learn(end protocol.State) {
 	}
 }
 
-// output passes on what was not passed on before: no byte twice, and a mark
+// output passes on what was not passed on before: no byte twice, and a cut
 // where some are missing.
 func (r *request) output(ctx context.Context, out *protocol.Output) {
-	if err := passOn(ctx, r.account.output(), out); err != nil {
+	feed := r.account.output()
+	before := positionOf(feed)
+	r.account.outputComes(r.o.cfg.Clock(), before)
+	if err := passOn(ctx, feed, out); err != nil {
 		r.log.Debug("output was not passed on", "err", err)
 	}
+	r.account.outputComes(r.o.cfg.Clock(), before) // it may have waited for readers
 }
 
 func passOn(ctx context.Context, feed *protocol.Feed, out *protocol.Output) error {

@@ -34,14 +34,20 @@ type sessionOptions struct {
 
 func newSession(r *request, opts sessionOptions) *session {
 	stdout, stderr := opts.attach.Stdout, opts.attach.Stderr
+	feed := r.account.output()
+	if opts.attach.Since > 0 {
+		var from position
+		feed, from = r.account.outputSince(r.o.cfg.Clock() - opts.attach.Since)
+		stdout, stderr = max(stdout, from.stdout), max(stderr, from.stderr)
+	}
 	if opts.attach.NoOutput {
 		stdout, stderr = math.MaxUint64, math.MaxUint64
 	}
 	s := &session{request: r, opts: opts, closed: make(chan struct{})}
 	if opts.attach.NoFollow {
-		s.FeedReader = r.account.output().ReaderOfNow(stdout, stderr)
+		s.FeedReader = feed.ReaderOfNow(stdout, stderr)
 	} else {
-		s.FeedReader = r.account.output().Reader(stdout, stderr)
+		s.FeedReader = feed.Reader(stdout, stderr)
 	}
 	return s
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,6 +53,7 @@ Exit codes: as for 'hearth run'; 130 if it was left by Ctrl-C.
 
 func (c *cli) logsCommand() *cobra.Command {
 	var followOn bool
+	var since time.Duration
 	cmd := &cobra.Command{
 		Use:   "logs [flags] ID",
 		Short: "Show the output of a request that is kept",
@@ -63,20 +65,33 @@ missing; some time after its end a request is dropped with all its output.
 With --follow output is shown as it comes until the request ends, or Ctrl-C; the
 request goes on.
 
+With --since only output of the last D is shown, such as 90s, 10m or 1h30m. The
+device that looks after the request knows when output came to it, to a second or
+a few percent of D. It does not know that any more once it was restarted, or some
+minutes after the request's end: older output is then shown too, as far as it is
+kept.
+
 Exit codes: 0 whatever became of the request; 125 if hearth itself failed; 130 if
 it was left by Ctrl-C. For the request's own exit code see 'hearth wait'.
 
   hearth logs k3v
-  hearth logs -f k3v 2>errors | grep done`,
+  hearth logs -f k3v 2>errors | grep done
+  hearth logs -f --since 10m k3v`,
 		Args:              oneRequest,
 		ValidArgsFunction: c.completeRequests(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if since <= 0 && cmd.Flags().Changed("since") {
+				return fmt.Errorf("--since: %v is no time to look back; write it like 90s, or 10m", since)
+			}
 			view := newRunView(c, false, false)
 			view.outputOnly = true
-			return c.visit(cmd.Context(), protocol.Attach{Request: protocol.RequestID(args[0]), NoFollow: !followOn}, view)
+			return c.visit(cmd.Context(), protocol.Attach{
+				Request: protocol.RequestID(args[0]), NoFollow: !followOn, Since: since,
+			}, view)
 		},
 	}
 	cmd.Flags().BoolVarP(&followOn, "follow", "f", false, "go on until the request ends")
+	cmd.Flags().DurationVar(&since, "since", 0, "show only output of the last `D`, such as 10m")
 	return cmd
 }
 

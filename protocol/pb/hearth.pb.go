@@ -1088,10 +1088,13 @@ type Attach struct {
 	Request string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`  // within Requests a unique beginning will do
 	Attempt uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"` // of the execution; within Requests it is ignored
 	// How many bytes of each the asker has.
-	Stdout        uint64 `protobuf:"varint,3,opt,name=stdout,proto3" json:"stdout,omitempty"`
-	Stderr        uint64 `protobuf:"varint,4,opt,name=stderr,proto3" json:"stderr,omitempty"`
-	NoFollow      bool   `protobuf:"varint,5,opt,name=no_follow,json=noFollow,proto3" json:"no_follow,omitempty"` // tell what there is by now, then complete
-	NoOutput      bool   `protobuf:"varint,6,opt,name=no_output,json=noOutput,proto3" json:"no_output,omitempty"`
+	Stdout   uint64 `protobuf:"varint,3,opt,name=stdout,proto3" json:"stdout,omitempty"`
+	Stderr   uint64 `protobuf:"varint,4,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	NoFollow bool   `protobuf:"varint,5,opt,name=no_follow,json=noFollow,proto3" json:"no_follow,omitempty"` // tell what there is by now, then complete
+	NoOutput bool   `protobuf:"varint,6,opt,name=no_output,json=noOutput,proto3" json:"no_output,omitempty"`
+	// Within Requests: leave out what was written longer ago; 0: nothing. The
+	// first output of each channel may start later then, without a cut.
+	Since         uint64 `protobuf:"varint,7,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1166,6 +1169,13 @@ func (x *Attach) GetNoOutput() bool {
 		return x.NoOutput
 	}
 	return false
+}
+
+func (x *Attach) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
 }
 
 type Run struct {
@@ -3573,14 +3583,15 @@ const file_hearth_proto_rawDesc = "" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12,\n" +
 	"\aservice\x18\x03 \x01(\v2\x12.hearth.v1.ServiceR\aservice\x12\x14\n" +
 	"\x05bound\x18\x04 \x01(\x04R\x05bound\x12\x16\n" +
-	"\x06forced\x18\x05 \x01(\bR\x06forced\"\xa6\x01\n" +
+	"\x06forced\x18\x05 \x01(\bR\x06forced\"\xbc\x01\n" +
 	"\x06Attach\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06stdout\x18\x03 \x01(\x04R\x06stdout\x12\x16\n" +
 	"\x06stderr\x18\x04 \x01(\x04R\x06stderr\x12\x1b\n" +
 	"\tno_follow\x18\x05 \x01(\bR\bnoFollow\x12\x1b\n" +
-	"\tno_output\x18\x06 \x01(\bR\bnoOutput\"e\n" +
+	"\tno_output\x18\x06 \x01(\bR\bnoOutput\x12\x14\n" +
+	"\x05since\x18\a \x01(\x04R\x05since\"e\n" +
 	"\x03Run\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12,\n" +
 	"\aservice\x18\x02 \x01(\v2\x12.hearth.v1.ServiceR\aservice\x12\x16\n" +

@@ -253,7 +253,7 @@ func TestCloseLetsGo(t *testing.T) {
 }
 
 func TestAnswersCrossIntact(t *testing.T) {
-	secret := errors.New("open /root/secret: permission denied")
+	secret := errors.New("open /etc/hearth/secret: permission denied")
 	for _, tc := range []struct {
 		is, told error
 		logged   error
@@ -288,7 +288,7 @@ func TestAnswersCrossIntact(t *testing.T) {
 
 // What breaks a session at the node is told, but not with its inner text.
 func TestSessionBreaksAtTheNode(t *testing.T) {
-	secret := errors.New("/root/secret")
+	secret := errors.New("/etc/hearth/secret")
 	for _, tc := range []struct {
 		is     error
 		code   Code
@@ -300,7 +300,7 @@ func TestSessionBreaksAtTheNode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := sess.Next(); CodeOf(err) != tc.code || err.Error() == "/root/secret" {
+		if _, err := sess.Next(); CodeOf(err) != tc.code || err.Error() == "/etc/hearth/secret" {
 			t.Errorf("told as %v", err)
 		}
 		sess.Close()

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
 
@@ -44,6 +45,7 @@ func BenchmarkRequest(b *testing.B) {
 	var accepted, started, raw, ended series
 	for b.Loop() {
 		times := timeRequest(b, device, image)
+		awaitRemoval(b, engine, times.container)
 		accepted.add(times.accepted)
 		started.add(times.started)
 		ended.add(times.ended)
@@ -57,7 +59,10 @@ func BenchmarkRequest(b *testing.B) {
 	quiet(b)
 }
 
-type requestTimes struct{ accepted, started, ended time.Duration }
+type requestTimes struct {
+	accepted, started, ended time.Duration
+	container                string
+}
 
 // timeRequest runs the image's program without a task on another device and
 // tells when its winner had accepted it, when its container ran, and when its
@@ -88,9 +93,22 @@ func timeRequest(b *testing.B, device *protocol.AppClient, image string) (t requ
 		case e.State.Ended():
 			b.Fatalf("it ended as %d: %s", e.State, e.Reason)
 		case e.State == protocol.StateRunning:
-			t.started = time.Since(start)
+			t.started, t.container = time.Since(start), e.Container
 		case e.Node != "" && t.accepted == 0:
 			t.accepted = time.Since(start)
+		}
+	}
+}
+
+// awaitRemoval waits until a container is removed, so that the engine is not
+// still at that when the next one is timed.
+func awaitRemoval(b *testing.B, engine *client.Client, id string) {
+	removed, failed := engine.ContainerWait(b.Context(), id, container.WaitConditionRemoved)
+	select {
+	case <-removed:
+	case err := <-failed:
+		if !cerrdefs.IsNotFound(err) {
+			b.Fatal(err)
 		}
 	}
 }

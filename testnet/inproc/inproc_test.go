@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +28,45 @@ func TestRequestsFromEveryNode(t *testing.T) {
 			if out != "hello" || last.State != protocol.StateFailed || last.ExitCode != 3 || last.Node != target.ID() {
 				t.Errorf("%s on %s: output %q, end %+v", asker.Name, target.Name, out, last)
 			}
+		}
+	}
+}
+
+// TestHundredCallsOfOneID: an app that asks again, or a hundred that ask at once,
+// get one container and the same answer.
+func TestHundredCallsOfOneID(t *testing.T) {
+	t.Parallel()
+	m := inproc.Start(t, 2, inproc.Options{})
+	const calls = 100
+	type answer struct {
+		container, output string
+		state             protocol.State
+		code              int
+	}
+	answers := make(chan answer, calls)
+	var all sync.WaitGroup
+	for range calls {
+		all.Go(func() {
+			s, err := m.Nodes[0].App.Run(t.Context(), protocol.Run{ID: "the-one", Service: protocol.Service{
+				Image: inproc.Image, Args: []string{"sleep=300ms", "out=hello", "exit=3"},
+			}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			out, last := follow(t, s)
+			answers <- answer{last.Container, out, last.State, last.ExitCode}
+		})
+	}
+	all.Wait()
+	close(answers)
+	first := <-answers
+	if first.container == "" || first.output != "hello" || first.state != protocol.StateFailed || first.code != 3 {
+		t.Errorf("the answer is %+v", first)
+	}
+	for a := range answers {
+		if a != first {
+			t.Errorf("answers differ: %+v and %+v", first, a)
 		}
 	}
 }
@@ -82,7 +122,8 @@ func follow(t *testing.T, s protocol.Session) (stdout string, last protocol.Even
 			return out.String(), last
 		}
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
+			return out.String(), last
 		}
 		if u.Event != nil {
 			last = *u.Event

@@ -40,6 +40,35 @@ func (c *AppClient) Run(ctx context.Context, r Run) (Session, error) {
 	return newRemoteSession(w, Attach{}), nil
 }
 
+// Plan implements App.
+func (c *AppClient) Plan(ctx context.Context, s Service) (Decision, error) {
+	if err := s.Validate(); err != nil {
+		return Decision{}, err
+	}
+	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Plan{Plan: &pb.Plan{Service: serviceToPB(&s)}}}
+	var parts detailParts
+	err := collect(ctx, c.open, first, func(w *wire) (done bool, err error) {
+		m := new(pb.RequestsItem)
+		if err := w.receive(m); err != nil {
+			return false, broken(unexpected(err))
+		}
+		switch v := m.GetItem().(type) {
+		case *pb.RequestsItem_Complete:
+			return true, nil
+		case *pb.RequestsItem_Error:
+			return false, errorFromPB(v.Error)
+		}
+		return false, parts.add(m)
+	})
+	if err != nil {
+		return Decision{}, err
+	}
+	if len(parts.detail.Decisions) != 1 {
+		return Decision{}, broken(missing("decision"))
+	}
+	return parts.detail.Decisions[0], nil
+}
+
 // Devices implements App.
 func (c *AppClient) Devices(ctx context.Context, watch bool, yield func([]Device) error) error {
 	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Devices{Devices: &pb.Devices{Watch: watch}}}
@@ -124,6 +153,8 @@ func ServeApp(ctx context.Context, s Stream, token string, app App) error {
 		return serveDiagnose(ctx, w, app)
 	case *pb.AppRequest_Requests:
 		return serveRequests(ctx, w, app, v.Requests)
+	case *pb.AppRequest_Plan:
+		return servePlan(ctx, w, app, v.Plan)
 	}
 	return w.reject(unknownVerb())
 }
@@ -138,6 +169,25 @@ func serveRun(ctx context.Context, w *wire, app App, p *pb.Run) error {
 		return w.answer(err)
 	}
 	return accept(ctx, w, sess, terms{closingCancels: true})
+}
+
+func servePlan(ctx context.Context, w *wire, app App, p *pb.Plan) error {
+	service, err := serviceFromPB(p.GetService())
+	if err != nil {
+		return w.answer(err)
+	}
+	return serveItems(ctx, w, func(ctx context.Context, send func(*pb.RequestsItem) error) error {
+		d, err := app.Plan(ctx, service)
+		if err != nil {
+			return err
+		}
+		for _, part := range decisionToPB(&d) {
+			if err := send(&pb.RequestsItem{Item: &pb.RequestsItem_Decision{Decision: part}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func serveDevices(ctx context.Context, w *wire, app App, watch bool) error {

@@ -59,6 +59,9 @@ const (
 	CodeDiskFull
 	// CodeInternal means a defect or an unforeseen error; the log has the details.
 	CodeInternal
+	// CodeLeaseExpired means that the orchestrator did not renew the execution's
+	// lease: another attempt may take its place.
+	CodeLeaseExpired
 	codeEnd
 )
 
@@ -86,6 +89,7 @@ var codeNames = [codeEnd]string{
 	CodeOverloaded:    "overloaded",
 	CodeDiskFull:      "disk_full",
 	CodeInternal:      "internal",
+	CodeLeaseExpired:  "lease_expired",
 }
 
 // String returns the code's stable name.

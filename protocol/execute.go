@@ -46,17 +46,29 @@ func (c *ExecuteClient) Attach(ctx context.Context, a Attach) (Session, error) {
 	return newRemoteSession(w, a), nil
 }
 
+// Renew asks the orchestrator that open opens streams to whether an execution
+// is still wanted; nil says that it is. An *Error with CodeLeaseExpired says that
+// it is to be stopped; any other error says nothing.
+func Renew(ctx context.Context, open func(context.Context) (Stream, error), r Renewal) error {
+	w, _, err := ask(ctx, open, &pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Renew{Renew: renewToPB(&r)}})
+	if err != nil {
+		return err
+	}
+	_ = w.stream.Close() // nothing follows
+	return nil
+}
+
 // ServeExecute holds a device's end of one conversation with another device of
 // the mesh over s, which it closes. It hands an orchestrator's offer to node, says
 // that it came from the peer named, and carries the session until it ends, the
 // orchestrator goes away or ctx ends. The latter two let go of the session; only
-// the orchestrator's Stop stops an execution. What is asked of requests goes to
-// requests: whoever holds the connection has proved to be a member, and every
-// member may.
+// the orchestrator's Stop stops an execution. What is asked of requests, and for
+// renewals of leases, goes to orchestrator: whoever holds the connection has proved
+// to be a member, and every member may.
 //
 // The error is for the caller's log: what was told to the asker without its text,
 // what was wrong with its messages, or how the stream broke.
-func ServeExecute(ctx context.Context, s Stream, node Executor, requests Requests, from NodeID) error {
+func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orchestrator, from NodeID) error {
 	w := newWire(s)
 	request := new(pb.ExecuteRequest)
 	if err := w.first(request); err != nil {
@@ -72,7 +84,9 @@ func ServeExecute(ctx context.Context, s Stream, node Executor, requests Request
 	case *pb.ExecuteRequest_Attach:
 		return serveAttach(ctx, w, node.Attach, v.Attach)
 	case *pb.ExecuteRequest_Requests:
-		return serveRequests(ctx, w, requests, v.Requests)
+		return serveRequests(ctx, w, orchestrator, v.Requests)
+	case *pb.ExecuteRequest_Renew:
+		return serveRenew(ctx, w, orchestrator, from, v.Renew)
 	}
 	return w.reject(unknownVerb())
 }
@@ -86,6 +100,16 @@ func offer(ctx context.Context, node Executor, from NodeID, p *pb.Offer) (Sessio
 	}
 	o.Orchestrator = from
 	return node.Offer(ctx, o)
+}
+
+func serveRenew(ctx context.Context, w *wire, orchestrator Orchestrator, from NodeID, p *pb.Renew) error {
+	r, err := renewFromPB(p)
+	if err == nil {
+		err = orchestrator.Renew(ctx, from, r)
+	}
+	logged := w.answer(err)
+	_ = w.stream.Close()
+	return logged
 }
 
 // unknownVerb is the answer to an asker that is newer than this device.

@@ -24,6 +24,8 @@ func FuzzConversation(f *testing.F) {
 	}
 	f.Add(join(&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Offer{Offer: offerToPB(&offer)}},
 		&pb.Wish{Wish: &pb.Wish_Stop{Stop: &pb.Stop{Grace: 1}}}, &pb.Wish{Wish: &pb.Wish_CloseInput{CloseInput: &pb.CloseInput{}}}))
+	f.Add(join(&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Renew{Renew: renewToPB(&Renewal{Request: "r", Attempt: 1})}}))
+	f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Plan{Plan: &pb.Plan{Service: serviceToPB(&offer.Service)}}}))
 	f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Devices{Devices: &pb.Devices{Watch: true}}}))
 	f.Add(join(&pb.Update{Update: &pb.Update_Event{Event: &pb.Event{State: 6}}}, outputToPB(Stdout, 3, 3, 0)))
 	f.Add(join(&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Requests{Requests: &pb.Requests{Verb: &pb.Requests_Attach{

@@ -67,6 +67,8 @@ type device struct {
 	list     func(ctx context.Context, all bool, yield func(RequestInfo) error) error
 	inspect  func(context.Context, RequestID) (RequestDetail, error)
 	watch    func(ctx context.Context, yield func(Event) error) error
+	plan     func(context.Context, Service) (Decision, error)
+	renew    func(context.Context, NodeID, Renewal) error
 }
 
 func (d *device) Offer(ctx context.Context, o Offer) (Session, error)   { return d.offer(ctx, o) }
@@ -83,6 +85,12 @@ func (d *device) List(ctx context.Context, all bool, yield func(RequestInfo) err
 
 func (d *device) Inspect(ctx context.Context, id RequestID) (RequestDetail, error) {
 	return d.inspect(ctx, id)
+}
+
+func (d *device) Plan(ctx context.Context, s Service) (Decision, error) { return d.plan(ctx, s) }
+
+func (d *device) Renew(ctx context.Context, node NodeID, r Renewal) error {
+	return d.renew(ctx, node, r)
 }
 
 func (d *device) Watch(ctx context.Context, yield func(Event) error) error {
@@ -137,6 +145,8 @@ func running(s Session) *device {
 		list:     func(context.Context, bool, func(RequestInfo) error) error { return nil },
 		inspect:  func(context.Context, RequestID) (RequestDetail, error) { return sampleDetail(), nil },
 		watch:    func(context.Context, func(Event) error) error { return nil },
+		plan:     func(context.Context, Service) (Decision, error) { return sampleDecision(), nil },
+		renew:    func(context.Context, NodeID, Renewal) error { return nil },
 	}
 }
 

@@ -3,6 +3,7 @@ package protocol
 import (
 	"crypto/rand"
 	"hash/fnv"
+	"math"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -66,4 +67,28 @@ func HashImage(ref string) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(ref))
 	return h.Sum32()
+}
+
+// Size codes tell a size to about 4 % in a byte: 0 is unknown, 1 is 64 KiB and
+// less, and 8 more are twice as much.
+const (
+	smallestSize = 64 << 10
+	sizeSteps    = 8
+)
+
+// SizeCode returns the size code of b, 0 for 0.
+func SizeCode(b Bytes) byte {
+	if b == 0 {
+		return 0
+	}
+	steps := math.Round(sizeSteps * math.Log2(float64(b)/smallestSize))
+	return byte(min(max(steps, 0)+1, math.MaxUint8))
+}
+
+// CodedSize returns the size that a size code stands for.
+func CodedSize(code byte) Bytes {
+	if code == 0 {
+		return 0
+	}
+	return Bytes(smallestSize * math.Exp2(float64(code-1)/sizeSteps))
 }

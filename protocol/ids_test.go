@@ -154,7 +154,7 @@ func TestScoreBounds(t *testing.T) {
 	if _, err := DecodeScore(make([]byte, MaxScore+1)); CodeOf(err) != CodeInvalid {
 		t.Errorf("too large: %v", err)
 	}
-	if b, err := EncodeScore(sampleScore()); err != nil || len(b) > 220 {
+	if b, err := EncodeScore(sampleScore()); err != nil || len(b) > 245 {
 		t.Errorf("a usual score takes %d bytes, %v", len(b), err)
 	}
 }

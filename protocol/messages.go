@@ -55,8 +55,32 @@ type Service struct {
 	// Timeout ends an execution that has run for so long, counted from the
 	// container's start; 0 is never.
 	Timeout time.Duration
+	// Network is the network that the container is on: "none", "bridge", or
+	// what else the node's owner allows; empty is the node's choice.
+	Network string
+	// Mounts, Devices and Capabilities are given only where the node's owner
+	// allows just these. Devices are paths of device files on the node,
+	// capabilities are named as in capabilities(7), without CAP_.
+	Mounts       []Mount
+	Devices      []string
+	Capabilities []string
+	// Accelerator is the kind of one that it needs, "gpu" or "npu"; empty is
+	// none.
+	Accelerator string
+	// Retry is how many attempts may follow the first one where that was lost:
+	// the service then runs at least once. 0 is at most once.
+	Retry uint32
 	// Constraints say where it may run.
 	Constraints Constraints
+}
+
+// A Mount is a folder or a file of the node that a container sees.
+type Mount struct {
+	// Source is the path on the node, Target the one in the container; both
+	// are absolute.
+	Source, Target string
+	// Writable lets the container change it.
+	Writable bool
 }
 
 // Constraints say where a service may run. The zero value allows every node.
@@ -129,6 +153,18 @@ type Score struct {
 	// Images holds the hash (HashImage) of every reference present, at most
 	// MaxScoreImages of them, the most recently used ones.
 	Images []uint32
+	// ImageSizes holds the size code (SizeCode) of each of Images, or nothing.
+	ImageSizes []byte
+	// Accelerators are the kinds that the owner lends: "gpu", "npu".
+	Accelerators []string
+	// Temperature is that of the hottest sensor in °C; 0 is not known.
+	Temperature uint32
+	// Throttled is the share of its full speed that heat or power takes away
+	// now, 0 to 1.
+	Throttled float64
+	// PullRate is how fast images were fetched lately, in bytes a second; 0 is
+	// not known.
+	PullRate Bytes
 	// Addresses are the multiaddrs that the device listens on.
 	Addresses []string
 }
@@ -145,9 +181,22 @@ type Offer struct {
 	// Forced offers are accepted whatever the load: only what can never work
 	// here (constraint, resources, policy, no engine) is refused.
 	Forced bool
+	// Lease is 0, or how long after its last renewal (Renewal) the execution
+	// goes on: then the node stops it. The offer is the first renewal.
+	Lease time.Duration
 	// Orchestrator is who asks. It never crosses the wire: the node's end sets
 	// it to the peer that the connection has authenticated.
 	Orchestrator NodeID
+}
+
+// A Renewal is a node's question whether an execution with a lease is still
+// wanted. The node counts the lease from when it asked, on a clock that goes on
+// while the device sleeps; so an answer that is long under way extends nothing,
+// and the orchestrator knows that the lease runs out no later than its length
+// after the answer was given.
+type Renewal struct {
+	Request RequestID
+	Attempt uint32
 }
 
 // A Refusal is a node's answer to an offer that it does not take. It is an

@@ -19,11 +19,13 @@ const (
 	// MaxScoreAddresses is the most addresses that a score names.
 	MaxScoreAddresses = 12
 
-	maxBeat    = time.Hour
-	maxRating  = 1e12
-	maxDrivers = 8
-	maxWord    = 32 // bytes of an architecture, an OS or a driver
-	maxCount   = 1 << 20
+	maxBeat         = time.Hour
+	maxTemperature  = 1000
+	maxAccelerators = 8
+	maxRating       = 1e12
+	maxDrivers      = 8
+	maxWord         = 32 // bytes of an architecture, an OS or a driver
+	maxCount        = 1 << 20
 )
 
 // EncodeScore returns s as it is gossiped. Amounts of cores are rounded to
@@ -61,7 +63,8 @@ func scoreToPB(s *Score) *pb.Score {
 		Slots: s.Slots, Running: s.Running, Queued: s.Queued,
 		MemoryTotal: uint64(s.MemoryTotal), MemoryFree: uint64(s.MemoryFree), DiskFree: uint64(s.DiskFree),
 		Arch: s.Arch, Os: s.OS, Drivers: s.Drivers, Labels: s.Labels,
-		Images: s.Images, Addresses: s.Addresses,
+		Images: s.Images, ImageSizes: s.ImageSizes, Accelerators: s.Accelerators, Temperature: s.Temperature,
+		Throttled: uint32(math.Round(s.Throttled * 1000)), PullRate: uint64(s.PullRate), Addresses: s.Addresses,
 	}
 }
 
@@ -80,7 +83,9 @@ func scoreFromPB(p *pb.Score) (Score, error) {
 		Slots: p.GetSlots(), Running: p.GetRunning(), Queued: p.GetQueued(),
 		MemoryTotal: Bytes(p.GetMemoryTotal()), MemoryFree: Bytes(p.GetMemoryFree()), DiskFree: Bytes(p.GetDiskFree()),
 		Arch: p.GetArch(), OS: p.GetOs(), Drivers: p.GetDrivers(), Labels: p.GetLabels(),
-		Images: p.GetImages(), Addresses: p.GetAddresses(),
+		Images: p.GetImages(), ImageSizes: p.GetImageSizes(), Accelerators: p.GetAccelerators(),
+		Temperature: p.GetTemperature(), Throttled: float64(p.GetThrottled()) / 1000, PullRate: Bytes(p.GetPullRate()),
+		Addresses: p.GetAddresses(),
 	}
 	if err := s.validate(); err != nil {
 		return Score{}, err
@@ -111,6 +116,9 @@ func (s *Score) validate() error {
 	if len(s.Images) > MaxScoreImages {
 		return Errorf(CodeInvalid, "images: %d of them, the most is %d", len(s.Images), MaxScoreImages)
 	}
+	if n := len(s.ImageSizes); n != 0 && n != len(s.Images) {
+		return Errorf(CodeInvalid, "image sizes: %d of them for %d images", n, len(s.Images))
+	}
 	return checkWords("address", s.Addresses, MaxScoreAddresses, maxAddress)
 }
 
@@ -130,6 +138,9 @@ func (s *Score) validateAmounts() error {
 		{"memory_total", float64(s.MemoryTotal), maxMemory},
 		{"memory_free", float64(s.MemoryFree), maxMemory},
 		{"disk_free", float64(s.DiskFree), math.MaxUint64},
+		{"temperature", float64(s.Temperature), maxTemperature},
+		{"throttled", s.Throttled, 1},
+		{"pull_rate", float64(s.PullRate), maxMemory},
 	} {
 		if err := checkAmount(v.field, v.is, v.limit); err != nil {
 			return err
@@ -146,6 +157,9 @@ func (s *Score) validateWords() error {
 		return err
 	}
 	if err := checkWords("drivers", s.Drivers, maxDrivers, maxWord); err != nil {
+		return err
+	}
+	if err := checkWords("accelerators", s.Accelerators, maxAccelerators, maxWord); err != nil {
 		return err
 	}
 	if len(s.Labels) > maxLabels {

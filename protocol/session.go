@@ -163,6 +163,15 @@ type Requests interface {
 	Watch(ctx context.Context, yield func(Event) error) error
 }
 
+// An Orchestrator is a device as those see it that run its requests, or ask about
+// them.
+type Orchestrator interface {
+	Requests
+	// Renew answers a node that asks whether its execution is still wanted: nil,
+	// or an *Error with CodeLeaseExpired where it is not. It does not block.
+	Renew(ctx context.Context, node NodeID, r Renewal) error
+}
+
 // A Check is one finding of `hearth doctor`.
 type Check struct {
 	// Name of what was looked at: "secret", "engine", …
@@ -191,6 +200,9 @@ type App interface {
 	// known with the same service attaches to it; with another service it is
 	// an *Error with CodeConflict.
 	Run(ctx context.Context, r Run) (Session, error)
+	// Plan says where the service would go now, and why; nothing is run. The
+	// decision has no chosen candidate where no node can run it.
+	Plan(ctx context.Context, s Service) (Decision, error)
 	// Devices calls yield with all devices known, self first, then by name;
 	// with watch it does so again on each change until ctx ends.
 	Devices(ctx context.Context, watch bool, yield func([]Device) error) error

@@ -1,7 +1,9 @@
 package protocol
 
 import (
+	"errors"
 	"math"
+	"path"
 	"strings"
 	"time"
 	"unicode"
@@ -24,6 +26,11 @@ const (
 	maxCPUs    = 1 << 20
 	maxMemory  = 1 << 60
 	maxTimeout = 10 * 365 * 24 * time.Hour
+
+	maxGrants     = 64 // mounts, devices or capabilities
+	maxCapability = 32
+	maxRetry      = 100
+	maxLease      = time.Hour
 )
 
 // Bounds on what devices are called and labelled, in bytes.
@@ -49,6 +56,12 @@ func (s *Service) Validate() error {
 	}
 	if s.Timeout < 0 || s.Timeout > maxTimeout {
 		return Errorf(CodeInvalid, "timeout: %v is out of bounds: 0 (none) to %v", s.Timeout, maxTimeout)
+	}
+	if s.Retry > maxRetry {
+		return Errorf(CodeInvalid, "retry: %d attempts more, the most is %d", s.Retry, maxRetry)
+	}
+	if err := s.validateGrants(); err != nil {
+		return err
 	}
 	if err := s.Constraints.validate(); err != nil {
 		return err
@@ -85,6 +98,59 @@ func (s *Service) validateText() error {
 		return Errorf(CodeInvalid, "workdir: %q is not absolute: start it with /", s.WorkDir)
 	}
 	return checkText("user", s.User, maxUser)
+}
+
+// validateGrants checks what only a node's owner can grant.
+func (s *Service) validateGrants() error {
+	if err := checkWord("network", s.Network); err != nil {
+		return err
+	}
+	if err := checkWord("accelerator", s.Accelerator); err != nil {
+		return err
+	}
+	if n := max(len(s.Mounts), len(s.Devices), len(s.Capabilities)); n > maxGrants {
+		return Errorf(CodeInvalid, "mounts, devices, capabilities: %d of them, the most is %d", n, maxGrants)
+	}
+	for _, m := range s.Mounts {
+		if err := errors.Join(checkAbsolute("mount", m.Source), checkAbsolute("mount", m.Target)); err != nil {
+			return err
+		}
+	}
+	for _, d := range s.Devices {
+		if err := checkAbsolute("device", d); err != nil {
+			return err
+		}
+	}
+	for _, c := range s.Capabilities {
+		if c == "" || len(c) > maxCapability || strings.ContainsFunc(c, func(r rune) bool { return r != '_' && (r < 'A' || r > 'Z') }) {
+			return Errorf(CodeInvalid, "capability: %q is none: write it as NET_ADMIN", shorten(c))
+		}
+	}
+	return nil
+}
+
+// checkWord checks a name of something that a node knows; it may be empty.
+func checkWord(field, s string) error {
+	if len(s) > maxWord {
+		return Errorf(CodeInvalid, "%s: %d bytes, the most is %d", field, len(s), maxWord)
+	}
+	for _, c := range []byte(s) {
+		if !alphanumeric(c) && !strings.ContainsRune("-_.", rune(c)) {
+			return Errorf(CodeInvalid, "%s: %q must consist of letters, digits, '-', '_' and '.'", field, s)
+		}
+	}
+	return nil
+}
+
+// checkAbsolute checks a path that means the same to everybody.
+func checkAbsolute(field, p string) error {
+	if err := checkText(field, p, maxPath); err != nil {
+		return err
+	}
+	if p == "" || path.Clean(p) != p || p[0] != '/' {
+		return Errorf(CodeInvalid, "%s: %q is not an absolute path without '.', '..' and doubled '/'", field, shorten(p))
+	}
+	return nil
 }
 
 func checkArgs(args []string) error {

@@ -18,8 +18,25 @@ func serviceToPB(s *Service) *pb.Service {
 		Cpus: float64(s.CPUs), Memory: uint64(s.Memory),
 		Stdin: s.Stdin, Timeout: durationToPB(s.Timeout),
 		Node: s.Constraints.Node, Labels: s.Constraints.Labels, NotHere: s.Constraints.NotHere,
-		Tty: s.TTY,
+		Tty: s.TTY, Network: s.Network, Mounts: mountsToPB(s.Mounts), Devices: s.Devices,
+		Capabilities: s.Capabilities, Accelerator: s.Accelerator, Retry: s.Retry,
 	}
+}
+
+func mountsToPB(mounts []Mount) []*pb.Mount {
+	var p []*pb.Mount
+	for _, m := range mounts {
+		p = append(p, &pb.Mount{Source: m.Source, Target: m.Target, Writable: m.Writable})
+	}
+	return p
+}
+
+func mountsFromPB(p []*pb.Mount) []Mount {
+	var mounts []Mount
+	for _, m := range p {
+		mounts = append(mounts, Mount{Source: m.GetSource(), Target: m.GetTarget(), Writable: m.GetWritable()})
+	}
+	return mounts
 }
 
 // serviceFromPB decodes and validates a service.
@@ -35,6 +52,8 @@ func serviceFromPB(p *pb.Service) (Service, error) {
 		Image: p.Image, Args: p.Args, Entrypoint: p.Entrypoint, Env: p.Env,
 		WorkDir: p.WorkDir, User: p.User,
 		CPUs: Cores(p.Cpus), Memory: Bytes(p.Memory), Stdin: p.Stdin, TTY: p.Tty, Timeout: timeout,
+		Network: p.Network, Mounts: mountsFromPB(p.Mounts), Devices: p.Devices,
+		Capabilities: p.Capabilities, Accelerator: p.Accelerator, Retry: p.Retry,
 		Constraints: Constraints{Node: p.Node, Labels: p.Labels, NotHere: p.NotHere},
 	}
 	return s, s.Validate()
@@ -43,7 +62,7 @@ func serviceFromPB(p *pb.Service) (Service, error) {
 func offerToPB(o *Offer) *pb.Offer {
 	return &pb.Offer{
 		Request: string(o.Request), Attempt: o.Attempt, Service: serviceToPB(&o.Service),
-		Bound: durationToPB(o.Bound), Forced: o.Forced,
+		Bound: durationToPB(o.Bound), Forced: o.Forced, Lease: durationToPB(o.Lease),
 	}
 }
 
@@ -59,11 +78,35 @@ func offerFromPB(p *pb.Offer) (Offer, error) {
 	if err != nil {
 		return Offer{}, err
 	}
+	lease, err := durationFromPB("lease", p.GetLease())
+	if err != nil {
+		return Offer{}, err
+	}
+	if lease > maxLease {
+		return Offer{}, Errorf(CodeInvalid, "lease: %v, the most is %v", lease, maxLease)
+	}
 	service, err := serviceFromPB(p.GetService())
 	if err != nil {
 		return Offer{}, err
 	}
-	return Offer{Request: request, Attempt: p.GetAttempt(), Service: service, Bound: bound, Forced: p.GetForced()}, nil
+	return Offer{
+		Request: request, Attempt: p.GetAttempt(), Service: service, Bound: bound, Forced: p.GetForced(), Lease: lease,
+	}, nil
+}
+
+func renewToPB(r *Renewal) *pb.Renew {
+	return &pb.Renew{Request: string(r.Request), Attempt: r.Attempt}
+}
+
+func renewFromPB(p *pb.Renew) (Renewal, error) {
+	request, err := ParseRequestID(p.GetRequest())
+	if err != nil {
+		return Renewal{}, err
+	}
+	if p.GetAttempt() == 0 {
+		return Renewal{}, Errorf(CodeInvalid, "attempt: it counts from 1")
+	}
+	return Renewal{Request: request, Attempt: p.GetAttempt()}, nil
 }
 
 func attachToPB(a *Attach) *pb.Attach {

@@ -59,6 +59,8 @@ func sampleService() Service {
 		Image: "busybox:1.36", Args: []string{"sh", "-c", "echo hi"}, Entrypoint: "/bin/busybox",
 		Env: []string{"A=1", "B="}, WorkDir: "/tmp", User: "1000:1000", CPUs: 0.5, Memory: 64 << 20,
 		Stdin: true, Timeout: time.Minute,
+		Network: "lan", Mounts: []Mount{{Source: "/srv/films", Target: "/films", Writable: true}, {Source: "/a", Target: "/b"}},
+		Devices: []string{"/dev/ttyUSB0"}, Capabilities: []string{"NET_ADMIN"}, Accelerator: "gpu", Retry: 3,
 		Constraints: Constraints{Node: "attic", Labels: map[string]string{"arch": "arm64", "disk": "ssd"}, NotHere: true},
 	}
 }
@@ -69,7 +71,9 @@ func sampleScore() Score {
 		CPUs: 4, CPUOthers: 0.25, Slots: 4, Running: 2, Queued: 1, CPUFree: 1.75,
 		MemoryTotal: 8 << 30, MemoryFree: 3 << 30, DiskFree: 100 << 30, Arch: "arm64", OS: "linux",
 		Drivers: []string{"docker"}, Labels: map[string]string{"disk": "ssd", "room": "attic"},
-		Images: []uint32{HashImage("busybox"), 1}, Addresses: []string{"/ip4/192.168.1.7/tcp/4001"},
+		Images: []uint32{HashImage("busybox"), 1}, ImageSizes: []byte{SizeCode(4 << 20), 0},
+		Accelerators: []string{"gpu"}, Temperature: 61, Throttled: 0.25, PullRate: 5 << 20,
+		Addresses: []string{"/ip4/192.168.1.7/tcp/4001"},
 	}
 }
 
@@ -107,13 +111,14 @@ func codecs() []codec {
 	event := sampleEvent()
 	return []codec{
 		codecOf("service", sampleService(), serviceToPB, serviceFromPB),
-		codecOf("offer", Offer{Request: "req-1", Attempt: 1, Service: sampleService(), Bound: time.Second, Forced: true}, offerToPB, offerFromPB),
+		codecOf("offer", Offer{Request: "req-1", Attempt: 1, Service: sampleService(), Bound: time.Second, Forced: true, Lease: 7 * time.Second}, offerToPB, offerFromPB),
 		codecOf("attach", Attach{Request: "req-1", Attempt: 2, Stdout: 3, Stderr: 4}, attachToPB, attachFromPB),
 		codecOf("run", Run{ID: "req-1", Service: sampleService()}, runToPB, runFromPB),
 		codecOf("attach-now", Attach{Request: "req", NoFollow: true, NoOutput: true}, attachToPB, attachFromPB),
 		codecOf("attach-since", Attach{Request: "req", Since: 10 * time.Minute}, attachToPB, attachFromPB),
 		codecOf("run-detached", Run{Service: Service{Image: "busybox", TTY: true}, Detach: true}, runToPB, runFromPB),
 		codecOf("stop", Stop{Request: "req", Signal: "HUP", Grace: time.Second, SignalOnly: true}, stopToPB, stopFromPB),
+		codecOf("renew", Renewal{Request: "req-1", Attempt: 2}, renewToPB, renewFromPB),
 		codecOf("resize", [2]uint16{24, math.MaxUint16}, encodeSize, decodeSize),
 		codecOf("info", sampleInfo(), infoToPB, infoFromPB),
 		codecOf("event", event, eventToPB, eventFromPB),
@@ -263,7 +268,7 @@ func FuzzCheck(f *testing.F)    { fuzzCodec(f, "check") }
 
 // What is not known here is never taken for something that is.
 func TestUnknownNumbers(t *testing.T) {
-	for _, n := range []pb.Code{-1, 23, 1 << 30} {
+	for _, n := range []pb.Code{-1, pb.Code(codeEnd), 1 << 30} {
 		if got := errorFromPB(&pb.Error{Code: n}).Code; got != CodeInternal {
 			t.Errorf("code %d became %v", n, got)
 		}
@@ -279,7 +284,7 @@ func TestUnknownNumbers(t *testing.T) {
 	if got := checkFromPB(&pb.Check{Level: 9}).Level; got != LevelProblem {
 		t.Errorf("level 9 became %d", got)
 	}
-	if pb.Code(codeEnd-1) != pb.Code_CODE_INTERNAL || len(pb.Code_name) != int(codeEnd) {
+	if pb.Code(codeEnd-1) != pb.Code_CODE_LEASE_EXPIRED || len(pb.Code_name) != int(codeEnd) {
 		t.Error("the codes of Go and of the wire differ")
 	}
 	for s := StateAccepted; s <= StateUnknown; s++ {

@@ -177,3 +177,13 @@ func (o *Orchestrator) choose(d *Demand) (Choice, protocol.Decision, bool) {
 	}
 	return choice, o.placer.Explain(), ok
 }
+
+// Plan returns where the service would go if it were asked for now, and why.
+func (o *Orchestrator) Plan(s *protocol.Service) protocol.Decision {
+	d := o.cfg.View.Demand(s)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.snapshot = o.cfg.View.Snapshot(o.snapshot.Peers)
+	o.placer.Place(&o.snapshot, &d, o.cfg.Rand)
+	return o.placer.Explain()
+}

@@ -58,6 +58,7 @@ const (
 	Code_CODE_OVERLOADED      Code = 20
 	Code_CODE_DISK_FULL       Code = 21
 	Code_CODE_INTERNAL        Code = 22
+	Code_CODE_LEASE_EXPIRED   Code = 23
 )
 
 // Enum value maps for Code.
@@ -86,6 +87,7 @@ var (
 		20: "CODE_OVERLOADED",
 		21: "CODE_DISK_FULL",
 		22: "CODE_INTERNAL",
+		23: "CODE_LEASE_EXPIRED",
 	}
 	Code_value = map[string]int32{
 		"CODE_NONE":            0,
@@ -111,6 +113,7 @@ var (
 		"CODE_OVERLOADED":      20,
 		"CODE_DISK_FULL":       21,
 		"CODE_INTERNAL":        22,
+		"CODE_LEASE_EXPIRED":   23,
 	}
 )
 
@@ -376,6 +379,7 @@ type ExecuteRequest struct {
 	//	*ExecuteRequest_Offer
 	//	*ExecuteRequest_Attach
 	//	*ExecuteRequest_Requests
+	//	*ExecuteRequest_Renew
 	Verb          isExecuteRequest_Verb `protobuf_oneof:"verb"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -445,6 +449,15 @@ func (x *ExecuteRequest) GetRequests() *Requests {
 	return nil
 }
 
+func (x *ExecuteRequest) GetRenew() *Renew {
+	if x != nil {
+		if x, ok := x.Verb.(*ExecuteRequest_Renew); ok {
+			return x.Renew
+		}
+	}
+	return nil
+}
+
 type isExecuteRequest_Verb interface {
 	isExecuteRequest_Verb()
 }
@@ -461,11 +474,17 @@ type ExecuteRequest_Requests struct {
 	Requests *Requests `protobuf:"bytes,3,opt,name=requests,proto3,oneof"`
 }
 
+type ExecuteRequest_Renew struct {
+	Renew *Renew `protobuf:"bytes,4,opt,name=renew,proto3,oneof"` // a node asks the orchestrator of what it runs
+}
+
 func (*ExecuteRequest_Offer) isExecuteRequest_Verb() {}
 
 func (*ExecuteRequest_Attach) isExecuteRequest_Verb() {}
 
 func (*ExecuteRequest_Requests) isExecuteRequest_Verb() {}
+
+func (*ExecuteRequest_Renew) isExecuteRequest_Verb() {}
 
 // The first frame of an app to its device.
 type AppRequest struct {
@@ -478,6 +497,7 @@ type AppRequest struct {
 	//	*AppRequest_Devices
 	//	*AppRequest_Diagnose
 	//	*AppRequest_Requests
+	//	*AppRequest_Plan
 	Verb          isAppRequest_Verb `protobuf_oneof:"verb"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -563,6 +583,15 @@ func (x *AppRequest) GetRequests() *Requests {
 	return nil
 }
 
+func (x *AppRequest) GetPlan() *Plan {
+	if x != nil {
+		if x, ok := x.Verb.(*AppRequest_Plan); ok {
+			return x.Plan
+		}
+	}
+	return nil
+}
+
 type isAppRequest_Verb interface {
 	isAppRequest_Verb()
 }
@@ -583,6 +612,10 @@ type AppRequest_Requests struct {
 	Requests *Requests `protobuf:"bytes,5,opt,name=requests,proto3,oneof"`
 }
 
+type AppRequest_Plan struct {
+	Plan *Plan `protobuf:"bytes,6,opt,name=plan,proto3,oneof"`
+}
+
 func (*AppRequest_Run) isAppRequest_Verb() {}
 
 func (*AppRequest_Devices) isAppRequest_Verb() {}
@@ -590,6 +623,8 @@ func (*AppRequest_Devices) isAppRequest_Verb() {}
 func (*AppRequest_Diagnose) isAppRequest_Verb() {}
 
 func (*AppRequest_Requests) isAppRequest_Verb() {}
+
+func (*AppRequest_Plan) isAppRequest_Verb() {}
 
 // The answer to either.
 type Answer struct {
@@ -874,6 +909,12 @@ type Service struct {
 	Labels        map[string]string      `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	NotHere       bool                   `protobuf:"varint,13,opt,name=not_here,json=notHere,proto3" json:"not_here,omitempty"`
 	Tty           bool                   `protobuf:"varint,14,opt,name=tty,proto3" json:"tty,omitempty"`
+	Network       string                 `protobuf:"bytes,15,opt,name=network,proto3" json:"network,omitempty"` // empty: the node's choice
+	Mounts        []*Mount               `protobuf:"bytes,16,rep,name=mounts,proto3" json:"mounts,omitempty"`
+	Devices       []string               `protobuf:"bytes,17,rep,name=devices,proto3" json:"devices,omitempty"`           // paths of device files
+	Capabilities  []string               `protobuf:"bytes,18,rep,name=capabilities,proto3" json:"capabilities,omitempty"` // without CAP_
+	Accelerator   string                 `protobuf:"bytes,19,opt,name=accelerator,proto3" json:"accelerator,omitempty"`   // "gpu", "npu"; empty: none is needed
+	Retry         uint32                 `protobuf:"varint,20,opt,name=retry,proto3" json:"retry,omitempty"`              // attempts beyond the first one; 0: once
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1006,20 +1047,126 @@ func (x *Service) GetTty() bool {
 	return false
 }
 
-type Offer struct {
+func (x *Service) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *Service) GetMounts() []*Mount {
+	if x != nil {
+		return x.Mounts
+	}
+	return nil
+}
+
+func (x *Service) GetDevices() []string {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+func (x *Service) GetCapabilities() []string {
+	if x != nil {
+		return x.Capabilities
+	}
+	return nil
+}
+
+func (x *Service) GetAccelerator() string {
+	if x != nil {
+		return x.Accelerator
+	}
+	return ""
+}
+
+func (x *Service) GetRetry() uint32 {
+	if x != nil {
+		return x.Retry
+	}
+	return 0
+}
+
+// A folder or file of the node, as the container sees it.
+type Mount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Request       string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"` // from 1
-	Service       *Service               `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
-	Bound         uint64                 `protobuf:"varint,4,opt,name=bound,proto3" json:"bound,omitempty"`
-	Forced        bool                   `protobuf:"varint,5,opt,name=forced,proto3" json:"forced,omitempty"`
+	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	Target        string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	Writable      bool                   `protobuf:"varint,3,opt,name=writable,proto3" json:"writable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mount) Reset() {
+	*x = Mount{}
+	mi := &file_hearth_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mount) ProtoMessage() {}
+
+func (x *Mount) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mount.ProtoReflect.Descriptor instead.
+func (*Mount) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Mount) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Mount) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Mount) GetWritable() bool {
+	if x != nil {
+		return x.Writable
+	}
+	return false
+}
+
+type Offer struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Request string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Attempt uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"` // from 1
+	Service *Service               `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
+	Bound   uint64                 `protobuf:"varint,4,opt,name=bound,proto3" json:"bound,omitempty"`
+	Forced  bool                   `protobuf:"varint,5,opt,name=forced,proto3" json:"forced,omitempty"`
+	// Where it is not 0, the node stops the execution so long after it last asked
+	// for a renewal that was granted, or after it got the offer.
+	Lease         uint64 `protobuf:"varint,6,opt,name=lease,proto3" json:"lease,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_hearth_proto_msgTypes[7]
+	mi := &file_hearth_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1031,7 +1178,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[7]
+	mi := &file_hearth_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1044,7 +1191,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{7}
+	return file_hearth_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Offer) GetRequest() string {
@@ -1082,6 +1229,67 @@ func (x *Offer) GetForced() bool {
 	return false
 }
 
+func (x *Offer) GetLease() uint64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
+}
+
+// Asks the orchestrator whether an execution with a lease is still wanted. The
+// answer is accepted, or an error: lease_expired says that it is to be stopped.
+type Renew struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Renew) Reset() {
+	*x = Renew{}
+	mi := &file_hearth_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Renew) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Renew) ProtoMessage() {}
+
+func (x *Renew) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Renew.ProtoReflect.Descriptor instead.
+func (*Renew) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Renew) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *Renew) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
 // Takes up an execution again, or takes part in a request.
 type Attach struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1101,7 +1309,7 @@ type Attach struct {
 
 func (x *Attach) Reset() {
 	*x = Attach{}
-	mi := &file_hearth_proto_msgTypes[8]
+	mi := &file_hearth_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1321,7 @@ func (x *Attach) String() string {
 func (*Attach) ProtoMessage() {}
 
 func (x *Attach) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[8]
+	mi := &file_hearth_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1334,7 @@ func (x *Attach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attach.ProtoReflect.Descriptor instead.
 func (*Attach) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{8}
+	return file_hearth_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Attach) GetRequest() string {
@@ -1189,7 +1397,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_hearth_proto_msgTypes[9]
+	mi := &file_hearth_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1409,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[9]
+	mi := &file_hearth_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1422,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{9}
+	return file_hearth_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Run) GetRequest() string {
@@ -1247,7 +1455,7 @@ type Devices struct {
 
 func (x *Devices) Reset() {
 	*x = Devices{}
-	mi := &file_hearth_proto_msgTypes[10]
+	mi := &file_hearth_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1467,7 @@ func (x *Devices) String() string {
 func (*Devices) ProtoMessage() {}
 
 func (x *Devices) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[10]
+	mi := &file_hearth_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1480,7 @@ func (x *Devices) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Devices.ProtoReflect.Descriptor instead.
 func (*Devices) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{10}
+	return file_hearth_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Devices) GetWatch() bool {
@@ -1290,7 +1498,7 @@ type Diagnose struct {
 
 func (x *Diagnose) Reset() {
 	*x = Diagnose{}
-	mi := &file_hearth_proto_msgTypes[11]
+	mi := &file_hearth_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1302,7 +1510,7 @@ func (x *Diagnose) String() string {
 func (*Diagnose) ProtoMessage() {}
 
 func (x *Diagnose) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[11]
+	mi := &file_hearth_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1315,7 +1523,52 @@ func (x *Diagnose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnose.ProtoReflect.Descriptor instead.
 func (*Diagnose) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{11}
+	return file_hearth_proto_rawDescGZIP(), []int{13}
+}
+
+// Asks where a service would run now; nothing is run.
+type Plan struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       *Service               `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Plan) Reset() {
+	*x = Plan{}
+	mi := &file_hearth_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Plan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Plan) ProtoMessage() {}
+
+func (x *Plan) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Plan.ProtoReflect.Descriptor instead.
+func (*Plan) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Plan) GetService() *Service {
+	if x != nil {
+		return x.Service
+	}
+	return nil
 }
 
 // What is asked of requests that were accepted, or done to them; the same for
@@ -1336,7 +1589,7 @@ type Requests struct {
 
 func (x *Requests) Reset() {
 	*x = Requests{}
-	mi := &file_hearth_proto_msgTypes[12]
+	mi := &file_hearth_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1601,7 @@ func (x *Requests) String() string {
 func (*Requests) ProtoMessage() {}
 
 func (x *Requests) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[12]
+	mi := &file_hearth_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1614,7 @@ func (x *Requests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Requests.ProtoReflect.Descriptor instead.
 func (*Requests) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{12}
+	return file_hearth_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Requests) GetVerb() isRequests_Verb {
@@ -1462,7 +1715,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_hearth_proto_msgTypes[13]
+	mi := &file_hearth_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1727,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[13]
+	mi := &file_hearth_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1740,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{13}
+	return file_hearth_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StopRequest) GetRequest() string {
@@ -1527,7 +1780,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_hearth_proto_msgTypes[14]
+	mi := &file_hearth_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1792,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[14]
+	mi := &file_hearth_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1805,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{14}
+	return file_hearth_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *List) GetAll() bool {
@@ -1571,7 +1824,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_hearth_proto_msgTypes[15]
+	mi := &file_hearth_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1836,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[15]
+	mi := &file_hearth_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1849,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{15}
+	return file_hearth_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Inspect) GetRequest() string {
@@ -1614,7 +1867,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_hearth_proto_msgTypes[16]
+	mi := &file_hearth_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1879,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[16]
+	mi := &file_hearth_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1892,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{16}
+	return file_hearth_proto_rawDescGZIP(), []int{19}
 }
 
 // From the one who asked.
@@ -1659,7 +1912,7 @@ type Wish struct {
 
 func (x *Wish) Reset() {
 	*x = Wish{}
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1924,7 @@ func (x *Wish) String() string {
 func (*Wish) ProtoMessage() {}
 
 func (x *Wish) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1937,7 @@ func (x *Wish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wish.ProtoReflect.Descriptor instead.
 func (*Wish) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{17}
+	return file_hearth_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Wish) GetWish() isWish_Wish {
@@ -1781,7 +2034,7 @@ type CloseInput struct {
 
 func (x *CloseInput) Reset() {
 	*x = CloseInput{}
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1793,7 +2046,7 @@ func (x *CloseInput) String() string {
 func (*CloseInput) ProtoMessage() {}
 
 func (x *CloseInput) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1806,7 +2059,7 @@ func (x *CloseInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseInput.ProtoReflect.Descriptor instead.
 func (*CloseInput) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{18}
+	return file_hearth_proto_rawDescGZIP(), []int{21}
 }
 
 type Stop struct {
@@ -1818,7 +2071,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +2083,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +2096,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{19}
+	return file_hearth_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Stop) GetGrace() uint64 {
@@ -1862,7 +2115,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1874,7 +2127,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1887,7 +2140,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{20}
+	return file_hearth_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Signal) GetName() string {
@@ -1908,7 +2161,7 @@ type Resize struct {
 
 func (x *Resize) Reset() {
 	*x = Resize{}
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +2173,7 @@ func (x *Resize) String() string {
 func (*Resize) ProtoMessage() {}
 
 func (x *Resize) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2186,7 @@ func (x *Resize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resize.ProtoReflect.Descriptor instead.
 func (*Resize) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{21}
+	return file_hearth_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Resize) GetRows() uint32 {
@@ -1969,7 +2222,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2234,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2247,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{22}
+	return file_hearth_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Update) GetUpdate() isUpdate_Update {
@@ -2128,7 +2381,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2140,7 +2393,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2153,7 +2406,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{23}
+	return file_hearth_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Data) GetChannel() Channel {
@@ -2194,7 +2447,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2206,7 +2459,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2219,7 +2472,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{24}
+	return file_hearth_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Credit) GetBytes() uint32 {
@@ -2238,7 +2491,7 @@ type InputClosed struct {
 
 func (x *InputClosed) Reset() {
 	*x = InputClosed{}
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2250,7 +2503,7 @@ func (x *InputClosed) String() string {
 func (*InputClosed) ProtoMessage() {}
 
 func (x *InputClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2263,7 +2516,7 @@ func (x *InputClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputClosed.ProtoReflect.Descriptor instead.
 func (*InputClosed) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{25}
+	return file_hearth_proto_rawDescGZIP(), []int{28}
 }
 
 type Event struct {
@@ -2286,7 +2539,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2551,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2564,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{26}
+	return file_hearth_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Event) GetRequest() string {
@@ -2410,7 +2663,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2422,7 +2675,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2435,7 +2688,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{27}
+	return file_hearth_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Progress) GetCurrent() uint64 {
@@ -2480,7 +2733,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2745,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2758,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{28}
+	return file_hearth_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Decision) GetLevel() uint64 {
@@ -2556,7 +2809,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2568,7 +2821,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2581,7 +2834,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{29}
+	return file_hearth_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Candidate) GetNode() string {
@@ -2682,7 +2935,7 @@ type DevicesItem struct {
 
 func (x *DevicesItem) Reset() {
 	*x = DevicesItem{}
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2694,7 +2947,7 @@ func (x *DevicesItem) String() string {
 func (*DevicesItem) ProtoMessage() {}
 
 func (x *DevicesItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2707,7 +2960,7 @@ func (x *DevicesItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DevicesItem.ProtoReflect.Descriptor instead.
 func (*DevicesItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{30}
+	return file_hearth_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DevicesItem) GetItem() isDevicesItem_Item {
@@ -2780,7 +3033,7 @@ type ChecksItem struct {
 
 func (x *ChecksItem) Reset() {
 	*x = ChecksItem{}
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2792,7 +3045,7 @@ func (x *ChecksItem) String() string {
 func (*ChecksItem) ProtoMessage() {}
 
 func (x *ChecksItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2805,7 +3058,7 @@ func (x *ChecksItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksItem.ProtoReflect.Descriptor instead.
 func (*ChecksItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{31}
+	return file_hearth_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ChecksItem) GetItem() isChecksItem_Item {
@@ -2873,7 +3126,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2885,7 +3138,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2898,7 +3151,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{32}
+	return file_hearth_proto_rawDescGZIP(), []int{35}
 }
 
 type Device struct {
@@ -2914,7 +3167,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2926,7 +3179,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2939,7 +3192,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{33}
+	return file_hearth_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Device) GetScore() *Score {
@@ -2989,7 +3242,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3001,7 +3254,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3014,7 +3267,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{34}
+	return file_hearth_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Check) GetName() string {
@@ -3062,7 +3315,7 @@ type RequestsItem struct {
 
 func (x *RequestsItem) Reset() {
 	*x = RequestsItem{}
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3074,7 +3327,7 @@ func (x *RequestsItem) String() string {
 func (*RequestsItem) ProtoMessage() {}
 
 func (x *RequestsItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3087,7 +3340,7 @@ func (x *RequestsItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsItem.ProtoReflect.Descriptor instead.
 func (*RequestsItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{35}
+	return file_hearth_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RequestsItem) GetItem() isRequestsItem_Item {
@@ -3211,7 +3464,7 @@ type RequestInfo struct {
 
 func (x *RequestInfo) Reset() {
 	*x = RequestInfo{}
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3223,7 +3476,7 @@ func (x *RequestInfo) String() string {
 func (*RequestInfo) ProtoMessage() {}
 
 func (x *RequestInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3236,7 +3489,7 @@ func (x *RequestInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestInfo.ProtoReflect.Descriptor instead.
 func (*RequestInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{36}
+	return file_hearth_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RequestInfo) GetRequest() string {
@@ -3335,13 +3588,18 @@ type Score struct {
 	Labels        map[string]string      `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Images        []uint32               `protobuf:"fixed32,21,rep,packed,name=images,proto3" json:"images,omitempty"`
 	Addresses     []string               `protobuf:"bytes,22,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Accelerators  []string               `protobuf:"bytes,23,rep,name=accelerators,proto3" json:"accelerators,omitempty"`
+	Temperature   uint32                 `protobuf:"varint,24,opt,name=temperature,proto3" json:"temperature,omitempty"`                // degrees Celsius; 0: not known
+	Throttled     uint32                 `protobuf:"varint,25,opt,name=throttled,proto3" json:"throttled,omitempty"`                    // thousandths of the full speed that heat takes away
+	PullRate      uint64                 `protobuf:"varint,26,opt,name=pull_rate,json=pullRate,proto3" json:"pull_rate,omitempty"`      // bytes a second; 0: not known
+	ImageSizes    []byte                 `protobuf:"bytes,27,opt,name=image_sizes,json=imageSizes,proto3" json:"image_sizes,omitempty"` // one for each of images, or none; see DESIGN.md
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3353,7 +3611,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3366,7 +3624,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{37}
+	return file_hearth_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Score) GetNode() string {
@@ -3523,23 +3781,60 @@ func (x *Score) GetAddresses() []string {
 	return nil
 }
 
+func (x *Score) GetAccelerators() []string {
+	if x != nil {
+		return x.Accelerators
+	}
+	return nil
+}
+
+func (x *Score) GetTemperature() uint32 {
+	if x != nil {
+		return x.Temperature
+	}
+	return 0
+}
+
+func (x *Score) GetThrottled() uint32 {
+	if x != nil {
+		return x.Throttled
+	}
+	return 0
+}
+
+func (x *Score) GetPullRate() uint64 {
+	if x != nil {
+		return x.PullRate
+	}
+	return 0
+}
+
+func (x *Score) GetImageSizes() []byte {
+	if x != nil {
+		return x.ImageSizes
+	}
+	return nil
+}
+
 var File_hearth_proto protoreflect.FileDescriptor
 
 const file_hearth_proto_rawDesc = "" +
 	"\n" +
-	"\fhearth.proto\x12\thearth.v1\"\xa2\x01\n" +
+	"\fhearth.proto\x12\thearth.v1\"\xcc\x01\n" +
 	"\x0eExecuteRequest\x12(\n" +
 	"\x05offer\x18\x01 \x01(\v2\x10.hearth.v1.OfferH\x00R\x05offer\x12+\n" +
 	"\x06attach\x18\x02 \x01(\v2\x11.hearth.v1.AttachH\x00R\x06attach\x121\n" +
-	"\brequests\x18\x03 \x01(\v2\x13.hearth.v1.RequestsH\x00R\brequestsB\x06\n" +
-	"\x04verb\"\xe4\x01\n" +
+	"\brequests\x18\x03 \x01(\v2\x13.hearth.v1.RequestsH\x00R\brequests\x12(\n" +
+	"\x05renew\x18\x04 \x01(\v2\x10.hearth.v1.RenewH\x00R\x05renewB\x06\n" +
+	"\x04verb\"\x8b\x02\n" +
 	"\n" +
 	"AppRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\"\n" +
 	"\x03run\x18\x02 \x01(\v2\x0e.hearth.v1.RunH\x00R\x03run\x12.\n" +
 	"\adevices\x18\x03 \x01(\v2\x12.hearth.v1.DevicesH\x00R\adevices\x121\n" +
 	"\bdiagnose\x18\x04 \x01(\v2\x13.hearth.v1.DiagnoseH\x00R\bdiagnose\x121\n" +
-	"\brequests\x18\x05 \x01(\v2\x13.hearth.v1.RequestsH\x00R\brequestsB\x06\n" +
+	"\brequests\x18\x05 \x01(\v2\x13.hearth.v1.RequestsH\x00R\brequests\x12%\n" +
+	"\x04plan\x18\x06 \x01(\v2\x0f.hearth.v1.PlanH\x00R\x04planB\x06\n" +
 	"\x04verb\"\x9f\x01\n" +
 	"\x06Answer\x121\n" +
 	"\baccepted\x18\x01 \x01(\v2\x13.hearth.v1.AcceptedH\x00R\baccepted\x12.\n" +
@@ -3556,7 +3851,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\x05slots\x18\x05 \x01(\rR\x05slots\"F\n" +
 	"\x05Error\x12#\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x0f.hearth.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xa4\x03\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xde\x04\n" +
 	"\aService\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x1e\n" +
@@ -3574,16 +3869,30 @@ const file_hearth_proto_rawDesc = "" +
 	"\x04node\x18\v \x01(\tR\x04node\x126\n" +
 	"\x06labels\x18\f \x03(\v2\x1e.hearth.v1.Service.LabelsEntryR\x06labels\x12\x19\n" +
 	"\bnot_here\x18\r \x01(\bR\anotHere\x12\x10\n" +
-	"\x03tty\x18\x0e \x01(\bR\x03tty\x1a9\n" +
+	"\x03tty\x18\x0e \x01(\bR\x03tty\x12\x18\n" +
+	"\anetwork\x18\x0f \x01(\tR\anetwork\x12(\n" +
+	"\x06mounts\x18\x10 \x03(\v2\x10.hearth.v1.MountR\x06mounts\x12\x18\n" +
+	"\adevices\x18\x11 \x03(\tR\adevices\x12\"\n" +
+	"\fcapabilities\x18\x12 \x03(\tR\fcapabilities\x12 \n" +
+	"\vaccelerator\x18\x13 \x01(\tR\vaccelerator\x12\x14\n" +
+	"\x05retry\x18\x14 \x01(\rR\x05retry\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x97\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"S\n" +
+	"\x05Mount\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1a\n" +
+	"\bwritable\x18\x03 \x01(\bR\bwritable\"\xad\x01\n" +
 	"\x05Offer\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12,\n" +
 	"\aservice\x18\x03 \x01(\v2\x12.hearth.v1.ServiceR\aservice\x12\x14\n" +
 	"\x05bound\x18\x04 \x01(\x04R\x05bound\x12\x16\n" +
-	"\x06forced\x18\x05 \x01(\bR\x06forced\"\xbc\x01\n" +
+	"\x06forced\x18\x05 \x01(\bR\x06forced\x12\x14\n" +
+	"\x05lease\x18\x06 \x01(\x04R\x05lease\";\n" +
+	"\x05Renew\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\"\xbc\x01\n" +
 	"\x06Attach\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
@@ -3599,7 +3908,9 @@ const file_hearth_proto_rawDesc = "" +
 	"\aDevices\x12\x14\n" +
 	"\x05watch\x18\x01 \x01(\bR\x05watch\"\n" +
 	"\n" +
-	"\bDiagnose\"\xee\x01\n" +
+	"\bDiagnose\"4\n" +
+	"\x04Plan\x12,\n" +
+	"\aservice\x18\x01 \x01(\v2\x12.hearth.v1.ServiceR\aservice\"\xee\x01\n" +
 	"\bRequests\x12+\n" +
 	"\x06attach\x18\x01 \x01(\v2\x11.hearth.v1.AttachH\x00R\x06attach\x12,\n" +
 	"\x04stop\x18\x02 \x01(\v2\x16.hearth.v1.StopRequestH\x00R\x04stop\x12%\n" +
@@ -3737,7 +4048,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\baccepted\x18\b \x01(\x03R\baccepted\x12\x18\n" +
 	"\astarted\x18\t \x01(\x03R\astarted\x12\x14\n" +
 	"\x05ended\x18\n" +
-	" \x01(\x03R\x05ended\"\x8e\x05\n" +
+	" \x01(\x03R\x05ended\"\xb0\x06\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -3763,10 +4074,16 @@ const file_hearth_proto_rawDesc = "" +
 	"\adrivers\x18\x13 \x03(\tR\adrivers\x124\n" +
 	"\x06labels\x18\x14 \x03(\v2\x1c.hearth.v1.Score.LabelsEntryR\x06labels\x12\x16\n" +
 	"\x06images\x18\x15 \x03(\aR\x06images\x12\x1c\n" +
-	"\taddresses\x18\x16 \x03(\tR\taddresses\x1a9\n" +
+	"\taddresses\x18\x16 \x03(\tR\taddresses\x12\"\n" +
+	"\faccelerators\x18\x17 \x03(\tR\faccelerators\x12 \n" +
+	"\vtemperature\x18\x18 \x01(\rR\vtemperature\x12\x1c\n" +
+	"\tthrottled\x18\x19 \x01(\rR\tthrottled\x12\x1b\n" +
+	"\tpull_rate\x18\x1a \x01(\x04R\bpullRate\x12\x1f\n" +
+	"\vimage_sizes\x18\x1b \x01(\fR\n" +
+	"imageSizes\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xd5\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xed\x03\n" +
 	"\x04Code\x12\r\n" +
 	"\tCODE_NONE\x10\x00\x12\x10\n" +
 	"\fCODE_INVALID\x10\x01\x12\x15\n" +
@@ -3791,7 +4108,8 @@ const file_hearth_proto_rawDesc = "" +
 	"\x0eCODE_CANCELLED\x10\x13\x12\x13\n" +
 	"\x0fCODE_OVERLOADED\x10\x14\x12\x12\n" +
 	"\x0eCODE_DISK_FULL\x10\x15\x12\x11\n" +
-	"\rCODE_INTERNAL\x10\x16*\xff\x01\n" +
+	"\rCODE_INTERNAL\x10\x16\x12\x16\n" +
+	"\x12CODE_LEASE_EXPIRED\x10\x17*\xff\x01\n" +
 	"\x05State\x12\x0e\n" +
 	"\n" +
 	"STATE_NONE\x10\x00\x12\x12\n" +
@@ -3834,7 +4152,7 @@ func file_hearth_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_hearth_proto_goTypes = []any{
 	(Code)(0),              // 0: hearth.v1.Code
 	(State)(0),             // 1: hearth.v1.State
@@ -3848,101 +4166,108 @@ var file_hearth_proto_goTypes = []any{
 	(*Refusal)(nil),        // 9: hearth.v1.Refusal
 	(*Error)(nil),          // 10: hearth.v1.Error
 	(*Service)(nil),        // 11: hearth.v1.Service
-	(*Offer)(nil),          // 12: hearth.v1.Offer
-	(*Attach)(nil),         // 13: hearth.v1.Attach
-	(*Run)(nil),            // 14: hearth.v1.Run
-	(*Devices)(nil),        // 15: hearth.v1.Devices
-	(*Diagnose)(nil),       // 16: hearth.v1.Diagnose
-	(*Requests)(nil),       // 17: hearth.v1.Requests
-	(*StopRequest)(nil),    // 18: hearth.v1.StopRequest
-	(*List)(nil),           // 19: hearth.v1.List
-	(*Inspect)(nil),        // 20: hearth.v1.Inspect
-	(*Watch)(nil),          // 21: hearth.v1.Watch
-	(*Wish)(nil),           // 22: hearth.v1.Wish
-	(*CloseInput)(nil),     // 23: hearth.v1.CloseInput
-	(*Stop)(nil),           // 24: hearth.v1.Stop
-	(*Signal)(nil),         // 25: hearth.v1.Signal
-	(*Resize)(nil),         // 26: hearth.v1.Resize
-	(*Update)(nil),         // 27: hearth.v1.Update
-	(*Data)(nil),           // 28: hearth.v1.Data
-	(*Credit)(nil),         // 29: hearth.v1.Credit
-	(*InputClosed)(nil),    // 30: hearth.v1.InputClosed
-	(*Event)(nil),          // 31: hearth.v1.Event
-	(*Progress)(nil),       // 32: hearth.v1.Progress
-	(*Decision)(nil),       // 33: hearth.v1.Decision
-	(*Candidate)(nil),      // 34: hearth.v1.Candidate
-	(*DevicesItem)(nil),    // 35: hearth.v1.DevicesItem
-	(*ChecksItem)(nil),     // 36: hearth.v1.ChecksItem
-	(*Complete)(nil),       // 37: hearth.v1.Complete
-	(*Device)(nil),         // 38: hearth.v1.Device
-	(*Check)(nil),          // 39: hearth.v1.Check
-	(*RequestsItem)(nil),   // 40: hearth.v1.RequestsItem
-	(*RequestInfo)(nil),    // 41: hearth.v1.RequestInfo
-	(*Score)(nil),          // 42: hearth.v1.Score
-	nil,                    // 43: hearth.v1.Service.LabelsEntry
-	nil,                    // 44: hearth.v1.Score.LabelsEntry
+	(*Mount)(nil),          // 12: hearth.v1.Mount
+	(*Offer)(nil),          // 13: hearth.v1.Offer
+	(*Renew)(nil),          // 14: hearth.v1.Renew
+	(*Attach)(nil),         // 15: hearth.v1.Attach
+	(*Run)(nil),            // 16: hearth.v1.Run
+	(*Devices)(nil),        // 17: hearth.v1.Devices
+	(*Diagnose)(nil),       // 18: hearth.v1.Diagnose
+	(*Plan)(nil),           // 19: hearth.v1.Plan
+	(*Requests)(nil),       // 20: hearth.v1.Requests
+	(*StopRequest)(nil),    // 21: hearth.v1.StopRequest
+	(*List)(nil),           // 22: hearth.v1.List
+	(*Inspect)(nil),        // 23: hearth.v1.Inspect
+	(*Watch)(nil),          // 24: hearth.v1.Watch
+	(*Wish)(nil),           // 25: hearth.v1.Wish
+	(*CloseInput)(nil),     // 26: hearth.v1.CloseInput
+	(*Stop)(nil),           // 27: hearth.v1.Stop
+	(*Signal)(nil),         // 28: hearth.v1.Signal
+	(*Resize)(nil),         // 29: hearth.v1.Resize
+	(*Update)(nil),         // 30: hearth.v1.Update
+	(*Data)(nil),           // 31: hearth.v1.Data
+	(*Credit)(nil),         // 32: hearth.v1.Credit
+	(*InputClosed)(nil),    // 33: hearth.v1.InputClosed
+	(*Event)(nil),          // 34: hearth.v1.Event
+	(*Progress)(nil),       // 35: hearth.v1.Progress
+	(*Decision)(nil),       // 36: hearth.v1.Decision
+	(*Candidate)(nil),      // 37: hearth.v1.Candidate
+	(*DevicesItem)(nil),    // 38: hearth.v1.DevicesItem
+	(*ChecksItem)(nil),     // 39: hearth.v1.ChecksItem
+	(*Complete)(nil),       // 40: hearth.v1.Complete
+	(*Device)(nil),         // 41: hearth.v1.Device
+	(*Check)(nil),          // 42: hearth.v1.Check
+	(*RequestsItem)(nil),   // 43: hearth.v1.RequestsItem
+	(*RequestInfo)(nil),    // 44: hearth.v1.RequestInfo
+	(*Score)(nil),          // 45: hearth.v1.Score
+	nil,                    // 46: hearth.v1.Service.LabelsEntry
+	nil,                    // 47: hearth.v1.Score.LabelsEntry
 }
 var file_hearth_proto_depIdxs = []int32{
-	12, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
-	13, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
-	17, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
-	14, // 3: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
-	15, // 4: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
-	16, // 5: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
-	17, // 6: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
-	8,  // 7: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
-	9,  // 8: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
-	10, // 9: hearth.v1.Answer.error:type_name -> hearth.v1.Error
-	0,  // 10: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
-	0,  // 11: hearth.v1.Error.code:type_name -> hearth.v1.Code
-	43, // 12: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
-	11, // 13: hearth.v1.Offer.service:type_name -> hearth.v1.Service
-	11, // 14: hearth.v1.Run.service:type_name -> hearth.v1.Service
-	13, // 15: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
-	18, // 16: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
-	19, // 17: hearth.v1.Requests.list:type_name -> hearth.v1.List
-	20, // 18: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
-	21, // 19: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
-	28, // 20: hearth.v1.Wish.input:type_name -> hearth.v1.Data
-	23, // 21: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
-	24, // 22: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
-	25, // 23: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
-	26, // 24: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
-	31, // 25: hearth.v1.Update.event:type_name -> hearth.v1.Event
-	28, // 26: hearth.v1.Update.output:type_name -> hearth.v1.Data
-	33, // 27: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
-	29, // 28: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
-	30, // 29: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
-	10, // 30: hearth.v1.Update.error:type_name -> hearth.v1.Error
-	37, // 31: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
-	2,  // 32: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
-	1,  // 33: hearth.v1.Event.state:type_name -> hearth.v1.State
-	0,  // 34: hearth.v1.Event.code:type_name -> hearth.v1.Code
-	32, // 35: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
-	34, // 36: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
-	0,  // 37: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
-	38, // 38: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
-	37, // 39: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
-	10, // 40: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
-	39, // 41: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
-	37, // 42: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
-	10, // 43: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
-	42, // 44: hearth.v1.Device.score:type_name -> hearth.v1.Score
-	4,  // 45: hearth.v1.Check.level:type_name -> hearth.v1.Level
-	41, // 46: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
-	11, // 47: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
-	31, // 48: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
-	33, // 49: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
-	37, // 50: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
-	10, // 51: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
-	31, // 52: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
-	3,  // 53: hearth.v1.Score.role:type_name -> hearth.v1.Role
-	44, // 54: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
-	55, // [55:55] is the sub-list for method output_type
-	55, // [55:55] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	13, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
+	15, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
+	20, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
+	14, // 3: hearth.v1.ExecuteRequest.renew:type_name -> hearth.v1.Renew
+	16, // 4: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
+	17, // 5: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
+	18, // 6: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
+	20, // 7: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
+	19, // 8: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
+	8,  // 9: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
+	9,  // 10: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
+	10, // 11: hearth.v1.Answer.error:type_name -> hearth.v1.Error
+	0,  // 12: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
+	0,  // 13: hearth.v1.Error.code:type_name -> hearth.v1.Code
+	46, // 14: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
+	12, // 15: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
+	11, // 16: hearth.v1.Offer.service:type_name -> hearth.v1.Service
+	11, // 17: hearth.v1.Run.service:type_name -> hearth.v1.Service
+	11, // 18: hearth.v1.Plan.service:type_name -> hearth.v1.Service
+	15, // 19: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
+	21, // 20: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
+	22, // 21: hearth.v1.Requests.list:type_name -> hearth.v1.List
+	23, // 22: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
+	24, // 23: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
+	31, // 24: hearth.v1.Wish.input:type_name -> hearth.v1.Data
+	26, // 25: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
+	27, // 26: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
+	28, // 27: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
+	29, // 28: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
+	34, // 29: hearth.v1.Update.event:type_name -> hearth.v1.Event
+	31, // 30: hearth.v1.Update.output:type_name -> hearth.v1.Data
+	36, // 31: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
+	32, // 32: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
+	33, // 33: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
+	10, // 34: hearth.v1.Update.error:type_name -> hearth.v1.Error
+	40, // 35: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
+	2,  // 36: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
+	1,  // 37: hearth.v1.Event.state:type_name -> hearth.v1.State
+	0,  // 38: hearth.v1.Event.code:type_name -> hearth.v1.Code
+	35, // 39: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
+	37, // 40: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
+	0,  // 41: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
+	41, // 42: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
+	40, // 43: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
+	10, // 44: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
+	42, // 45: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
+	40, // 46: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
+	10, // 47: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
+	45, // 48: hearth.v1.Device.score:type_name -> hearth.v1.Score
+	4,  // 49: hearth.v1.Check.level:type_name -> hearth.v1.Level
+	44, // 50: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
+	11, // 51: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
+	34, // 52: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
+	36, // 53: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
+	40, // 54: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
+	10, // 55: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
+	34, // 56: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
+	3,  // 57: hearth.v1.Score.role:type_name -> hearth.v1.Role
+	47, // 58: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
+	59, // [59:59] is the sub-list for method output_type
+	59, // [59:59] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_hearth_proto_init() }
@@ -3954,33 +4279,35 @@ func file_hearth_proto_init() {
 		(*ExecuteRequest_Offer)(nil),
 		(*ExecuteRequest_Attach)(nil),
 		(*ExecuteRequest_Requests)(nil),
+		(*ExecuteRequest_Renew)(nil),
 	}
 	file_hearth_proto_msgTypes[1].OneofWrappers = []any{
 		(*AppRequest_Run)(nil),
 		(*AppRequest_Devices)(nil),
 		(*AppRequest_Diagnose)(nil),
 		(*AppRequest_Requests)(nil),
+		(*AppRequest_Plan)(nil),
 	}
 	file_hearth_proto_msgTypes[2].OneofWrappers = []any{
 		(*Answer_Accepted)(nil),
 		(*Answer_Refusal)(nil),
 		(*Answer_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[12].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[15].OneofWrappers = []any{
 		(*Requests_Attach)(nil),
 		(*Requests_Stop)(nil),
 		(*Requests_List)(nil),
 		(*Requests_Inspect)(nil),
 		(*Requests_Watch)(nil),
 	}
-	file_hearth_proto_msgTypes[17].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[20].OneofWrappers = []any{
 		(*Wish_Input)(nil),
 		(*Wish_CloseInput)(nil),
 		(*Wish_Stop)(nil),
 		(*Wish_Signal)(nil),
 		(*Wish_Resize)(nil),
 	}
-	file_hearth_proto_msgTypes[22].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[25].OneofWrappers = []any{
 		(*Update_Event)(nil),
 		(*Update_Output)(nil),
 		(*Update_Decision)(nil),
@@ -3989,17 +4316,17 @@ func file_hearth_proto_init() {
 		(*Update_Error)(nil),
 		(*Update_Complete)(nil),
 	}
-	file_hearth_proto_msgTypes[30].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[33].OneofWrappers = []any{
 		(*DevicesItem_Device)(nil),
 		(*DevicesItem_Complete)(nil),
 		(*DevicesItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[31].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[34].OneofWrappers = []any{
 		(*ChecksItem_Check)(nil),
 		(*ChecksItem_Complete)(nil),
 		(*ChecksItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[35].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[38].OneofWrappers = []any{
 		(*RequestsItem_Info)(nil),
 		(*RequestsItem_Service)(nil),
 		(*RequestsItem_Event)(nil),
@@ -4013,7 +4340,7 @@ func file_hearth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_proto_rawDesc), len(file_hearth_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   40,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -53,7 +53,7 @@ func TestKeptUpToASize(t *testing.T) {
 	j := open(t, pathIn(t), o)
 	for i := range 10 {
 		accept(t, j, fmt.Sprint("r", i))
-		end(t, j, fmt.Sprint("r", i), ending(protocol.StateSucceeded, 0, string(bytes.Repeat([]byte("x"), 15<<10))))
+		end(t, j, fmt.Sprint("r", i), ending(protocol.StateSucceeded, 0, string(bytes.Repeat([]byte("x"), 14<<10))))
 	}
 	got := loadAll(t, j)
 	if len(got) != 4 || got[0].ID != "r6" {

@@ -28,6 +28,13 @@ type Options struct {
 	Secret string
 	// State is the state folder; empty makes one that is removed at the end.
 	State string
+	// Disk gives the state folder a file system of its own of so many bytes, for
+	// FillDisk; 0 leaves it on the machine's. A few MiB are enough.
+	Disk int64
+	// Engine is the node's own; nil leaves it the machine's.
+	Engine *Engine
+	// Clock makes Skew and Sleep possible: the node runs ClockBinary(t).
+	Clock bool
 	// Binary is what to run instead of Binary(t), an emulator in front.
 	Binary []string
 	// Args are further arguments of `hearth up`.
@@ -214,12 +221,6 @@ func (n *Node) WaitExit() int {
 	}
 	return n.cmd.ProcessState.ExitCode()
 }
-
-// Freeze stops the process where it is, as a suspended computer; Thaw wakes it.
-func (n *Node) Freeze() { n.t.Helper(); n.signal(syscall.SIGSTOP) }
-
-// Thaw lets a frozen process go on.
-func (n *Node) Thaw() { n.t.Helper(); n.signal(syscall.SIGCONT) }
 
 func (n *Node) signal(s syscall.Signal) {
 	n.t.Helper()

@@ -159,17 +159,19 @@ func Fingerprint(t testing.TB, secret string) string {
 }
 
 // A Witness is the engine's own account of which containers of a mesh were
-// started: hearth's word is not taken for it.
+// started, and when they ended: hearth's word is not taken for it.
 type Witness struct {
 	t       testing.TB
 	mu      sync.Mutex // owns what follows
-	started []Container
-	changed chan struct{} // closed and replaced at each start
+	seen    []Container
+	changed chan struct{} // closed and replaced at each start and end
 }
 
 // A Container is a start that the engine told of.
 type Container struct {
 	ID, Node, Request string
+	// Started and Ended are the engine's times; Ended is zero until then.
+	Started, Ended time.Time
 }
 
 // NewWitness begins to listen to the engine; it ends with the test.
@@ -177,8 +179,8 @@ func NewWitness(t testing.TB, secret string) *Witness {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "docker", "events", "--since", strconv.FormatInt(time.Now().Unix()-1, 10),
-		"--filter", "type=container", "--filter", "event=start",
-		"--filter", "label="+LabelMesh+"="+Fingerprint(t, secret), "--format", "{{json .Actor}}")
+		"--filter", "type=container", "--filter", "event=start", "--filter", "event=die",
+		"--filter", "label="+LabelMesh+"="+Fingerprint(t, secret), "--format", "{{json .}}")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -198,16 +200,29 @@ func NewWitness(t testing.TB, secret string) *Witness {
 
 func (w *Witness) read(lines *bufio.Scanner) {
 	for lines.Scan() {
-		var actor struct {
-			ID         string
-			Attributes map[string]string
+		var event struct {
+			Action   string
+			TimeNano int64 `json:"timeNano"`
+			Actor    struct {
+				ID         string
+				Attributes map[string]string
+			}
 		}
-		if err := json.Unmarshal(lines.Bytes(), &actor); err != nil {
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
 			continue
 		}
-		c := Container{ID: actor.ID, Node: actor.Attributes[LabelNode], Request: actor.Attributes[LabelRequest]}
+		id, at, labels := event.Actor.ID, time.Unix(0, event.TimeNano), event.Actor.Attributes
 		w.mu.Lock()
-		w.started = append(w.started, c)
+		switch event.Action {
+		case "start":
+			w.seen = append(w.seen, Container{ID: id, Node: labels[LabelNode], Request: labels[LabelRequest], Started: at})
+		case "die":
+			for i := range w.seen {
+				if w.seen[i].ID == id {
+					w.seen[i].Ended = at
+				}
+			}
+		}
 		close(w.changed)
 		w.changed = make(chan struct{})
 		w.mu.Unlock()
@@ -218,12 +233,23 @@ func (w *Witness) read(lines *bufio.Scanner) {
 // match holds, and returns them.
 func (w *Witness) Started(count int, match func(Container) bool) []Container {
 	w.t.Helper()
+	return w.await("starts", count, match)
+}
+
+// Ended is Started for containers that have ended.
+func (w *Witness) Ended(count int, match func(Container) bool) []Container {
+	w.t.Helper()
+	return w.await("ends", count, func(c Container) bool { return !c.Ended.IsZero() && match(c) })
+}
+
+func (w *Witness) await(what string, count int, match func(Container) bool) []Container {
+	w.t.Helper()
 	deadline := time.After(patience)
 	for {
 		w.mu.Lock()
 		changed := w.changed
 		var found []Container
-		for _, c := range w.started {
+		for _, c := range w.seen {
 			if match(c) {
 				found = append(found, c)
 			}
@@ -235,7 +261,7 @@ func (w *Witness) Started(count int, match func(Container) bool) []Container {
 		select {
 		case <-changed:
 		case <-deadline:
-			w.t.Fatalf("the engine told of %d starts, %d were expected", len(found), count)
+			w.t.Fatalf("the engine told of %d %s, %d were expected", len(found), what, count)
 		}
 	}
 }

@@ -5,6 +5,7 @@
 //	workload exit CODE          ends with the exit code
 //	workload sleep DURATION     waits
 //	workload burn DURATION      keeps one core busy
+//	workload work DURATION      uses so much processor time, however long that takes
 //	workload cat                copies its input to its output
 //	workload output BYTES CODE  writes so many pseudo-random bytes, and their
 //	                            SHA-256 to the standard error; ends with the code
@@ -21,6 +22,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -55,6 +57,11 @@ func do(verb string, args []string) (exitCode int, err error) {
 			for end := time.Now().Add(d); time.Now().Before(end); {
 			}
 		}
+	case "work":
+		var d, used time.Duration
+		for d, err = time.ParseDuration(first); err == nil && used < d; {
+			used, err = processorTime()
+		}
 	case "cat":
 		_, err = io.Copy(os.Stdout, os.Stdin)
 	case "output":
@@ -77,6 +84,13 @@ func do(verb string, args []string) (exitCode int, err error) {
 		err = fmt.Errorf("no such verb: %q", verb)
 	}
 	return 0, err
+}
+
+// processorTime returns how much this process has used.
+func processorTime() (time.Duration, error) {
+	var u syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
 }
 
 func output(count string) error {

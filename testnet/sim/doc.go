@@ -15,7 +15,8 @@
 // may be refused twice; the third is forced. Offers and answers take half a
 // round trip each. What a crashed node had is placed again when the loss is
 // noticed, as hearth run --retry does. An execution holds its slot while its
-// image is fetched. Requests that come before the end are all carried through,
+// image is fetched. A device that leaves turns its queue away, which is placed
+// again, and finishes what runs. Requests that come before the end are all carried through,
 // so that no slow one is left out of the figures.
 //
 // Every policy gets the same nodes, requests, works and churn in each
@@ -70,8 +71,9 @@
 //	    "present": 1           // the share of nodes that have the image at first
 //	  }],
 //	  "network": {
-//	    "beat_s": 1,           // between two scores of a node
-//	    "change_s": 0,         // a change is gossiped at once, at most each so often; 0: never
+//	    "beat_s": 1,           // between two scores of a node, at least; and
+//	    "beat_per_device_s": 0,    // at least so much for each device: 0.3 in hearth
+//	    "changes_per_beat": 0, // a change is gossiped at once, at most so often: 10 in hearth; 0: never
 //	    "delay_ms": 5,         // of a score
 //	    "rtt_ms": 2,           // between two devices
 //	    "loss": 0,             // of scores

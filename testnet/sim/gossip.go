@@ -1,6 +1,10 @@
 package main
 
-import "github.com/hearth-edge/hearth/protocol"
+import (
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
 
 // told is how the node speaks of a load.
 func (n *node) told(load int) protocol.Load {
@@ -13,13 +17,19 @@ func (n *node) told(load int) protocol.Load {
 func (n *node) score() protocol.Score {
 	load := n.told(n.load())
 	s := protocol.Score{
-		Node: n.id, Name: string(n.id), Sequence: n.gossips, Beat: seconds(n.m.scenario.Network.BeatS),
+		Node: n.id, Name: string(n.id), Sequence: n.gossips, Beat: n.m.beat(),
 		Role: protocol.RoleNode, Speed: n.plan.speed, CPUs: protocol.Cores(n.plan.slots), Slots: load.Slots,
 		CPUOthers: protocol.Cores(n.others() * float64(n.plan.slots)),
 		Running:   load.Running, Queued: load.Queued,
 		CPUFree:     protocol.Cores(float64(n.plan.slots) - n.cpus),
 		MemoryTotal: mib(n.plan.memory), MemoryFree: mib(n.plan.memory - n.memory), DiskFree: 1 << 40,
-		Arch: "amd64", OS: "linux", Drivers: []string{"docker"}, Images: n.images(),
+		Arch: "amd64", OS: "linux", Drivers: []string{"docker"}, PullRate: mib(n.m.scenario.Fleet.PullMiBS),
+	}
+	for i, at := range n.fetched {
+		if at <= n.m.now {
+			s.Images = append(s.Images, n.m.hashes[i])
+			s.ImageSizes = append(s.ImageSizes, protocol.SizeCode(mib(n.m.plan.services[i].size)))
+		}
 	}
 	s.Rating = n.m.params.Rate(&s)
 	return s
@@ -35,14 +45,10 @@ func (n *node) publicScore() protocol.Score {
 	return s
 }
 
-func (n *node) images() []uint32 {
-	all := make([]uint32, 0, len(n.fetched))
-	for i, at := range n.fetched {
-		if at <= n.m.now {
-			all = append(all, n.m.hashes[i])
-		}
-	}
-	return all
+// beat is the time between two scores of a device, as hearth reckons it.
+func (m *mesh) beat() time.Duration {
+	w := &m.scenario.Network
+	return seconds(max(w.BeatS, w.DeviceS*float64(m.known)))
 }
 
 // changed tells the node's own view what it is now, and the others soon, where
@@ -52,25 +58,20 @@ func (n *node) changed() {
 		return
 	}
 	n.view.Score(n.score())
-	c := seconds(n.m.scenario.Network.ChangeS)
-	if c == 0 || n.soon {
+	changes := n.m.scenario.Network.Changes
+	if changes == 0 || n.soon {
 		return
 	}
 	n.soon = true
-	member := n.member
-	n.m.at(n.last+c, func() {
-		n.soon = false
-		if n.member == member {
-			n.gossip()
-		}
-	})
+	n.gossipAt(n.last + time.Duration(float64(n.m.beat())/changes))
 }
 
 // gossip sends the score to all others.
 func (n *node) gossip() {
 	m := n.m
 	n.gossips++
-	n.last = m.now
+	n.last, n.soon = m.now, false
+	n.gossipAt(m.now + m.beat())
 	n.view.Score(n.score())
 	s := n.publicScore()
 	m.at(m.now+seconds(m.scenario.Network.DelayMS/1e3), func() {
@@ -85,17 +86,13 @@ func (n *node) gossip() {
 	})
 }
 
-// beat gossips at the node's beat while it is a member.
-func (n *node) beat() {
-	m := n.m
-	member := n.member
-	var again func()
-	again = func() {
-		if n.member != member {
-			return
+// gossipAt gossips at the moment t, and at the node's beat from then on, unless
+// something was gossiped before, or the device is no member any more.
+func (n *node) gossipAt(t time.Duration) {
+	member, gossips := n.member, n.gossips
+	n.m.at(t, func() {
+		if n.member == member && n.gossips == gossips {
+			n.gossip()
 		}
-		n.gossip()
-		m.at(m.now+seconds(m.scenario.Network.BeatS), again)
-	}
-	m.at(m.now+n.plan.phase, again)
+	})
 }

@@ -23,6 +23,7 @@ type mesh struct {
 	order    int // of events
 	nodes    []*node
 	byID     map[protocol.NodeID]*node
+	known    int // how many nodes are taken to be members
 	services []protocol.Service
 	hashes   []uint32 // of their images
 	jobs     []*job
@@ -144,13 +145,7 @@ func (m *mesh) backlog() int {
 // arrive lets the request come in at its device, or at the next one where that
 // is gone: its owner walks over.
 func (m *mesh) arrive(j *job) {
-	for i := range m.nodes {
-		if n := m.nodes[(j.arrival.from+i)%len(m.nodes)]; n.state == in {
-			j.from = n
-			break
-		}
-	}
-	if j.from == nil {
+	if j.from = m.next(j.arrival.from); j.from == nil {
 		m.end(j, true)
 		return
 	}
@@ -161,18 +156,39 @@ func (m *mesh) arrive(j *job) {
 	m.policy.place(m, j)
 }
 
+// next returns the first member from number i on, nil where there is none.
+func (m *mesh) next(i int) *node {
+	for k := range m.nodes {
+		if n := m.nodes[(i+k)%len(m.nodes)]; n.state == in {
+			return n
+		}
+	}
+	return nil
+}
+
 // again places the request anew, its node being lost: as hearth run --retry does.
 func (m *mesh) again(j *job) {
 	j.attempt++
 	j.started = false
 	j.node = nil
-	if j.from.state != in {
+	if j.from.state == leaving { // its owner walks over
+		j.from = m.next(j.arrival.from)
+	}
+	if j.from == nil || j.from.state == gone {
 		m.counts.lost++
 		m.end(j, true)
 		return
 	}
 	j.demand.Refusals = 0
 	m.policy.place(m, j)
+}
+
+// exclude lets n be offered the request no more.
+func (j *job) exclude(n *node) {
+	if j.demand.Excluded == nil {
+		j.demand.Excluded = make(map[protocol.NodeID]*protocol.Refusal)
+	}
+	j.demand.Excluded[n.id] = &protocol.Refusal{Code: protocol.CodeNodeLost}
 }
 
 // end ends the request at its orchestrator.

@@ -190,7 +190,10 @@ func (n *node) finish(j *job, ran time.Duration) {
 // join makes the device a member that knows nothing.
 func (n *node) join() {
 	m := n.m
-	n.state, n.known = in, true
+	if n.state = in; !n.known {
+		n.known = true
+		m.known++
+	}
 	n.member++
 	if !m.policy.gossips() {
 		return
@@ -204,23 +207,34 @@ func (n *node) join() {
 		other.meet(n)
 	}
 	n.gossip()
-	n.beat()
+	n.gossipAt(m.now + time.Duration(n.plan.phase*float64(m.beat())))
 }
 
 func (n *node) meet(other *node) {
 	n.view.Joined(other.id, string(other.id), "")
 	n.view.RTT(other.id, n.m.distance(n, other))
-	n.view.Score(other.score())
+	n.view.Score(other.publicScore())
 }
 
-// leave says goodbye: the others know after delay.
+// leave says goodbye: the others know after delay. What waits is turned away, and
+// placed again by who sent it; what runs goes on.
 func (n *node) leave(delay time.Duration) {
 	if n.state != in {
 		return
 	}
 	n.state = leaving
 	n.member++
+	turned := n.queue
+	n.queue = nil
 	n.forget(delay)
+	for _, t := range turned {
+		if t.attempt == t.j.attempt && !t.ask {
+			n.m.after(n.m.distance(n, t.j.from)/2, func() {
+				t.j.exclude(n)
+				n.m.again(t.j)
+			})
+		}
+	}
 }
 
 // crash ends the device with all that it runs. That is placed again when its
@@ -255,6 +269,7 @@ func (n *node) forget(delay time.Duration) {
 			return
 		}
 		n.known = false
+		n.m.known--
 		for _, other := range n.m.nodes {
 			if other.view != nil && other != n {
 				other.view.Left(n.id)

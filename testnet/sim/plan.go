@@ -26,7 +26,7 @@ type nodePlan struct {
 	images  []bool  // by service
 	lies    bool
 	others  bool          // other programs use its CPU, on and off
-	phase   time.Duration // of its gossip
+	phase   float64       // of its gossip, 0 to 1 of a beat
 	turning time.Duration // when the others' use of the CPU changes first
 }
 
@@ -88,7 +88,7 @@ func (p *plan) addNodes(s *Scenario, rng *rand.Rand) {
 			n.images[i] = v.ImageMiB == 0 || v.Present == nil || rng.Float64() < *v.Present ||
 				slices.Contains(k.Images, v.Name)
 		}
-		n.phase = seconds(rng.Float64() * s.Network.BeatS)
+		n.phase = rng.Float64()
 		n.turning = seconds(rng.Float64() * (s.Background.OnS + s.Background.OffS))
 		p.nodes = append(p.nodes, n)
 	}

@@ -155,10 +155,7 @@ func (o ours) place(m *mesh, j *job) {
 			o.place(m, j)
 		case unreached:
 			view.Forgotten(n.id)
-			if j.demand.Excluded == nil {
-				j.demand.Excluded = make(map[protocol.NodeID]*protocol.Refusal)
-			}
-			j.demand.Excluded[n.id] = &protocol.Refusal{Code: protocol.CodeNodeLost}
+			j.exclude(n)
 			m.again(j)
 		}
 	})

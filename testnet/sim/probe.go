@@ -115,7 +115,7 @@ func (l late) place(m *mesh, j *job) {
 		m.after(m.distance(j.from, n)/2, func() {
 			n.coming--
 			if n.state == in {
-				held = append(held, reservation{n, n.crashes})
+				held = append(held, reservation{n, n.member})
 				n.reserve(ticket{j: j, attempt: attempt, ask: true})
 			}
 		})
@@ -137,10 +137,10 @@ func (l late) place(m *mesh, j *job) {
 	m.at(m.now+m.rtt+seconds(m.scenario.Network.DetectS), watch)
 }
 
-// reservation is a place in the queue of a node, as long as that does not crash.
+// reservation is a place in the queue of a node, as long as that is a member.
 type reservation struct {
-	n       *node
-	crashes int
+	n      *node
+	member int
 }
 
-func (r reservation) stands() bool { return r.n.crashes == r.crashes }
+func (r reservation) stands() bool { return r.n.member == r.member }

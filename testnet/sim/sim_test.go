@@ -101,7 +101,7 @@ func TestTargets(t *testing.T) {
 // small is a scenario with a little of everything.
 const small = `{"name": "small", "fleet": {"count": 12, "memory_mib": 4096}, "load": {"utilisation": 0.6, "bursts": [{"at_s": 4, "requests": 30}]},
  "services": [{"name": "a", "share": 3}, {"name": "b", "work": {"dist": "lognormal", "mean": 2, "sigma": 1}, "cpus": 2, "memory_mib": 512, "image_mib": 50, "present": 0.3}],
- "network": {"change_s": 0.1, "loss": 0.2}, "churn": [{"at_s": 5, "leave": 0.2, "crash": 0.2}, {"at_s": 8, "join": 1}],
+ "network": {"changes_per_beat": 10, "beat_per_device_s": 0.3, "loss": 0.2}, "churn": [{"at_s": 5, "leave": 0.2, "crash": 0.2}, {"at_s": 8, "join": 1}],
  "liars": {"share": 0.2, "accept_all": true}, "background": {"share": 0.5}, "warmup_s": 2, "duration_s": 12, "replications": 2}`
 
 func decoded(t *testing.T, text string) *Scenario {

@@ -51,9 +51,10 @@ tidy: need-go ## Check that both go.mod files are tidy
 	go mod tidy -diff
 	go -C .ci/tools mod tidy -diff
 
-generate: need-go $(TOOLS)/protoc-gen-go ## Generate the code of the wire messages
+generate: need-go $(TOOLS)/protoc-gen-go $(TOOLS)/licences ## Generate the code of the wire messages, and the list of licences
 	@testnet/setup.sh protoc
 	PATH=$(CURDIR)/$(TOOLS):$$PATH protoc -I protocol/pb --go_out=protocol/pb --go_opt=paths=source_relative protocol/pb/*.proto
+	$(TOOLS)/licences ./cmd/hearth >cmd/hearth/licences.txt
 
 testnet: need-go ## Start a mesh in Docker Compose (testnet/testnet.sh down ends it)
 	@testnet/testnet.sh up
@@ -80,11 +81,12 @@ need-go:
 	@.ci/need-go
 
 setup: need-go
-	@testnet/setup.sh docker compose netns busybox qemu cc node
+	@testnet/setup.sh docker compose netns busybox qemu cc node systemd
 
 $(TOOLS)/golangci-lint: MAIN = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(TOOLS)/protoc-gen-go: MAIN = google.golang.org/protobuf/cmd/protoc-gen-go
 $(TOOLS)/govulncheck: MAIN = golang.org/x/vuln/cmd/govulncheck
+$(TOOLS)/licences: MAIN = ./licences
 $(TOOLS)/%: .ci/tools/go.mod .ci/tools/go.sum | need-go
 	@mkdir -p $(TOOLS)
 	go -C .ci/tools build -buildvcs=false -o $(CURDIR)/$@ $(MAIN)

@@ -8,6 +8,7 @@
 #   busybox  a static busybox, for images built FROM scratch
 #   qemu     user-mode emulators, to run the builds for other processors
 #   cc       a C compiler, which the race detector needs
+#   systemd  systemd-analyze, which checks the unit of `hearth install`
 #   protoc   the protobuf compiler
 #   node     Node.js 20 or later with npm, for the JavaScript client
 #
@@ -36,6 +37,7 @@ present() {
 	busybox) static_busybox ;;
 	qemu) has_emulator aarch64 && has_emulator arm && has_emulator riscv64 ;;
 	cc) has "${CC:-gcc}" && [ -e /usr/include/stdlib.h ] ;;
+	systemd) has systemd-analyze ;;
 	protoc) has protoc ;;
 	node) has npm && has node && node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' ;;
 	*) die "unknown part '$1'" ;;
@@ -66,6 +68,7 @@ packages() {
 	busybox) echo busybox-static ;;
 	qemu) echo qemu-user-static ;;
 	cc) printf '%s\n' gcc libc6-dev ;;
+	systemd) echo systemd ;;
 	protoc) echo protobuf-compiler ;;
 	node) printf '%s\n' nodejs npm ;;
 	esac

@@ -48,6 +48,13 @@ so on; lists are separated by commas. The flag wins.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.up(cmd.Context(), f) },
 	}
+	f.register(cmd)
+	cmd.PreRunE = func(*cobra.Command, []string) error { return fromEnvironment(cmd.Flags()) }
+	return cmd
+}
+
+// register adds the flags that say how a device is to be.
+func (f *upFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.secretFile, "secret-file", "", "`FILE` with the secret; nobody else may be able to read it")
 	flags.StringVar(&f.name, "name", "", "`NAME` of this device in the mesh (default the host's name)")
@@ -61,8 +68,6 @@ so on; lists are separated by commas. The flag wins.
 	flags.BoolVar(&f.noDiscovery, "no-discovery", false, "do not use mDNS; find devices by --peer and from earlier starts only")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log details too")
 	_ = cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions([]cobra.Completion{"docker", "none"}, cobra.ShellCompDirectiveNoFileComp))
-	cmd.PreRunE = func(*cobra.Command, []string) error { return fromEnvironment(flags) }
-	return cmd
 }
 
 // fromEnvironment sets each flag that was not given from its variable.
@@ -141,12 +146,21 @@ func notify(log *slog.Logger, state string) {
 
 // nodeConfig turns the flags into what the device is made of.
 func (c *cli) nodeConfig(ctx context.Context, f upFlags, log *slog.Logger) (node.Config, error) {
-	cfg := node.DefaultConfig()
-	cfg.Log, cfg.StateDir, cfg.Interfaces, cfg.NoDiscovery = log, c.state, f.interfaces, f.noDiscovery
-	var err error
+	cfg, err := c.settings(f, log)
+	if err != nil {
+		return cfg, err
+	}
 	if cfg.Secret, err = c.findSecret(f.secretFile); err != nil {
 		return cfg, err
 	}
+	return cfg, c.chooseDriver(ctx, f.driver, &cfg)
+}
+
+// settings is what the flags say by themselves, whatever this machine has.
+func (c *cli) settings(f upFlags, log *slog.Logger) (node.Config, error) {
+	cfg := node.DefaultConfig()
+	cfg.Log, cfg.StateDir, cfg.Interfaces, cfg.NoDiscovery = log, c.state, f.interfaces, f.noDiscovery
+	var err error
 	if cfg.Name, err = deviceName(f.name); err != nil {
 		return cfg, err
 	}
@@ -165,7 +179,14 @@ func (c *cli) nodeConfig(ctx context.Context, f upFlags, log *slog.Logger) (node
 	if cfg.Labels, err = parseLabels("--label", f.labels); err != nil {
 		return cfg, err
 	}
-	return cfg, c.chooseDriver(ctx, f.driver, &cfg)
+	return cfg, c.knownDriver(f.driver)
+}
+
+func (c *cli) knownDriver(name string) error {
+	if name == "" || name == "none" || c.drivers[name] != nil {
+		return nil
+	}
+	return &failure{err: fmt.Errorf("--driver %q is not known", name), hint: "use docker or none"}
 }
 
 // driverMaker makes what node.Config.Driver is.
@@ -194,11 +215,7 @@ func (c *cli) chooseDriver(ctx context.Context, name string, cfg *node.Config) e
 		}
 		name = "docker"
 	}
-	maker := c.drivers[name]
-	if maker == nil {
-		return &failure{err: fmt.Errorf("--driver %q is not known", name), hint: "use docker or none"}
-	}
-	cfg.Driver = maker(cfg.Log)
+	cfg.Driver = c.drivers[name](cfg.Log)
 	return nil
 }
 

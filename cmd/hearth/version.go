@@ -14,12 +14,18 @@ import (
 var version = "dev"
 
 func (c *cli) versionCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, asBOM bool
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Show the version",
-		Args:  cobra.NoArgs,
+		Short: "Show the version, and what this program is made of",
+		Long: `Show the version. With --sbom, show the licence of this program and all modules
+that are linked into it, with their versions and licences, as a CycloneDX 1.5
+bill of materials in JSON.`,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if asBOM {
+				return writeBOM(c.stdout)
+			}
 			if asJSON {
 				return json.NewEncoder(c.stdout).Encode(map[string]any{
 					"version": version, "go": goruntime.Version(), "os": goruntime.GOOS, "arch": goruntime.GOARCH,
@@ -31,5 +37,7 @@ func (c *cli) versionCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&asBOM, "sbom", false, "print the software bill of materials")
+	cmd.MarkFlagsMutuallyExclusive("json", "sbom")
 	return cmd
 }

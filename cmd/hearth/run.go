@@ -2,17 +2,20 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -21,9 +24,10 @@ import (
 type runFlags struct {
 	interactive, notHere, quiet, explain bool
 	detach, tty, keep                    bool
-	env, constraints                     []string
+	env, constraints, mounts             []string
+	devices, capabilities                []string
 	envFile, memory, entrypoint, workDir string
-	user, node, id                       string
+	user, node, id, network              string
 	cpus                                 float64
 	timeout                              time.Duration
 }
@@ -63,6 +67,7 @@ it was ended by Ctrl-C.
   id=$(hearth run -d --memory 1g trainer) && hearth wait $id
   hearth run --id nightly-2031-05-04 --keep backup
   hearth run --constraint arch=arm64 --memory 512m worker
+  hearth run --mount /srv/photos:/in --network none --node nas indexer /in
   hearth run --not-here --cpus 2 --timeout 10m transcoder /in /out`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -76,10 +81,24 @@ it was ended by Ctrl-C.
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // what follows IMAGE is the container's
+	f.describe(flags)
 	flags.BoolVarP(&f.interactive, "interactive", "i", false, "pass this command's input to the container")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "give the container a terminal; with -i it is this one")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "print the request's ID once it is accepted, and let it go on")
 	flags.BoolVar(&f.keep, "keep", false, "let the request go on if this command is cut off from it or killed")
+	flags.StringVar(&f.node, "node", "", "run on the node with this `NAME` or peer ID and no other")
+	flags.StringArrayVar(&f.constraints, "constraint", nil, "run only where the label `K=V` is; arch, os, driver and name count as labels")
+	flags.BoolVar(&f.notHere, "not-here", false, "run on any other device than this one")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but the container's output and errors")
+	flags.BoolVar(&f.explain, "explain", false, "show on stderr how every node was rated")
+	flags.StringVar(&f.id, "id", "", "the request's `ID`; running an ID again attaches to the first")
+	_ = cmd.RegisterFlagCompletionFunc("node", c.completeNodes)
+	return cmd
+}
+
+// describe adds the flags that say what a container is to have; the policy of a
+// node's owner has a say in them.
+func (f *runFlags) describe(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "set a variable for the container, `K=V`, or K to pass on this one's")
 	flags.StringVar(&f.envFile, "env-file", "", "read variables from `FILE`, one K=V a line, # for comments")
 	flags.Float64Var(&f.cpus, "cpus", 0, "cores that it needs; `N` may be a fraction")
@@ -87,15 +106,11 @@ it was ended by Ctrl-C.
 	flags.StringVar(&f.entrypoint, "entrypoint", "", "run `PROGRAM` instead of the image's entrypoint")
 	flags.StringVar(&f.workDir, "workdir", "", "working folder `DIR` in the container")
 	flags.StringVar(&f.user, "user", "", "run as `USER`: name or uid[:gid]")
-	flags.StringVar(&f.node, "node", "", "run on the node with this `NAME` or peer ID and no other")
-	flags.StringArrayVar(&f.constraints, "constraint", nil, "run only where the label `K=V` is; arch, os, driver and name count as labels")
-	flags.BoolVar(&f.notHere, "not-here", false, "run on any other device than this one")
 	flags.DurationVar(&f.timeout, "timeout", 0, "stop it after it has run for `D`, such as 90s or 2h")
-	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but the container's output and errors")
-	flags.BoolVar(&f.explain, "explain", false, "show on stderr how every node was rated")
-	flags.StringVar(&f.id, "id", "", "the request's `ID`; running an ID again attaches to the first")
-	_ = cmd.RegisterFlagCompletionFunc("node", c.completeNodes)
-	return cmd
+	flags.StringVar(&f.network, "network", "", "network `NAME` to be on: none, bridge, or another that the node's owner allows")
+	flags.StringArrayVar(&f.mounts, "mount", nil, "let it see a file or folder of the node, `SOURCE[:TARGET][:rw]`, read-only without rw, where the owner allows that")
+	flags.StringArrayVar(&f.devices, "device", nil, "let it use a device of the node, `PATH` such as /dev/ttyUSB0, where the owner allows that")
+	flags.StringArrayVar(&f.capabilities, "cap-add", nil, "give it a Linux capability, `NAME` such as NET_ADMIN, where the owner allows that")
 }
 
 // run asks for the request and follows it to its end, or with --detach to its
@@ -159,9 +174,16 @@ func (f *runFlags) service(args []string) (protocol.Service, error) {
 	s := protocol.Service{
 		Image: args[0], Args: args[1:], Entrypoint: f.entrypoint, WorkDir: f.workDir, User: f.user,
 		CPUs: protocol.Cores(f.cpus), Stdin: f.interactive, TTY: f.tty, Timeout: f.timeout,
+		Network: f.network, Devices: f.devices,
 		Constraints: protocol.Constraints{Node: f.node, NotHere: f.notHere},
 	}
 	var err error
+	if s.Mounts, err = parseMounts(f.mounts); err != nil {
+		return s, err
+	}
+	for _, name := range f.capabilities {
+		s.Capabilities = append(s.Capabilities, strings.TrimPrefix(strings.ToUpper(name), "CAP_"))
+	}
 	if s.Memory, err = parseSize(f.memory); err != nil {
 		return s, fmt.Errorf("--memory: %w", err)
 	}
@@ -213,6 +235,25 @@ func (f *runFlags) environment() ([]string, error) {
 		env = append(env, e)
 	}
 	return env, nil
+}
+
+// parseMounts reads SOURCE[:TARGET][:rw], in which the target is the source
+// where it is left out.
+func parseMounts(texts []string) ([]protocol.Mount, error) {
+	var mounts []protocol.Mount
+	for _, text := range texts {
+		paths, writable := strings.CutSuffix(text, ":rw")
+		if !writable {
+			paths = strings.TrimSuffix(text, ":ro")
+		}
+		source, target, _ := strings.Cut(paths, ":")
+		m := protocol.Mount{Source: path.Clean(source), Target: path.Clean(cmp.Or(target, source)), Writable: writable}
+		if !path.IsAbs(m.Source) || !path.IsAbs(m.Target) || strings.Contains(target, ":") {
+			return nil, &failure{err: fmt.Errorf("--mount %q: not of the form SOURCE[:TARGET][:rw]", text), hint: "both are absolute paths, as in /srv/photos:/in"}
+		}
+		mounts = append(mounts, m)
+	}
+	return mounts, nil
 }
 
 // parseSize reads an amount of memory such as 512m.

@@ -25,8 +25,11 @@ const (
 	// patience is how long the device with the higher ID leaves dialling to
 	// the other: when both dial at once, connections are lost.
 	patience = 3 * time.Second
-	// The pause after a failed attempt doubles from the first to the last.
+	// The pause after a failed attempt doubles from the first to the last; for a
+	// member it does not grow before so many failures, some ten minutes: it is
+	// back in the mesh two seconds after its network is.
 	firstPause, lastPause = 500 * time.Millisecond, 30 * time.Second
+	steadyFailures        = 256
 	// maxFailures is after how many failures a device is forgotten that was
 	// never a member: anyone can announce any ID.
 	maxFailures = 8
@@ -300,7 +303,7 @@ func (c *connector) whoIs(ctx context.Context, addr ma.Multiaddr) (peer.ID, erro
 	if err != nil {
 		return "", err
 	}
-	var d net.Dialer
+	d := net.Dialer{Timeout: connectTimeout}
 	conn, err := d.DialContext(ctx, transport, hostport)
 	if err != nil {
 		return "", err
@@ -350,7 +353,11 @@ func (c *connector) finish(a attempt) {
 		delete(c.table, a.key)
 		return
 	}
-	cand.due = time.Now().Add(pause(cand.failures))
+	failures := cand.failures
+	if c.roster.name(cand.id) != "" {
+		failures = max(1, failures-steadyFailures)
+	}
+	cand.due = time.Now().Add(pause(failures))
 }
 
 // pause returns how long to wait after so many failures, with jitter, so that

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,13 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if text := os.Getenv(lossyChild); text != "" {
+		runLossyChild(text)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patient is how long a test waits for what must happen.
 const patient = 60 * time.Second

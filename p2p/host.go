@@ -32,7 +32,10 @@ import (
 
 const (
 	// dialTimeout bounds one attempt at one device, handshake included.
-	dialTimeout = 5 * time.Second
+	dialTimeout = handshakeTimeout + connectTimeout
+	// connectTimeout bounds TCP's part of it: a device that was away answers a new
+	// attempt sooner than the third repetition of an old one.
+	connectTimeout = 2 * time.Second
 	// streamWindow is how much of a stream may be under way or unread. At 1 MiB
 	// a stream fills a 1 Gbit/s link of 8 ms, and a reader that stalls holds no
 	// more than this.
@@ -90,7 +93,7 @@ func addTransport(sw *swarm.Swarm, limits network.ResourceManager, secure *membe
 	}
 	// With port reuse two devices on one machine would share a port and each
 	// get some of the other's connections.
-	t, err := tcp.NewTCPTransport(up, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(dialTimeout))
+	t, err := tcp.NewTCPTransport(up, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout))
 	if err != nil {
 		return err
 	}
@@ -152,12 +155,12 @@ func newLimits() (network.ResourceManager, error) {
 		}))
 }
 
-// muxers returns the only multiplexer spoken: yamux that notices a dead
-// connection in seconds.
+// muxers returns the only multiplexer spoken: yamux that leaves it to liveness to
+// tell a dead connection from a slow one.
 func muxers() []upgrader.StreamMuxer {
 	cfg := *yamux.DefaultTransport.Config()
-	cfg.KeepAliveInterval = 5 * time.Second
-	cfg.ConnectionWriteTimeout = 3 * time.Second
+	cfg.EnableKeepAlive = false
+	cfg.ConnectionWriteTimeout = 2 * maxTolerance
 	cfg.MaxStreamWindowSize = streamWindow
 	t := yamux.Transport(cfg)
 	return []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: &muxer{&t}}}

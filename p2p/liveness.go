@@ -27,10 +27,8 @@ const (
 
 	// pingEvery is the time between pings.
 	pingEvery = time.Second
-	// maxSilence is how long a device may be silent. Each side pings, so that
-	// a device that is there is heard at least once in pingEvery, whatever
-	// else is queued on the connection.
-	maxSilence = 2400 * time.Millisecond
+	// lookEvery is the time between looks at how long a device has been silent.
+	lookEvery = 200 * time.Millisecond
 	// goodbyeTimeout bounds how long leaving waits for the others to know.
 	goodbyeTimeout = 250 * time.Millisecond
 )
@@ -74,7 +72,7 @@ func (l *liveness) watch(ctx context.Context, c network.Conn) {
 }
 
 // openAlive opens a stream on this connection and no other, so that each
-// connection is watched by itself.
+// connection is watched by itself. It waits for nothing from the other side.
 func openAlive(c network.Conn) (network.Stream, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxSilence)
 	defer cancel()
@@ -82,19 +80,22 @@ func openAlive(c network.Conn) (network.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(s.SetProtocol(aliveProtocol), s.SetDeadline(time.Now().Add(maxSilence)))
-	if err == nil {
-		err = mss.SelectProtoOrFail(aliveProtocol, s)
-	}
-	if err == nil {
-		err = s.SetDeadline(time.Time{})
-	}
-	if err != nil {
+	if err := s.SetProtocol(aliveProtocol); err != nil {
 		_ = s.Reset()
 		return nil, err
 	}
-	return s, nil
+	return &aliveStream{Stream: s, spoken: mss.NewMSSelect(s, aliveProtocol)}, nil
 }
+
+// An aliveStream sends its first ping without waiting for the other side to agree
+// to the protocol: until then silence already counts.
+type aliveStream struct {
+	network.Stream
+	spoken mss.LazyConn
+}
+
+func (s *aliveStream) Read(p []byte) (int, error)  { return s.spoken.Read(p) }
+func (s *aliveStream) Write(p []byte) (int, error) { return s.spoken.Write(p) }
 
 // pingUntil returns true when ctx ends, and false when the connection is dead.
 func (l *liveness) pingUntil(ctx context.Context, c network.Conn, s network.Stream, echoes <-chan byte) bool {
@@ -104,7 +105,8 @@ func (l *liveness) pingUntil(ctx context.Context, c network.Conn, s network.Stre
 	}
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
-	quiet := time.NewTimer(maxSilence)
+	var allowed tolerance
+	quiet := time.NewTimer(lookEvery)
 	defer quiet.Stop()
 	if l.sendFrame(s, framePing) != nil {
 		return false
@@ -118,13 +120,20 @@ func (l *liveness) pingUntil(ctx context.Context, c network.Conn, s network.Stre
 				return false
 			}
 		case <-quiet.C:
-			left := maxSilence - conn.silence()
+			silent := conn.silence()
+			if silent > pingEvery {
+				allowed.suspect(time.Now(), conn.path())
+			}
+			left := allowed.limit() - silent
 			if left <= 0 {
-				l.log.Info("a device stopped answering", "peer", c.RemotePeer(), "silent", maxSilence-left)
+				l.log.Info("a device stopped answering", "peer", c.RemotePeer(), "silent", silent, "loss", allowed.loss)
 				return false
 			}
-			quiet.Reset(left)
+			quiet.Reset(max(lookEvery, min(left, pingEvery+lookEvery-silent)))
 		case <-ping.C:
+			if conn.silence() < pingEvery {
+				allowed.observe(time.Now(), conn.path())
+			}
 			if l.sendFrame(s, framePing) != nil {
 				return false
 			}

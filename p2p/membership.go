@@ -23,8 +23,9 @@ const (
 	// securityID names the membership handshake where libp2p negotiates how a
 	// connection is secured.
 	securityID libp2pproto.ID = "/hearth/noise/1.0.0"
-	// handshakeTimeout bounds the whole of it, Noise included.
-	handshakeTimeout = 5 * time.Second
+	// handshakeTimeout bounds the whole of it, Noise included: some ten round
+	// trips, which may take as many seconds on a bad link.
+	handshakeTimeout = 10 * time.Second
 	// maxVerdict is the longest encoded verdict: a code and a peer ID.
 	maxVerdict = 1 + 64
 )
@@ -117,6 +118,7 @@ func (m *membership) ask(ctx context.Context, insecure net.Conn) (peer.ID, error
 func (m *membership) secure(ctx context.Context, insecure net.Conn,
 	start func() (sec.SecureConn, error), prove func(sec.SecureConn, string) (string, error),
 ) (sec.SecureConn, error) {
+	repeatSoon(insecure)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	// The deadline in the past unblocks every read and write at once.
@@ -134,7 +136,7 @@ func (m *membership) secure(ctx context.Context, insecure net.Conn,
 		_ = c.Close()
 		return nil, err
 	}
-	return newMemberConn(c, name), nil
+	return newMemberConn(c, insecure, name), nil
 }
 
 // introduce is the dialler's side: it returns the listener's name. intent is
@@ -313,12 +315,13 @@ type memberConn struct {
 	sec.SecureConn
 	// name is the one in the member's certificate.
 	name  string
+	raw   net.Conn     // below Noise
 	heard atomic.Int64 // since born, in nanoseconds
 	born  time.Time
 }
 
-func newMemberConn(c sec.SecureConn, name string) *memberConn {
-	return &memberConn{SecureConn: c, name: name, born: time.Now()}
+func newMemberConn(c sec.SecureConn, raw net.Conn, name string) *memberConn {
+	return &memberConn{SecureConn: c, raw: raw, name: name, born: time.Now()}
 }
 
 // Read implements net.Conn.
@@ -334,3 +337,6 @@ func (c *memberConn) Read(p []byte) (int, error) {
 func (c *memberConn) silence() time.Duration {
 	return time.Since(c.born) - time.Duration(c.heard.Load())
 }
+
+// path is what the kernel knows of the connection.
+func (c *memberConn) path() pathInfo { return pathOf(c.raw) }

@@ -1,0 +1,389 @@
+package p2p
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	goruntime "runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"github.com/hearth-edge/hearth/keys"
+)
+
+// This file measures liveness over the kernel's own TCP on a bad link: two
+// processes, each in a network namespace of its own with one end of a link that
+// this process carries, packet by packet, with loss and delay in both
+// directions. It needs root, and nothing of the kernel but TUN.
+
+const (
+	lossyChild = "HEARTH_TEST_LOSSY_DEVICE"
+	lossyPort  = 7300
+)
+
+// A lossyConfig is what one of the two processes runs: a device of each of many
+// meshes, each connected with its one peer in the other process.
+type lossyConfig struct {
+	Secrets []string
+	Local   string
+	Remote  string // empty in the one that listens
+	Debug   bool
+}
+
+// A lossyEvent is a line that such a process writes.
+type lossyEvent struct {
+	Pair   int
+	Joined bool
+	How    string
+	Silent time.Duration // set alone: the longest silence of a pair's connection
+
+	at time.Time // when it was read
+}
+
+// runLossyChild is such a process; it ends when its stdin does.
+func runLossyChild(text string) {
+	var cfg lossyConfig
+	if err := json.Unmarshal([]byte(text), &cfg); err != nil {
+		panic(err)
+	}
+	var mu sync.Mutex
+	out := json.NewEncoder(os.Stdout)
+	say := func(e lossyEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = out.Encode(e)
+	}
+	log := slog.New(slog.DiscardHandler)
+	if cfg.Debug {
+		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	for i, text := range cfg.Secrets {
+		secret, err := keys.ParseSecret(text)
+		if err != nil {
+			panic(err)
+		}
+		var seed keys.Seed
+		copy(seed[:], cfg.Local)
+		key, err := keys.Identity(secret, seed)
+		if err != nil {
+			panic(err)
+		}
+		c := Config{
+			Secret: secret, Key: key, Name: "a", Log: log.With("pair", i),
+			Listen: addrs(fmt.Sprintf("/ip4/%s/tcp/%d", cfg.Local, lossyPort+i)),
+			OnPeer: func(_ Peer, joined bool, how Departure) {
+				say(lossyEvent{Pair: i, Joined: joined, How: how.String()})
+			},
+		}
+		if cfg.Remote != "" {
+			c.Name, c.Peers = "b", addrs(fmt.Sprintf("/ip4/%s/tcp/%d", cfg.Remote, lossyPort+i))
+		}
+		m, err := New(c)
+		if err != nil {
+			panic(err)
+		}
+		running.Go(func() {
+			if err := m.Run(ctx); err != nil {
+				panic(err)
+			}
+		})
+		running.Go(func() { publishSteadily(ctx, m, func(d time.Duration) { say(lossyEvent{Pair: i, Silent: d}) }) })
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	cancel()
+	running.Wait()
+}
+
+// publishSteadily gossips at the usual beat, and tells of silences longer than a
+// clean link has.
+func publishSteadily(ctx context.Context, m *Mesh, silent func(time.Duration)) {
+	beat, look := time.NewTicker(time.Second), time.NewTicker(100*time.Millisecond)
+	defer beat.Stop()
+	defer look.Stop()
+	var longest time.Duration
+	for {
+		select {
+		case <-beat.C:
+			_ = m.Publish(aScore())
+		case <-look.C:
+			now := m.silence()
+			if now < longest && longest > 1500*time.Millisecond {
+				silent(longest)
+			}
+			if longest = max(longest, now); now < longest {
+				longest = 0
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// silence is how long the connection to the only peer has been silent.
+func (m *Mesh) silence() time.Duration {
+	if l := m.live.Load(); l != nil {
+		for _, c := range l.sw.Conns() {
+			var conn *memberConn
+			if c.As(&conn) {
+				return conn.silence()
+			}
+		}
+	}
+	return 0
+}
+
+// A badLink joins two namespaces.
+type badLink struct {
+	loss  atomic.Uint64 // of packets, in millionths, each way
+	delay atomic.Int64  // each way
+}
+
+// in runs f on a thread of its own in a namespace; the thread ends with it.
+func in(t testing.TB, ns netns.NsHandle, f func() error) {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		goruntime.LockOSThread()
+		if ns.IsOpen() {
+			if err := netns.Set(ns); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- f()
+	}()
+	if err := <-done; err != nil {
+		t.Fatalf("in a network namespace (are you root?): %v", err)
+	}
+}
+
+// newBadLink makes two namespaces, 10.99.0.1 and 10.99.0.2, and a link between.
+func newBadLink(t testing.TB) (*badLink, [2]netns.NsHandle) {
+	t.Helper()
+	l := &badLink{}
+	var ns [2]netns.NsHandle
+	var tuns [2]*os.File
+	for i := range ns {
+		in(t, netns.None(), func() (err error) {
+			if ns[i], err = netns.New(); err != nil {
+				return err
+			}
+			tuns[i], err = newTUN(fmt.Sprintf("10.99.0.%d", i+1))
+			return err
+		})
+	}
+	var carrying sync.WaitGroup
+	for i := range tuns {
+		carrying.Go(func() { l.carry(tuns[1-i], tuns[i]) })
+	}
+	t.Cleanup(func() {
+		for i := range ns {
+			_ = tuns[i].Close()
+			_ = ns[i].Close()
+		}
+		carrying.Wait()
+	})
+	return l, ns
+}
+
+func newTUN(addr string) (*os.File, error) {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return nil, err
+	}
+	tun := &netlink.Tuntap{
+		LinkAttrs: netlink.LinkAttrs{Name: "bad0"}, Mode: netlink.TUNTAP_MODE_TUN, NonPersist: true, Queues: 1,
+		Flags: netlink.TUNTAP_NO_PI,
+	}
+	if err := netlink.LinkAdd(tun); err != nil {
+		return nil, err
+	}
+	to, err := netlink.ParseAddr(netip.MustParseAddr(addr).String() + "/24")
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range []func() error{
+		func() error { return netlink.LinkSetUp(lo) },
+		func() error { return netlink.AddrAdd(tun, to) },
+		func() error { return netlink.LinkSetUp(tun) },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return tun.Fds[0], nil
+}
+
+// carry moves packets until the link is closed.
+func (l *badLink) carry(to, from *os.File) {
+	type packet struct {
+		data []byte
+		due  time.Time
+	}
+	queue := make(chan packet, 1<<16)
+	var delivering sync.WaitGroup
+	delivering.Go(func() {
+		for p := range queue {
+			time.Sleep(time.Until(p.due))
+			_, _ = to.Write(p.data)
+		}
+	})
+	defer delivering.Wait()
+	defer close(queue)
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		if rand.Uint64N(1e6) < l.loss.Load() {
+			continue
+		}
+		select {
+		case queue <- packet{append([]byte(nil), buf[:n]...), time.Now().Add(time.Duration(l.delay.Load()))}:
+		default:
+		}
+	}
+}
+
+// startLossy starts one of the two processes.
+func startLossy(t testing.TB, ns netns.NsHandle, cfg lossyConfig, events chan<- lossyEvent) (stop func()) {
+	t.Helper()
+	text, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), lossyChild+"="+string(text), "GORACE=atexit_sleep_ms=0")
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in(t, ns, cmd.Start)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			var e lossyEvent
+			if json.Unmarshal(lines.Bytes(), &e) == nil {
+				e.at = time.Now()
+				events <- e
+			}
+		}
+	})
+	stop = sync.OnceFunc(func() {
+		_ = stdin.Close()
+		dead := time.AfterFunc(patient, func() { _ = cmd.Process.Kill() })
+		defer dead.Stop()
+		reading.Wait()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("a process of the link's end: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// BenchmarkSuspicion tells how often a device is wrongly taken for lost on a link
+// that loses packets, how often when a clean link becomes such a one, and how
+// long a join takes over it. HEARTH_PAIRS and HEARTH_MINUTES say how much is
+// measured: pairs count as time.
+func BenchmarkSuspicion(b *testing.B) {
+	pairs, minutes := envNumber("HEARTH_PAIRS", 40), envNumber("HEARTH_MINUTES", 0.5)
+	for _, c := range []struct {
+		loss  float64
+		delay time.Duration
+	}{{0, 0}, {0.01, 5 * time.Millisecond}, {0.1, 20 * time.Millisecond}, {0.3, 0}, {0.3, 100 * time.Millisecond}, {0.3, 200 * time.Millisecond}} {
+		b.Run(fmt.Sprintf("loss=%v/delay=%v", c.loss, c.delay), func(b *testing.B) {
+			for range b.N {
+				measureSuspicion(b, int(pairs), time.Duration(minutes*float64(time.Minute)), c.loss, c.delay)
+			}
+		})
+	}
+}
+
+func envNumber(name string, otherwise float64) float64 {
+	if v, err := strconv.ParseFloat(os.Getenv(name), 64); err == nil {
+		return v
+	}
+	return otherwise
+}
+
+func measureSuspicion(b *testing.B, pairs int, span time.Duration, loss float64, delay time.Duration) {
+	l, ns := newBadLink(b)
+	var secrets []string
+	for range pairs {
+		secrets = append(secrets, keys.NewSecret().Text())
+	}
+	events := make(chan lossyEvent, 1<<16)
+	startLossy(b, ns[0], lossyConfig{Secrets: secrets, Local: "10.99.0.1", Debug: os.Getenv("HEARTH_DEBUG") != ""}, events)
+	startLossy(b, ns[1], lossyConfig{Secrets: secrets, Local: "10.99.0.2", Remote: "10.99.0.1", Debug: os.Getenv("HEARTH_DEBUG") != ""}, events)
+	awaitJoins(b, events, 2*pairs)
+	l.loss.Store(uint64(loss * 1e6))
+	l.delay.Store(int64(delay))
+	began := time.Now()
+	const onset = 15 * time.Second
+	var early, late, longest int
+	var silent time.Duration
+	over := time.After(span)
+	for {
+		select {
+		case e := <-events:
+			switch {
+			case e.Silent > 0:
+				silent = max(silent, e.Silent)
+				if e.Silent > 5*time.Second {
+					longest++
+				}
+			case e.Joined:
+			case e.at.Sub(began) < onset:
+				early++
+			default:
+				late++
+			}
+			continue
+		case <-over:
+		}
+		break
+	}
+	hours := (span - onset).Hours() * float64(2*pairs)
+	b.ReportMetric(float64(early)/float64(2*pairs), "wrong/onset")
+	b.ReportMetric(float64(late)/hours, "wrong/h")
+	b.ReportMetric(hours, "device-hours")
+	b.ReportMetric(silent.Seconds(), "s-longest-silence")
+	b.ReportMetric(float64(longest), "silences>5s")
+}
+
+func awaitJoins(b *testing.B, events <-chan lossyEvent, n int) {
+	b.Helper()
+	timeout := time.After(patient)
+	for joined := 0; joined < n; {
+		select {
+		case e := <-events:
+			if e.Joined {
+				joined++
+			}
+		case <-timeout:
+			b.Fatalf("only %d of %d joined", joined, n)
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package p2p
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	// maxSilence is how long a device on a good link may be silent. Each side
+	// pings, so that a device that is there is heard at least once in pingEvery,
+	// whatever else is queued on the connection.
+	maxSilence = 2400 * time.Millisecond
+	// maxTolerance is how long a device may be silent on the worst link.
+	maxTolerance = 20 * time.Second
+	// wronged is the chance at which a packet and all its repetitions may get
+	// lost within the silence that is tolerated.
+	wronged = 1e-6
+	// Every link is taken to lose leastLoss; one that repeats and is answered
+	// while nothing is heard, badLoss; none more than mostLoss.
+	leastLoss, badLoss, mostLoss = 0.03, 0.3, 0.6
+	// TCP's timeout holds for so many repetitions; then it may have grown to
+	// maxRepeat.
+	quickRepeats = 4
+	maxRepeat    = time.Second
+	// lossWindow is over how long losses are counted, and windowPackets the
+	// fewest packets that they are compared with: what is lost of one or two
+	// says nothing.
+	lossWindow    = 10 * time.Second
+	windowPackets = 10
+	// oblivion is how long until half of the worst that was seen is forgotten.
+	oblivion = 30 * time.Second
+)
+
+// pathInfo is what the kernel knows of a connection.
+type pathInfo struct {
+	sent, repeated uint64        // packets with data, and those of them sent again
+	timeout        time.Duration // after which what was not acknowledged is sent again
+	quiet          time.Duration // for how long no packet of any kind came
+}
+
+// A tolerance learns how long one connection may be silent before it is dead.
+// TCP repeats what was lost after a timeout; a link that loses one packet in
+// three is therefore silent for seconds every few minutes, and alive. The kernel
+// counts what it repeats, which shows loss long before a silence does. While the
+// device is silent a repetition shows nothing, for it may be in vain, unless a
+// packet comes after it.
+//
+// Its owner is the goroutine that watches the connection.
+type tolerance struct {
+	window   pathInfo // as the present window began
+	began    time.Time
+	seen     time.Time // the last observation
+	heard    uint64    // what had been repeated then
+	repeated time.Time // when more was first seen to be, in the present silence
+	loss     float64   // the worst share of late, fading
+	timeout  time.Duration
+}
+
+// observe notes what the kernel said at a time when the device was being heard.
+func (t *tolerance) observe(now time.Time, p pathInfo) {
+	if t.seen.IsZero() {
+		t.began, t.window = now, p
+	}
+	fade := math.Exp2(-float64(now.Sub(t.seen)) / float64(oblivion))
+	t.seen, t.heard, t.repeated = now, p.repeated, time.Time{}
+	sent, repeated := p.sent-t.window.sent, p.repeated-t.window.repeated
+	t.loss = max(t.loss*fade, float64(repeated)/float64(max(sent, windowPackets)))
+	t.timeout = max(time.Duration(float64(t.timeout)*fade), p.timeout)
+	if now.Sub(t.began) >= lossWindow {
+		t.began, t.window = now, p
+	}
+}
+
+// suspect notes what the kernel said while the device was silent.
+func (t *tolerance) suspect(now time.Time, p pathInfo) {
+	switch {
+	case p.repeated == t.heard:
+	case t.repeated.IsZero():
+		t.repeated = now
+	case now.Add(-p.quiet).After(t.repeated):
+		t.loss = max(t.loss, badLoss)
+	}
+}
+
+// limit is how long the device may be silent now: until its next ping is due,
+// and then for as many repetitions as make its loss as unlikely as wronged.
+func (t *tolerance) limit() time.Duration {
+	loss := min(max(t.loss, leastLoss), mostLoss)
+	repeats := math.Log(wronged) / math.Log(loss)
+	quick := min(repeats, quickRepeats)
+	wait := quick*float64(t.timeout) + (repeats-quick)*float64(max(t.timeout, maxRepeat))
+	return min(max(pingEvery+time.Duration(wait), maxSilence), maxTolerance)
+}

@@ -1,0 +1,75 @@
+package p2p
+
+import (
+	"testing"
+	"time"
+)
+
+// What is tolerated on links of several kinds, after a minute on each.
+func TestTolerance(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		lost     uint64 // of the four packets a second
+		every    int    // seconds
+		timeout  time.Duration
+		from, to time.Duration
+	}{
+		{"unknown", 0, 1, 0, maxSilence, maxSilence},
+		{"clean", 0, 1, 200 * time.Millisecond, maxSilence, maxSilence},
+		{"clean and far", 0, 1, 700 * time.Millisecond, 3 * time.Second, 5 * time.Second},
+		{"a loss a minute", 1, 60, 200 * time.Millisecond, maxSilence, 4 * time.Second},
+		{"lossy", 1, 1, 300 * time.Millisecond, 5 * time.Second, 15 * time.Second},
+		{"useless", 4, 1, time.Second, maxTolerance, maxTolerance},
+	} {
+		var allowed tolerance
+		now := time.Unix(0, 0)
+		p := pathInfo{timeout: c.timeout}
+		for i := range 60 {
+			now = now.Add(time.Second)
+			p.sent += 4
+			if (i+1)%c.every == 0 {
+				p.repeated += c.lost
+			}
+			allowed.observe(now, p)
+		}
+		if got := allowed.limit(); got < c.from || got > c.to {
+			t.Errorf("%s: %v, not %v to %v", c.name, got, c.from, c.to)
+		}
+	}
+}
+
+// Repeating in vain is no reason to wait, an answer to it is.
+func TestToleranceWhileSilent(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0, 0)
+	p := pathInfo{sent: 100, timeout: 200 * time.Millisecond}
+	var cut, lossy tolerance
+	cut.observe(now, p)
+	lossy.observe(now, p)
+	for i := range 10 {
+		now = now.Add(lookEvery)
+		p.sent, p.repeated, p.quiet = p.sent+1, p.repeated+1, p.quiet+lookEvery
+		cut.suspect(now, p)
+		if i == 5 {
+			p.quiet = 0
+		}
+		lossy.suspect(now, p)
+		p.quiet = time.Duration(i+1) * lookEvery
+	}
+	if got := cut.limit(); got != maxSilence {
+		t.Errorf("%v for a device that is cut off", got)
+	}
+	wide := lossy.limit()
+	if wide < 5*time.Second {
+		t.Errorf("%v on a link that lost everything for a while", wide)
+	}
+	for range 300 {
+		now = now.Add(time.Second)
+		p.sent += 4
+		lossy.observe(now, p)
+	}
+	if got := lossy.limit(); got != maxSilence {
+		t.Errorf("%v minutes after the last loss, %v before", got, wide)
+	}
+}

@@ -53,8 +53,8 @@ var root = sync.OnceValues(func() (string, error) {
 })
 
 // build builds pkg into the tree's cache folder, where go leaves alone what is
-// up to date. A lock keeps the test processes of other packages out meanwhile.
-func build(name, pkg, arch string) (string, error) {
+// up to date; flags are further ones of `go build`. A lock keeps the test processes of other packages out meanwhile.
+func build(name, pkg, arch string, flags ...string) (string, error) {
 	root, err := root()
 	if err != nil {
 		return "", err
@@ -72,7 +72,8 @@ func build(name, pkg, arch string) (string, error) {
 		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
 	path := filepath.Join(dir, name)
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, pkg)
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path}, flags...)
+	cmd := exec.Command("go", append(args, pkg)...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOARM=7")
 	if out, err := cmd.CombinedOutput(); err != nil {

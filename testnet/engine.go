@@ -101,7 +101,7 @@ func Cleanup() error {
 	for _, id := range stale(containers) {
 		_, _ = docker("rm", "--force", "--volumes", id) // hearth may be quicker
 	}
-	images, err := docker("images", "--filter", "label="+testLabel, "--format", "{{.Repository}}:{{.Tag}} {{.Tag}}")
+	images, err := docker("images", "--filter", "label="+testLabel, "--filter", "dangling=false", "--format", "{{.Repository}}:{{.Tag}} {{.Tag}}")
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,9 @@ func Cleanup() error {
 			return err
 		}
 	}
-	return nil
+	// What lost its tag to a later build; a container may still need it.
+	_, err = docker("image", "prune", "--force", "--filter", "label="+testLabel)
+	return err
 }
 
 // stale returns the first word of each line whose second word is this process
@@ -177,10 +179,16 @@ type Container struct {
 // NewWitness begins to listen to the engine; it ends with the test.
 func NewWitness(t testing.TB, secret string) *Witness {
 	t.Helper()
+	return newWitness(t, secret)
+}
+
+// newWitness is NewWitness with arguments of docker that name another engine.
+func newWitness(t testing.TB, secret string, engine ...string) *Witness {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, "docker", "events", "--since", strconv.FormatInt(time.Now().Unix()-1, 10),
+	cmd := exec.CommandContext(ctx, "docker", append(engine, "events", "--since", strconv.FormatInt(time.Now().Unix()-1, 10),
 		"--filter", "type=container", "--filter", "event=start", "--filter", "event=die",
-		"--filter", "label="+LabelMesh+"="+Fingerprint(t, secret), "--format", "{{json .}}")
+		"--filter", "label="+LabelMesh+"="+Fingerprint(t, secret), "--format", "{{json .}}")...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -54,12 +55,15 @@ type Node struct {
 	State string
 
 	t       testing.TB
-	binary  []string
-	command func(ctx context.Context, name string, args ...string) *exec.Cmd
+	options Options // with nothing left to its default
 	cmd     *exec.Cmd
 	log     logBuffer
-	ready   chan struct{} // closed when the process says READY=1
-	exited  chan struct{} // closed when it has ended
+	ready   <-chan struct{} // closed when the process says READY=1
+	exited  chan struct{}   // closed when it has ended
+
+	skew   time.Duration // its wall clock is ahead by that
+	slept  time.Duration // how long it has been asleep in all
+	asleep time.Time     // since when it is; zero while awake
 }
 
 // Start starts a node and waits until it says that it is ready. It is killed at
@@ -67,13 +71,7 @@ type Node struct {
 func Start(t testing.TB, o Options) *Node {
 	t.Helper()
 	n := Launch(t, o)
-	select {
-	case <-n.ready:
-	case <-n.exited:
-		t.Fatalf("node %s ended instead of getting ready (its log is below)", n.Name)
-	case <-time.After(patience):
-		t.Fatalf("node %s is not ready after %v (its log is below)", n.Name, patience)
-	}
+	n.awaitReady()
 	return n
 }
 
@@ -81,52 +79,69 @@ func Start(t testing.TB, o Options) *Node {
 // or at all.
 func Launch(t testing.TB, o Options) *Node {
 	t.Helper()
-	n := &Node{
-		Name: o.Name, State: o.State, t: t, binary: o.Binary, command: o.Command,
-		ready: make(chan struct{}), exited: make(chan struct{}),
+	if o.State == "" {
+		o.State = stateFolder(t, o.Disk)
 	}
+	if o.Binary == nil {
+		o.Binary = []string{Binary(t)}
+		if o.Clock {
+			o.Binary[0] = ClockBinary(t)
+		}
+	}
+	if o.Command == nil {
+		o.Command = exec.CommandContext
+	}
+	n := &Node{Name: o.Name, State: o.State, t: t, options: o, exited: make(chan struct{})}
 	n.log.changed = make(chan struct{})
-	if n.State == "" {
-		n.State = ShortTempDir(t)
+	n.start()
+	return n
+}
+
+// Restart starts the process again on the same state folder, after it ended,
+// with the same options, and waits until it is ready; args, if there are any,
+// replace Args and Secret, which the state folder knows.
+func (n *Node) Restart(args ...string) *Node {
+	n.t.Helper()
+	r := n.Relaunch(args...)
+	r.awaitReady()
+	return r
+}
+
+// Relaunch is Restart without the wait.
+func (n *Node) Relaunch(args ...string) *Node {
+	n.t.Helper()
+	o := n.options
+	if len(args) > 0 {
+		o.Args, o.Secret = args, ""
 	}
-	if n.binary == nil {
-		n.binary = []string{Binary(t)}
-	}
-	if n.command == nil {
-		n.command = exec.CommandContext
-	}
+	r := &Node{Name: n.Name, State: n.State, t: n.t, options: o, exited: make(chan struct{}), skew: n.skew}
+	r.log.changed = make(chan struct{})
+	r.start()
+	return r
+}
+
+func (n *Node) start() {
+	t, o := n.t, n.options
+	t.Helper()
 	args := []string{"up", "--state", n.State, "--name", n.Name}
 	if o.Secret != "" {
 		args = append(args, "--secret-file", o.Secret)
 	}
-	n.start(append(args, o.Args...), o.Env)
-	return n
-}
-
-// Restart starts the process again on the same state folder after it ended,
-// with args for `hearth up` beside --state and --name, and waits until ready.
-func (n *Node) Restart(args ...string) *Node {
-	n.t.Helper()
-	return Start(n.t, Options{Name: n.Name, State: n.State, Binary: n.binary, Command: n.command, Args: args})
-}
-
-func (n *Node) start(args, env []string) {
-	t := n.t
-	t.Helper()
-	notify := filepath.Join(ShortTempDir(t), "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notify, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	socket, ready := notifySocket(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	n.cmd = n.prepare(ctx, args)
-	n.cmd.Env = append(append(n.cmd.Environ(), env...), "NOTIFY_SOCKET="+notify)
+	n.cmd, n.ready = n.prepare(ctx, append(args, o.Args...)), ready
+	n.cmd.Env = append(append(n.cmd.Environ(), o.Env...), "NOTIFY_SOCKET="+socket)
+	if o.Engine != nil {
+		n.cmd.Env = append(n.cmd.Env, "DOCKER_HOST=unix://"+o.Engine.Socket)
+	}
+	if n.skew != 0 {
+		n.cmd.Env = append(n.cmd.Env, fmt.Sprintf("TESTNET_WALL=%d", n.skew))
+	}
 	n.cmd.Stdout, n.cmd.Stderr = &n.log, &n.log
 	if err := n.cmd.Start(); err != nil {
 		t.Fatalf("start node %s: %v", n.Name, err)
 	}
-	go n.awaitReady(conn) // ends with conn
-	go func() {           // ends with the process
+	go func() { // ends with the process
 		_ = n.cmd.Wait()
 		close(n.exited)
 	}()
@@ -134,32 +149,55 @@ func (n *Node) start(args, env []string) {
 		cancel()
 		_ = n.cmd.Process.Signal(syscall.SIGCONT)
 		<-n.exited
-		conn.Close()
 		if t.Failed() {
 			t.Logf("log of node %s:\n%s", n.Name, n.log.String())
 		}
 	})
 }
 
-func (n *Node) awaitReady(conn *net.UnixConn) {
-	buf := make([]byte, 4096)
-	for {
-		k, err := conn.Read(buf)
-		if err != nil {
-			return
-		}
-		if bytes.Contains(buf[:k], []byte("READY=1")) {
-			close(n.ready)
-			return
-		}
+func (n *Node) awaitReady() {
+	n.t.Helper()
+	select {
+	case <-n.ready:
+	case <-n.exited:
+		n.t.Fatalf("node %s ended instead of getting ready (its log is below)", n.Name)
+	case <-time.After(patience):
+		n.t.Fatalf("node %s is not ready after %v (its log is below)", n.Name, patience)
 	}
+}
+
+// notifySocket makes a socket for sd_notify; the channel is closed when somebody
+// says READY=1 there.
+func notifySocket(t testing.TB) (string, <-chan struct{}) {
+	t.Helper()
+	path := filepath.Join(ShortTempDir(t), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	ready := make(chan struct{})
+	go func() { // ends with conn
+		buf := make([]byte, 4096)
+		for {
+			k, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			if bytes.Contains(buf[:k], []byte("READY=1")) {
+				close(ready)
+				return
+			}
+		}
+	}()
+	return path, ready
 }
 
 // prepare makes a process of the node's binary where the node runs. It dies
 // with the test process, however that ends.
 func (n *Node) prepare(ctx context.Context, args []string) *exec.Cmd {
-	full := append(append([]string{}, n.binary...), args...)
-	cmd := n.command(ctx, full[0], full[1:]...)
+	full := append(append([]string{}, n.options.Binary...), args...)
+	cmd := n.options.Command(ctx, full[0], full[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
 }

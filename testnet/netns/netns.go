@@ -1,8 +1,8 @@
 // Package netns makes local networks out of network namespaces: a switch in a
 // namespace of its own and hosts plugged into it, each with its own interfaces,
 // addresses and multicast, on one machine and without touching its network.
-// Faults are those of a switch: a cable pulled, a port cut off, multicast not
-// passed on.
+// Faults are those of a switch and its cables: a cable pulled, a port cut off,
+// the network parted, packets lost or late, multicast not passed on.
 //
 //	lan := netns.New(t)
 //	a := lan.AddHost("a")
@@ -42,6 +42,10 @@ type Net struct {
 	t     testing.TB
 	name  string // the switch's namespace, and prefix of its hosts'
 	hosts []*Host
+
+	addresses int   // how many were given out
+	bridges   int   // how many the switch has
+	cuts      []cut // what Heal ends
 }
 
 // A Host is a namespace plugged into the network.
@@ -54,6 +58,11 @@ type Host struct {
 	net       *Net
 	namespace string
 	port      string // the switch's end of its cable
+	mac       string // of the host's end
+	bridge    string // what its port is plugged into, unless isolated
+
+	noMulticast bool
+	shaper      *exec.Cmd // makes its link bad; nil while it is good
 }
 
 // New makes an empty network, which is removed at the end of the test.
@@ -69,8 +78,7 @@ func New(t testing.TB) *Net {
 	n := &Net{t: t}
 	n.claim()
 	t.Cleanup(n.remove)
-	n.ip("link", "add", bridge, "type", "bridge", "stp_state", "0", "forward_delay", "0")
-	n.ip("link", "set", bridge, "up")
+	n.addBridge(0)
 	return n
 }
 
@@ -93,15 +101,17 @@ func (n *Net) claim() {
 // AddHost plugs another host in. Its name is for namespaces and messages.
 func (n *Net) AddHost(name string) *Host {
 	n.t.Helper()
+	n.addresses++
 	number := len(n.hosts) + 1
 	h := &Host{
-		Name: name, IP: subnet + strconv.Itoa(number+1), t: n.t, net: n,
-		namespace: n.name + "-" + name, port: "port" + strconv.Itoa(number),
+		Name: name, IP: subnet + strconv.Itoa(n.addresses+1), t: n.t, net: n,
+		namespace: n.name + "-" + name, port: "port" + strconv.Itoa(number), mac: fmt.Sprintf("02:68:65:61:72:%02x", number),
 	}
 	n.hosts = append(n.hosts, h)
 	n.must("ip", "netns", "add", h.namespace)
-	n.ip("link", "add", h.port, "type", "veth", "peer", "name", link, "netns", h.namespace)
-	n.ip("link", "set", h.port, "master", bridge, "up")
+	n.ip("link", "add", h.port, "type", "veth", "peer", "name", link, "address", h.mac, "netns", h.namespace)
+	h.attach(bridge)
+	n.ip("link", "set", h.port, "up")
 	h.ip("link", "set", "lo", "up")
 	h.ip("address", "add", h.IP+"/24", "dev", link)
 	h.Up()
@@ -136,29 +146,13 @@ func (h *Host) options(o testnet.Options) testnet.Options {
 	return o
 }
 
-// Down pulls the host's cable: the host sees that its link is gone.
-func (h *Host) Down() { h.t.Helper(); h.ip("link", "set", link, "down") }
-
-// Up plugs the cable in.
-func (h *Host) Up() {
-	h.t.Helper()
-	h.ip("link", "set", link, "up")
-	// No router answers there, but a home's device has a default route.
-	h.ip("route", "replace", "default", "via", subnet+"1", "dev", link)
-}
-
-// Isolate cuts the host off at the switch: its link stays up, and nothing passes.
-func (h *Host) Isolate() { h.t.Helper(); h.net.ip("link", "set", h.port, "nomaster") }
-
-// Heal ends Isolate.
-func (h *Host) Heal() { h.t.Helper(); h.net.ip("link", "set", h.port, "master", bridge) }
-
 // BlockMulticast makes the switch drop multicast from now on, to the hosts that
 // are plugged in, as some wireless access points do.
 func (n *Net) BlockMulticast() {
 	n.t.Helper()
 	for _, h := range n.hosts {
-		n.ip("link", "set", h.port, "type", "bridge_slave", "mcast_flood", "off")
+		h.noMulticast = true
+		h.attach(h.bridge)
 	}
 }
 

@@ -39,9 +39,30 @@ func (p *Params) expect(s *protocol.Score, d *Demand, n, c float64) estimate {
 		e.work *= 1 + p.QueueCost*(n-c+1)/c
 	}
 	if !hasImage(s, d.Image) {
-		e.cold = p.ColdStart.Seconds()
+		e.cold = p.cold(s, d)
 	}
 	return e
+}
+
+// cold returns how long fetching the image takes on a node that has it not:
+//
+//	cold = base + bytes to fetch / bytes a second
+//
+// at the rate that the node has seen lately, or the usual one.
+func (p *Params) cold(s *protocol.Score, d *Demand) float64 {
+	if d.Fetch == 0 {
+		return p.ColdStart.Seconds()
+	}
+	rate := s.PullRate
+	if rate == 0 {
+		rate = p.PullRate
+	}
+	return p.ColdBase.Seconds() + float64(d.Fetch)/float64(rate)
+}
+
+// moved returns how much a fetch moves of an image that takes so much on disk.
+func (p *Params) moved(onDisk protocol.Bytes) protocol.Bytes {
+	return protocol.Bytes(p.ImageShrink * float64(onDisk))
 }
 
 // estimate returns what the demanded execution would take on the peer, which
@@ -60,11 +81,12 @@ func (p *Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
 
 // load returns how many executions are on the peer: what it said, less what it
 // will have ended since at pace executions a second and slot, and what this
-// orchestrator sent there and got back since.
+// orchestrator sent there and got back since; but no less than what is there
+// from this orchestrator itself, which it knows for certain.
 func load(peer *Peer, pace float64) float64 {
 	s := peer.Score
 	n := drained(float64(s.Running)+float64(s.Queued), float64(s.Slots), pace*float64(peer.Age)/1e9)
-	return max(0, n+float64(peer.Sent-peer.Returned))
+	return max(n+float64(peer.Sent-peer.Returned), float64(peer.Own))
 }
 
 // drained returns how many of n executions on c slots are left after so many
@@ -87,11 +109,11 @@ func drained(n, c, turns float64) float64 {
 
 // speed returns how fast one execution runs on the node, relative to one core
 // of the reference device: less where other programs take their part of the
-// CPU, and where a slot is less than a core.
+// CPU, where heat or power holds it back, and where a slot is less than a core.
 func (p *Params) speed(s *protocol.Score) float64 {
 	speed := s.Speed
-	if s.CPUOthers > 0 {
-		speed *= max(p.MinSpeedShare, 1-float64(s.CPUOthers/s.CPUs))
+	if s.CPUOthers > 0 || s.Throttled > 0 {
+		speed *= max(p.MinSpeedShare, (1-float64(s.CPUOthers/s.CPUs))*(1-s.Throttled))
 	}
 	if slots := protocol.Cores(s.Slots); s.CPUs < slots {
 		speed *= float64(s.CPUs / slots)
@@ -141,7 +163,7 @@ func seconds(s float64) time.Duration {
 
 // Rate returns the rating for the inputs in s: how able the node is, and how
 // idle; higher is better, 0 is no node at all. An idle node is rated 100 times
-// its speed, less what other programs use:
+// its speed, less what other programs use and what heat takes away:
 //
 //	rating = 100 · speed / (1 + n/c + κ·max(0, n−c+1)/c)
 //

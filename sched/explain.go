@@ -57,6 +57,8 @@ func (m misfit) reason(peer *Peer, d *Demand) (protocol.Code, string) {
 		return protocol.CodeBusy, "has told no score yet: it has just joined"
 	case misfitStale:
 		return protocol.CodeNodeLost, "has told no score for too long: it does not answer"
+	case misfitPlatform:
+		return protocol.CodeImagePlatform, d.Facts.otherPlatform(peer.Score)
 	}
 	refusal := m.explain(d.Service, peer.Score)
 	return refusal.Code, refusal.Reason

@@ -32,6 +32,8 @@ const (
 	misfitLabel
 	misfitCPUs
 	misfitMemory
+	misfitAccelerator
+	misfitPlatform // only placement knows it: see Demand.Facts
 )
 
 // Match returns why the device that s speaks of can never run the service, or
@@ -74,6 +76,8 @@ func match(service *protocol.Service, labels []label, s *protocol.Score, name st
 		return misfit{why: misfitCPUs}
 	case service.Memory > s.MemoryTotal:
 		return misfit{why: misfitMemory}
+	case service.Accelerator != "" && !slices.Contains(s.Accelerators, service.Accelerator):
+		return misfit{why: misfitAccelerator}
 	}
 	for _, l := range labels {
 		if !hasLabel(s, name, l.key, l.value) {
@@ -115,7 +119,7 @@ func hasLabel(s *protocol.Score, name, key, value string) bool {
 func plausible(s *protocol.Score) bool {
 	return s.Speed > 0 && s.Speed <= math.MaxFloat32 &&
 		s.CPUs > 0 && s.CPUs <= math.MaxFloat32 &&
-		s.CPUOthers >= 0 && s.CPUFree >= 0 && s.Slots > 0 &&
+		s.CPUOthers >= 0 && s.Throttled >= 0 && s.Throttled <= 1 && s.CPUFree >= 0 && s.Slots > 0 &&
 		s.Rating >= 0 && s.Rating <= math.MaxFloat32
 }
 
@@ -141,8 +145,18 @@ func (m misfit) explain(service *protocol.Service, s *protocol.Score) *protocol.
 		return refuse(protocol.CodeResources, "has %s, %s asked", plural(s.CPUs), cores(service.CPUs))
 	case misfitMemory:
 		return refuse(protocol.CodeResources, "has %s of memory, %s asked", memory(s.MemoryTotal), memory(service.Memory))
+	case misfitAccelerator:
+		return refuse(protocol.CodeConstraint, "%s", lacksAccelerator(service.Accelerator, s))
 	}
 	return nil
+}
+
+func lacksAccelerator(kind string, s *protocol.Score) string {
+	text := fmt.Sprintf("has no %s that its owner lends", kind)
+	if len(s.Accelerators) > 0 {
+		text += "; it lends: " + strings.Join(s.Accelerators, ", ")
+	}
+	return text
 }
 
 func (m misfit) labels(want *protocol.Constraints, s *protocol.Score) string {

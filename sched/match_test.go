@@ -59,6 +59,13 @@ func TestMatch(t *testing.T) {
 			code: protocol.CodeResources, reason: "has 1 core, 1.5 asked"},
 		{name: "too much memory", service: protocol.Service{Memory: 5 * gib},
 			code: protocol.CodeResources, reason: "has 4 GiB of memory, 5 GiB asked"},
+		{name: "accelerator", service: protocol.Service{Accelerator: "gpu"}, score: func(s *protocol.Score) { s.Accelerators = []string{"npu", "gpu"} }},
+		{name: "no accelerator", service: protocol.Service{Accelerator: "gpu"},
+			code: protocol.CodeConstraint, reason: "has no gpu that its owner lends"},
+		{name: "another accelerator", service: protocol.Service{Accelerator: "gpu"}, score: func(s *protocol.Score) { s.Accelerators = []string{"npu"} },
+			code: protocol.CodeConstraint, reason: "has no gpu that its owner lends; it lends: npu"},
+		{name: "throttled beyond sense", score: func(s *protocol.Score) { s.Throttled = math.NaN() },
+			code: protocol.CodeInvalid, reason: "gives out a score that makes no sense: look at its log"},
 		{name: "not a speed", score: func(s *protocol.Score) { s.Speed = math.NaN() },
 			code: protocol.CodeInvalid, reason: "gives out a score that makes no sense: look at its log"},
 	} {
@@ -105,6 +112,7 @@ func TestRatingFallsAsLoadRises(t *testing.T) {
 			"running": func(s *protocol.Score) { s.Running++ },
 			"queued":  func(s *protocol.Score) { s.Queued++ },
 			"others":  func(s *protocol.Score) { s.CPUOthers += 0.1 },
+			"hotter":  func(s *protocol.Score) { s.Throttled = 0.2 },
 			"slower":  func(s *protocol.Score) { s.Speed /= 2 },
 		} {
 			worse := s

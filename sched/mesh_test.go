@@ -23,9 +23,11 @@ type mesh struct {
 	orch *Orchestrator
 	// journal is nil where nothing is kept.
 	journal *testJournal
-	nodes   map[protocol.NodeID]*testNode
-	stop    context.CancelFunc
-	ended   chan error
+	// images is Config.Inspect.
+	images func(context.Context, string) (ImageFacts, error)
+	nodes  map[protocol.NodeID]*testNode
+	stop   context.CancelFunc
+	ended  chan error
 }
 
 // newMesh makes a mesh of the named nodes: the faster, the later in the list.
@@ -59,7 +61,7 @@ func (m *mesh) start(params Params) {
 			}
 			return nil, errors.New("no route")
 		},
-		Params: params, Log: slog.New(slog.DiscardHandler),
+		Inspect: m.images, Params: params, Log: slog.New(slog.DiscardHandler),
 	}
 	if m.journal != nil {
 		cfg.Journal = m.journal

@@ -11,8 +11,8 @@ import (
 	"github.com/hearth-edge/hearth/sched/journal"
 )
 
-// Config is what an Orchestrator is made of. All fields but Now and Journal must
-// be set.
+// Config is what an Orchestrator is made of. All fields but Now, Inspect and
+// Journal must be set.
 type Config struct {
 	// Self and Name are those of this device.
 	Self protocol.NodeID
@@ -28,6 +28,9 @@ type Config struct {
 	// Executor returns the way to a node, this device included. It does not
 	// block; an error means that the node cannot be reached.
 	Executor func(node protocol.NodeID) (protocol.Executor, error)
+	// Inspect tells what the own engine, or else the registry, knows of an image.
+	// Nil where there is nobody to ask: then all nodes are taken to run it.
+	Inspect func(ctx context.Context, image string) (ImageFacts, error)
 	// Journal keeps the requests over the end of the process; without one they
 	// are forgotten then. It must stay open until Run has returned.
 	Journal Journal
@@ -45,6 +48,7 @@ type Orchestrator struct {
 	stopped  chan struct{} // closed when Run takes nothing any more
 	watchers watchers
 	presence *presence
+	images   *imageTable
 
 	mu       sync.Mutex // guards what placing uses; held for microseconds
 	placer   *Placer
@@ -53,13 +57,15 @@ type Orchestrator struct {
 
 // New returns an Orchestrator that does nothing until Run.
 func New(cfg Config) *Orchestrator {
-	return &Orchestrator{
+	o := &Orchestrator{
 		cfg:      cfg,
 		asks:     make(chan func(*table)),
 		stopped:  make(chan struct{}),
 		presence: newPresence(),
 		placer:   NewPlacer(cfg.Params),
 	}
+	o.images = newImageTable(&o.cfg)
+	return o
 }
 
 func errLeaves() error {
@@ -178,9 +184,10 @@ func (o *Orchestrator) choose(d *Demand) (Choice, protocol.Decision, bool) {
 	return choice, o.placer.Explain(), ok
 }
 
-// Plan returns where the service would go if it were asked for now, and why.
-func (o *Orchestrator) Plan(s *protocol.Service) protocol.Decision {
-	d := o.cfg.View.Demand(s)
+// Plan returns where the service would go if it were asked for now, and why. It
+// may wait for what is told of the image, for Params.ImageWait at most.
+func (o *Orchestrator) Plan(ctx context.Context, s *protocol.Service) protocol.Decision {
+	d := o.demand(ctx, s)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.snapshot = o.cfg.View.Snapshot(o.snapshot.Peers)

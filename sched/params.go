@@ -1,6 +1,10 @@
 package sched
 
-import "time"
+import (
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
 
 // A Clock tells the monotonic time since some start that stays the same.
 type Clock func() time.Duration
@@ -25,7 +29,7 @@ type Params struct {
 	RefusableOffers int
 
 	// MinSpeedShare is the least of its speed that a node is taken to have,
-	// however much CPU other programs use there.
+	// however much CPU other programs use there, and however hot it is.
 	MinSpeedShare float64
 	// DefaultWork is what a service never seen before is taken to need, in
 	// seconds of one core of the reference device.
@@ -35,8 +39,24 @@ type Params struct {
 	WorkWeight float64
 	// WorkKept is of how many services the work is remembered.
 	WorkKept int
-	// ColdStart is how long fetching an image takes where it is absent.
+	// ColdStart is how long fetching an image takes where it is absent and
+	// nobody knows its size.
 	ColdStart time.Duration
+	// ColdBase is how long it takes apart from moving the bytes: to ask the
+	// registry, and to unpack the last layer.
+	ColdBase time.Duration
+	// PullRate is how many bytes a second a node fetches, unpacking included,
+	// that has not fetched any lately.
+	PullRate protocol.Bytes
+	// ImageShrink is how much of its size on the disk a fetch moves, which is
+	// compressed.
+	ImageShrink float64
+	// ImageWait bounds the wait for what the engine or the registry tells of an
+	// image. ImageFactsFor is for how long that is taken to be true, and
+	// ImageSilentFor for how long they are not asked again who did not tell.
+	ImageWait, ImageFactsFor, ImageSilentFor time.Duration
+	// ImagesKept is of how many images that is remembered.
+	ImagesKept int
 	// ScoreBeats is for how many of its beats a score counts.
 	ScoreBeats int
 
@@ -98,7 +118,15 @@ func DefaultParams() Params {
 		WorkWeight:    0.25,
 		WorkKept:      1024,
 		ColdStart:     20 * time.Second,
+		ColdBase:      time.Second,
+		PullRate:      4 << 20,
+		ImageShrink:   0.4,
 		ScoreBeats:    3,
+
+		ImageWait:      1500 * time.Millisecond,
+		ImageFactsFor:  10 * time.Minute,
+		ImageSilentFor: time.Minute,
+		ImagesKept:     256,
 
 		AnswerTimeout:  5 * time.Second,
 		RegainTimeout:  30 * time.Second,

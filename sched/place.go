@@ -13,6 +13,11 @@ type Demand struct {
 	Service *protocol.Service
 	// Image is the hash of the service's image: see protocol.HashImage.
 	Image uint32
+	// Fetch is how much a node moves that has to fetch the image; 0 is not
+	// known.
+	Fetch protocol.Bytes
+	// Facts say for which machines the image is made, where that is known.
+	Facts ImageFacts
 	// Work that one execution is expected to take, in seconds of one core of
 	// the reference device.
 	Work float64
@@ -177,7 +182,11 @@ func (p *Placer) leftOut(peer *Peer) misfit {
 	case peer.Stale:
 		return misfit{why: misfitStale}
 	}
-	return match(d.Service, p.labels, peer.Score, peer.Name, peer.Self)
+	m := match(d.Service, p.labels, peer.Score, peer.Name, peer.Self)
+	if m.why == fits && !d.runsOn(peer) {
+		m.why = misfitPlatform
+	}
+	return m
 }
 
 // wanted returns how many places there must be below the level: for what the

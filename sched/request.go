@@ -137,8 +137,8 @@ func (r *request) placeFirst(ctx context.Context) protocol.Session {
 }
 
 func (r *request) placeNew(ctx context.Context) protocol.Session {
-	r.demand = r.o.cfg.View.Demand(&r.service)
 	r.report(protocol.Event{State: protocol.StatePlacing})
+	r.demand = r.o.demand(ctx, &r.service)
 	return r.place(ctx)
 }
 

@@ -54,6 +54,7 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 	s, err := r.regain(ctx, newPatience(params, params.ResumeTimeout))
 	switch {
 	case err == nil:
+		r.o.cfg.View.Resumed(r.node)
 		return s
 	case leaving(ctx):
 	case errors.Is(err, errForgotten) && r.node == r.o.cfg.Self && !rec.Offer.Begun && !rec.Doubtful:

@@ -29,7 +29,10 @@ type View struct {
 	devices map[protocol.NodeID]*device
 	list    []*device // the same devices, in no order
 	// early holds scores that came before the news of their connection.
-	early    map[protocol.NodeID]scored
+	early map[protocol.NodeID]scored
+	// own counts the executions and the open offers of this orchestrator's own,
+	// by node, connected or not; there is no zero in it.
+	own      map[protocol.NodeID]int
 	work     workTable
 	arrivals rate
 	changed  chan struct{} // closed at the next change; nil if nobody waits
@@ -62,6 +65,7 @@ func NewView(self protocol.NodeID, clock Clock, params Params) *View {
 		params:  params,
 		devices: make(map[protocol.NodeID]*device),
 		early:   make(map[protocol.NodeID]scored),
+		own:     make(map[protocol.NodeID]int),
 		work:    newWorkTable(params),
 	}
 	v.add(self)
@@ -231,8 +235,8 @@ type Peer struct {
 	Age time.Duration
 	RTT time.Duration
 	// Sent counts what this orchestrator sent there since then, Returned what
-	// came back.
-	Sent, Returned int
+	// came back, and Own all that it has there now, whenever it was sent.
+	Sent, Returned, Own int
 }
 
 // A Snapshot is the view at one moment. It does not change, and holds nothing
@@ -267,7 +271,7 @@ func (v *View) peer(d *device, now time.Duration) Peer {
 	p := Peer{
 		Node: d.id, Name: d.label(), Self: d.id == v.self,
 		Score: d.score, Age: now - d.known, RTT: d.rtt,
-		Sent: d.pending + d.taken, Returned: d.returned,
+		Sent: d.pending + d.taken, Returned: d.returned, Own: v.own[d.id],
 	}
 	if p.Self {
 		p.Age = 0 // its load is told at once
@@ -281,12 +285,18 @@ func (v *View) peer(d *device, now time.Duration) Peer {
 // Dispatched tells that an offer is on its way to node. Exactly one of
 // Accepted, Refused and Forgotten follows.
 func (v *View) Dispatched(node protocol.NodeID) {
-	v.with(node, func(d *device) { d.pending++ })
+	v.count(node, +1, func(d *device) { d.pending++ })
+}
+
+// Resumed tells that an execution on node was taken up that this View knows
+// nothing of: an earlier process had sent it there. Returned follows.
+func (v *View) Resumed(node protocol.NodeID) {
+	v.count(node, +1, func(*device) {})
 }
 
 // Accepted tells that node took an offer. Returned follows.
 func (v *View) Accepted(node protocol.NodeID) {
-	v.with(node, func(d *device) {
+	v.count(node, 0, func(d *device) {
 		d.pending = max(d.pending-1, 0)
 		d.taken++
 	})
@@ -295,7 +305,7 @@ func (v *View) Accepted(node protocol.NodeID) {
 // Refused tells that node refused an offer, and how busy it said that it is.
 func (v *View) Refused(node protocol.NodeID, load protocol.Load) {
 	now := v.clock()
-	v.with(node, func(d *device) {
+	v.count(node, -1, func(d *device) {
 		d.pending = max(d.pending-1, 0)
 		if d.score == nil {
 			return
@@ -310,17 +320,24 @@ func (v *View) Refused(node protocol.NodeID, load protocol.Load) {
 
 // Forgotten tells that an offer came to nothing.
 func (v *View) Forgotten(node protocol.NodeID) {
-	v.with(node, func(d *device) { d.pending = max(d.pending-1, 0) })
+	v.count(node, -1, func(d *device) { d.pending = max(d.pending-1, 0) })
 }
 
 // Returned tells that an execution that node took has ended there.
 func (v *View) Returned(node protocol.NodeID) {
-	v.with(node, func(d *device) { d.returned++ })
+	v.count(node, -1, func(d *device) { d.returned++ })
 }
 
-func (v *View) with(node protocol.NodeID, f func(*device)) {
+// count adds to what this orchestrator has on node, and lets f change the
+// device, if it is connected.
+func (v *View) count(node protocol.NodeID, add int, f func(*device)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if n := v.own[node] + add; n > 0 {
+		v.own[node] = n
+	} else {
+		delete(v.own, node)
+	}
 	if d := v.devices[node]; d != nil {
 		f(d)
 	}
@@ -344,15 +361,28 @@ func (v *View) Ran(service *protocol.Service, node protocol.NodeID, took time.Du
 	}
 }
 
-// Demand returns what placing the service needs to know of it.
+// Demand returns what placing the service needs to know of it, as far as the
+// mesh tells.
 func (v *View) Demand(service *protocol.Service) Demand {
+	d := Demand{Service: service, Image: protocol.HashImage(service.Image)}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return Demand{
-		Service: service,
-		Image:   protocol.HashImage(service.Image),
-		Work:    v.work.expect(keyOf(service)),
+	d.Work = v.work.expect(keyOf(service))
+	d.Fetch = v.params.moved(v.sizeOnDisk(d.Image))
+	return d
+}
+
+// sizeOnDisk returns how much the image takes on a device that has it; 0 where
+// none says. v.mu is held.
+func (v *View) sizeOnDisk(image uint32) protocol.Bytes {
+	for _, dev := range v.list {
+		if s := dev.score; s != nil && len(s.ImageSizes) == len(s.Images) {
+			if i := slices.Index(s.Images, image); i >= 0 && s.ImageSizes[i] != 0 {
+				return protocol.CodedSize(s.ImageSizes[i])
+			}
+		}
 	}
+	return 0
 }
 
 // EstimateHere is how long the service would take on this device from now to its

@@ -167,6 +167,48 @@ func TestOwnDispatchesAreCounted(t *testing.T) {
 	v.Dispatched("nobody")
 }
 
+// What this orchestrator has on a node is there, whatever the node says and
+// however long it has been gone.
+func TestOwnExecutionsAreAFloor(t *testing.T) {
+	v, now := testView()
+	v.Joined("1", "tv", "")
+	v.Score(nodeScore("1", 4, 4))
+	check := func(when string, own int, want float64) {
+		t.Helper()
+		p := peerNamed(t, v, "1")
+		if p.Own != own {
+			t.Errorf("%s: %d of its own, want %d", when, p.Own, own)
+		}
+		if got := load(&p, 4); got != want {
+			t.Errorf("%s: %v executions, want %v", when, got, want)
+		}
+	}
+	for range 3 {
+		v.Dispatched("1")
+		v.Accepted("1")
+	}
+	v.Dispatched("1")
+	check("three accepted, one offered", 4, 4)
+	v.Score(nodeScore("1", 4, 4))
+	*now = time.Minute
+	check("the node says that it is idle", 4, 4)
+	v.Returned("1")
+	v.Refused("1", protocol.Load{})
+	check("one is back, one refused", 2, 2)
+	v.Left("1")
+	v.Joined("1", "tv", "")
+	v.Score(nodeScore("1", 4, 4))
+	check("it was gone for a while", 2, 2)
+	v.Resumed("1")
+	check("one of an earlier process", 3, 3)
+	for range 3 {
+		v.Returned("1")
+	}
+	if check("all are back", 0, 0); len(v.own) != 0 {
+		t.Errorf("remembered: %v", v.own)
+	}
+}
+
 func TestWorkIsLearned(t *testing.T) {
 	v, _ := testView()
 	v.Joined("1", "tv", "")

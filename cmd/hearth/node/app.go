@@ -27,8 +27,8 @@ func (a appServer) Run(ctx context.Context, r protocol.Run) (protocol.Session, e
 	return a.n.orch.Accept(ctx, r)
 }
 
-func (a appServer) Plan(_ context.Context, s protocol.Service) (protocol.Decision, error) {
-	return a.n.orch.Plan(&s), nil
+func (a appServer) Plan(ctx context.Context, s protocol.Service) (protocol.Decision, error) {
+	return a.n.orch.Plan(ctx, &s), nil
 }
 
 func (a appServer) Devices(ctx context.Context, watch bool, yield func([]protocol.Device) error) error {

@@ -1,0 +1,205 @@
+package sched
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// ImageFacts is what can be known of an image without fetching it.
+type ImageFacts struct {
+	// Present says that this device's own engine has it: then all else is said
+	// of that copy, and the registry may have others.
+	Present bool
+	// Fetch is how much a fetch moves, and Size how much the image takes on a
+	// disk; 0 is not known.
+	Fetch, Size protocol.Bytes
+	// Platforms that it is made for: "linux/amd64", "linux/arm/v7". Empty is not
+	// known, or any.
+	Platforms []string
+}
+
+// runsOn reports whether the peer, which has a score, runs the image. Where that
+// is not known it is let have it. The registry's word is no news of a copy that a
+// node has already, nor is the own copy's of what others would fetch.
+func (d *Demand) runsOn(peer *Peer) bool {
+	f := &d.Facts
+	if len(f.Platforms) == 0 || f.Present && !peer.Self || !f.Present && hasImage(peer.Score, d.Image) {
+		return true
+	}
+	return slices.ContainsFunc(f.Platforms, func(platform string) bool { return runs(peer.Score, platform) })
+}
+
+// runs reports whether the device runs what is made for the platform. As docker
+// does, it takes 386 on amd64 and arm on arm64. Scores tell no variants of arm, so
+// none is an obstacle: the node's own engine has the last word.
+func runs(s *protocol.Score, platform string) bool {
+	os, rest, _ := strings.Cut(platform, "/")
+	arch, _, _ := strings.Cut(rest, "/")
+	if os != s.OS {
+		return false
+	}
+	switch arch {
+	case s.Arch:
+		return true
+	case "386":
+		return s.Arch == "amd64"
+	case "arm":
+		return s.Arch == "arm64"
+	}
+	return false
+}
+
+// platformsNamed is how many platforms a text names.
+const platformsNamed = 4
+
+// otherPlatform says why a device of another platform was left out.
+func (f *ImageFacts) otherPlatform(s *protocol.Score) string {
+	named := f.Platforms[:min(len(f.Platforms), platformsNamed)]
+	text := fmt.Sprintf("is %s/%s, and the image is made for %s", s.OS, s.Arch, strings.Join(named, ", "))
+	if more := len(f.Platforms) - len(named); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// imageTable remembers what the engine and the registry tell of images. Its
+// methods may be called concurrently.
+type imageTable struct {
+	inspect func(ctx context.Context, image string) (ImageFacts, error)
+	clock   Clock
+	params  *Params
+
+	mu    sync.Mutex // guards known; never held across I/O
+	known map[string]*imageLookup
+}
+
+// imageLookup is one question, with its answer once done is closed.
+type imageLookup struct {
+	done  chan struct{}
+	facts ImageFacts
+	// until is how long the answer counts; zero while there is none.
+	until time.Duration
+}
+
+func newImageTable(cfg *Config) *imageTable {
+	return &imageTable{inspect: cfg.Inspect, clock: cfg.Clock, params: &cfg.Params, known: make(map[string]*imageLookup)}
+}
+
+// facts returns what is known of the image, or can be found out soon: nothing
+// where ctx ends, or nobody tells in time. Those who ask for the same image at the
+// same time wait for one answer.
+func (t *imageTable) facts(ctx context.Context, image string) ImageFacts {
+	ctx, cancel := context.WithTimeout(ctx, t.params.ImageWait)
+	defer cancel()
+	look, mine := t.look(image)
+	switch {
+	case look == nil:
+		return ImageFacts{}
+	case mine:
+		t.ask(ctx, image, look)
+	}
+	select {
+	case <-look.done:
+		return look.facts
+	case <-ctx.Done():
+		return ImageFacts{}
+	}
+}
+
+// look returns the lookup of the image, and whether it is the caller's to ask;
+// nil where so many are under way that there is no room for another one.
+func (t *imageTable) look(image string) (look *imageLookup, mine bool) {
+	now := t.clock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if look := t.known[image]; look != nil && (look.until == 0 || now < look.until) {
+		return look, false
+	}
+	delete(t.known, image)
+	if !t.makeRoom() {
+		return nil, false
+	}
+	look = &imageLookup{done: make(chan struct{})}
+	t.known[image] = look
+	return look, true
+}
+
+// makeRoom forgets the answer that would be out of date first, where there are
+// too many, and reports whether there is room.
+func (t *imageTable) makeRoom() bool {
+	if len(t.known) < t.params.ImagesKept {
+		return true
+	}
+	first, oldest := "", time.Duration(0)
+	for image, look := range t.known {
+		if look.until != 0 && (oldest == 0 || look.until < oldest) {
+			first, oldest = image, look.until
+		}
+	}
+	delete(t.known, first)
+	return oldest != 0
+}
+
+// ask finds the answer. That of one who did not wait for it is not kept.
+func (t *imageTable) ask(ctx context.Context, image string, look *imageLookup) {
+	facts, err := t.inspect(ctx, image)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.clock()
+	switch {
+	case err == nil:
+		look.facts, look.until = facts, now+t.params.ImageFactsFor
+	case context.Cause(ctx) == context.Canceled:
+		delete(t.known, image)
+	default:
+		look.until = now + t.params.ImageSilentFor
+	}
+	close(look.done)
+}
+
+// demand returns what placing the service needs to know of it. It asks the engine
+// or the registry about the image, for Params.ImageWait at most, where the answer
+// can make a difference.
+func (o *Orchestrator) demand(ctx context.Context, service *protocol.Service) Demand {
+	d := o.cfg.View.Demand(service)
+	if o.cfg.Inspect == nil || !o.cfg.View.unsure(&d) {
+		return d
+	}
+	d.Facts = o.images.facts(ctx, service.Image)
+	switch {
+	case d.Fetch != 0:
+	case d.Facts.Fetch != 0:
+		d.Fetch = d.Facts.Fetch
+	default:
+		d.Fetch = o.cfg.Params.moved(d.Facts.Size)
+	}
+	return d
+}
+
+// unsure reports whether more should be known of the image than the scores tell:
+// there is a node that has it not, and either none has it, or none tells its
+// size, or the nodes are of several platforms.
+func (v *View) unsure(d *Demand) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var first *protocol.Score
+	lacking, several := false, false
+	for _, dev := range v.list {
+		s := dev.score
+		if s == nil || s.Role != protocol.RoleNode {
+			continue
+		}
+		if first == nil {
+			first = s
+		}
+		several = several || s.Arch != first.Arch || s.OS != first.OS
+		lacking = lacking || !hasImage(s, d.Image)
+	}
+	return lacking && (d.Fetch == 0 || several)
+}

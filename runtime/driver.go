@@ -65,8 +65,36 @@ type Info struct {
 	Arch, OS string
 	// DataDir is where images are kept; empty where that is unknown.
 	DataDir string
-	// Images holds the references present, most recently created first.
+	// Images holds the references present, most recently created first, and
+	// Sizes how much each takes on the disk.
 	Images []string
+	Sizes  []protocol.Bytes
+}
+
+// MaxPlatforms is the most platforms that are told of an image.
+const MaxPlatforms = 64
+
+// ImageFacts is what can be known of an image without fetching it.
+type ImageFacts struct {
+	// Present says that it is on this engine.
+	Present bool
+	// Size is how much a fetch moves, where Compressed is set; else how much
+	// the image takes on the disk. 0 where neither could be found out.
+	Size       protocol.Bytes
+	Compressed bool
+	// Platforms that it is made for, in Go's words: "linux/amd64",
+	// "linux/arm/v7"; of other architectures than arm no variants are told.
+	// Empty where it says nothing of that, and so fits every machine. At most
+	// MaxPlatforms are told.
+	Platforms []string
+}
+
+// A PullStep is news of a pull.
+type PullStep struct {
+	protocol.Progress
+	// Retry says for people why the fetch is tried again; empty while nothing
+	// went wrong.
+	Retry string
 }
 
 // Stdio is the live connection to a container's standard streams.
@@ -119,9 +147,17 @@ type Driver interface {
 	// answering, and changed() when its images changed or may have. It blocks
 	// until ctx ends, returns nil then, and outlives restarts of the engine.
 	Watch(ctx context.Context, up func(bool), changed func()) error
+	// Inspect tells what can be known of an image without fetching it. The
+	// engine's own image counts, the registry is asked only where there is
+	// none. CodeImageNotFound where neither has it, CodePullFailed where the
+	// registry does not say.
+	Inspect(ctx context.Context, image string) (ImageFacts, error)
 	// Pull makes the image present. It asks the registry only if the image is
-	// not there, and reports progress of a fetch. It checks the platform.
-	Pull(ctx context.Context, image string, progress func(protocol.Progress)) error
+	// not there, and reports progress of a fetch: its bytes and layers never
+	// become fewer. It checks the platform. What may pass, as a network that
+	// is down, is tried again a few times; CodeDiskFull, and what the registry
+	// denies or does not have, is not.
+	Pull(ctx context.Context, image string, progress func(PullStep)) error
 	// Create makes the container and connects its streams without starting
 	// it, and returns its ID at the engine. ErrExists where there is one. The
 	// streams outlive ctx.

@@ -137,11 +137,16 @@ func (e *execution) pull(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	})
-	err := e.node.cfg.Driver.Pull(ctx, e.spec.Image, func(p protocol.Progress) {
+	var moved transfer
+	err := e.node.cfg.Driver.Pull(ctx, e.spec.Image, func(step PullStep) {
+		moved.step(time.Now(), step.Current)
 		event := e.event(protocol.StatePulling)
-		event.Progress = &p
+		event.Progress, event.Reason = &step.Progress, step.Retry
 		e.feed.Event(event)
 	})
+	if err == nil {
+		e.node.pulled(moved.rate(time.Now()))
+	}
 	cancel()
 	watch.Wait()
 	if e.isStopped() {

@@ -44,7 +44,10 @@ type Config struct {
 	// process and ended in its time, with the last event and how long the
 	// container ran: 0 where it never started.
 	Finished func(s protocol.Service, end protocol.Event, ran time.Duration)
-	Log      *slog.Logger
+	// Dir keeps what the Node has measured over restarts; where it is empty,
+	// nothing is kept.
+	Dir string
+	Log *slog.Logger
 }
 
 func (c *Config) validate() error {
@@ -77,6 +80,7 @@ type Node struct {
 	starting []*execution // admitted, to be launched by Run
 	ended    retention
 	engine   engine
+	pulls    pullRate
 	leaving  bool
 }
 
@@ -96,6 +100,7 @@ func New(cfg Config) (*Node, error) {
 		ledger:  ledger{lent: demandOf(lent.CPUs, lent.Memory)},
 		known:   make(map[ExecutionID]*execution),
 		engine:  engine{news: make(chan struct{})},
+		pulls:   loadPullRate(cfg.Dir),
 	}, nil
 }
 

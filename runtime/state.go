@@ -26,8 +26,13 @@ type State struct {
 	// CPUFree and MemoryFree are lent and not taken.
 	CPUFree    protocol.Cores
 	MemoryFree protocol.Bytes
-	// Images holds the hashes of the references present.
-	Images []uint32
+	// Images holds the hashes of the references present, and ImageSizes how
+	// much each takes on the disk.
+	Images     []uint32
+	ImageSizes []protocol.Bytes
+	// PullRate is how fast images were fetched lately, in bytes a second,
+	// unpacking included; 0 is not known.
+	PullRate protocol.Bytes
 }
 
 // engine is what is known of the driver's engine; the Node's mutex guards it.
@@ -66,6 +71,8 @@ func (n *Node) State() State {
 		CPUFree:    protocol.Cores(float64(free.cpu) / 1e9),
 		MemoryFree: free.memory,
 		Images:     n.engine.images,
+		ImageSizes: n.engine.info.Sizes[:min(len(n.engine.info.Sizes), len(n.engine.images))],
+		PullRate:   n.pulls.rate,
 	}
 	switch {
 	case n.leaving:

@@ -16,6 +16,16 @@ const credentialsTimeout = 20 * time.Second
 // hubKey is what the docker config calls the registry of images that name none.
 const hubKey = "https://index.docker.io/v1/"
 
+// authorization returns the credentials for the image's registry; where they
+// cannot be had, it is asked without.
+func (d *Driver) authorization(ctx context.Context, named reference.Named) string {
+	auth, err := d.credentials(ctx, named)
+	if err != nil {
+		d.cfg.Log.Warn("credentials for a registry not found", "registry", reference.Domain(named), "err", err)
+	}
+	return auth
+}
+
 // credentials returns what the docker config holds for the image's registry,
 // as the engine wants it; empty where it holds nothing. The config is read
 // each time, since a login may happen at any time.

@@ -41,7 +41,7 @@ func TestConformance(t *testing.T) {
 		return newTestDriver(t)
 	}, runtimetest.Options{
 		Image:   testImage,
-		Missing: "127.0.0.1:1/hearth-drivertest-missing:latest",
+		Missing: newRegistry(t).ref("missing"),
 		Script:  runtimetest.BusyboxScript(),
 	})
 }

@@ -58,7 +58,8 @@ type Driver struct {
 	client atomic.Pointer[client.Client]
 	engine atomic.Pointer[engine]
 	pulls  pulls
-	stall  time.Duration
+	// stall and pause are pullStall and pullPause, but for tests.
+	stall, pause time.Duration
 	// buffers are shared by the streams of output; see buffer.
 	buffers sync.Pool
 	// background holds what must be finished for a caller that went away.
@@ -80,7 +81,7 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Mesh == "" || cfg.Node == "" || cfg.Log == nil {
 		return nil, errors.New("docker driver: mesh, node and log must be set")
 	}
-	d := &Driver{cfg: cfg, stall: pullStall, pulls: pulls{running: make(map[string]*pull)}}
+	d := &Driver{cfg: cfg, stall: pullStall, pause: pullPause, pulls: pulls{running: make(map[string]*pull)}}
 	if err := d.renew(); err != nil {
 		return nil, fmt.Errorf("docker driver: %w", err)
 	}
@@ -138,7 +139,10 @@ func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
 		DataDir: e.dataDir,
 	}
 	for _, i := range images {
-		info.Images = append(info.Images, references(i)...)
+		for _, ref := range references(i) {
+			info.Images = append(info.Images, ref)
+			info.Sizes = append(info.Sizes, protocol.Bytes(max(i.Size, 0)))
+		}
 	}
 	return info, nil
 }

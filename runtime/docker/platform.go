@@ -35,6 +35,27 @@ func runs(machine, image ocispec.Platform) bool {
 	}
 }
 
+// normal returns a platform in Go's words, with a variant only where it decides
+// whether a machine runs it: on arm.
+func normal(p ocispec.Platform) ocispec.Platform {
+	switch p.Architecture {
+	case "x86_64":
+		p.Architecture = "amd64"
+	case "i386", "i686":
+		p.Architecture = "386"
+	case "aarch64":
+		p.Architecture = "arm64"
+	case "armhf":
+		p.Architecture, p.Variant = "arm", "v7"
+	case "armel":
+		p.Architecture, p.Variant = "arm", "v6"
+	}
+	if p.Architecture != "arm" {
+		p.Variant = ""
+	}
+	return p
+}
+
 // platformName writes a platform as docker does.
 func platformName(p ocispec.Platform) string {
 	name := p.OS + "/" + p.Architecture

@@ -27,10 +27,10 @@ type layer struct {
 	done           bool
 }
 
-// follow reads the account of a pull to its end and reports progress. That the
-// engine tries something again is none.
-func follow(stream io.Reader, report func(protocol.Progress)) error {
-	layers := make(map[string]*layer)
+// follow reads the account of a pull to its end, notes it in layers and reports
+// progress. That the engine tries something again is none. layers may be those
+// of an earlier try.
+func follow(stream io.Reader, layers map[string]*layer, report func(protocol.Progress)) error {
 	in := json.NewDecoder(stream)
 	for {
 		var m pullMessage

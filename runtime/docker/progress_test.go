@@ -20,7 +20,7 @@ func TestFollow(t *testing.T) {
 {"status":"Digest: sha256:00"}
 `
 	var last protocol.Progress
-	err := follow(strings.NewReader(account), func(p protocol.Progress) {
+	err := follow(strings.NewReader(account), make(map[string]*layer), func(p protocol.Progress) {
 		if p.Current < last.Current || p.Total < last.Total || p.Current > p.Total {
 			t.Errorf("%+v after %+v", p, last)
 		}
@@ -33,11 +33,11 @@ func TestFollow(t *testing.T) {
 		t.Errorf("in the end %+v, want %+v", last, want)
 	}
 
-	err = follow(strings.NewReader(`{"error":"no room"}`), func(protocol.Progress) {})
+	err = follow(strings.NewReader(`{"error":"no room"}`), make(map[string]*layer), func(protocol.Progress) {})
 	if err == nil || err.Error() != "no room" {
 		t.Errorf("%v", err)
 	}
-	if err := follow(strings.NewReader(`{"status":`), func(protocol.Progress) {}); err == nil {
+	if err := follow(strings.NewReader(`{"status":`), make(map[string]*layer), func(protocol.Progress) {}); err == nil {
 		t.Error("no error for an account that is cut off")
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
 )
 
 const (
@@ -22,6 +21,13 @@ const (
 	pullStall = 60 * time.Second
 	// progressPause is the least time between two reports of progress.
 	progressPause = 100 * time.Millisecond
+	// pullTries is how often a fetch is tried whose failure may pass. The first
+	// pause is pullPause, the next twice that. No try begins later than
+	// pullPatience after something came last. The engine itself tries single
+	// layers again.
+	pullTries    = 3
+	pullPause    = 2 * time.Second
+	pullPatience = 30 * time.Second
 )
 
 var errStalled = errors.New("no progress")
@@ -40,13 +46,17 @@ type pull struct {
 	done    chan struct{} // closed when err is set
 	err     error
 
-	mu       sync.Mutex // guards the rest
-	progress protocol.Progress
-	news     chan struct{} // closed when progress has changed
+	// These belong to the goroutine that fetches.
+	layers map[string]*layer
+	moved  time.Time // when something came last
+
+	mu   sync.Mutex // guards the rest
+	step runtime.PullStep
+	news chan struct{} // closed when step has changed
 }
 
 // Pull implements runtime.Driver.
-func (d *Driver) Pull(ctx context.Context, ref string, progress func(protocol.Progress)) error {
+func (d *Driver) Pull(ctx context.Context, ref string, progress func(runtime.PullStep)) error {
 	present, err := d.checkLocal(ctx, ref)
 	if present || err != nil {
 		return err
@@ -61,8 +71,8 @@ func (d *Driver) Pull(ctx context.Context, ref string, progress func(protocol.Pr
 }
 
 // await reports progress until the fetch ends, or ctx.
-func (p *pull) await(ctx context.Context, progress func(protocol.Progress)) error {
-	var seen protocol.Progress
+func (p *pull) await(ctx context.Context, progress func(runtime.PullStep)) error {
+	var seen runtime.PullStep
 	look := func() <-chan struct{} {
 		now, news := p.look()
 		if now != seen && progress != nil {
@@ -106,18 +116,23 @@ func pullable(ref string) (reference.Named, error) {
 	return reference.TagNameOnly(named), nil
 }
 
-// checkLocal reports whether the image is present, and checks its platform.
-func (d *Driver) checkLocal(ctx context.Context, ref string) (present bool, err error) {
-	var found image.InspectResponse
+// local returns the engine's own image; ok is false where there is none.
+func (d *Driver) local(ctx context.Context, ref string) (found image.InspectResponse, ok bool, err error) {
 	err = d.within(ctx, askTimeout, "look for image", func(ctx context.Context) error {
 		var err error
 		found, err = d.client.Load().ImageInspect(ctx, ref)
-		present = err == nil
+		ok = err == nil
 		if cerrdefs.IsNotFound(err) || cerrdefs.IsInvalidArgument(err) {
 			return nil
 		}
 		return err
 	})
+	return found, ok && err == nil, err
+}
+
+// checkLocal reports whether the image is present, and checks its platform.
+func (d *Driver) checkLocal(ctx context.Context, ref string) (present bool, err error) {
+	found, present, err := d.local(ctx, ref)
 	if err != nil || !present {
 		return false, err
 	}
@@ -140,7 +155,7 @@ func (d *Driver) joinPull(ctx context.Context, named reference.Named) *pull {
 	defer d.pulls.mu.Unlock()
 	p := d.pulls.running[named.String()]
 	if p == nil {
-		p = &pull{done: make(chan struct{}), news: make(chan struct{})}
+		p = &pull{done: make(chan struct{}), news: make(chan struct{}), layers: make(map[string]*layer)}
 		var pullCtx context.Context
 		pullCtx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		d.pulls.running[named.String()] = p
@@ -183,35 +198,68 @@ func (s *pulls) cancelAll() {
 	}
 }
 
-func (p *pull) look() (protocol.Progress, <-chan struct{}) {
+func (p *pull) look() (runtime.PullStep, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.progress, p.news
+	return p.step, p.news
 }
 
 func (p *pull) report(progress protocol.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if progress == p.progress {
+	if progress == p.step.Progress {
 		return
 	}
-	p.progress = progress
+	p.moved = time.Now()
+	p.tell(runtime.PullStep{Progress: progress})
+}
+
+func (p *pull) retry(why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tell(runtime.PullStep{Progress: p.step.Progress, Retry: why})
+}
+
+// tell wakes who waits for news; p.mu is held.
+func (p *pull) tell(step runtime.PullStep) {
+	p.step = step
 	close(p.news)
 	p.news = make(chan struct{})
 }
 
-// fetch has the engine pull the image and follows its account of that.
+// fetch has the engine pull the image. What may pass is tried again.
 func (d *Driver) fetch(ctx context.Context, named reference.Named, p *pull) error {
-	auth, err := d.credentials(ctx, named)
-	if err != nil {
-		d.cfg.Log.Warn("credentials for a registry not found", "registry", reference.Domain(named), "err", err)
+	p.moved = time.Now()
+	for try := 1; ; try++ {
+		err := d.fetchOnce(ctx, named, p)
+		passing, ok := errors.AsType[*passingError](err)
+		if !ok {
+			return err
+		}
+		pause := d.pause << (try - 1)
+		if try == pullTries || time.Since(p.moved)+pause > pullPatience {
+			return protocol.Errorf(passing.public.Code, "%s (tries: %d)", passing.public.Message, try)
+		}
+		d.cfg.Log.Warn("image is to be fetched again", "image", named.String(), "try", try+1, "err", err)
+		p.retry(fmt.Sprintf("try %d of %d: %s", try+1, pullTries, passing.public.Message))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("pull image: %w", ctx.Err())
+		}
 	}
+}
+
+// fetchOnce has the engine pull the image and follows its account of that. An
+// error that may be gone in a moment is a *passingError.
+func (d *Driver) fetchOnce(ctx context.Context, named reference.Named, p *pull) error {
+	auth := d.authorization(ctx, named)
 	stall := time.AfterFunc(d.stall, func() { p.cancel(errStalled) })
 	defer stall.Stop()
 	stream, err := d.client.Load().ImagePull(ctx, named.String(), image.PullOptions{RegistryAuth: auth})
 	if err == nil {
 		defer stream.Close()
-		err = follow(stream, func(progress protocol.Progress) {
+		err = follow(stream, p.layers, func(progress protocol.Progress) {
 			stall.Reset(d.stall)
 			p.report(progress)
 		})
@@ -225,46 +273,4 @@ func (d *Driver) fetch(ctx context.Context, named reference.Named, p *pull) erro
 		return protocol.Errorf(protocol.CodePullFailed, "the image %q was fetched and is gone again: is something removing images on this node?", reference.FamiliarString(named))
 	}
 	return err
-}
-
-// explainPull says why an image could not be had. The engine tells it in words
-// only, those of its own or of the registry.
-func (d *Driver) explainPull(ctx context.Context, named reference.Named, err error) error {
-	name, registry := reference.FamiliarString(named), reference.Domain(named)
-	text := strings.ToLower(err.Error())
-	says := func(words ...string) bool {
-		for _, w := range words {
-			if strings.Contains(text, w) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case errors.Is(context.Cause(ctx), errStalled):
-		return protocol.Errorf(protocol.CodePullFailed, "fetching the image %q from %s came to a halt: no progress for %v. Check the node's network and try again", name, registry, d.stall)
-	case ctx.Err() != nil || errors.Is(err, io.ErrUnexpectedEOF) || disconnected(err) || says("no space left on device"):
-		return d.explain(ctx, "pull image", err)
-	case says("no matching manifest"):
-		return d.noPlatform(ctx, name)
-	case says("unauthorized", "no basic auth credentials", "authentication required", "incorrect username or password"):
-		return protocol.Errorf(protocol.CodePullFailed, "the registry %s wants a login before it hands out the image %q: run \"docker login %s\" on this node, as the user that runs hearth", registry, name, registry)
-	case says("toomanyrequests", "too many requests"):
-		return protocol.Errorf(protocol.CodePullFailed, "the registry %s has had too many requests from this node: try the image %q later, or log in with \"docker login %s\"", registry, name, registry)
-	case says("pull access denied", "manifest unknown", "name unknown", "not found", "does not exist", "denied: "):
-		return protocol.Errorf(protocol.CodeImageNotFound, "the image %q is neither on this node nor in the registry %s: check its name and tag; if it is private, run \"docker login %s\" on this node", name, registry, registry)
-	case says("dial tcp", "no such host", "i/o timeout", "connection refused", "network is unreachable", "tls handshake", "client.timeout", "deadline exceeded", "request canceled while waiting"):
-		return protocol.Errorf(protocol.CodeImageNotFound, "the image %q is not on this node, and the registry %s cannot be reached from it: check the node's network, or load the image there with \"docker load\"", name, registry)
-	default:
-		return protocol.Errorf(protocol.CodePullFailed, "the image %q could not be fetched from %s: %s", name, registry, message(err))
-	}
-}
-
-// noPlatform is the error for an image that has no version for this machine.
-func (d *Driver) noPlatform(ctx context.Context, name string) error {
-	e, err := d.describe(ctx)
-	if err != nil {
-		return err
-	}
-	return protocol.Errorf(protocol.CodeImagePlatform, "the image %q has no version for %s, which this node is: use another image, or another node", name, platformName(e.platform))
 }

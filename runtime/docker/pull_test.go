@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
 	"github.com/hearth-edge/hearth/runtime/runtimetest"
 )
 
@@ -64,14 +65,14 @@ func TestPullFetchesOnce(t *testing.T) {
 	for range askers {
 		all.Go(func() {
 			var last protocol.Progress
-			err := d.Pull(testContext(t), ref, func(p protocol.Progress) {
+			err := d.Pull(testContext(t), ref, func(p runtime.PullStep) {
 				if p.Current < last.Current || p.Total < last.Total || p.LayersDone < last.LayersDone {
 					t.Errorf("progress went from %+v to %+v", last, p)
 				}
 				if last.Current == 0 && p.Current > 0 {
 					saw.Done()
 				}
-				last = p
+				last = p.Progress
 			})
 			if err != nil {
 				t.Errorf("Pull: %v", err)
@@ -151,8 +152,9 @@ func TestPullWithHelper(t *testing.T) {
 
 func TestPullErrors(t *testing.T) {
 	d, r := newTestDriver(t), newRegistry(t)
+	d.pause = 1
 	r.push(t, "elsewhere", "s390x", 100)
-	r.pushList(t, "list", "s390x")
+	r.pushList(t, "list", "linux/s390x")
 	for _, tag := range []string{"elsewhere", "list"} {
 		dropLater(t, d, r.ref(tag))
 	}

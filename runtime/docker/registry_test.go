@@ -30,6 +30,9 @@ type testRegistry struct {
 	// gate is called in the middle of a layer.
 	gate func()
 	over chan struct{} // closed when the test ends
+	// fail answers a request for a manifest in the registry's stead, or
+	// reports false.
+	fail func(http.ResponseWriter) bool
 
 	mu        sync.Mutex
 	manifests map[string]content // by tag and by digest
@@ -100,18 +103,23 @@ func (r *testRegistry) push(t *testing.T, tag, arch string, size int) string {
 	return r.tag(tag, content{typeManifest, manifest})
 }
 
-// pushList adds a list that has the image for one platform only.
-func (r *testRegistry) pushList(t *testing.T, tag, arch string) {
+// pushList adds a list that has the image for these platforms, written as
+// OS/ARCH[/VARIANT], only.
+func (r *testRegistry) pushList(t *testing.T, tag string, platforms ...string) {
 	t.Helper()
-	image := r.push(t, tag+"-"+arch, arch, 10)
+	var manifests []any
+	for _, platform := range platforms {
+		parts := append(strings.Split(platform, "/"), "")
+		image := r.push(t, tag+"-"+parts[1], parts[1], 10)
+		manifests = append(manifests, map[string]any{
+			"mediaType": typeManifest, "digest": image, "size": len(r.manifests[image].data),
+			"platform": map[string]any{"os": parts[0], "architecture": parts[1], "variant": parts[2]},
+		})
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tag(tag, content{typeList, marshal(t, map[string]any{
-		"schemaVersion": 2, "mediaType": typeList,
-		"manifests": []any{map[string]any{
-			"mediaType": typeManifest, "digest": image, "size": len(r.manifests[image].data),
-			"platform": map[string]any{"os": "linux", "architecture": arch},
-		}},
+		"schemaVersion": 2, "mediaType": typeList, "manifests": manifests,
 	})})
 }
 
@@ -149,6 +157,9 @@ func (r *testRegistry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	c, found, blob := r.find(req.URL.Path)
+	if !blob && r.fail != nil && r.fail(w) {
+		return
+	}
 	if !found {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusNotFound)

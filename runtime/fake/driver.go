@@ -70,11 +70,13 @@ func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
 	if err := d.ask(ctx); err != nil {
 		return runtime.Info{}, err
 	}
+	refs, sizes := d.engine.present()
 	return runtime.Info{
 		Version: "fake",
 		Arch:    d.engine.cfg.Arch,
 		OS:      d.engine.cfg.OS,
-		Images:  d.engine.present(),
+		Images:  refs,
+		Sizes:   sizes,
 	}, nil
 }
 
@@ -106,8 +108,25 @@ func (d *Driver) Watch(ctx context.Context, up func(bool), changed func()) error
 	}
 }
 
-// Pull implements runtime.Driver.
-func (d *Driver) Pull(ctx context.Context, ref string, progress func(protocol.Progress)) error {
+// Inspect implements runtime.Driver. It takes no time.
+func (d *Driver) Inspect(ctx context.Context, ref string) (runtime.ImageFacts, error) {
+	if err := d.ask(ctx); err != nil {
+		return runtime.ImageFacts{}, err
+	}
+	image, ok := d.engine.image(ref)
+	if !ok {
+		return runtime.ImageFacts{}, errNoImage(ref)
+	}
+	facts := runtime.ImageFacts{Present: !image.Absent, Size: image.Size, Compressed: image.Absent}
+	if image.OS != "" && image.Arch != "" {
+		facts.Platforms = []string{image.OS + "/" + image.Arch}
+	}
+	return facts, nil
+}
+
+// Pull implements runtime.Driver. A failure that the image asks for is final:
+// the fake engine has tried often enough.
+func (d *Driver) Pull(ctx context.Context, ref string, progress func(runtime.PullStep)) error {
 	e := d.engine
 	var pause time.Duration
 	for {
@@ -125,11 +144,11 @@ func (d *Driver) Pull(ctx context.Context, ref string, progress func(protocol.Pr
 			pause = max(left/pullSteps, 1)
 		} else if progress != nil {
 			done := 1 - float64(left)/float64(image.Pull)
-			progress(protocol.Progress{
+			progress(runtime.PullStep{Progress: protocol.Progress{
 				Current: protocol.Bytes(max(0, done) * float64(image.Size)),
 				Total:   image.Size,
 				Layers:  1,
-			})
+			}})
 		}
 		select {
 		case <-time.After(min(pause, left)):
@@ -137,6 +156,10 @@ func (d *Driver) Pull(ctx context.Context, ref string, progress func(protocol.Pr
 			return ctx.Err()
 		}
 	}
+}
+
+func errNoImage(ref string) error {
+	return protocol.Errorf(protocol.CodeImageNotFound, "the fake engine has no image %q: name one that it was made with", ref)
 }
 
 // pull returns how long the fetch of an image still takes, and begins it
@@ -147,7 +170,7 @@ func (e *Engine) pull(ref string) (time.Duration, Image, error) {
 	image := e.images[ref]
 	switch {
 	case image == nil:
-		return 0, Image{}, protocol.Errorf(protocol.CodeImageNotFound, "the fake engine has no image %q: name one that it was made with", ref)
+		return 0, Image{}, errNoImage(ref)
 	case !image.Absent:
 		return 0, image.Image, nil
 	case image.ready.IsZero():

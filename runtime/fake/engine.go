@@ -195,17 +195,26 @@ func (e *Engine) look() (engineState, <-chan struct{}) {
 	return e.state, e.changed
 }
 
-// present returns the references of the images that are there.
-func (e *Engine) present() []string {
+// present returns the references of the images that are there, and their sizes.
+func (e *Engine) present() (refs []string, sizes []protocol.Bytes) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var refs []string
 	for _, ref := range slices.Sorted(maps.Keys(e.images)) {
-		if !e.images[ref].Absent {
-			refs = append(refs, ref)
+		if image := e.images[ref]; !image.Absent {
+			refs, sizes = append(refs, ref), append(sizes, image.Size)
 		}
 	}
-	return refs
+	return refs, sizes
+}
+
+// image returns what is known of an image.
+func (e *Engine) image(ref string) (Image, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if image := e.images[ref]; image != nil {
+		return image.Image, true
+	}
+	return Image{}, false
 }
 
 // available blocks while the engine is down.

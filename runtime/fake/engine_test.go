@@ -95,11 +95,11 @@ func TestPull(t *testing.T) {
 			second <- d.Pull(t.Context(), "far", nil)
 		}()
 		var last protocol.Progress
-		err := d.Pull(t.Context(), "far", func(p protocol.Progress) {
+		err := d.Pull(t.Context(), "far", func(p runtime.PullStep) {
 			if p.Current <= last.Current || p.Total != 1000 {
 				t.Errorf("%+v after %+v", p, last)
 			}
-			last = p
+			last = p.Progress
 		})
 		if err != nil || time.Since(begin) != 10*time.Second || last.Current != 900 {
 			t.Errorf("%v after %v, progress %+v", err, time.Since(begin), last)

@@ -26,7 +26,7 @@ func script() runtimetest.Script {
 
 func TestConformance(t *testing.T) {
 	runtimetest.Conformance(t, func(t *testing.T) runtime.Driver {
-		e := fake.NewEngine(fake.Config{Images: map[string]fake.Image{"work": {}}})
+		e := fake.NewEngine(fake.Config{Images: map[string]fake.Image{"work": {Size: 1000}}})
 		t.Cleanup(e.Close)
 		return e.Driver("mesh", "node")
 	}, runtimetest.Options{Image: "work", Missing: "nothing", Script: script()})

@@ -43,6 +43,31 @@ func testInfo(t *testing.T, s suite) {
 	if !slices.Contains(info.Images, s.options.Image) {
 		t.Errorf("the image %s is not among %q", s.options.Image, info.Images)
 	}
+	if len(info.Sizes) != len(info.Images) {
+		t.Errorf("%d sizes of %d images", len(info.Sizes), len(info.Images))
+	}
+}
+
+func testInspect(t *testing.T, s suite) {
+	info, err := s.driver.Info(s.context(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, err := s.driver.Inspect(s.context(t), s.options.Image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !facts.Present || facts.Size == 0 || facts.Compressed {
+		t.Errorf("an image that is present: %+v", facts)
+	}
+	if at := slices.Index(info.Images, s.options.Image); at >= 0 && info.Sizes[at] != facts.Size {
+		t.Errorf("its size is %d, and %d in the list", facts.Size, info.Sizes[at])
+	}
+	if len(facts.Platforms) > 0 && !slices.Contains(facts.Platforms, info.OS+"/"+info.Arch) {
+		t.Errorf("made for %q, and runs on %s/%s", facts.Platforms, info.OS, info.Arch)
+	}
+	_, err = s.driver.Inspect(s.context(t), s.options.Missing)
+	wantCode(t, "Inspect of an image that nobody has", err, protocol.CodeImageNotFound)
 }
 
 func testLife(t *testing.T, s suite) {
@@ -185,13 +210,15 @@ func testEndedContext(t *testing.T, s suite) {
 	cancel()
 	spec := s.spec("ended", s.script.Exit(0))
 	s.removeLater(t, spec.ID)
-	_, _, err := s.driver.Create(ctx, spec)
+	_, _, create := s.driver.Create(ctx, spec)
+	_, inspect := s.driver.Inspect(ctx, s.options.Image)
 	for what, err := range map[string]error{
-		"Create": err,
-		"Start":  s.driver.Start(ctx, spec.ID),
-		"Pull":   s.driver.Pull(ctx, s.options.Image, nil),
-		"Signal": s.driver.Signal(ctx, spec.ID, "TERM"),
-		"Remove": s.driver.Remove(ctx, spec.ID),
+		"Create":  create,
+		"Inspect": inspect,
+		"Start":   s.driver.Start(ctx, spec.ID),
+		"Pull":    s.driver.Pull(ctx, s.options.Image, nil),
+		"Signal":  s.driver.Signal(ctx, spec.ID, "TERM"),
+		"Remove":  s.driver.Remove(ctx, spec.ID),
 	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v, want that the context is canceled", what, err)

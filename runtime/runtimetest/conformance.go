@@ -21,7 +21,8 @@ const patience = time.Minute
 
 // Options say how the driver under test is told to do things.
 type Options struct {
-	// Image is one that is present, Missing one that cannot be had.
+	// Image is one that is present and has a size, Missing one that is not in
+	// its registry.
 	Image, Missing string
 	// Script makes the arguments for what the tests want to happen.
 	Script Script
@@ -87,6 +88,7 @@ func Conformance(t *testing.T, newDriver func(t *testing.T) runtime.Driver, o Op
 		test func(*testing.T, suite)
 	}{
 		{"Info", testInfo},
+		{"Inspect", testInspect},
 		{"Life", testLife},
 		{"ExitCode", testExitCode},
 		{"OutputPerChannel", testOutputPerChannel},

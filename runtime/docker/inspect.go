@@ -1,0 +1,79 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/distribution/reference"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+)
+
+// inspectTimeout is how long the engine and the registry have to tell of an
+// image.
+const inspectTimeout = 30 * time.Second
+
+var errSlow = errors.New("the registry did not answer in time")
+
+// Inspect implements runtime.Driver. Of an image that is not here the engine's
+// API tells the platforms but no size.
+func (d *Driver) Inspect(ctx context.Context, ref string) (runtime.ImageFacts, error) {
+	found, present, err := d.local(ctx, ref)
+	if err != nil {
+		return runtime.ImageFacts{}, err
+	}
+	if present {
+		made := ocispec.Platform{OS: found.Os, Architecture: found.Architecture, Variant: found.Variant}
+		return runtime.ImageFacts{
+			Present:   true,
+			Size:      protocol.Bytes(max(found.Size, 0)),
+			Platforms: platformNames(made),
+		}, nil
+	}
+	named, err := pullable(ref)
+	if err != nil {
+		return runtime.ImageFacts{}, err
+	}
+	asking, cancel := context.WithTimeoutCause(ctx, inspectTimeout, errSlow)
+	defer cancel()
+	told, err := d.client.Load().DistributionInspect(asking, named.String(), d.authorization(asking, named))
+	if err != nil {
+		return runtime.ImageFacts{}, d.explainInspect(ctx, asking, named, err)
+	}
+	return runtime.ImageFacts{Platforms: platformNames(told.Platforms...)}, nil
+}
+
+// explainInspect says why a registry did not tell of an image; asking is the
+// context that it had for that, within ctx.
+func (d *Driver) explainInspect(ctx, asking context.Context, named reference.Named, err error) error {
+	name, host := reference.FamiliarString(named), reference.Domain(named)
+	switch {
+	case ctx.Err() == nil && asking.Err() != nil:
+		err = context.Cause(asking)
+	case ctx.Err() != nil || disconnected(err):
+		return d.explain(ctx, "inspect image", err)
+	case judge(err) == unknown || judge(err) == loginWanted:
+		return d.explainPull(ctx, named, err)
+	}
+	return protocol.Errorf(protocol.CodePullFailed, "the registry %s does not tell of the image %q: %s", host, name, message(err))
+}
+
+// platformNames writes platforms for ImageFacts, each once.
+func platformNames(platforms ...ocispec.Platform) []string {
+	var names []string
+	for _, p := range platforms {
+		p = normal(p)
+		// Attestations are listed beside images, as made for "unknown".
+		if p.OS == "" || p.Architecture == "" || p.OS == "unknown" || p.Architecture == "unknown" {
+			continue
+		}
+		if name := platformName(p); len(names) < runtime.MaxPlatforms && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}

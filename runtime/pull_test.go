@@ -1,0 +1,57 @@
+package runtime_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime/fake"
+)
+
+func TestPullsTellTheRate(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.cfg.Dir = t.TempDir()
+		// The fake engine tells of a tenth each second, from the first one on.
+		b.engine.AddImage("far", fake.Image{Absent: true, Pull: 10 * time.Second, Size: 90 << 20})
+		b.run()
+		pull := func(image string) {
+			o := offer(image)
+			o.Service.Image = image
+			if got := listen(b.offer(o)); got.end().State != protocol.StateSucceeded {
+				t.Fatalf("%s: %+v", image, got.end())
+			}
+		}
+		pull(image)
+		pull("absent") // too small to tell anything
+		if got := b.node.State().PullRate; got != 0 {
+			t.Errorf("rate %d before anything was fetched", got)
+		}
+		pull("far")
+		const want = 8 << 20
+		if got := b.node.State().PullRate; got != want {
+			t.Errorf("rate %d, want %d", got, want)
+		}
+		b.stop()
+		b.run()
+		if got := b.node.State().PullRate; got != want {
+			t.Errorf("rate %d after a restart, want %d", got, want)
+		}
+	})
+}
+
+func TestStateTellsSizesOfImages(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.engine.AddImage("big", fake.Image{Size: 12345})
+		b.run()
+		s := b.node.State()
+		want := map[uint32]protocol.Bytes{protocol.HashImage("big"): 12345, protocol.HashImage(image): 0}
+		if len(s.Images) != len(want) || len(s.ImageSizes) != len(want) {
+			t.Fatalf("%v and %v", s.Images, s.ImageSizes)
+		}
+		for i, hash := range s.Images {
+			if s.ImageSizes[i] != want[hash] {
+				t.Errorf("image %x: %d, want %d", hash, s.ImageSizes[i], want[hash])
+			}
+		}
+	})
+}

@@ -68,7 +68,7 @@ type Service struct {
 	// none.
 	Accelerator string
 	// Retry is how many attempts may follow the first one where that was lost:
-	// the service then runs at least once. 0 is at most once.
+	// the service then runs at least once. 0 is at most once. It excludes Stdin.
 	Retry uint32
 	// Constraints say where it may run.
 	Constraints Constraints
@@ -182,7 +182,8 @@ type Offer struct {
 	// here (constraint, resources, policy, no engine) is refused.
 	Forced bool
 	// Lease is 0, or how long after its last renewal (Renewal) the execution
-	// goes on: then the node stops it. The offer is the first renewal.
+	// goes on: then the node stops it. The offer is none: a node starts nothing
+	// that has a lease before a renewal was granted, and is not over.
 	Lease time.Duration
 	// Orchestrator is who asks. It never crosses the wire: the node's end sets
 	// it to the peer that the connection has authenticated.

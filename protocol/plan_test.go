@@ -67,6 +67,7 @@ func TestGrantsAreChecked(t *testing.T) {
 		"no capability":         func(s *Service) { s.Capabilities = []string{""} },
 		"too many capabilities": func(s *Service) { s.Capabilities = make([]string, maxGrants+1) },
 		"retries":               func(s *Service) { s.Retry = maxRetry + 1 },
+		"retries with input":    func(s *Service) { s.Retry, s.Stdin = 1, true },
 	} {
 		s := sampleService()
 		change(&s)

@@ -60,6 +60,9 @@ func (s *Service) Validate() error {
 	if s.Retry > maxRetry {
 		return Errorf(CodeInvalid, "retry: %d attempts more, the most is %d", s.Retry, maxRetry)
 	}
+	if s.Retry > 0 && s.Stdin {
+		return Errorf(CodeInvalid, "retry: a service that reads its input cannot be run again: what was read is gone")
+	}
 	if err := s.validateGrants(); err != nil {
 		return err
 	}

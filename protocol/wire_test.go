@@ -60,9 +60,17 @@ func sampleService() Service {
 		Env: []string{"A=1", "B="}, WorkDir: "/tmp", User: "1000:1000", CPUs: 0.5, Memory: 64 << 20,
 		Stdin: true, Timeout: time.Minute,
 		Network: "lan", Mounts: []Mount{{Source: "/srv/films", Target: "/films", Writable: true}, {Source: "/a", Target: "/b"}},
-		Devices: []string{"/dev/ttyUSB0"}, Capabilities: []string{"NET_ADMIN"}, Accelerator: "gpu", Retry: 3,
+		Devices: []string{"/dev/ttyUSB0"}, Capabilities: []string{"NET_ADMIN"}, Accelerator: "gpu",
 		Constraints: Constraints{Node: "attic", Labels: map[string]string{"arch": "arm64", "disk": "ssd"}, NotHere: true},
 	}
+}
+
+// sampleRetried is a service that may be run again, which one that reads input
+// may not.
+func sampleRetried() Service {
+	s := sampleService()
+	s.Stdin, s.Retry = false, 3
+	return s
 }
 
 func sampleScore() Score {
@@ -111,7 +119,7 @@ func codecs() []codec {
 	event := sampleEvent()
 	return []codec{
 		codecOf("service", sampleService(), serviceToPB, serviceFromPB),
-		codecOf("offer", Offer{Request: "req-1", Attempt: 1, Service: sampleService(), Bound: time.Second, Forced: true, Lease: 7 * time.Second}, offerToPB, offerFromPB),
+		codecOf("offer", Offer{Request: "req-1", Attempt: 1, Service: sampleRetried(), Bound: time.Second, Forced: true, Lease: 7 * time.Second}, offerToPB, offerFromPB),
 		codecOf("attach", Attach{Request: "req-1", Attempt: 2, Stdout: 3, Stderr: 4}, attachToPB, attachFromPB),
 		codecOf("run", Run{ID: "req-1", Service: sampleService()}, runToPB, runFromPB),
 		codecOf("attach-now", Attach{Request: "req", NoFollow: true, NoOutput: true}, attachToPB, attachFromPB),

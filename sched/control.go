@@ -100,6 +100,13 @@ func (c *control) end(final bool) {
 	c.tell()
 }
 
+// again tells that the execution is over, and another one may follow.
+func (c *control) again() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session, c.running = nil, false
+}
+
 func (c *control) tell() {
 	close(c.news)
 	c.news = make(chan struct{})

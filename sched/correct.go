@@ -45,7 +45,7 @@ func (t *table) corrected(c *correction) {
 }
 
 // correct asks the node, whenever it is there, how the execution ended, until it
-// tells or knows nothing of it. What it tells meanwhile is not passed on: to the
+// tells; if it knows nothing of it, it is lost. What it tells meanwhile is not passed on: to the
 // askers the request has ended. A stop still reaches the execution.
 func (r *request) correct(ctx context.Context) {
 	defer r.control.end(true)
@@ -62,7 +62,8 @@ func (r *request) correct(ctx context.Context) {
 		}
 		s, err := r.attachFrom(ctx, feed)
 		if protocol.CodeOf(err) == protocol.CodeNotFound {
-			r.log.Info("the node does not know how it ended", "peer", r.node, "attempt", r.attempt)
+			r.settle(ctx, protocol.Event{State: protocol.StateLost, Code: protocol.CodeNodeLost,
+				Reason: r.name + " is back and knows nothing of it; whether it ran is not known"}, feed)
 			return
 		}
 		if err != nil {
@@ -116,7 +117,7 @@ func (r *request) trueEnd(ctx context.Context, s protocol.Session, feed *protoco
 		case err != nil:
 			return protocol.Event{}, false
 		case u.Output != nil:
-			_ = passOn(ctx, feed, u.Output)
+			_ = passOn(ctx, feed, r.base.shifted(u.Output))
 		case u.Event != nil && u.Event.State.Ended():
 			return *u.Event, mayFollow(protocol.StateUnknown, u.Event.State)
 		}

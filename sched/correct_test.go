@@ -86,7 +86,8 @@ func TestUnknownIsNotStoppedByItsApp(t *testing.T) {
 	})
 }
 
-func TestUnknownStaysWhereTheNodeForgot(t *testing.T) {
+// A node that is back and knows nothing of it settles that it is lost.
+func TestUnknownIsLostWhereTheNodeForgot(t *testing.T) {
 	withJournal(t, abc, func(t *testing.T, m *mesh) {
 		m.nodes["b"].deaf, m.nodes["b"].gone = true, true
 		m.run(on("b", "r")).end()
@@ -95,7 +96,7 @@ func TestUnknownStaysWhereTheNodeForgot(t *testing.T) {
 		synctest.Wait()
 		tries := len(m.nodes["b"].attaches)
 		time.Sleep(time.Minute)
-		if d := m.inspect("r"); d.Last.State != protocol.StateUnknown || len(m.nodes["b"].attaches) != tries {
+		if d := m.inspect("r"); d.Last.State != protocol.StateLost || len(m.nodes["b"].attaches) != tries {
 			t.Errorf("%+v; %d tries, then %d", d.Last, tries, len(m.nodes["b"].attaches))
 		}
 	})

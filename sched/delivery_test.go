@@ -95,13 +95,14 @@ func TestLostNode(t *testing.T) {
 		name   string
 		lose   func(*mesh, *testNode)
 		after  time.Duration
+		state  protocol.State
 		reason string
 	}{
-		{"goes away", func(m *mesh, n *testNode) { m.view.Left("c") }, 30 * time.Second,
+		{"goes away", func(m *mesh, n *testNode) { m.view.Left("c") }, 30 * time.Second, protocol.StateUnknown,
 			"c went away while it ran this; whether it finished is not known"},
-		{"does not answer", func(m *mesh, n *testNode) { n.gone = true }, 30 * time.Second,
+		{"does not answer", func(m *mesh, n *testNode) { n.gone = true }, 30 * time.Second, protocol.StateUnknown,
 			"c went away while it ran this; whether it finished is not known"},
-		{"forgets", func(m *mesh, n *testNode) { n.amnesia = true }, 0,
+		{"forgets", func(m *mesh, n *testNode) { n.amnesia = true }, 0, protocol.StateLost,
 			"c knows nothing of it any more; whether it finished is not known"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -113,7 +114,7 @@ func TestLostNode(t *testing.T) {
 				m.nodes["c"].set(func() { c.lose(m, m.nodes["c"]) })
 				e.breakOff()
 				app.end()
-				app.wants(protocol.StateLost, protocol.CodeNodeLost, c.reason)
+				app.wants(c.state, protocol.CodeNodeLost, c.reason)
 				if d := time.Since(start); d != c.after {
 					t.Errorf("told after %v, want %v", d, c.after)
 				}

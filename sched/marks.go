@@ -23,6 +23,18 @@ func positionOf(f *protocol.Feed) position {
 	return position{stdout, stderr}
 }
 
+// shifted returns output of what begins at p.
+func (p position) shifted(out *protocol.Output) *protocol.Output {
+	moved := *out
+	switch out.Channel {
+	case protocol.Stdout:
+		moved.Offset += p.stdout
+	case protocol.Stderr:
+		moved.Offset += p.stderr
+	}
+	return &moved
+}
+
 // marks tell when which output came, the oldest first. The zero value is ready.
 type marks []mark
 

@@ -18,7 +18,7 @@ var errUnreachable = errors.New("cannot be reached")
 func (r *request) place(ctx context.Context) protocol.Session {
 	for {
 		if r.stopping() {
-			r.end(protocol.StateCancelled, protocol.CodeCancelled, "cancelled before it was placed")
+			r.endUnplaced()
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -41,7 +41,7 @@ func (r *request) place(ctx context.Context) protocol.Session {
 		}
 		s, err := r.offer(ctx, choice)
 		if err == nil {
-			r.note(protocol.CodeNone, "%s takes it", r.name)
+			r.report(protocol.Event{State: r.state}) // with the node that takes it
 			return s
 		}
 		if !r.another(ctx, err) {
@@ -51,9 +51,19 @@ func (r *request) place(ctx context.Context) protocol.Session {
 	}
 }
 
+// endUnplaced ends the request because somebody wanted that before it was placed.
+func (r *request) endUnplaced() {
+	when := "cancelled before it was placed"
+	if r.lost > 0 {
+		when = "cancelled before it was run again"
+	}
+	r.end(protocol.StateCancelled, protocol.CodeCancelled, "%s", when)
+}
+
 // awaitMesh waits for a change of the mesh, and reports whether it is worth
 // looking again. It does so only where this device was started lately: it knows
-// nobody at first, not even itself, and what was accepted must not end by that.
+// nobody at first, not even itself, and what was accepted must not end by that;
+// and where an attempt was lost: its node may be the only one.
 func (r *request) awaitMesh(ctx context.Context, changed <-chan struct{}) bool {
 	left := r.patientUntil - r.o.cfg.Clock()
 	if left <= 0 {
@@ -67,6 +77,7 @@ func (r *request) awaitMesh(ctx context.Context, changed <-chan struct{}) bool {
 	case <-r.control.stopping:
 	case <-ctx.Done():
 	}
+	r.forgive()
 	return true
 }
 
@@ -80,11 +91,16 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 		view.Forgotten(c.Node)
 		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
-	timed, cancel := context.WithTimeout(ctx, r.o.cfg.Params.AnswerTimeout)
-	s, err := executor.Offer(timed, protocol.Offer{
+	offer := protocol.Offer{
 		Request: r.id, Attempt: r.attempt, Service: r.service, Bound: c.Bound,
 		Forced: c.Only || r.demand.Refusals >= r.o.cfg.Params.RefusableOffers,
-	})
+	}
+	if r.leased() {
+		offer.Lease = r.o.cfg.Params.Lease
+		r.o.leases.begin(r.id, r.attempt, r.node)
+	}
+	timed, cancel := context.WithTimeout(ctx, r.o.cfg.Params.AnswerTimeout)
+	s, err := executor.Offer(timed, offer)
 	cancel()
 	refusal, refused := errors.AsType[*protocol.Refusal](err)
 	if err != nil && !refused {
@@ -116,53 +132,45 @@ func (r *request) another(ctx context.Context, err error) bool {
 		r.note(refusal.Code, "%s is busy: %s", r.name, refusal.Reason)
 	case refused:
 		r.note(refusal.Code, "%s refuses: %s", r.name, refusal.Reason)
-		r.exclude(refusal)
+		if passing(refusal.Code) {
+			r.avoid(r.node, refusal)
+		} else {
+			r.exclude(r.node, refusal)
+		}
 	case errors.Is(err, errUnreachable):
 		r.log.Info("node not reached", "peer", r.node, "err", err)
 		r.note(protocol.CodeNodeLost, "%s cannot be reached", r.name)
-		r.exclude(&protocol.Refusal{Code: protocol.CodeNodeLost, Reason: "cannot be reached"})
-	case errors.Is(err, errForgotten):
+		r.avoid(r.node, &protocol.Refusal{Code: protocol.CodeNodeLost, Reason: "cannot be reached"})
+	case errors.Is(err, errForgotten) && !r.o.leases.granted(r.id):
 		r.note(protocol.CodeNodeLost, "%s never got the offer", r.name)
-		r.exclude(&protocol.Refusal{Code: protocol.CodeNodeLost, Reason: "did not get the offer: the connection broke"})
+		r.avoid(r.node, &protocol.Refusal{Code: protocol.CodeNodeLost, Reason: "did not get the offer: the connection broke"})
 		r.attempt++
+	case errors.Is(err, errForgotten):
+		r.loseTouch(ctx, err)
+		return false
 	case leaving(ctx):
 		return false
 	default:
-		r.end(protocol.StateUnknown, codeOfLoss(ctx), "%s did not answer the offer: %s; whether it runs there is not known",
-			r.name, whyLost(ctx, r.o.cfg.Params.RegainTimeout))
+		r.lose(protocol.Event{State: protocol.StateUnknown, Code: codeOfLoss(ctx), Reason: fmt.Sprintf(
+			"%s did not answer the offer: %s; whether it runs there is not known", r.name, whyLost(ctx, r.waits(r.o.cfg.Params.RegainTimeout)))})
 		return false
 	}
 	return true
 }
 
-// elsewhere places a request again that its node has turned away; nil where
-// there is nothing to place.
-func (r *request) elsewhere(ctx context.Context) protocol.Session {
-	if !r.turnedAway {
-		return nil
-	}
-	r.turnedAway = false
-	if r.node == r.o.cfg.Self {
-		<-ctx.Done() // which is about to come: this device shuts down
-		return nil
-	}
-	r.note(protocol.CodeLeaving, "%s shuts down before it started this", r.name)
-	r.exclude(&protocol.Refusal{Code: protocol.CodeLeaving, Reason: "shuts down"})
-	r.attempt++
-	r.node, r.name = "", ""
-	return r.place(ctx)
-}
-
-// exclude leaves the node out of all further placements of this request.
-func (r *request) exclude(why *protocol.Refusal) {
+// exclude leaves a node out of all further placements of this request.
+func (r *request) exclude(node protocol.NodeID, why *protocol.Refusal) {
 	if r.demand.Excluded == nil {
 		r.demand.Excluded = make(map[protocol.NodeID]*protocol.Refusal)
 	}
-	r.demand.Excluded[r.node] = why
+	r.demand.Excluded[node] = why
 }
 
 // refuse ends the request because there is no node for it.
 func (r *request) refuse(d *protocol.Decision) {
+	if r.endAsBefore() {
+		return
+	}
 	r.node, r.name = "", ""
 	asked := r.service.Constraints.Node
 	if asked == "" {

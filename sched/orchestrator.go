@@ -48,6 +48,7 @@ type Orchestrator struct {
 	stopped  chan struct{} // closed when Run takes nothing any more
 	watchers watchers
 	presence *presence
+	leases   *leases
 	images   *imageTable
 
 	mu       sync.Mutex // guards what placing uses; held for microseconds
@@ -62,6 +63,7 @@ func New(cfg Config) *Orchestrator {
 		asks:     make(chan func(*table)),
 		stopped:  make(chan struct{}),
 		presence: newPresence(),
+		leases:   newLeases(cfg.Clock, &cfg.Params),
 		placer:   NewPlacer(cfg.Params),
 	}
 	o.images = newImageTable(&o.cfg)
@@ -164,6 +166,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 		}
 	}
 	cancel()
+	o.leases.serve(false)
 	close(o.stopped)
 	children.Wait()
 	t.expiry.Stop()

@@ -69,6 +69,13 @@ type Params struct {
 	// others are starting, too. It is also how long such a request waits for a
 	// node that can run it.
 	ResumeTimeout time.Duration
+	// Lease is how long an attempt of a request that may be retried goes on
+	// after its last renewal. LeaseSlack is for clocks that run at different
+	// speeds, and for how long it takes to kill a container.
+	Lease, LeaseSlack time.Duration
+	// MaxMoves is how often a request is placed elsewhere because a node failed
+	// before it had started anything.
+	MaxMoves int
 	// RegainPause is the first pause between two such tries; it doubles up to
 	// RegainPauseMax.
 	RegainPause, RegainPauseMax time.Duration
@@ -131,6 +138,9 @@ func DefaultParams() Params {
 		AnswerTimeout:  5 * time.Second,
 		RegainTimeout:  30 * time.Second,
 		ResumeTimeout:  3 * time.Minute,
+		Lease:          7 * time.Second,
+		LeaseSlack:     time.Second,
+		MaxMoves:       3,
 		RegainPause:    100 * time.Millisecond,
 		RegainPauseMax: 3 * time.Second,
 		StopSlack:      10 * time.Second,

@@ -83,21 +83,33 @@ func (r *request) keepOffer(ctx context.Context) bool {
 	if r.o.cfg.Journal == nil {
 		return true
 	}
-	err := r.o.cfg.Journal.Offered(ctx, r.id, journal.Offer{Attempt: r.attempt, Node: r.node, Name: r.name})
+	r.marking.Wait() // of an earlier attempt: the last word counts
+	err := r.o.cfg.Journal.Offered(ctx, r.id, r.record())
 	switch {
 	case err == nil:
 		return true
 	case leaving(ctx):
 		return false
 	case r.stopping():
-		r.end(protocol.StateCancelled, protocol.CodeCancelled, "cancelled before it was placed")
+		r.endUnplaced()
 		return false
 	}
 	r.log.Error("the offer was not written down", "peer", r.node, "err", err)
+	if r.endAsBefore() {
+		return false
+	}
 	why := journalError(ctx, err)
 	r.node, r.name = "", ""
 	r.end(protocol.StateRefused, protocol.CodeOf(why), "it could not be offered: %v", why)
 	return false
+}
+
+// record returns what is written down of the attempt.
+func (r *request) record() journal.Offer {
+	return journal.Offer{
+		Attempt: r.attempt, Node: r.node, Name: r.name,
+		Lost: r.lost, Stdout: r.base.stdout, Stderr: r.base.stderr,
+	}
 }
 
 // markBegun writes down, once and without waiting for it, that a container was
@@ -107,7 +119,8 @@ func (r *request) markBegun(s protocol.State) {
 		return
 	}
 	r.begun = true
-	offer := journal.Offer{Attempt: r.attempt, Node: r.node, Name: r.name, Begun: true}
+	offer := r.record()
+	offer.Begun = true
 	r.marking.Go(func() {
 		err := r.o.cfg.Journal.Offered(context.Background(), r.id, offer)
 		if err != nil && !errors.Is(err, journal.ErrEnded) {
@@ -219,6 +232,7 @@ func (r *request) recall(rec *journal.Record) {
 	for i := range output {
 		r.output(context.Background(), &output[i]) // nobody reads yet: it cannot block
 	}
+	r.beginAt(position{rec.Offer.Stdout, rec.Offer.Stderr})
 	for _, d := range rec.End.Decisions {
 		r.account.decision(d)
 	}

@@ -41,15 +41,42 @@ func (p *patience) wait(ctx context.Context) {
 
 // regain takes up again the execution that r.node has, or may have, with the
 // output from where it broke off. It is asked nowhere else meanwhile. The error
-// is errGone, errForgotten, or that with which ctx ended.
+// is errGone, errForgotten, or that with which ctx ended. With errGone an attempt
+// that has a lease has surely stopped, and p says only for how long the node may
+// renew it though it cannot be asked.
 func (r *request) regain(ctx context.Context, p *patience) (protocol.Session, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.total, errGone)
-	defer cancel()
 	told := false
+	if !r.leased() {
+		return r.reach(ctx, p, p.total, &told)
+	}
+	until := r.o.cfg.Clock() + p.total
+	for {
+		if r.o.cfg.Clock() >= until {
+			r.o.leases.revoke(r.id)
+		}
+		s, err := r.reach(ctx, p, r.o.leases.left(r.id), &told)
+		if !errors.Is(err, errGone) || r.o.leases.giveUp(r.id) {
+			return s, err
+		}
+	}
+}
+
+// waits returns for how long regain waits: total, or what a lease takes.
+func (r *request) waits(total time.Duration) time.Duration {
+	if r.leased() {
+		return min(total, r.o.leases.span)
+	}
+	return total
+}
+
+// reach is regain for so long. told says that the askers know.
+func (r *request) reach(ctx context.Context, p *patience, total time.Duration, told *bool) (protocol.Session, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, total, errGone)
+	defer cancel()
 	tell := func() {
-		if !told && ctx.Err() == nil {
-			told = true
-			r.note(protocol.CodeNodeLost, "%s does not answer; waiting up to %v", r.name, p.total)
+		if !*told && ctx.Err() == nil {
+			*told = true
+			r.note(protocol.CodeNodeLost, "%s does not answer; waiting up to %v", r.name, max(total.Round(time.Second), time.Second))
 		}
 	}
 	for {
@@ -64,7 +91,7 @@ func (r *request) regain(ctx context.Context, p *patience) (protocol.Session, er
 		}
 		s, err := r.attachFrom(ctx, r.account.output())
 		switch {
-		case err == nil && told:
+		case err == nil && *told:
 			r.note(protocol.CodeNone, "%s answers again", r.name)
 			return s, nil
 		case err == nil:
@@ -85,24 +112,10 @@ func (r *request) attachFrom(ctx context.Context, feed *protocol.Feed) (protocol
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.o.cfg.Params.AnswerTimeout)
 	defer cancel()
-	stdout, stderr := feed.Offsets()
+	have := positionOf(feed)
 	return executor.Attach(ctx, protocol.Attach{
-		Request: r.id, Attempt: r.attempt, Stdout: stdout, Stderr: stderr,
+		Request: r.id, Attempt: r.attempt, Stdout: have.stdout - r.base.stdout, Stderr: have.stderr - r.base.stderr,
 	})
-}
-
-// lose ends a request whose execution was there, and cannot be followed to its
-// end any more. When this device shuts down the request is let go.
-func (r *request) lose(ctx context.Context, err error) {
-	switch {
-	case leaving(ctx):
-	case ctx.Err() != nil:
-		r.end(protocol.StateUnknown, codeOfLoss(ctx), "%s: how it ends on %s is not known", errOverdue, r.name)
-	case errors.Is(err, errForgotten):
-		r.end(protocol.StateLost, protocol.CodeNodeLost, "%s knows nothing of it any more; whether it finished is not known", r.name)
-	default:
-		r.end(protocol.StateLost, protocol.CodeNodeLost, "%s went away while it ran this; whether it finished is not known", r.name)
-	}
 }
 
 // whyLost says in words for people why the request is given up.

@@ -47,8 +47,17 @@ type request struct {
 	started time.Duration
 	// patientUntil is how long nodes that could run it are waited for.
 	patientUntil time.Duration
-	// turnedAway: the node shut down with the request still in its queue.
-	turnedAway bool
+	// onward: another attempt is to be placed. before is how the last one ended.
+	onward bool
+	before *protocol.Event
+	// lost counts the attempts that were lost and may have run, moves those that
+	// have surely not started.
+	lost  uint32
+	moves int
+	// avoided are nodes that are left out of placement for a while.
+	avoided []protocol.NodeID
+	// base is where in the feed the attempt's output begins.
+	base position
 	// begun: a container on this device was seen; marking writes that down.
 	begun   bool
 	marking sync.WaitGroup
@@ -97,6 +106,9 @@ func (r *request) failure() error {
 // execution's session where there is one.
 func (r *request) run(ctx context.Context, how func(context.Context) protocol.Session) {
 	r.attend(ctx, how)
+	if r.state.Ended() {
+		r.o.leases.drop(r.id)
+	}
 	r.control.end(!r.correctable())
 	r.account.output().End()
 	r.marking.Wait()
@@ -114,8 +126,14 @@ func (r *request) attend(ctx context.Context, how func(context.Context) protocol
 		defer close(watched)
 		r.watchStop(ctx, cancel)
 	}()
-	for s := how(ctx); s != nil; s = r.elsewhere(ctx) {
-		r.execute(ctx, s)
+	for s := how(ctx); s != nil || r.onward; s = r.place(ctx) {
+		if s != nil {
+			r.execute(ctx, s)
+		}
+		if !r.onward {
+			break
+		}
+		r.onward = false
 	}
 	cancel(nil)
 	<-watched
@@ -191,7 +209,7 @@ func (r *request) stopping() bool {
 func (r *request) execute(ctx context.Context, s protocol.Session) {
 	params := &r.o.cfg.Params
 	touch := newPatience(params, params.RegainTimeout)
-	defer func() { r.o.cfg.View.Returned(r.node) }()
+	defer r.o.cfg.View.Returned(r.node)
 	for {
 		since := r.o.cfg.Clock()
 		if r.follow(ctx, s) {
@@ -202,7 +220,7 @@ func (r *request) execute(ctx context.Context, s protocol.Session) {
 		}
 		var err error
 		if s, err = r.regain(ctx, touch); err != nil {
-			r.lose(ctx, err)
+			r.loseTouch(ctx, err)
 			return
 		}
 	}
@@ -228,7 +246,7 @@ func (r *request) follow(ctx context.Context, s protocol.Session) bool {
 			break
 		}
 		if r.relay(ctx, &u) {
-			if !r.turnedAway {
+			if !r.onward {
 				r.read = s
 			}
 			return true
@@ -257,6 +275,8 @@ func (r *request) readOut(ctx context.Context) {
 // relay passes an update on to the askers, and reports whether it was the end.
 func (r *request) relay(ctx context.Context, u *protocol.Update) bool {
 	switch {
+	case u.Event != nil && u.Event.Code == protocol.CodeLeaving && r.node == r.o.cfg.Self && r.unstarted(u.Event):
+		<-ctx.Done() // which is about to come: this device shuts down
 	case u.Event != nil:
 		return r.told(*u.Event)
 	case u.Output != nil:
@@ -265,17 +285,23 @@ func (r *request) relay(ctx context.Context, u *protocol.Update) bool {
 	return false
 }
 
-// told takes in an event of the execution, and reports whether it was the end.
+// told takes in an event of the execution, and reports whether it was its end.
 // After a session was taken up again, what was told before comes once more.
 func (r *request) told(e protocol.Event) bool {
 	if e.State < protocol.StatePlacing {
 		e.State = protocol.StatePlacing // accepted is what this device says
 	}
-	if !mayFollow(r.state, e.State) || sameNews(&e, &r.last) {
+	switch {
+	case e.Attempt != 0 && e.Attempt != r.attempt:
+		r.log.Error("an execution speaks of another attempt", "peer", r.node, "attempt", r.attempt)
 		return false
-	}
-	if r.unstarted(&e) {
-		r.turnedAway = true
+	case !mayFollow(r.state, e.State) || sameNews(&e, &r.last):
+		return false
+	case r.unstarted(&e):
+		r.move(e)
+		return true
+	case faulty(&e) && r.mayRetry():
+		r.lose(e)
 		return true
 	}
 	r.last = e
@@ -292,14 +318,6 @@ func (r *request) told(e protocol.Event) bool {
 		}
 	}
 	return e.State.Ended()
-}
-
-// unstarted reports whether e says that the node shuts down and has not started
-// the request: that is no end. Of this device it is believed in every state, as
-// the request is taken up again then by the next process.
-func (r *request) unstarted(e *protocol.Event) bool {
-	return e.State == protocol.StateFailed && e.Code == protocol.CodeLeaving &&
-		(r.state == protocol.StatePlacing || r.node == r.o.cfg.Self && r.state < protocol.StateStarting)
 }
 
 func sameNews(a, b *protocol.Event) bool {
@@ -322,7 +340,7 @@ func (r *request) output(ctx context.Context, out *protocol.Output) {
 	feed := r.account.output()
 	before := positionOf(feed)
 	r.account.outputComes(r.o.cfg.Clock(), before)
-	if err := passOn(ctx, feed, out); err != nil {
+	if err := passOn(ctx, feed, r.base.shifted(out)); err != nil {
 		r.log.Debug("output was not passed on", "err", err)
 	}
 	r.account.outputComes(r.o.cfg.Clock(), before) // it may have waited for readers

@@ -214,9 +214,3 @@ func errAmbiguous(id protocol.RequestID, byID map[protocol.RequestID]*request) e
 	return protocol.Errorf(protocol.CodeInvalid, "%s is the beginning of several request IDs: %s%s; give more of it",
 		id, strings.Join(ids, ", "), more)
 }
-
-// Renew implements protocol.Orchestrator. No offer has a lease yet, so none is
-// renewed.
-func (o *Orchestrator) Renew(context.Context, protocol.NodeID, protocol.Renewal) error {
-	return protocol.Errorf(protocol.CodeLeaseExpired, "no attempt with a lease is known")
-}

@@ -220,7 +220,7 @@ func TestForgottenAfterRestartIsLost(t *testing.T) {
 			clear(m.nodes[node].executions)
 			m.revive()
 			d := m.inspect("r")
-			if d.Last.State != protocol.StateLost || !strings.Contains(d.Last.Reason, "not run again on a guess") {
+			if d.Last.State != protocol.StateLost || !strings.Contains(d.Last.Reason, "whether it ran is not known") {
 				t.Errorf("%s: %+v", node, d.Last)
 			}
 			m.restart()

@@ -3,6 +3,7 @@ package sched
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/sched/journal"
@@ -12,6 +13,7 @@ import (
 // whose end a node may still know. It runs before anything is served.
 func (o *Orchestrator) load(t *table) error {
 	if o.cfg.Journal == nil {
+		o.leases.serve(true)
 		return nil
 	}
 	taken := 0
@@ -21,12 +23,16 @@ func (o *Orchestrator) load(t *table) error {
 			taken++
 			r := o.fromRecord(&rec)
 			t.known[r.id] = r
+			if r.leased() && rec.Offer.Attempt > 0 {
+				o.leases.begin(r.id, rec.Offer.Attempt, rec.Offer.Node)
+			}
 			t.look(r, func(ctx context.Context) protocol.Session { return r.resume(ctx, &rec) })
 		case rec.End.Event.State == protocol.StateUnknown:
 			t.correctLater(o.fromRecord(&rec))
 		}
 		return nil
 	})
+	o.leases.serve(err == nil)
 	if taken > 0 {
 		o.cfg.Log.Info("requests taken up again", "count", taken)
 	}
@@ -50,6 +56,11 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 		return nil
 	}
 	r.attempt, r.node, r.name = rec.Offer.Attempt, rec.Offer.Node, rec.Offer.Name
+	if r.lost = rec.Offer.Lost; rec.Doubtful {
+		r.lost = r.service.Retry // it may have ended, and that was told
+	}
+	r.beginAt(position{rec.Offer.Stdout, rec.Offer.Stderr})
+	r.demand = r.o.cfg.View.Demand(&r.service)
 	r.report(protocol.Event{State: protocol.StatePlacing, Reason: "this device was restarted: asking " + r.name})
 	s, err := r.regain(ctx, newPatience(params, params.ResumeTimeout))
 	switch {
@@ -66,11 +77,22 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 	case errors.Is(err, errForgotten):
 		// Another node keeps what ended for minutes, and nobody knows for how long this
 		// device was down: that it never ran there would be a guess.
-		r.end(protocol.StateLost, protocol.CodeNodeLost,
-			"this device was restarted, and %s knows nothing of it: it never got it, or forgot it since; it is not run again on a guess", r.name)
+		r.lose(protocol.Event{State: protocol.StateLost, Code: protocol.CodeNodeLost, Reason: fmt.Sprintf(
+			"this device was restarted, and %s knows nothing of it: it never got it, or forgot it since; whether it ran is not known", r.name)})
 	default:
-		r.end(protocol.StateUnknown, codeOfLoss(ctx),
-			"this device was restarted, and %s does not answer: %s; whether it ran there is not known", r.name, whyLost(ctx, params.ResumeTimeout))
+		r.lose(protocol.Event{State: protocol.StateUnknown, Code: codeOfLoss(ctx), Reason: fmt.Sprintf(
+			"this device was restarted, and %s does not answer: %s; whether it ran there is not known",
+			r.name, whyLost(ctx, r.waits(params.ResumeTimeout)))})
 	}
 	return nil
+}
+
+// beginAt says where in the feed the attempt's output begins: what was written
+// before is not there any more.
+func (r *request) beginAt(base position) {
+	feed := r.account.output()
+	have := positionOf(feed)
+	feed.Cut(protocol.Stdout, base.stdout-min(base.stdout, have.stdout))
+	feed.Cut(protocol.Stderr, base.stderr-min(base.stderr, have.stderr))
+	r.base = base
 }

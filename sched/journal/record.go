@@ -34,6 +34,10 @@ type Offer struct {
 	Name string
 	// Begun: a container of it was seen there.
 	Begun bool `json:",omitempty"`
+	// Lost counts the attempts before it that were lost and may have run.
+	Lost uint32 `json:",omitempty"`
+	// Stdout and Stderr are how many bytes those before it wrote.
+	Stdout, Stderr uint64 `json:",omitempty"`
 }
 
 // An End is how a request ended.

@@ -1,0 +1,406 @@
+package sched
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// retried may be run n times more.
+func retried(id protocol.RequestID, n uint32) protocol.Run {
+	return protocol.Run{ID: id, Service: protocol.Service{Image: "busybox", Retry: n}}
+}
+
+// renew asks as a node does, and returns the code of the answer.
+func (m *mesh) renew(node protocol.NodeID, id protocol.RequestID, attempt uint32) protocol.Code {
+	return protocol.CodeOf(m.orch.Renew(m.t.Context(), node, protocol.Renewal{Request: id, Attempt: attempt}))
+}
+
+// vanish makes the node one that cannot be reached.
+func (m *mesh) vanish(id protocol.NodeID, e *testExecution) {
+	m.nodes[id].set(func() { m.nodes[id].gone = true })
+	m.view.Left(id)
+	e.breakOff()
+}
+
+func (m *mesh) appear(id protocol.NodeID, speed float64) {
+	m.nodes[id].set(func() { m.nodes[id].gone = false })
+	m.view.Joined(id, string(id), "addr")
+	score := nodeScore(id, speed, 4)
+	score.Beat = time.Minute
+	m.view.Score(score)
+}
+
+// span is how long an attempt may go on after its last renewal.
+const span = 8 * time.Second
+
+// The next attempt waits until the lease has surely run out, counted from the
+// last renewal, and none is granted from then on.
+func TestRetryWaitsForTheLease(t *testing.T) {
+	inMesh(t, abc, func(t *testing.T, m *mesh) {
+		app := m.run(retried("r", 3))
+		e := m.nodes["c"].only(t)
+		if lease := m.nodes["c"].offers[0].Lease; lease != 7*time.Second {
+			t.Fatalf("lease %v", lease)
+		}
+		e.say(protocol.StateRunning)
+		e.write(t, "one ")
+		time.Sleep(time.Minute)
+		if code := m.renew("c", "r", 1); code != protocol.CodeNone {
+			t.Fatalf("not renewed: %v", code)
+		}
+		granted := time.Now()
+		time.Sleep(time.Second)
+		m.vanish("c", e)
+		for time.Since(granted) < span-time.Millisecond {
+			synctest.Wait()
+			if n := m.offers("r"); n != 1 {
+				t.Fatalf("%d offers %v after the last renewal", n, time.Since(granted))
+			}
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Millisecond)
+		second := m.nodes["b"].only(t)
+		for _, node := range []protocol.NodeID{"b", "c"} {
+			if code := m.renew(node, "r", 1); code != protocol.CodeLeaseExpired {
+				t.Errorf("%s renews the first attempt: %v", node, code)
+			}
+		}
+		if m.renew("c", "r", 2) != protocol.CodeLeaseExpired || m.renew("b", "r", 2) != protocol.CodeNone {
+			t.Error("the second attempt is not b's alone")
+		}
+		second.say(protocol.StateRunning)
+		second.write(t, "two")
+		second.exit(3)
+		end := app.end()
+		if end.State != protocol.StateFailed || end.ExitCode != 3 || end.Attempt != 2 || end.Node != "b" {
+			t.Errorf("end: %+v", end)
+		}
+		if got := string(app.stdout); got != "one two" || app.cut != 0 {
+			t.Errorf("output %q, %d cut", got, app.cut)
+		}
+		var told []string
+		for _, e := range app.events {
+			if e.Attempt == 2 && e.State == protocol.StatePlacing && e.Node == "" {
+				told = append(told, e.Reason)
+			}
+		}
+		if want := "retry 1 of 3: c went away while it ran this; whether it finished is not known"; len(told) != 1 || told[0] != want {
+			t.Errorf("told: %q", told)
+		}
+		if code := m.renew("b", "r", 2); code != protocol.CodeLeaseExpired {
+			t.Errorf("renewed after the end: %v", code)
+		}
+	})
+}
+
+// A node that renews while it cannot be asked has its time, and no more.
+func TestRenewedThoughNotReached(t *testing.T) {
+	inMesh(t, abc, func(t *testing.T, m *mesh) {
+		m.run(retried("r", 1))
+		e := m.nodes["c"].only(t)
+		e.say(protocol.StateRunning)
+		start := time.Now()
+		m.vanish("c", e)
+		var last time.Time
+		for m.renew("c", "r", 1) == protocol.CodeNone {
+			last = time.Now()
+			time.Sleep(time.Second)
+		}
+		if d := last.Sub(start); d < 30*time.Second || d > 40*time.Second {
+			t.Errorf("renewed for %v", d)
+		}
+		for m.offers("r") == 1 {
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+		}
+		if d := time.Since(last); d < span {
+			t.Errorf("the next attempt came %v after the last renewal", d)
+		}
+	})
+}
+
+func TestNodeIsBackInTime(t *testing.T) {
+	inMesh(t, abc, func(t *testing.T, m *mesh) {
+		app := m.run(retried("r", 1))
+		e := m.nodes["c"].only(t)
+		e.say(protocol.StateRunning)
+		m.vanish("c", e)
+		time.Sleep(span - time.Second)
+		m.appear("c", 3)
+		e.exit(0)
+		if end := app.end(); end.State != protocol.StateSucceeded || end.Attempt != 1 || m.offers("r") != 1 {
+			t.Errorf("end: %+v, %d offers", end, m.offers("r"))
+		}
+	})
+}
+
+// What the node itself tells needs no waiting.
+func TestRetryAfterFaults(t *testing.T) {
+	failed := func(code protocol.Code) protocol.Event {
+		return protocol.Event{State: protocol.StateFailed, Code: code, Reason: "it says so"}
+	}
+	for name, c := range map[string]struct {
+		end     protocol.Event
+		retried bool
+	}{
+		"engine":   {failed(protocol.CodeEngineDown), true},
+		"lease":    {failed(protocol.CodeLeaseExpired), true},
+		"internal": {failed(protocol.CodeInternal), true},
+		"lost":     {protocol.Event{State: protocol.StateLost, Code: protocol.CodeNotFound, Reason: "it says so"}, true},
+		"exit":     {protocol.Event{State: protocol.StateFailed, ExitCode: 1}, false},
+		"start":    {failed(protocol.CodeStartFailed), false},
+		"timeout":  {protocol.Event{State: protocol.StateTimedOut, Code: protocol.CodeTimeout}, false},
+		"stopped":  {protocol.Event{State: protocol.StateCancelled, Code: protocol.CodeCancelled}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inMesh(t, abc, func(t *testing.T, m *mesh) {
+				app := m.run(retried("r", 1))
+				for _, node := range []protocol.NodeID{"c", "b"} {
+					e := m.nodes[node].only(t)
+					e.say(protocol.StateRunning)
+					e.feed.Event(c.end)
+					e.feed.End()
+					if !c.retried {
+						break
+					}
+				}
+				end, attempts := app.end(), 1
+				if c.retried {
+					attempts = 2
+				}
+				if end.State != c.end.State || end.Code != c.end.Code || end.Reason != c.end.Reason ||
+					end.Attempt != uint32(attempts) || m.offers("r") != attempts {
+					t.Errorf("%d offers, end: %+v", m.offers("r"), end)
+				}
+			})
+		})
+	}
+}
+
+// Attempts are counted over restarts, each waits for a lease that an earlier
+// process may have granted, and the output goes on where it was.
+func TestRetryOverRestarts(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		m.run(retried("r", 2))
+		for i, node := range []protocol.NodeID{"c", "b"} {
+			e := m.nodes[node].only(t)
+			if m.renew(node, "r", uint32(i+1)) != protocol.CodeNone {
+				t.Fatal("not renewed")
+			}
+			e.say(protocol.StateRunning)
+			e.write(t, "12345")
+			synctest.Wait()
+			m.kill()
+			m.nodes[node].gone = true
+			m.view.Left(node)
+			m.revive()
+			start := time.Now()
+			for m.offers("r") == i+1 {
+				time.Sleep(100 * time.Millisecond)
+				synctest.Wait()
+			}
+			if d := time.Since(start); d < span || d > span+time.Second {
+				t.Errorf("the next attempt came %v after the start", d)
+			}
+		}
+		app := m.attach(protocol.Attach{Request: "r"})
+		e := m.nodes["a"].only(t)
+		e.say(protocol.StateRunning)
+		e.write(t, "last")
+		synctest.Wait()
+		m.restart()
+		if code := m.renew("a", "r", 3); code != protocol.CodeNone {
+			t.Errorf("renewed after the restart: %v", code)
+		}
+		<-app.done
+		app = m.attach(protocol.Attach{Request: "r"})
+		m.nodes["a"].gone = true
+		e.breakOff()
+		end := app.end()
+		if end.State != protocol.StateUnknown || end.Attempt != 3 || m.offers("r") != 3 {
+			t.Errorf("%d offers, end: %+v", m.offers("r"), end)
+		}
+		if string(app.stdout) != "last" || app.cut != 0 {
+			t.Errorf("output %q, %d cut", app.stdout, app.cut)
+		}
+	})
+}
+
+// What earlier attempts wrote is gone with the process, and told as cut.
+func TestOutputGoesOnAfterRestart(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		m.run(retried("r", 1))
+		e := m.nodes["c"].only(t)
+		e.say(protocol.StateRunning)
+		e.write(t, "12345")
+		e.feed.Event(protocol.Event{State: protocol.StateLost})
+		e = m.nodes["b"].only(t)
+		e.say(protocol.StateRunning)
+		e.write(t, "678")
+		m.restart()
+		e.write(t, "9")
+		e.exit(0)
+		for range 2 {
+			app := m.attach(protocol.Attach{Request: "r"})
+			if end := app.end(); end.Attempt != 2 || string(app.stdout) != "6789" || app.cut != 5 {
+				t.Errorf("output %q, %d cut, end %+v", app.stdout, app.cut, end)
+			}
+			m.restart()
+		}
+	})
+}
+
+// Before the journal was read, and when this device leaves, nothing is told to be
+// unwanted.
+func TestRenewalIsNotRefusedOnAGuess(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		m.run(retried("r", 1))
+		m.nodes["c"].only(t)
+		early := New(m.orch.cfg)
+		if err := early.Renew(t.Context(), "c", protocol.Renewal{Request: "r", Attempt: 1}); protocol.CodeOf(err) != protocol.CodeLeaving {
+			t.Errorf("before the journal was read: %v", err)
+		}
+		m.kill()
+		if code := m.renew("c", "r", 1); code != protocol.CodeLeaving {
+			t.Errorf("when the device leaves: %v", code)
+		}
+		m.revive()
+		if code := m.renew("c", "r", 1); code != protocol.CodeNone {
+			t.Errorf("after the restart: %v", code)
+		}
+	})
+}
+
+// The only node that may run it is waited for.
+func TestRetryOnTheSameNode(t *testing.T) {
+	inMesh(t, abc, func(t *testing.T, m *mesh) {
+		run := on("c", "r")
+		run.Service.Retry = 1
+		app := m.run(run)
+		e := m.nodes["c"].only(t)
+		e.say(protocol.StateRunning)
+		m.vanish("c", e)
+		time.Sleep(75 * time.Second)
+		clear(m.nodes["c"].executions)
+		m.appear("c", 3)
+		m.nodes["c"].only(t).exit(0)
+		if end := app.end(); end.State != protocol.StateSucceeded || end.Attempt != 2 {
+			t.Errorf("end: %+v", end)
+		}
+	})
+	inMesh(t, abc, func(t *testing.T, m *mesh) {
+		run := on("c", "r")
+		run.Service.Retry = 1
+		app := m.run(run)
+		e := m.nodes["c"].only(t)
+		e.say(protocol.StateRunning)
+		m.vanish("c", e)
+		end := app.end()
+		if end.State != protocol.StateLost || !strings.HasSuffix(end.Reason, "there is no node to run it again") {
+			t.Errorf("end: %+v", end)
+		}
+	})
+}
+
+// A node that could not start it leads to the next one, whatever the delivery;
+// the first failure is told where there is none.
+func TestUnstartedIsPlacedElsewhere(t *testing.T) {
+	fail := func(e *testExecution, code protocol.Code, after protocol.State) {
+		e.say(after)
+		e.feed.Event(protocol.Event{State: protocol.StateFailed, Code: code, Reason: "so it is"})
+		e.feed.End()
+	}
+	for _, code := range []protocol.Code{
+		protocol.CodePullFailed, protocol.CodeDiskFull, protocol.CodeEngineDown, protocol.CodeImagePlatform,
+		protocol.CodeImageNotFound, protocol.CodeLeaving,
+	} {
+		inMesh(t, abc, func(t *testing.T, m *mesh) {
+			app := m.run(protocol.Run{ID: "r"})
+			fail(m.nodes["c"].only(t), code, protocol.StatePulling)
+			m.nodes["b"].only(t).exit(0)
+			if end := app.end(); end.State != protocol.StateSucceeded || end.Attempt != 2 || end.Node != "b" {
+				t.Errorf("%v: %+v", code, end)
+			}
+		})
+		inMesh(t, abc, func(t *testing.T, m *mesh) {
+			app := m.run(protocol.Run{ID: "r"})
+			fail(m.nodes["c"].only(t), code, protocol.StateStarting)
+			if end := app.end(); end.Code != code || m.offers("r") != 1 {
+				t.Errorf("%v when it was starting: %+v", code, end)
+			}
+		})
+		inMesh(t, abc, func(t *testing.T, m *mesh) {
+			app := m.run(on("c", "r"))
+			fail(m.nodes["c"].only(t), code, protocol.StatePulling)
+			if end := app.end(); end.State != protocol.StateFailed || end.Code != code || end.Reason != "so it is" ||
+				end.Attempt != 1 || end.Node != "c" {
+				t.Errorf("%v and no other node: %+v", code, end)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		params := DefaultParams()
+		params.MaxMoves = 1
+		m := newMesh(t, params, abc...)
+		defer m.close()
+		app := m.run(protocol.Run{ID: "r"})
+		fail(m.nodes["c"].only(t), protocol.CodePullFailed, protocol.StatePulling)
+		fail(m.nodes["b"].only(t), protocol.CodePullFailed, protocol.StatePulling)
+		if end := app.end(); end.Code != protocol.CodePullFailed || end.Node != "b" || len(m.nodes["a"].offers) != 0 {
+			t.Errorf("%+v", end)
+		}
+	})
+}
+
+// Who was said not to have the image is not asked whether it has it.
+func TestImageNotFoundLeadsToThoseThatHaveIt(t *testing.T) {
+	inMesh(t, abc, func(t *testing.T, m *mesh) {
+		for i, id := range []protocol.NodeID{"b", "c"} {
+			score := nodeScore(id, float64(2+20*i), 4)
+			score.Sequence, score.Beat, score.Images = 2, time.Minute, nil
+			m.view.Score(score)
+		}
+		busyHere := nodeScore("a", 0.01, 4)
+		busyHere.Sequence, busyHere.Beat = 2, time.Minute
+		m.view.Score(busyHere)
+		app := m.run(protocol.Run{ID: "r"})
+		e := m.nodes["c"].only(t)
+		e.feed.Event(protocol.Event{State: protocol.StateFailed, Code: protocol.CodeImageNotFound, Reason: "nobody has it"})
+		e.feed.End()
+		m.nodes["a"].only(t).exit(0)
+		if end := app.end(); end.State != protocol.StateSucceeded || len(m.nodes["b"].offers) != 0 {
+			t.Errorf("%+v", end)
+		}
+	})
+}
+
+// The mark of an earlier attempt must not take the place of a later offer.
+func TestMarkDoesNotOverwriteOffer(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		hook, reached, over := block("begun")
+		m.journal.set(hook)
+		run := on("a", "r")
+		run.Service.Retry = 1
+		m.run(run)
+		e := m.nodes["a"].only(t)
+		e.say(protocol.StateRunning)
+		<-reached
+		e.feed.Event(protocol.Event{State: protocol.StateFailed, Code: protocol.CodeEngineDown})
+		e.feed.End()
+		synctest.Wait()
+		m.view.Score(nodeScore("a", 1, 4)) // it is avoided until something changes
+		synctest.Wait()
+		if n := m.offers("r"); n != 1 {
+			t.Errorf("%d offers while the mark was on its way", n)
+		}
+		close(over)
+		synctest.Wait()
+		if rec, err := m.journal.Find("r"); err != nil || rec.Offer.Attempt != 2 || rec.Offer.Lost != 1 {
+			t.Errorf("%+v, %v", rec.Offer, err)
+		}
+	})
+}

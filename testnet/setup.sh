@@ -4,7 +4,7 @@
 #
 #   docker   an engine that answers (started here where nothing else starts it)
 #   compose  Docker Compose, either generation
-#   netns    ip and nsenter, for meshes in network namespaces
+#   netns    ip, nsenter and iptables, for meshes in network namespaces and faults
 #   busybox  a static busybox, for images built FROM scratch
 #   qemu     user-mode emulators, to run the builds for other processors
 #   cc       a C compiler, which the race detector needs
@@ -33,7 +33,7 @@ present() {
 	case $1 in
 	docker) has docker && { engine_answers || [ -n "${DOCKER_HOST:-}" ] || has dockerd; } ;;
 	compose) has_compose ;;
-	netns) has ip && has nsenter && has mount ;;
+	netns) has ip && has nsenter && has unshare && has mount && has iptables && has ip6tables ;;
 	busybox) static_busybox ;;
 	qemu) has_emulator aarch64 && has_emulator arm && has_emulator riscv64 ;;
 	cc) has "${CC:-gcc}" && [ -e /usr/include/stdlib.h ] ;;
@@ -64,7 +64,7 @@ packages() {
 		has docker || first_known docker-cli
 		;;
 	compose) first_known docker-compose-plugin docker-compose-v2 docker-compose ;;
-	netns) printf '%s\n' iproute2 util-linux mount ;;
+	netns) printf '%s\n' iproute2 util-linux mount iptables ;;
 	busybox) echo busybox-static ;;
 	qemu) echo qemu-user-static ;;
 	cc) printf '%s\n' gcc libc6-dev ;;
@@ -100,7 +100,7 @@ advise() {
 	case $1 in
 	docker) say "  Docker Engine: https://docs.docker.com/engine/install/" ;;
 	compose) say "  Docker Compose: https://docs.docker.com/compose/install/" ;;
-	netns) say "  ip and nsenter: packages iproute2 and util-linux" ;;
+	netns) say "  ip, nsenter and iptables: packages iproute2, util-linux and iptables" ;;
 	busybox) say "  a statically linked busybox: package busybox-static (busybox on some systems)" ;;
 	qemu) say "  qemu-aarch64, qemu-arm, qemu-riscv64: package qemu-user-static (qemu-user on some systems)" ;;
 	cc) say "  a C compiler with its headers: packages gcc and libc6-dev (glibc-devel, musl-dev)" ;;

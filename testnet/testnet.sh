@@ -1,12 +1,21 @@
 #!/usr/bin/env bash
 # A mesh of N nodes in Docker Compose, each with its own name, state, lent CPUs
-# and memory, on a network of its own. The nodes share this machine's engine:
-# the containers that they run stand beside them, told apart by labels.
+# and memory, on a network of its own. The nodes share this machine's engine,
+# unless --faults is given: the containers that they run stand beside them, told
+# apart by labels.
 #
-#   testnet.sh up [--nodes N]      build, start, and wait until all see each other
+#   testnet.sh up [--nodes N] [--faults]
+#                                  build, start, and wait until all see each other;
+#                                  with --faults each node has an engine and a small
+#                                  disk of its own and a clock that can be set (root)
 #   testnet.sh nodes               what the first node sees
 #   testnet.sh exec NODE ARG...    run `hearth ARG...` on a node (node1, node2...)
 #   testnet.sh logs [NODE]         the nodes' logs
+#   testnet.sh fault NODE FAULT    let something go wrong; without FAULT it lists them
+#   testnet.sh partition NODE... / NODE...
+#                                  part the network into such groups
+#   testnet.sh heal                end all faults
+#   testnet.sh load IMAGE...       give the nodes' own engines an image (up --faults)
 #   testnet.sh down                remove everything
 #
 # HEARTH_TESTNET names the mesh, so that several can run side by side (default:
@@ -21,6 +30,9 @@ out=$here/out/$mesh # compose file, secret, fingerprint
 image=$mesh-node
 bin=${HEARTH_BIN:-$top/bin/hearth}
 wait_seconds=60
+
+# shellcheck source=fault.sh
+. "$here/fault.sh"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "testnet.sh: $*"; exit 1; }
@@ -48,9 +60,16 @@ engine_socket() {
 	esac
 }
 
+# build_image FAULTS builds the nodes' image; where FAULTS is not empty, with
+# clocks that can be set.
 build_image() {
 	local context=$out/image
-	[ -n "${HEARTH_BIN:-}" ] || make -s -C "$top" build >&2
+	if [ -n "$1" ] && [ -z "${HEARTH_BIN:-}" ]; then
+		build_clock_hearth >&2
+		bin=$out/hearth-clock
+	elif [ -z "${HEARTH_BIN:-}" ]; then
+		make -s -C "$top" build >&2
+	fi
 	rm -rf "$context"
 	mkdir -p "$context/root/tmp"
 	chmod 1777 "$context/root/tmp"
@@ -63,13 +82,19 @@ build_image() {
 	rm -rf "$context"
 }
 
-# compose_file N prints the mesh of N nodes. The shares differ, so that there is
-# something to choose between.
+# compose_file N FAULTS prints the mesh of N nodes. The shares differ, so that
+# there is something to choose between.
 compose_file() {
-	local n=$1 i cpus=(0.5 1 2) memory=(256m 512m 1g) socket
-	socket=$(engine_socket)
+	local n=$1 faults=$2 i cpus=(0.5 1 2) memory=(256m 512m 1g) socket state inside=/docker.sock address=/docker.sock
+	[ -n "$faults" ] || socket=$(engine_socket)
 	echo "services:"
 	for ((i = 1; i <= n; i++)); do
+		state=state$i
+		if [ -n "$faults" ]; then
+			state=$(disk_of "node$i")
+			# The folder, since a restarted engine makes another socket in it.
+			socket=$(fault_dir "node$i")/engine inside=/engine address=/engine/docker.sock
+		fi
 		cat <<-YAML
 			  node$i:
 			    image: $image
@@ -78,40 +103,45 @@ compose_file() {
 			    command: [up, --name, node$i, --secret-file, /secret, --cpus, "${cpus[(i - 1) % 3]}", --memory, ${memory[(i - 1) % 3]}]
 			    environment:
 			      HEARTH_STATE: /state
+			      DOCKER_HOST: unix://$address
 			    volumes:
-			      - state$i:/state
+			      - $state:/state
 			      - $out/secret:/secret:ro
-			      - $socket:/var/run/docker.sock
+			      - $socket:$inside
 			    networks: [mesh]
 		YAML
 	done
 	echo "networks:"
 	echo "  mesh: {}"
-	echo "volumes:"
-	for ((i = 1; i <= n; i++)); do echo "  state$i: {}"; done
+	[ -n "$faults" ] || echo "volumes:"
+	[ -n "$faults" ] || for ((i = 1; i <= n; i++)); do echo "  state$i: {}"; done
 }
 
 up() {
-	local nodes=3
+	local nodes=3 faults=
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--nodes) nodes=${2:-}; shift 2 || usage ;;
 		--nodes=*) nodes=${1#*=}; shift ;;
+		--faults) faults=yes; shift ;;
 		*) usage ;;
 		esac
 	done
 	[[ $nodes =~ ^[1-9][0-9]?$ ]] || die "--nodes takes a number from 1 to 99"
-	"$here/setup.sh" docker compose
+	[ -z "$faults" ] || need_root up --faults
+	"$here/setup.sh" docker compose ${faults:+netns}
 	exec 3>&2 # Compose runs with its output put aside, and may be interrupted
 	trap 'interrupted 2>&3' INT TERM
 	trap 'failed' EXIT
 	mkdir -p "$out"
-	build_image
+	[ -z "$faults" ] || build_fault
+	build_image "$faults"
 	if [ ! -e "$out/secret" ]; then
 		"$bin" secret new --out "$out/secret" 2>/dev/null
 	fi
 	"$bin" secret fingerprint --secret-file "$out/secret" >"$out/fingerprint"
-	compose_file "$nodes" >"$out/compose.yml"
+	[ -z "$faults" ] || make_able "$nodes"
+	compose_file "$nodes" "$faults" >"$out/compose.yml"
 	compose up -d --remove-orphans >"$out/compose.log" 2>&1 || {
 		cat "$out/compose.log" >&2
 		die "Docker Compose could not start the mesh"
@@ -196,6 +226,7 @@ logs() {
 down() {
 	docker version >/dev/null 2>&1 || die "Docker does not answer, so there is nothing that could be removed"
 	labelled containers | xargs -r docker rm --force --volumes >/dev/null
+	end_faults
 	if [ -s "$out/fingerprint" ]; then # what the nodes ran
 		docker ps -aq --filter "label=dev.hearth.mesh=$(cat "$out/fingerprint")" | xargs -r docker rm --force --volumes >/dev/null
 	fi
@@ -218,6 +249,10 @@ up)
 down) [ $# -eq 0 ] || usage; down ;;
 nodes) [ $# -eq 0 ] || usage; running node1; hearth node1 nodes ;;
 exec) enter "$@" ;;
+fault) fault "$@" ;;
+partition) partition "$@" ;;
+heal) [ $# -eq 0 ] || usage; heal ;;
+load) load "$@" ;;
 logs) logs "$@" ;;
 *) usage ;;
 esac

@@ -13,7 +13,7 @@ import (
 const (
 	subsystem = 3 << 8 // NFNL_SUBSYS_QUEUE
 
-	msgPacket  = subsystem | 0
+	msgPacket  = subsystem
 	msgVerdict = subsystem | 1
 	msgConfig  = subsystem | 2
 

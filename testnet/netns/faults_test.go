@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -76,8 +78,10 @@ func serveProbe() error {
 	fmt.Println("READY")
 	for in := json.NewDecoder(os.Stdin); ; {
 		var q question
-		if in.Decode(&q) != nil {
+		if err := in.Decode(&q); errors.Is(err, io.EOF) {
 			return nil
+		} else if err != nil {
+			return err
 		}
 		_ = json.NewEncoder(os.Stdout).Encode(probe(q))
 	}

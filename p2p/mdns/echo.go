@@ -49,7 +49,7 @@ func echo(ctx context.Context, name, instance string) error {
 	if err != nil {
 		return err
 	}
-	group := &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353}
+	group := group4()
 	udp, err := net.ListenMulticastUDP("udp4", ifi, group)
 	if err != nil {
 		return fmt.Errorf("join the multicast group: %w", err)
@@ -66,8 +66,7 @@ func echo(ctx context.Context, name, instance string) error {
 	); err != nil {
 		return err
 	}
-	question := new(dns.Msg).SetQuestion(serviceName+"."+domain+".", dns.TypePTR)
-	packet, err := question.Pack()
+	packet, err := question()
 	if err != nil {
 		return err
 	}
@@ -93,7 +92,7 @@ func answers(packet []byte, instance string) bool {
 		return false
 	}
 	for _, rr := range m.Answer {
-		if ptr, ok := rr.(*dns.PTR); ok && ptr.Ptr == instance+"."+serviceName+"."+domain+"." {
+		if ptr, ok := rr.(*dns.PTR); ok && ptr.Ptr == instance+"."+service {
 			return true
 		}
 	}

@@ -39,7 +39,7 @@ type entry struct {
 	// peer is empty where no address was announced.
 	peer peer.ID
 	// addrs are at most netif.MaxAddrs of the form /ip4 or /ip6, /tcp; which of
-	// them are to be believed is for reachable to say.
+	// them are to be believed is for believed to say.
 	addrs []ma.Multiaddr
 }
 
@@ -118,24 +118,28 @@ func tcpHost(a ma.Multiaddr) (netip.Addr, bool) {
 	return ip.Unmap(), ok
 }
 
-// reachable keeps the addresses that a neighbour on ifs could have.
-func reachable(addrs []ma.Multiaddr, ifs []netif.Interface) []ma.Multiaddr {
-	lone := !slices.ContainsFunc(ifs, func(i netif.Interface) bool { return !i.Loopback })
+// neighbour reports whether a packet that came in by an interface was sent by one
+// of its neighbours (RFC 6762, section 11).
+func neighbour(from netip.Addr, on netif.Interface) bool {
+	return from.IsLinkLocalUnicast() || onLink(from, on)
+}
+
+func onLink(ip netip.Addr, on netif.Interface) bool {
+	return slices.ContainsFunc(on.Prefixes, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// believed keeps the addresses that an announcement's sender surely may speak for:
+// the one it sent from. IPv6 sends from a link-local address, which nobody
+// announces; those of the same network are taken for it.
+func believed(addrs []ma.Multiaddr, from netip.Addr, on netif.Interface) []ma.Multiaddr {
 	var out []ma.Multiaddr
 	for _, a := range addrs {
 		ip, ok := tcpHost(a)
-		if ok && (ip.IsPrivate() || ip.Is4() && ip.IsLinkLocalUnicast() || lone && ip.IsLoopback() || ip.IsGlobalUnicast() && onLink(ip, ifs)) {
+		if ok && (ip == from || ip.Is6() && from.Is6() && from.IsLinkLocalUnicast() && ip.IsGlobalUnicast() && onLink(ip, on)) {
 			out = append(out, a)
 		}
 	}
 	return out
-}
-
-// onLink reports whether ip is in a network of one of ifs.
-func onLink(ip netip.Addr, ifs []netif.Interface) bool {
-	return slices.ContainsFunc(ifs, func(i netif.Interface) bool {
-		return slices.ContainsFunc(i.Prefixes, func(p netip.Prefix) bool { return p.Contains(ip) })
-	})
 }
 
 // validFingerprint reports whether s could be one, and so is safe to print.

@@ -94,32 +94,35 @@ func FuzzParseEntry(f *testing.F) {
 	})
 }
 
-func TestReachable(t *testing.T) {
-	lan := []netif.Interface{{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}}
-	lone := []netif.Interface{{Name: "lo", Loopback: true}}
+// Only addresses that an announcement's sender may speak for are believed.
+func TestBelieved(t *testing.T) {
+	on := netif.Interface{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("fd00::/64"), netip.MustParsePrefix("fe80::/64")}}
 	for _, tc := range []struct {
-		addr      string
-		lan, lone bool
+		addr, from string
+		believed   bool
 	}{
-		{"/ip4/192.168.1.2/tcp/1", true, true},
-		{"/ip6/fd00::2/tcp/1", true, true},
-		{"/ip4/169.254.1.2/tcp/1", true, true},
-		{"/ip4/203.0.113.9/tcp/1", true, false},
-		{"/ip4/198.51.100.9/tcp/1", false, false},
-		{"/ip4/127.0.0.1/tcp/1", false, true},
-		{"/ip6/::1/tcp/1", false, true},
-		{"/ip6/::ffff:127.0.0.1/tcp/1", false, true},
-		{"/ip4/0.0.0.0/tcp/1", false, false},
-		{"/ip4/255.255.255.255/tcp/1", false, false},
-		{"/ip4/224.0.0.251/tcp/1", false, false},
-		{"/ip6/fe80::1/tcp/1", false, false},
+		{"/ip4/10.0.0.2/tcp/1", "10.0.0.2", true},
+		{"/ip4/10.0.0.3/tcp/1", "10.0.0.2", false},
+		{"/ip4/192.168.1.2/tcp/1", "10.0.0.2", false},
+		{"/ip4/127.0.0.1/tcp/1", "10.0.0.2", false},
+		{"/ip4/127.0.0.1/tcp/1", "127.0.0.1", true},
+		{"/ip4/203.0.113.9/tcp/1", "10.0.0.2", false},
+		{"/ip6/fd00::2/tcp/1", "fe80::2", true},
+		{"/ip6/fd00::2/tcp/1", "fd00::2", true},
+		{"/ip6/fd00::2/tcp/1", "fd00::3", false},
+		{"/ip6/fd00::2/tcp/1", "10.0.0.2", false},
+		{"/ip6/2001:db8::2/tcp/1", "fe80::2", false},
+		{"/ip6/ff02::fb/tcp/1", "fe80::2", false},
+		{"/ip6/::ffff:10.0.0.3/tcp/1", "10.0.0.2", false},
 	} {
-		in := []ma.Multiaddr{ma.StringCast(tc.addr)}
-		if got := len(reachable(in, lan)) == 1; got != tc.lan {
-			t.Errorf("%s on a LAN: %v", tc.addr, got)
+		from := netip.MustParseAddr(tc.from)
+		if got := len(believed([]ma.Multiaddr{ma.StringCast(tc.addr)}, from, on)) == 1; got != tc.believed {
+			t.Errorf("%s from %s: %v", tc.addr, tc.from, got)
 		}
-		if got := len(reachable(in, lone)) == 1; got != tc.lone {
-			t.Errorf("%s on a lone device: %v", tc.addr, got)
+	}
+	for from, yes := range map[string]bool{"10.0.0.9": true, "10.0.1.9": false, "8.8.8.8": false, "fe80::7": true, "169.254.3.4": true} {
+		if neighbour(netip.MustParseAddr(from), on) != yes {
+			t.Errorf("%s is a neighbour: %v", from, !yes)
 		}
 	}
 }
@@ -128,6 +131,7 @@ func TestTable(t *testing.T) {
 	now := time.Now()
 	here, there := []ma.Multiaddr{ma.StringCast("/ip4/10.0.0.1/tcp/1")}, []ma.Multiaddr{ma.StringCast("/ip4/10.0.0.2/tcp/1")}
 	tab := newTable(period)
+	honest := netip.MustParseAddr("10.0.0.1")
 	for _, step := range []struct {
 		name   string
 		after  time.Duration
@@ -140,14 +144,28 @@ func TestTable(t *testing.T) {
 		{"still there", tab.again, there, true},
 	} {
 		now = now.Add(step.after)
-		if got := tab.hear(now, testPeer(1), step.addrs); got != step.report {
+		if got := tab.hear(now, honest, testPeer(1), step.addrs); got != step.report {
 			t.Errorf("%s: report is %v", step.name, got)
 		}
 	}
 
+	// liar is one of some number of addresses that announce.
+	liar := func(i, of uint64) netip.Addr {
+		n := i % of
+		return netip.AddrFrom4([4]byte{10, 1, byte(n >> 8), byte(n)})
+	}
 	reported := 0
 	for i := range uint64(10_000) {
-		if tab.hear(now, testPeer(100+i), here) {
+		if tab.hear(now, liar(i, 1), testPeer(100+i), here) {
+			reported++
+		}
+	}
+	if reported > maxPerSource {
+		t.Errorf("%d reports of what one address announced", reported)
+	}
+	reported = 0
+	for i := range uint64(10_000) {
+		if tab.hear(now, liar(i, 1000), testPeer(20_000+i), here) {
 			reported++
 		}
 	}
@@ -156,12 +174,13 @@ func TestTable(t *testing.T) {
 	}
 	for i := range uint64(10_000) {
 		now = now.Add(10 * time.Millisecond)
-		tab.hear(now, testPeer(100+i), here)
+		tab.hear(now, liar(i, 1000), testPeer(100+i), here)
 	}
-	if len(tab.known) > maxKnown {
-		t.Errorf("%d devices are remembered", len(tab.known))
+	if len(tab.known) > maxKnown || len(tab.sources) > maxKnown {
+		t.Errorf("%d devices of %d addresses are remembered", len(tab.known), len(tab.sources))
 	}
-	if !tab.hear(now, testPeer(1), here) {
+	now = now.Add(time.Second)
+	if !tab.hear(now, honest, testPeer(1), here) {
 		t.Error("a flood keeps a known device from being reported")
 	}
 	for i := range uint64(1000) {
@@ -172,7 +191,62 @@ func TestTable(t *testing.T) {
 	}
 	now = now.Add(remind)
 	tab.expire(now)
-	if len(tab.known) != 0 || !tab.strange(now, "0", "abcd") {
+	if len(tab.known) != 0 || len(tab.sources) != 0 || !tab.strange(now, "0", "abcd") {
 		t.Errorf("%d devices are remembered for ever", len(tab.known))
 	}
+}
+
+// What a device says is understood by one, and a stock libp2p's announcement and
+// questions, too.
+func TestPackets(t *testing.T) {
+	a := newAdvert(testPeer(1), "abcd", []ma.Multiaddr{ma.StringCast("/ip4/10.0.0.1/tcp/1"), ma.StringCast("/ip6/fd00::1/tcp/1")})
+	packet, err := a.packet(ttl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, ok := parsePacket(packet)
+	if !ok || !relevant(packet) || len(h.announced) != 1 || h.announced[0].instance != a.instance {
+		t.Fatalf("an announcement is read as %+v", h)
+	}
+	if e, err := parseEntry(h.announced[0].text); err != nil || e.peer != testPeer(1) || len(e.addrs) != 2 {
+		t.Errorf("its text is read as %+v, %v", e, err)
+	}
+	if packet, err = a.packet(0); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := parsePacket(packet); ok {
+		t.Error("a goodbye is taken for an announcement")
+	}
+	if packet, err = question(); err != nil {
+		t.Fatal(err)
+	}
+	if h, ok := parsePacket(packet); !ok || !h.asked || !relevant(packet) {
+		t.Errorf("the question is read as %+v", h)
+	}
+	if packet, err = listing(); err != nil || !relevant(packet) {
+		t.Errorf("the list of services: %v", err)
+	}
+}
+
+func FuzzParsePacket(f *testing.F) {
+	a := newAdvert(testPeer(1), "abcd", []ma.Multiaddr{ma.StringCast("/ip4/10.0.0.1/tcp/1")})
+	for _, make := range []func() ([]byte, error){question, listing, func() ([]byte, error) { return a.packet(ttl) }} {
+		packet, err := make()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(packet)
+	}
+	f.Fuzz(func(t *testing.T, packet []byte) {
+		h, ok := parsePacket(packet)
+		if ok && !relevant(packet) && len(h.announced) > 0 && !strings.Contains(strings.ToLower(string(packet)), "_hearth") {
+			t.Error("it was passed over unread")
+		}
+		if len(h.announced) > maxAnnounced {
+			t.Errorf("%d announcements of one packet", len(h.announced))
+		}
+		for _, an := range h.announced {
+			_, _ = parseEntry(an.text)
+		}
+	})
 }

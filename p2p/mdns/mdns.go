@@ -16,28 +16,25 @@
 //
 // # Decisions
 //
-// The wire is libp2p's zeroconf library: RegisterProxy announces, Browse
-// listens. What it lacks is here. It freezes interfaces and addresses at the
-// start, so the announcement is registered anew when they change, and before
-// the old one says goodbye. It reports an instance once and asks ever more
-// rarely, so a new Browse takes over about each minute, before the old one
-// ends. Its first question is heard by every device, this one too, and all
-// answer to everybody: thus a newcomer knows all and is known to all within
-// milliseconds, and what was lost is made good within a minute. It fails
-// where there is no network, so it is started again when there is one.
+// The wire is our own (ear.go, wire.go), on the packages that libp2p's zeroconf
+// library is made of. That library hides which address a packet came from, so that
+// a stranger's address would be what the stranger claims; it keeps all that it
+// hears, freezes interfaces at its start, and asks ever more rarely.
 //
-// IPv4 and IPv6 are browsed apart, so that a device that has one of them only
-// does without the other.
+// A device announces itself and asks, once more a second later, when its
+// addresses change and about once a minute; everybody answers to everybody. Thus
+// a newcomer knows all and is known to all within milliseconds, and what was lost
+// is made good within a minute. Where there is no network it waits for one. Either
+// IP family will do.
 //
-// Anybody on the network can say anything. What is remembered and how often
-// Config.Found and Config.Stranger are called is bounded, see limits in
-// entry.go and table.go. When one Browse reports more instances than a site
-// could have, it is ended, and the next one starts a second later.
-//
-// Addresses are believed only where they could be a neighbour's: private ones,
-// and those in a network of this device. Loopback addresses count only on a
-// device that has no other interface, because nobody else's announcement
-// reaches it.
+// Anybody on the network can say anything. Packets that don't mention the service
+// are not decoded; of the others so many a second of one address, and in all.
+// Packets from outside of an interface's own networks count for nothing. An
+// announcement is believed only for the address it was sent from: nobody can
+// make a mesh dial a third party, nor invent more devices than one address may
+// have. What is remembered, answered and reported is bounded (ear.go, run.go, table.go).
+// So a router that repeats multicast from another network makes nothing known:
+// devices there are named with --peer.
 package mdns
 
 import (

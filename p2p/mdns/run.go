@@ -6,33 +6,33 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/zeroconf/v2"
 	ma "github.com/multiformats/go-multiaddr"
+	"golang.org/x/time/rate"
 
 	"github.com/hearth-edge/hearth/p2p/netif"
 )
 
 const (
-	// period is how long one Browse lasts, give or take a sixth, so that the
+	// period is the time between two questions, give or take a sixth, so that the
 	// devices of a mesh don't ask in step.
 	period = time.Minute
+	// again is after what times an announcement and its question are sent again,
+	// should they have been lost.
+	again = time.Second
 	// retry is when to try again what failed.
 	retry = 3 * time.Second
 	// recheck is when to look at the addresses again after a change: those of
 	// the host may lag behind those of the interfaces.
 	recheck = 2 * time.Second
-	// overlap is which part of a period a Browse goes on beside the one that
-	// follows it.
-	overlap = 60
-	// maxInstances is how many instances one Browse may report before it is
-	// ended, because it keeps every one in memory; calm is when the next starts.
-	maxInstances = 2048
-	calm         = 3 * time.Second
+	// answerRate and answerBurst bound the answers a second: an answer is longer
+	// than the question, and everybody hears it.
+	answerRate, answerBurst = 10, 40
 )
 
 var errNoInterface = errors.New("no network interface that can multicast is up")
@@ -41,22 +41,26 @@ var errNoInterface = errors.New("no network interface that can multicast is up")
 type runner struct {
 	*Service
 	table   *table
-	heardOf chan *zeroconf.ServiceEntry // from all browsers
-	changed chan struct{}               // from netif.Watch
-	work    sync.WaitGroup              // the watcher and all browsers
+	gate    *gate
+	answers *rate.Limiter
+	heardOf chan heard    // from the ear
+	changed chan struct{} // from netif.Watch
+	work    sync.WaitGroup
 
 	interfaces []netif.Interface
+	ear        *ear // nil while there is none
 	advert     *advert
-	browsing   context.CancelFunc // ends the browsers; nil when there are none
-	instances  int                // that these reported
-	browseAt   time.Time          // when they are due to be replaced
+	askAt      time.Time // when the next question is due
+	repeated   bool      // the announcement was sent a second time
 }
 
 func newRunner(s *Service) *runner {
 	return &runner{
 		Service: s,
 		table:   newTable(s.period),
-		heardOf: make(chan *zeroconf.ServiceEntry, 64),
+		gate:    newGate(),
+		answers: rate.NewLimiter(answerRate, answerBurst),
+		heardOf: make(chan heard, 256),
 		changed: make(chan struct{}, 1),
 	}
 }
@@ -66,26 +70,22 @@ func (r *runner) loop(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer r.work.Wait()
 	defer cancel()
-	defer func() { r.advert.close() }()
+	defer r.leave()
 	r.work.Go(func() { r.watch(ctx) })
 
-	timer := time.NewTimer(r.refresh(ctx))
+	timer := time.NewTimer(r.refresh())
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case e := <-r.heardOf:
-			if r.hear(time.Now(), e); r.instances == maxInstances {
-				r.cfg.Log.Warn("too many mDNS announcements; listening again soon")
-				r.stopBrowsing(0)
-				timer.Reset(calm)
-			}
+		case h := <-r.heardOf:
+			r.hear(time.Now(), h)
 			continue
 		case <-r.changed:
-			timer.Reset(min(r.refresh(ctx), recheck))
+			timer.Reset(min(r.refresh(), recheck))
 		case <-timer.C:
-			timer.Reset(r.refresh(ctx))
+			timer.Reset(r.refresh())
 		}
 	}
 }
@@ -110,25 +110,25 @@ func (r *runner) watch(ctx context.Context) {
 	}
 }
 
-// refresh makes announcement and browsers fit the network as it is, and returns
-// when to call it next.
-func (r *runner) refresh(ctx context.Context) time.Duration {
+// refresh makes ear and announcement fit the network as it is, asks when that is
+// due, and returns when to call it next.
+func (r *runner) refresh() time.Duration {
 	now := time.Now()
 	r.table.expire(now)
-	if err := r.join(ctx, now); err != nil {
+	if err := r.join(now); err != nil {
 		if msg := err.Error(); r.Status().Err != msg {
 			r.cfg.Log.Warn("not found by mDNS for now; waiting for the network", "err", err)
 			r.set(func(s *Status) { s.Err = msg })
 		}
-		r.browseAt = time.Time{} // ask at once when the network is back
+		r.askAt = time.Time{} // ask at once when the network is back
 		return retry
 	}
 	r.set(func(s *Status) { s.Err = "" })
-	return max(r.browseAt.Sub(now), 0)
+	return max(r.askAt.Sub(now), 0)
 }
 
 // join is refresh without its bookkeeping of errors.
-func (r *runner) join(ctx context.Context, now time.Time) error {
+func (r *runner) join(now time.Time) error {
 	ifs, err := netif.List(r.cfg.Interfaces)
 	if err != nil {
 		return err
@@ -137,24 +137,72 @@ func (r *runner) join(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	moved := !netif.Equal(ifs, r.interfaces)
-	addrs := netif.Filter(r.cfg.Addrs(), ifs)
-	if moved || r.advert == nil || !slices.EqualFunc(addrs, r.advert.addrs, ma.Multiaddr.Equal) {
-		next, err := announce(r.cfg, addrs, multicast)
-		if err != nil {
+	if r.ear == nil || !netif.Equal(ifs, r.interfaces) {
+		r.ear.close()
+		if r.ear, err = open(multicast, r.gate, r.heardOf); err != nil {
 			return err
 		}
-		old := r.advert
-		r.advert, r.interfaces = next, ifs
-		// The question that a new browser asks is what tells all others of the
-		// new announcement at once.
-		r.browse(ctx, now, multicast)
-		old.close()
+		r.interfaces, r.askAt, r.repeated = ifs, time.Time{}, false
+	}
+	addrs := netif.Filter(r.cfg.Addrs(), ifs)
+	renew := r.advert == nil || !slices.EqualFunc(addrs, r.advert.addrs, ma.Multiaddr.Equal)
+	old := r.advert
+	if renew {
+		r.advert = newAdvert(r.cfg.Peer, r.cfg.Fingerprint, addrs)
+		r.askAt, r.repeated = time.Time{}, false
+	}
+	if now.Before(r.askAt) {
+		return nil
+	}
+	// The question comes after the announcement: who hears both is known and
+	// answers.
+	if err := errors.Join(r.announce(0, ttl), r.ask()); err != nil {
+		r.ear.close()
+		r.ear = nil
+		return err
+	}
+	if renew {
+		r.goodbye(old)
 		r.announced()
-	} else if r.browsing == nil || !now.Before(r.browseAt) {
-		r.browse(ctx, now, multicast)
+	}
+	if r.repeated {
+		r.askAt = now.Add(r.period - r.period/6 + rand.N(r.period/3))
+	} else {
+		r.askAt, r.repeated = now.Add(min(again, r.period)), true
 	}
 	return nil
+}
+
+// announce sends the announcement on one interface, or with index 0 on all.
+func (r *runner) announce(index int, ttl uint32) error {
+	packet, err := r.advert.packet(ttl)
+	if err != nil {
+		return fmt.Errorf("announce by mDNS: %w", err)
+	}
+	return r.ear.say(packet, index)
+}
+
+func (r *runner) ask() error {
+	packet, err := question()
+	if err != nil {
+		return err
+	}
+	return r.ear.say(packet, 0)
+}
+
+// goodbye withdraws an announcement, if there is one.
+func (r *runner) goodbye(a *advert) {
+	if a == nil || r.ear == nil {
+		return
+	}
+	if packet, err := a.packet(0); err == nil {
+		_ = r.ear.say(packet, 0)
+	}
+}
+
+func (r *runner) leave() {
+	r.goodbye(r.advert)
+	r.ear.close()
 }
 
 // announced publishes the new state of the announcement.
@@ -173,7 +221,7 @@ func (r *runner) announced() {
 	r.cfg.Log.Info("announcing by mDNS", "interfaces", names, "addresses", addrs)
 }
 
-// multicasting turns those of ifs that can multicast into what zeroconf takes.
+// multicasting turns those of ifs that can multicast into what package net takes.
 func multicasting(ifs []netif.Interface) ([]net.Interface, error) {
 	var out []net.Interface
 	for _, i := range ifs {
@@ -192,46 +240,43 @@ func multicasting(ifs []netif.Interface) ([]net.Interface, error) {
 	return out, nil
 }
 
-// browse starts browsers and lets the earlier ones end a little later.
-func (r *runner) browse(ctx context.Context, now time.Time, ifs []net.Interface) {
-	r.stopBrowsing(r.period / overlap)
-	ctx, cancel := context.WithCancel(ctx)
-	r.browsing, r.instances = cancel, 0
-	r.browseAt = now.Add(r.period - r.period/6 + rand.N(r.period/3))
-	for _, family := range []zeroconf.IPType{zeroconf.IPv4, zeroconf.IPv6} {
-		r.work.Go(func() {
-			if err := browse(ctx, family, ifs, r.heardOf); err != nil {
-				r.cfg.Log.Debug("mDNS without one of the IP families", "err", err)
-			}
-		})
+// hear deals with a packet.
+func (r *runner) hear(now time.Time, h heard) {
+	i := slices.IndexFunc(r.interfaces, func(i netif.Interface) bool { return i.Index == h.index })
+	if i < 0 || r.ear == nil || !neighbour(h.from, r.interfaces[i]) {
+		return
+	}
+	if (h.asked || h.listing) && r.answers.AllowN(now, 1) {
+		// What cannot be sent now is asked for again.
+		if h.asked {
+			_ = r.announce(h.index, ttl)
+		} else if packet, err := listing(); err == nil {
+			_ = r.ear.say(packet, h.index)
+		}
+	}
+	for _, a := range h.announced {
+		if a.instance != r.advert.instance {
+			r.learn(now, h.from, r.interfaces[i], a.text)
+		}
 	}
 }
 
-// stopBrowsing ends the browsers, if there are any, after a while.
-func (r *runner) stopBrowsing(after time.Duration) {
-	if r.browsing != nil {
-		time.AfterFunc(after, r.browsing)
-		r.browsing = nil
-	}
-}
-
-// hear deals with an instance that a browser reported.
-func (r *runner) hear(now time.Time, z *zeroconf.ServiceEntry) {
-	r.instances++
-	e, err := parseEntry(z.Text)
-	if err != nil || e.peer == r.cfg.Peer || z.Instance == r.advert.name() {
+// learn deals with an announcement.
+func (r *runner) learn(now time.Time, from netip.Addr, on netif.Interface, text []string) {
+	e, err := parseEntry(text)
+	if err != nil || e.peer == r.cfg.Peer {
 		return
 	}
 	r.mu.Lock()
 	r.heard = now
 	r.mu.Unlock()
 	if e.fingerprint != r.cfg.Fingerprint {
-		if addr, ok := claimedHost(z, e); ok && r.table.strange(now, addr, e.fingerprint) {
-			r.cfg.Stranger(addr, e.fingerprint)
+		if r.table.strange(now, from.String(), e.fingerprint) {
+			r.cfg.Stranger(from.String(), e.fingerprint)
 		}
 		return
 	}
-	if addrs := reachable(e.addrs, r.interfaces); len(addrs) > 0 && r.table.hear(now, e.peer, addrs) {
+	if addrs := believed(e.addrs, from, on); len(addrs) > 0 && r.table.hear(now, from, e.peer, addrs) {
 		r.cfg.Found(peer.AddrInfo{ID: e.peer, Addrs: addrs})
 	}
 }

@@ -1,6 +1,7 @@
 package mdns
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -9,9 +10,12 @@ import (
 )
 
 const (
-	// maxKnown is how many devices are remembered, and so reported; further ones
-	// are passed over until some were silent for three periods.
+	// maxKnown is how many devices are remembered; of more, the one that was
+	// silent for longest is forgotten and would be reported anew.
 	maxKnown = 1024
+	// maxPerSource is how many devices one address may announce: one machine may
+	// run several, and a liar invent any number.
+	maxPerSource = 32
 	// foundPerSecond is far above what a site has, so that a whole mesh
 	// that answers at once is reported, and far below what a flood could do.
 	foundPerSecond = 256
@@ -31,12 +35,14 @@ type table struct {
 	forget time.Duration
 
 	known     map[peer.ID]known
+	sources   map[netip.Addr]int     // how many of known each announced
 	strangers map[stranger]time.Time // when it was reported
 	second    time.Time              // the second that reported counts in
 	reported  int
 }
 
 type known struct {
+	from        netip.Addr
 	addrs       []ma.Multiaddr
 	heard, told time.Time
 }
@@ -44,13 +50,13 @@ type known struct {
 type stranger struct{ addr, fingerprint string }
 
 func newTable(period time.Duration) *table {
-	return &table{again: period / 2, forget: 3 * period, known: make(map[peer.ID]known), strangers: make(map[stranger]time.Time)}
+	return &table{again: period / 2, forget: 3 * period, known: make(map[peer.ID]known), sources: make(map[netip.Addr]int), strangers: make(map[stranger]time.Time)}
 }
 
 // hear notes an announcement and says whether to report it.
-func (t *table) hear(now time.Time, id peer.ID, addrs []ma.Multiaddr) bool {
+func (t *table) hear(now time.Time, from netip.Addr, id peer.ID, addrs []ma.Multiaddr) bool {
 	k, old := t.known[id]
-	if !old && len(t.known) >= maxKnown {
+	if (!old || k.from != from) && t.sources[from] >= maxPerSource {
 		return false
 	}
 	k.heard = now
@@ -60,9 +66,37 @@ func (t *table) hear(now time.Time, id peer.ID, addrs []ma.Multiaddr) bool {
 		k.addrs, k.told = addrs, now
 	}
 	if old || report {
+		t.forgetOne(id)
+		if len(t.known) >= maxKnown {
+			t.forgetOne(t.oldest())
+		}
+		k.from = from
 		t.known[id] = k
+		t.sources[from]++
 	}
 	return report
+}
+
+// oldest is the device that was silent for longest.
+func (t *table) oldest() (id peer.ID) {
+	first := true
+	for other, k := range t.known {
+		if first || k.heard.Before(t.known[id].heard) {
+			id, first = other, false
+		}
+	}
+	return id
+}
+
+func (t *table) forgetOne(id peer.ID) {
+	k, ok := t.known[id]
+	if !ok {
+		return
+	}
+	delete(t.known, id)
+	if t.sources[k.from]--; t.sources[k.from] == 0 {
+		delete(t.sources, k.from)
+	}
 }
 
 // spend takes one of this second's reports, if there is one left.
@@ -88,7 +122,7 @@ func (t *table) strange(now time.Time, addr, fingerprint string) bool {
 func (t *table) expire(now time.Time) {
 	for id, k := range t.known {
 		if now.Sub(k.heard) >= t.forget {
-			delete(t.known, id)
+			t.forgetOne(id)
 		}
 	}
 	for s, told := range t.strangers {

@@ -1,117 +1,146 @@
 package mdns
 
 import (
-	"context"
+	"bytes"
 	"crypto/rand"
 	"fmt"
-	"net"
+	"net/netip"
 	"strings"
 
-	"github.com/libp2p/zeroconf/v2"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/miekg/dns"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
 const (
-	serviceName = "_hearth._udp"
-	domain      = "local"
+	service = "_hearth._udp.local."
+	// browsing is the question for every service there is (RFC 6763, section 9).
+	browsing = "_services._dns-sd._udp.local."
+	// label is in every packet that has to do with the service, uncompressed.
+	label = "\x07_hearth\x04_udp"
 	// port stands in the SRV record because there must be one; the addresses in
 	// the TXT record are what counts.
 	port = 4100
 	// ttl in seconds bounds how long others believe an announcement whose
 	// device vanished without a goodbye.
 	ttl = 120
+	// flush is the bit of a record's class that says that there is but one.
+	flush = 1 << 15
+	// maxPacket is the longest packet that is read (RFC 6762, section 17).
+	maxPacket = 9000
+	// maxRecords and maxAnnounced are what is looked at in one packet.
+	maxRecords, maxAnnounced = 256, 16
 )
 
-// An advert is one registered announcement. A nil one does nothing.
+// An advert is an announcement of addresses under a name that is new each time.
 type advert struct {
-	server   *zeroconf.Server
 	instance string
 	addrs    []ma.Multiaddr
+	records  []dns.RR
 }
 
-// announce registers an announcement of addrs on ifs, under a new name.
-func announce(cfg Config, addrs []ma.Multiaddr, ifs []net.Interface) (*advert, error) {
-	text := []string{version, meshPrefix + cfg.Fingerprint}
-	ips := make(map[bool]string, 2) // one of each family, by whether it is IPv4
-	for _, a := range addrs {
-		text = append(text, fmt.Sprintf("%s%s/p2p/%s", dnsaddrPrefix, a, cfg.Peer))
-		if ip, ok := tcpHost(a); ok && ips[ip.Is4()] == "" {
-			ips[ip.Is4()] = ip.String()
+func newAdvert(id peer.ID, fingerprint string, addrs []ma.Multiaddr) *advert {
+	a := &advert{instance: strings.ToLower(rand.Text()), addrs: addrs}
+	name, host := a.instance+"."+service, a.instance+".local."
+	text := []string{version, meshPrefix + fingerprint}
+	hosts := make(map[bool]dns.RR, 2) // one of each family, by whether it is IPv4
+	for _, addr := range addrs {
+		text = append(text, fmt.Sprintf("%s%s/p2p/%s", dnsaddrPrefix, addr, id))
+		ip, ok := tcpHost(addr)
+		switch {
+		case !ok || hosts[ip.Is4()] != nil:
+		case ip.Is4():
+			hosts[true] = &dns.A{Hdr: header(host, dns.TypeA, flush), A: ip.AsSlice()}
+		default:
+			hosts[false] = &dns.AAAA{Hdr: header(host, dns.TypeAAAA, flush), AAAA: ip.AsSlice()}
 		}
 	}
-	// Without an address of its own zeroconf announces those of the interface.
-	var hosts []string
-	for _, ip := range ips {
-		hosts = append(hosts, ip)
+	a.records = []dns.RR{
+		&dns.PTR{Hdr: header(service, dns.TypePTR, 0), Ptr: name},
+		&dns.SRV{Hdr: header(name, dns.TypeSRV, flush), Port: port, Target: host},
+		&dns.TXT{Hdr: header(name, dns.TypeTXT, flush), Txt: text},
 	}
-	instance := strings.ToLower(rand.Text())
-	server, err := zeroconf.RegisterProxy(instance, serviceName, domain, port, instance, hosts, text, ifs, zeroconf.TTL(ttl))
-	if err != nil {
-		return nil, fmt.Errorf("announce by mDNS: %w", err)
+	for _, rr := range hosts {
+		a.records = append(a.records, rr)
 	}
-	return &advert{server: server, instance: instance, addrs: addrs}, nil
+	return a
 }
 
-// close says goodbye and ends the announcement.
-func (a *advert) close() {
-	if a != nil {
-		a.server.Shutdown()
+func header(name string, kind, bits uint16) dns.RR_Header {
+	return dns.RR_Header{Name: name, Rrtype: kind, Class: dns.ClassINET | bits, Ttl: ttl}
+}
+
+// packet is the announcement as it is sent, or with a time to live of zero the
+// goodbye.
+func (a *advert) packet(ttl uint32) ([]byte, error) {
+	m := new(dns.Msg)
+	m.Response, m.Authoritative, m.Compress = true, true, true
+	for _, rr := range a.records {
+		rr = dns.Copy(rr)
+		rr.Header().Ttl = ttl
+		m.Answer = append(m.Answer, rr)
 	}
+	return m.Pack()
 }
 
-// name is the announcement's instance name.
-func (a *advert) name() string {
-	if a == nil {
-		return ""
+// listing answers the question for every service.
+func listing() ([]byte, error) {
+	m := new(dns.Msg)
+	m.Response, m.Authoritative = true, true
+	m.Answer = []dns.RR{&dns.PTR{Hdr: header(browsing, dns.TypePTR, 0), Ptr: service}}
+	return m.Pack()
+}
+
+// question asks for the service.
+func question() ([]byte, error) {
+	m := new(dns.Msg).SetQuestion(service, dns.TypePTR)
+	m.Id, m.RecursionDesired = 0, false
+	return m.Pack()
+}
+
+// A heard is a packet that has to do with the service.
+type heard struct {
+	from      netip.Addr // without zone
+	index     int        // of the interface it came in by
+	asked     bool       // somebody wants to hear announcements
+	listing   bool       // somebody wants to hear of every service
+	announced []announcement
+}
+
+// An announcement is the TXT record of an instance.
+type announcement struct {
+	instance string
+	text     []string
+}
+
+// relevant reports whether a packet is worth decoding; most are not.
+func relevant(packet []byte) bool {
+	return bytes.Contains(packet, []byte(label)) || bytes.Contains(packet, []byte("\x09_services\x07_dns-sd"))
+}
+
+// parsePacket reads a packet. It is not ok where the packet is malformed or says
+// nothing about the service.
+func parsePacket(packet []byte) (h heard, ok bool) {
+	var m dns.Msg
+	if len(packet) > maxPacket || m.Unpack(packet) != nil || len(m.Answer)+len(m.Extra)+len(m.Question) > maxRecords {
+		return heard{}, false
 	}
-	return a.instance
-}
-
-// browse sends to found what is announced on ifs, until ctx ends. It is an error
-// where the IP family is not to be had.
-func browse(ctx context.Context, family zeroconf.IPType, ifs []net.Interface, found chan<- *zeroconf.ServiceEntry) error {
-	entries, over := make(chan *zeroconf.ServiceEntry), make(chan struct{})
-	forwarded := make(chan struct{})
-	go func() {
-		defer close(forwarded)
-		forward(ctx, entries, over, found)
-	}()
-	err := zeroconf.Browse(ctx, serviceName, domain, entries, zeroconf.SelectIPTraffic(family), zeroconf.SelectIfaces(ifs))
-	close(over)
-	<-forwarded
-	return err
-}
-
-// forward passes entries on. After ctx ended it still takes them, since zeroconf
-// would wait for ever for someone who does. Zeroconf closes entries, but not
-// when it fails: then over is closed.
-func forward(ctx context.Context, entries <-chan *zeroconf.ServiceEntry, over <-chan struct{}, found chan<- *zeroconf.ServiceEntry) {
-	for {
-		select {
-		case e, ok := <-entries:
-			if !ok {
-				return
-			}
-			select {
-			case found <- e:
-			case <-ctx.Done():
-			}
-		case <-over:
-			return
+	if !m.Response {
+		for _, q := range m.Question {
+			name := strings.ToLower(q.Name)
+			h.asked = h.asked || name == service || strings.HasSuffix(name, "."+service)
+			h.listing = h.listing || name == browsing
+		}
+		return h, h.asked || h.listing
+	}
+	for _, rr := range append(m.Answer, m.Extra...) {
+		txt, is := rr.(*dns.TXT)
+		if !is || txt.Hdr.Ttl == 0 || len(h.announced) == maxAnnounced {
+			continue
+		}
+		if instance, of := strings.CutSuffix(txt.Hdr.Name, "."+service); of {
+			h.announced = append(h.announced, announcement{instance, txt.Txt})
 		}
 	}
-}
-
-// claimedHost is where an announcement says that its device is, for people to
-// read.
-func claimedHost(z *zeroconf.ServiceEntry, e entry) (string, bool) {
-	for _, a := range e.addrs {
-		if ip, ok := tcpHost(a); ok {
-			return ip.String(), true
-		}
-	}
-	for _, ip := range append(z.AddrIPv4, z.AddrIPv6...) {
-		return ip.String(), true
-	}
-	return "", false
+	return h, len(h.announced) > 0
 }

@@ -1,0 +1,207 @@
+package mdns
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+	"golang.org/x/time/rate"
+)
+
+const (
+	// sourceRate and sourceBurst bound the packets a second that are decoded of
+	// one address, maxSources the addresses remembered. Neighbours that say more
+	// are passed over for the rest of it.
+	sourceRate, sourceBurst = 20, 100
+	maxSources              = 512
+	// totalRate and totalBurst bound all packets, for addresses can be forged.
+	totalRate, totalBurst = 500, 1000
+)
+
+// group4 and group6 are where everything is said.
+func group4() *net.UDPAddr { return &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353} }
+func group6() *net.UDPAddr { return &net.UDPAddr{IP: net.ParseIP("ff02::fb"), Port: 5353} }
+
+// An ear is the sockets that speak and listen on some interfaces, one for each IP
+// family.
+type ear struct {
+	v4  *ipv4.PacketConn // nil where the family is not to be had
+	v6  *ipv6.PacketConn
+	in4 map[int]bool // the interfaces, by index
+	in6 map[int]bool
+	// loopback has the address to send from where the kernel would choose none.
+	loopback map[int]net.IP
+	reading  sync.WaitGroup
+}
+
+// open listens on ifs and hands what it hears to out, until close; what out has no
+// room for is lost. It is an error if neither IP family is to be had.
+func open(ifs []net.Interface, gate *gate, out chan<- heard) (*ear, error) {
+	e := &ear{in4: make(map[int]bool), in6: make(map[int]bool), loopback: make(map[int]net.IP)}
+	err4, err6 := e.open4(ifs), e.open6(ifs)
+	if e.v4 == nil && e.v6 == nil {
+		return nil, fmt.Errorf("listen for multicast: %w", errors.Join(err4, err6))
+	}
+	if e.v4 != nil {
+		e.reading.Go(func() { e.read(e.read4, e.in4, gate, out) })
+	}
+	if e.v6 != nil {
+		e.reading.Go(func() { e.read(e.read6, e.in6, gate, out) })
+	}
+	return e, nil
+}
+
+// bind opens a socket on the port of mDNS, which programs share. Naming a group
+// address is what makes net set the options for that.
+func bind(network, base string) (*net.UDPConn, error) {
+	return net.ListenUDP(network, &net.UDPAddr{IP: net.ParseIP(base), Port: 5353})
+}
+
+func (e *ear) open4(ifs []net.Interface) error {
+	udp, err := bind("udp4", "224.0.0.0")
+	if err != nil {
+		return err
+	}
+	c := ipv4.NewPacketConn(udp)
+	err = errors.Join(c.SetControlMessage(ipv4.FlagInterface, true), c.SetMulticastLoopback(true), c.SetMulticastTTL(255))
+	for _, i := range ifs {
+		if c.JoinGroup(&i, group4()) == nil {
+			e.in4[i.Index] = true
+			if i.Flags&net.FlagLoopback != 0 {
+				e.loopback[i.Index] = net.IPv4(127, 0, 0, 1)
+			}
+		}
+	}
+	if err != nil || len(e.in4) == 0 {
+		return errors.Join(err, errNoInterface, udp.Close())
+	}
+	e.v4 = c
+	return nil
+}
+
+func (e *ear) open6(ifs []net.Interface) error {
+	udp, err := bind("udp6", "ff02::")
+	if err != nil {
+		return err
+	}
+	c := ipv6.NewPacketConn(udp)
+	err = errors.Join(c.SetControlMessage(ipv6.FlagInterface, true), c.SetMulticastLoopback(true), c.SetMulticastHopLimit(255))
+	for _, i := range ifs {
+		if c.JoinGroup(&i, group6()) == nil {
+			e.in6[i.Index] = true
+		}
+	}
+	if err != nil || len(e.in6) == 0 {
+		return errors.Join(err, errNoInterface, udp.Close())
+	}
+	e.v6 = c
+	return nil
+}
+
+func (e *ear) close() {
+	if e == nil {
+		return
+	}
+	if e.v4 != nil {
+		_ = e.v4.Close()
+	}
+	if e.v6 != nil {
+		_ = e.v6.Close()
+	}
+	e.reading.Wait()
+}
+
+// say sends a packet on one interface, or with index 0 on all; it is an error
+// where it went out nowhere.
+func (e *ear) say(packet []byte, index int) error {
+	var errs []error
+	sent := false
+	note := func(_ int, err error) { errs, sent = append(errs, err), sent || err == nil }
+	for i := range e.in4 {
+		if index == 0 || i == index {
+			note(e.v4.WriteTo(packet, &ipv4.ControlMessage{IfIndex: i, Src: e.loopback[i]}, group4()))
+		}
+	}
+	for i := range e.in6 {
+		if index == 0 || i == index {
+			note(e.v6.WriteTo(packet, &ipv6.ControlMessage{IfIndex: i}, group6()))
+		}
+	}
+	if sent {
+		return nil
+	}
+	return fmt.Errorf("send by multicast: %w", errors.Join(errs...))
+}
+
+func (e *ear) read4(buf []byte) (int, int, net.Addr, error) {
+	n, cm, from, err := e.v4.ReadFrom(buf)
+	if cm == nil {
+		return n, 0, from, err
+	}
+	return n, cm.IfIndex, from, err
+}
+
+func (e *ear) read6(buf []byte) (int, int, net.Addr, error) {
+	n, cm, from, err := e.v6.ReadFrom(buf)
+	if cm == nil {
+		return n, 0, from, err
+	}
+	return n, cm.IfIndex, from, err
+}
+
+// read hands on the packets of a socket until it is closed.
+func (e *ear) read(from func([]byte) (int, int, net.Addr, error), on map[int]bool, gate *gate, out chan<- heard) {
+	buf := make([]byte, maxPacket+1)
+	for {
+		n, index, addr, err := from(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		// The socket gets what any program has joined on any interface.
+		if udp, ok := addr.(*net.UDPAddr); err == nil && ok && on[index] && relevant(buf[:n]) {
+			source := udp.AddrPort().Addr().Unmap().WithZone("")
+			if !gate.pass(source) {
+				continue
+			}
+			if h, ok := parsePacket(buf[:n]); ok {
+				h.from, h.index = source, index
+				select {
+				case out <- h:
+				default:
+				}
+			}
+		}
+	}
+}
+
+// A gate says whether a packet of a source is decoded. It is safe for concurrent
+// use.
+type gate struct {
+	mu      sync.Mutex // owns what follows
+	total   *rate.Limiter
+	sources *lru.Cache[netip.Addr, *rate.Limiter]
+}
+
+func newGate() *gate {
+	sources, err := lru.New[netip.Addr, *rate.Limiter](maxSources)
+	if err != nil {
+		panic(err) // only where maxSources is not positive
+	}
+	return &gate{total: rate.NewLimiter(totalRate, totalBurst), sources: sources}
+}
+
+func (g *gate) pass(source netip.Addr) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	limit, ok := g.sources.Get(source)
+	if !ok {
+		limit = rate.NewLimiter(sourceRate, sourceBurst)
+		g.sources.Add(source, limit)
+	}
+	return limit.Allow() && g.total.Allow()
+}

@@ -2,6 +2,7 @@ package sched
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -155,7 +156,7 @@ func (t *imageTable) ask(ctx context.Context, image string, look *imageLookup) {
 	switch {
 	case err == nil:
 		look.facts, look.until = facts, now+t.params.ImageFactsFor
-	case context.Cause(ctx) == context.Canceled:
+	case errors.Is(ctx.Err(), context.Canceled):
 		delete(t.known, image)
 	default:
 		look.until = now + t.params.ImageSilentFor

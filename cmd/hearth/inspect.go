@@ -122,15 +122,23 @@ func (c *cli) explainCommand() *cobra.Command {
 		Use:   "explain [flags] ID",
 		Short: "Show why a request was placed where it was",
 		Long: `Show how every device was rated when a request was placed: one table for each
-offer that was made. ESTIMATE is the time to the end of the execution there, made
-of WORK, NETWORK and FETCH (of the image); CHANCE is how likely it was to be
-drawn; at the end of the line stands which was chosen, or why it was left out.
+offer that was made, the best device first. 'hearth run --dry-run' shows the same
+before anything runs.
+
+SCORE is how able and how idle the device was (higher is better; 100 is an idle
+one of the reference device's speed). ESTIMATE is the time to the end of the
+execution there: of WORK, which is the time it runs and waits for a slot, NETWORK,
+the round trip, and FETCH, of the image. CHANCE is how likely it was to be drawn.
+At the end of the line stands which was chosen, or why one was left out.
 
 JSON: an array with, for each offer, the keys level_ms, places and candidates;
 each of these has node, name, self, score, estimate_ms, work_ms, network_ms,
-cold_ms, chance, chosen, code and excluded.
+cold_ms, chance (0 to 1), chosen, and, of those left out, code and excluded (why).
+Who had an estimate below level_ms had a chance; places is how many executions
+were to fit below it. Of a large mesh the best 256 devices are told.
 
-  hearth explain k3v`,
+  hearth explain k3v
+  hearth explain --json k3v | jq '.[].candidates[] | {name, estimate_ms, excluded}'`,
 		Args:              oneRequest,
 		ValidArgsFunction: c.completeRequests(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -242,6 +250,9 @@ func wants(s *protocol.Service) string {
 	}
 	if s.Memory > 0 {
 		w = append(w, size(s.Memory))
+	}
+	if s.Accelerator != "" {
+		w = append(w, s.Accelerator)
 	}
 	if s.Timeout > 0 {
 		w = append(w, "at most "+s.Timeout.String())

@@ -86,26 +86,27 @@ func toRequestJSON(r *protocol.RequestInfo) requestJSON {
 // serviceJSON is what was asked for, in `hearth inspect --json`; the keys are
 // stable.
 type serviceJSON struct {
-	Image      string            `json:"image"`
-	Args       []string          `json:"args"`
-	Entrypoint string            `json:"entrypoint,omitempty"`
-	Env        []string          `json:"env"`
-	WorkDir    string            `json:"workdir,omitempty"`
-	User       string            `json:"user,omitempty"`
-	CPUs       protocol.Cores    `json:"cpus,omitempty"`
-	Memory     protocol.Bytes    `json:"memory,omitempty"`
-	Stdin      bool              `json:"stdin"`
-	TTY        bool              `json:"tty"`
-	TimeoutMS  int64             `json:"timeout_ms,omitempty"`
-	Node       string            `json:"node,omitempty"`
-	Labels     map[string]string `json:"labels,omitempty"`
-	NotHere    bool              `json:"not_here"`
+	Image       string            `json:"image"`
+	Args        []string          `json:"args"`
+	Entrypoint  string            `json:"entrypoint,omitempty"`
+	Env         []string          `json:"env"`
+	WorkDir     string            `json:"workdir,omitempty"`
+	User        string            `json:"user,omitempty"`
+	CPUs        protocol.Cores    `json:"cpus,omitempty"`
+	Memory      protocol.Bytes    `json:"memory,omitempty"`
+	Accelerator string            `json:"accelerator,omitempty"`
+	Stdin       bool              `json:"stdin"`
+	TTY         bool              `json:"tty"`
+	TimeoutMS   int64             `json:"timeout_ms,omitempty"`
+	Node        string            `json:"node,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	NotHere     bool              `json:"not_here"`
 }
 
 func toServiceJSON(s *protocol.Service) serviceJSON {
 	return serviceJSON{
 		Image: s.Image, Args: listed(s.Args), Entrypoint: s.Entrypoint, Env: listed(s.Env), WorkDir: s.WorkDir, User: s.User,
-		CPUs: s.CPUs, Memory: s.Memory, Stdin: s.Stdin, TTY: s.TTY, TimeoutMS: s.Timeout.Milliseconds(),
+		CPUs: s.CPUs, Memory: s.Memory, Accelerator: s.Accelerator, Stdin: s.Stdin, TTY: s.TTY, TimeoutMS: s.Timeout.Milliseconds(),
 		Node: s.Constraints.Node, Labels: s.Constraints.Labels, NotHere: s.Constraints.NotHere,
 	}
 }

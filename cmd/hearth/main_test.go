@@ -19,12 +19,16 @@ func TestMain(m *testing.M) {
 }
 
 // hearth is the command with one more driver: "fake", which runs scripts of
-// steps (see package fake) in the image work:1.
+// steps (see package fake) in the image work:1. The images far:1 and foreign:1 are
+// only in its registry, the latter made for other machines.
 func hearth() {
 	known := drivers()
 	known["fake"] = func(*slog.Logger) func(keys.Fingerprint, protocol.NodeID) (runtime.Driver, error) {
 		return func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
-			engine := fake.NewEngine(fake.Config{Images: map[string]fake.Image{"work:1": {}}})
+			engine := fake.NewEngine(fake.Config{Images: map[string]fake.Image{
+				"work:1": {}, "far:1": {Absent: true, Size: 40 << 20},
+				"foreign:1": {Absent: true, OS: "linux", Arch: "s390x"},
+			}})
 			return engine.Driver(string(mesh), self), nil
 		}
 	}

@@ -23,11 +23,11 @@ import (
 // runFlags are the flags of `hearth run` as they were typed.
 type runFlags struct {
 	interactive, notHere, quiet, explain bool
-	detach, tty, keep                    bool
+	detach, tty, keep, dryRun, asJSON    bool
 	env, constraints, mounts             []string
 	devices, capabilities                []string
 	envFile, memory, entrypoint, workDir string
-	user, node, id, network              string
+	user, node, id, network, accelerator string
 	cpus                                 float64
 	timeout                              time.Duration
 }
@@ -57,6 +57,10 @@ Ctrl-C included, goes to the container.
 A request has an ID, generated unless --id gives one. Running an ID again does
 not run anything again: it attaches to the first, or to what it came to.
 
+With --dry-run nothing is run: a table on stdout shows how every device is rated
+for it, as 'hearth explain' does afterwards, and with --json the same in JSON; see
+there for what they mean. The exit code is 0 if a node can run it, else 126.
+
 Exit codes: the container's own; 124 if it ran into --timeout; 125 if hearth
 itself failed; 126 if no node can run it, with the reason for each node; 130 if
 it was ended by Ctrl-C.
@@ -68,6 +72,7 @@ it was ended by Ctrl-C.
   hearth run --id nightly-2031-05-04 --keep backup
   hearth run --constraint arch=arm64 --memory 512m worker
   hearth run --mount /srv/photos:/in --network none --node nas indexer /in
+  hearth run --dry-run --accelerator gpu --cpus 4 trainer
   hearth run --not-here --cpus 2 --timeout 10m transcoder /in /out`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -91,8 +96,11 @@ it was ended by Ctrl-C.
 	flags.BoolVar(&f.notHere, "not-here", false, "run on any other device than this one")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but the container's output and errors")
 	flags.BoolVar(&f.explain, "explain", false, "show on stderr how every node was rated")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "run nothing; show how every node is rated, or why it is left out")
+	flags.BoolVar(&f.asJSON, "json", false, "with --dry-run, print JSON")
 	flags.StringVar(&f.id, "id", "", "the request's `ID`; running an ID again attaches to the first")
 	_ = cmd.RegisterFlagCompletionFunc("node", c.completeNodes)
+	_ = cmd.RegisterFlagCompletionFunc("accelerator", cobra.FixedCompletions([]cobra.Completion{"gpu", "npu"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -103,6 +111,7 @@ func (f *runFlags) describe(flags *pflag.FlagSet) {
 	flags.StringVar(&f.envFile, "env-file", "", "read variables from `FILE`, one K=V a line, # for comments")
 	flags.Float64Var(&f.cpus, "cpus", 0, "cores that it needs; `N` may be a fraction")
 	flags.StringVar(&f.memory, "memory", "", "memory that it needs and may use at most: `SIZE` such as 512m or 2g")
+	flags.StringVar(&f.accelerator, "accelerator", "", "accelerator that it needs, of a `KIND` such as gpu or npu, where the owner lends one")
 	flags.StringVar(&f.entrypoint, "entrypoint", "", "run `PROGRAM` instead of the image's entrypoint")
 	flags.StringVar(&f.workDir, "workdir", "", "working folder `DIR` in the container")
 	flags.StringVar(&f.user, "user", "", "run as `USER`: name or uid[:gid]")
@@ -119,6 +128,12 @@ func (c *cli) run(ctx context.Context, f runFlags, args []string) error {
 	service, err := f.service(args)
 	if err != nil {
 		return err
+	}
+	switch {
+	case f.dryRun:
+		return c.dryRun(ctx, service, f.asJSON)
+	case f.asJSON:
+		return &failure{err: errors.New("--json is for --dry-run only"), hint: "for a request's end in JSON: 'hearth inspect --json ID'"}
 	}
 	if f.interactive && f.tty && !isTerminal(c.stdin) {
 		return &failure{err: errors.New("the input is not a terminal"), hint: "leave out --tty: -i alone passes any input on"}
@@ -174,7 +189,7 @@ func (f *runFlags) service(args []string) (protocol.Service, error) {
 	s := protocol.Service{
 		Image: args[0], Args: args[1:], Entrypoint: f.entrypoint, WorkDir: f.workDir, User: f.user,
 		CPUs: protocol.Cores(f.cpus), Stdin: f.interactive, TTY: f.tty, Timeout: f.timeout,
-		Network: f.network, Devices: f.devices,
+		Network: f.network, Devices: f.devices, Accelerator: f.accelerator,
 		Constraints: protocol.Constraints{Node: f.node, NotHere: f.notHere},
 	}
 	var err error

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -110,10 +111,8 @@ func (v *runView) ending(e *protocol.Event) error {
 		if v.decision == nil || e.Code == protocol.CodeUnknownNode {
 			return fail(exitNoNode, "no node can run this")
 		}
-		for _, c := range v.decision.Candidates {
-			if !v.explain {
-				v.complain("%s: %s", c.Name, c.Excluded)
-			}
+		if !v.explain {
+			v.reasons(v.decision.Candidates, e.Request)
 		}
 		return &failure{err: errors.New("no node can run this"), code: exitNoNode}
 	case protocol.StateCancelled:
@@ -122,6 +121,21 @@ func (v *runView) ending(e *protocol.Event) error {
 		return fail(exitTimeout, "it ran into its --timeout and was stopped")
 	default:
 		return fail(exitError, "what became of it is not known")
+	}
+}
+
+// manyReasons is of how many devices it is told at once why they did not take a
+// request.
+const manyReasons = 32
+
+// reasons says why each device was left out.
+func (v *runView) reasons(all []protocol.Candidate, id protocol.RequestID) {
+	for i, c := range all {
+		if i == manyReasons {
+			v.complain("and %d more: 'hearth explain %s' tells the reason of every device", len(all)-i, id)
+			return
+		}
+		v.complain("%s: %s", cmp.Or(c.Name, shortID(c.Node)), c.Excluded)
 	}
 }
 
@@ -141,12 +155,16 @@ func (v *runView) complain(format string, args ...any) {
 func explainDecision(w *os.File, d *protocol.Decision) error {
 	rows := [][]string{{"NODE", "SCORE", "ESTIMATE", "WORK", "NETWORK", "FETCH", "CHANCE", ""}}
 	for _, c := range d.Candidates {
-		name := c.Name
+		name := cmp.Or(c.Name, shortID(c.Node))
 		if c.Self {
 			name += " *"
 		}
 		if c.Excluded != "" {
-			rows = append(rows, []string{name, "-", "-", "-", "-", "-", "-", c.Excluded})
+			score := "-"
+			if c.Rating > 0 {
+				score = fmt.Sprintf("%.2f", c.Rating)
+			}
+			rows = append(rows, []string{name, score, "-", "-", "-", "-", "-", c.Excluded})
 			continue
 		}
 		chosen := ""

@@ -40,6 +40,10 @@ func (n *Node) diagnose(ctx context.Context) []protocol.Check {
 		n.checkEngine(),
 		n.checkPeers(),
 	}
+	score := n.gossip.last()
+	if heat, known := checkHeat(&score); known {
+		checks = append(checks, heat)
+	}
 	for _, s := range n.mesh.Strangers() {
 		mesh := "of another mesh (fingerprint not told"
 		if s.Fingerprint != "" {
@@ -163,6 +167,31 @@ func (n *Node) checkEngine() protocol.Check {
 	}
 	return ok("engine", "%s %s, %s/%s; lending %g cores and %d MiB", n.driver.Name(), state.Info.Version, state.Info.OS, state.Info.Arch,
 		float64(n.machine.CPUs), n.machine.Memory>>20)
+}
+
+// Beyond these a device should be cooled better.
+const (
+	hot        = 85 // °C
+	muchSlower = 0.2
+	heatAdvice = "give it air or a fan, and see that its power supply is strong enough; less of it to lend (--cpus) helps, too"
+)
+
+// checkHeat tells how warm the device is, and what that costs; it is not known
+// of every device.
+func checkHeat(s *protocol.Score) (c protocol.Check, known bool) {
+	const name = "heat"
+	slower := fmt.Sprintf("it runs %.0f%% below its full speed", 100*s.Throttled)
+	switch {
+	case s.Throttled > muchSlower && s.Temperature > 0:
+		return warning(name, heatAdvice, "%s, at %d °C", slower, s.Temperature), true
+	case s.Throttled > muchSlower:
+		return warning(name, heatAdvice, "%s", slower), true
+	case s.Temperature > hot:
+		return warning(name, heatAdvice, "its hottest sensor tells %d °C", s.Temperature), true
+	case s.Temperature > 0:
+		return ok(name, "its hottest sensor tells %d °C", s.Temperature), true
+	}
+	return protocol.Check{}, false
 }
 
 func (n *Node) checkPeers() protocol.Check {

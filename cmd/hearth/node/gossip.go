@@ -30,7 +30,9 @@ func beat(devices int) time.Duration {
 }
 
 // gossip makes this device's score and publishes it: at its beat, and soon
-// after anything in it changed.
+// after the load, the images or the engine changed. What is measured only when a
+// score is made, as the use of the processor by others, its temperature and what
+// that takes away, is as old as the beat: nobody is told of each degree.
 type gossip struct {
 	n    *Node
 	poke chan struct{}
@@ -150,7 +152,12 @@ func (g *gossip) addWork(ctx context.Context, s *protocol.Score) {
 	s.CPUs, s.MemoryTotal = m.CPUs, m.Memory
 	s.Running, s.Queued, s.Slots = state.Load.Running, state.Load.Queued, state.Load.Slots
 	s.CPUFree, s.MemoryFree = state.CPUFree, state.MemoryFree
-	s.Drivers, s.Images = []string{g.n.driver.Name()}, state.Images
+	s.Drivers, s.Images, s.PullRate = []string{g.n.driver.Name()}, state.Images, state.PullRate
+	if len(state.ImageSizes) == len(s.Images) { // of all or of none
+		for _, size := range state.ImageSizes {
+			s.ImageSizes = append(s.ImageSizes, protocol.SizeCode(size))
+		}
+	}
 	if state.Info.Arch != "" {
 		s.Arch, s.OS = state.Info.Arch, state.Info.OS
 	}

@@ -85,7 +85,7 @@ func New(cfg Config) (_ *Node, err error) {
 	n.orch = sched.New(sched.Config{
 		Self: n.id, Name: cfg.Name, View: n.view, Clock: n.clock, Now: time.Now,
 		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Executor: n.executor, Journal: n.journal, Params: sched.DefaultParams(), Log: cfg.Log,
+		Executor: n.executor, Inspect: n.imageFacts(), Journal: n.journal, Params: sched.DefaultParams(), Log: cfg.Log,
 	})
 	n.requests = n.meshRequests()
 	n.app, err = app.New(app.Config{StateDir: cfg.StateDir, Handle: n.serveApp, Log: cfg.Log})
@@ -137,7 +137,8 @@ func (n *Node) buildRuntime() (err error) {
 			}
 			return nil
 		},
-		Estimate: n.view.EstimateHere, Changed: n.gossip.changed, Finished: n.learn, Log: n.cfg.Log,
+		Estimate: n.view.EstimateHere, Changed: n.gossip.changed, Finished: n.learn,
+		Dir: n.cfg.StateDir, Log: n.cfg.Log,
 	})
 	return err
 }
@@ -146,6 +147,25 @@ func (n *Node) buildRuntime() (err error) {
 func (n *Node) learn(s protocol.Service, end protocol.Event, ran time.Duration) {
 	if ran > 0 && (end.State == protocol.StateSucceeded || end.State == protocol.StateFailed) {
 		n.view.Ran(&s, n.id, ran)
+	}
+}
+
+// imageFacts returns who tells of images; nil where there is no engine to ask.
+func (n *Node) imageFacts() func(context.Context, string) (sched.ImageFacts, error) {
+	if n.driver == nil {
+		return nil
+	}
+	return func(ctx context.Context, image string) (sched.ImageFacts, error) {
+		told, err := n.driver.Inspect(ctx, image)
+		if err != nil {
+			n.log.Debug("nothing is known of an image", "image", image, "err", err)
+			return sched.ImageFacts{}, err
+		}
+		facts := sched.ImageFacts{Present: told.Present, Size: told.Size, Platforms: told.Platforms}
+		if told.Compressed {
+			facts.Fetch, facts.Size = told.Size, 0
+		}
+		return facts, nil
 	}
 }
 

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -144,6 +143,9 @@ type located struct {
 // one of this device's own is found without asking anyone; else a whole ID goes
 // before a beginning, wherever it is.
 func (m *meshRequests) find(ctx context.Context, id protocol.RequestID) (located, error) {
+	if _, err := protocol.ParseRequestID(string(id)); err != nil {
+		return located{}, err
+	}
 	detail, err := m.own.Inspect(ctx, id)
 	if err == nil && detail.ID == id {
 		return located{detail, m.own, ""}, nil
@@ -173,11 +175,13 @@ type search struct {
 	ambiguous error
 }
 
-// add takes an answer in; it returns what is none.
+// add takes an answer in; it returns what is none. Of an ID that is well formed a
+// device says with CodeInvalid that it is ambiguous; what the asking itself failed
+// of comes wrapped.
 func (s *search) add(l located, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch e, _ := errors.AsType[*protocol.Error](err); {
+	switch e, _ := err.(*protocol.Error); { //nolint:errorlint // told, not wrapped
 	case err == nil && strings.HasPrefix(string(l.detail.ID), string(s.id)):
 		s.found = append(s.found, l)
 	case err == nil:

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ type device struct {
 	has []protocol.RequestInfo
 	// silent devices answer nothing until they are given up.
 	silent bool
+	fails  error // what asking it for a request comes to, if not nil
 	events chan protocol.Event
 	broken chan error
 	asked  chan string // the verbs that reached it, if not nil
@@ -58,6 +60,9 @@ func (d *device) Inspect(ctx context.Context, id protocol.RequestID) (protocol.R
 	if d.silent {
 		<-ctx.Done()
 		return protocol.RequestDetail{}, ctx.Err()
+	}
+	if d.fails != nil {
+		return protocol.RequestDetail{}, d.fails
 	}
 	var found []protocol.RequestInfo
 	for _, r := range d.has {
@@ -154,6 +159,22 @@ func TestFind(t *testing.T) {
 				t.Errorf("the error is %v (%s), want one with %q (%s)", err, protocol.CodeOf(err), tt.text, tt.code)
 			}
 		})
+	}
+}
+
+// TestFindAmongBroken: only what a device says of an ID is an answer; an ID that
+// cannot be one is asked nowhere, and a device that fails is named.
+func TestFindAmongBroken(t *testing.T) {
+	odd := &device{fails: fmt.Errorf("conversation broke: %w", protocol.Errorf(protocol.CodeInvalid, "malformed message"))}
+	m := mesh(having("own"), map[string]*device{"attic": having("kettle"), "shed": odd})
+	if d, err := m.Inspect(t.Context(), "ket"); err != nil || d.ID != "kettle" {
+		t.Errorf("found %q, %v", d.ID, err)
+	}
+	if _, err := m.Inspect(t.Context(), "nosuch"); protocol.CodeOf(err) != protocol.CodeNotFound || !strings.Contains(err.Error(), "shed did not answer") {
+		t.Errorf("%v", err)
+	}
+	if _, err := m.Inspect(t.Context(), "not an ID"); protocol.CodeOf(err) != protocol.CodeInvalid || !strings.Contains(err.Error(), "not an ID") {
+		t.Errorf("%v", err)
 	}
 }
 

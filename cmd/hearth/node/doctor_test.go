@@ -1,0 +1,30 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+func TestCheckHeat(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		score   protocol.Score
+		known   bool
+		level   protocol.Level
+		finding string
+	}{
+		{name: "nothing is known"},
+		{name: "cool", score: protocol.Score{Temperature: 54}, known: true, finding: "its hottest sensor tells 54 °C"},
+		{name: "a little slower", score: protocol.Score{Temperature: 85, Throttled: 0.2}, known: true, finding: "its hottest sensor tells 85 °C"},
+		{name: "hot", score: protocol.Score{Temperature: 86}, known: true, level: protocol.LevelWarning, finding: "its hottest sensor tells 86 °C"},
+		{name: "slower", score: protocol.Score{Throttled: 0.4}, known: true, level: protocol.LevelWarning, finding: "it runs 40% below its full speed"},
+		{name: "both", score: protocol.Score{Temperature: 90, Throttled: 0.4}, known: true, level: protocol.LevelWarning,
+			finding: "it runs 40% below its full speed, at 90 °C"},
+	} {
+		got, known := checkHeat(&c.score)
+		if known != c.known || got.Level != c.level || got.Finding != c.finding || (got.Advice != "") != (c.level == protocol.LevelWarning) {
+			t.Errorf("%s: %v %+v", c.name, known, got)
+		}
+	}
+}

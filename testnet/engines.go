@@ -37,7 +37,7 @@ type Engine struct {
 	enter  *exec.Cmd     // nsenter, whose child is dockerd
 	daemon int           // that child
 	ended  chan struct{} // closed when it has ended
-	log    *os.File // a file, since containers' processes keep it open after the engine's end
+	log    *os.File      // a file, since containers' processes keep it open after the engine's end
 }
 
 // EngineOptions say how an engine is started.

@@ -42,16 +42,16 @@ func TestEngineOfItsOwn(t *testing.T) {
 	}
 
 	e.Hang()
-	if answers(t, e, 300*time.Millisecond) {
+	if answers(t, e.Socket, 300*time.Millisecond) {
 		t.Error("a hanging engine answers")
 	}
 	e.Answer()
-	if !answers(t, e, time.Minute) {
+	if !answers(t, e.Socket, time.Minute) {
 		t.Error("it does not answer again")
 	}
 
 	e.Kill()
-	if answers(t, e, time.Second) {
+	if answers(t, e.Socket, time.Second) {
 		t.Error("a killed engine answers")
 	}
 	if syscall.Kill(c.PID, 0) != nil {
@@ -126,20 +126,28 @@ func TestEnginesLeaveNothing(t *testing.T) {
 		if end == "killed" {
 			netns.New(t).AddHost("a").StartEngine(t) // removes what was left
 		}
-		for _, pattern := range []string{dir, "/sys/fs/cgroup/" + filepath.Base(dir), "/sys/fs/cgroup/*/" + filepath.Base(dir)} {
-			if left, _ := filepath.Glob(pattern); len(left) != 0 {
-				t.Errorf("%s: it left %v", end, left)
-			}
+		leftNothing(t, dir)
+	}
+}
+
+// leftNothing checks that nothing of what is in a folder, and no process with it
+// in its arguments, is left, nor a control group of its name.
+func leftNothing(t *testing.T, dir string) {
+	t.Helper()
+	name := filepath.Base(dir)
+	for _, pattern := range []string{dir, "/sys/fs/cgroup/" + name + "*", "/sys/fs/cgroup/*/" + name + "*"} {
+		if left, _ := filepath.Glob(pattern); len(left) != 0 {
+			t.Errorf("left behind: %v", left)
 		}
-		mounts, err := os.ReadFile("/proc/self/mounts")
-		if err != nil || strings.Contains(string(mounts), dir) {
-			t.Errorf("%s: it left mounts: %v\n%s", end, err, mounts)
-		}
-		lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-		for _, path := range lines {
-			if line, _ := os.ReadFile(path); strings.Contains(string(line), dir) {
-				t.Errorf("%s: it left the process %q", end, line)
-			}
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil || strings.Contains(string(mounts), dir) {
+		t.Errorf("left behind among the mounts: %v\n%s", err, mounts)
+	}
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range lines {
+		if line, _ := os.ReadFile(path); strings.Contains(string(line), dir) {
+			t.Errorf("left behind: the process %q", line)
 		}
 	}
 }
@@ -153,13 +161,13 @@ func one(t *testing.T, e *testnet.Engine, label string) testnet.EngineContainer 
 	return found[0]
 }
 
-// answers asks the engine whether it is there.
-func answers(t *testing.T, e *testnet.Engine, timeout time.Duration) bool {
+// answers asks the engine at a socket whether it is there.
+func answers(t *testing.T, socket string, timeout time.Duration) bool {
 	t.Helper()
 	client := http.Client{Timeout: timeout, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", e.Socket)
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 	}}
 	resp, err := client.Get("http://engine/_ping")

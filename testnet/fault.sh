@@ -60,15 +60,18 @@ inside() {
 }
 
 # ours PID TEXT: does the process still run, and does its command line contain TEXT?
-ours() { [ -n "$1" ] && tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -qF -- "$2"; }
+ours() { [ -n "$1" ] && tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | grep -qF -- "$2"; }
 
 # child_of PID prints the child of a process that has one, if it has.
 child_of() { grep -oE '[0-9]+' "/proc/$1/task/$1/children" 2>/dev/null; }
 
+# alive PID: does the process run, and is it not a mere zombie?
+alive() { grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status" 2>/dev/null; }
+
 # await_end PID waits until a process has ended.
 await_end() {
 	local end=$((SECONDS + wait_seconds))
-	while [ -e "/proc/$1" ] && [ "$(cut -d ' ' -f 3 "/proc/$1/stat" 2>/dev/null)" != Z ]; do
+	while alive "$1"; do
 		[ $SECONDS -lt $end ] || die "process $1 does not end"
 		sleep 0.05
 	done
@@ -108,7 +111,7 @@ fault_kill() { running "$1"; link_good "$1"; docker kill "$mesh-$1" >/dev/null; 
 fault_stop() { running "$1"; link_good "$1"; docker stop "$mesh-$1" >/dev/null; say "$1 has left (testnet.sh fault $1 start)"; }
 fault_start() { docker start "$mesh-$1" >/dev/null; say "$1 runs"; }
 fault_freeze() { running "$1"; docker pause "$mesh-$1" >/dev/null; say "$1 stands still (testnet.sh fault $1 thaw)"; }
-fault_thaw() { docker unpause "$mesh-$1" >/dev/null; say "$1 goes on"; }
+fault_thaw() { [ "$(state_of "$1")" = paused ] || die "$1 is not frozen"; docker unpause "$mesh-$1" >/dev/null; say "$1 goes on"; }
 
 # partition NODE... / NODE... parts the groups; nodes in none are not touched.
 partition() {
@@ -118,6 +121,7 @@ partition() {
 		if [ "$word" != / ]; then
 			check_node "$word"
 			running "$word"
+			[[ " ${groups[*]} ${group[*]} " != *" $word "* ]] || die "$word stands in two groups"
 			group+=("$word")
 		elif [ ${#group[@]} -gt 0 ]; then
 			groups+=("${group[*]}")
@@ -320,6 +324,7 @@ engine_hold() {
 	dir=$(fault_dir "$1")/engine
 	echo '{}' >"$dir/daemon.json" # the machine's own is not this engine's
 	setsid unshare --net --mount --pid --fork --kill-child --mount-proc -- "$out/fault" init >"$dir/holder.log" 2>&1 </dev/null 3>&- &
+	disown
 	echo $! >"$dir/holder"
 	await_line "$dir/holder.log" READY || die "the namespaces of an engine could not be made"
 	nsenter --target "$(engine_first "$1")" --net -- ip link set lo up
@@ -334,9 +339,10 @@ engine_start() {
 		dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" --config-file "$dir/daemon.json" \
 		--host "unix://$dir/docker.sock" --cgroup-parent "/$mesh-$1" --exec-opt native.cgroupdriver=cgroupfs \
 		>>"$dir/log" 2>&1 </dev/null 3>&- &
+	disown # or bash would tell of its end
 	echo $! >"$dir/enter"
 	until docker -H "unix://$dir/docker.sock" version >/dev/null 2>&1; do
-		ours "$!" "$dir" && [ $SECONDS -lt $end ] || { tail "$dir/log" >&2; die "the engine of $1 does not start"; }
+		alive $! && [ $SECONDS -lt $end ] || { tail "$dir/log" >&2; die "the engine of $1 does not start"; }
 		sleep 0.05
 	done
 }
@@ -351,19 +357,35 @@ load() {
 	done
 }
 
+# remove_groups NAME removes the control groups of an engine's containers. One
+# whose processes were killed is empty a moment later only.
+remove_groups() {
+	local group end=$((SECONDS + wait_seconds))
+	for group in $(find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name "$1"); do
+		until find "$group" -depth -type d -delete 2>/dev/null || [ ! -e "$group" ]; do
+			[ $SECONDS -lt $end ] || die "the control group $group cannot be removed"
+			sleep 0.05
+		done
+	done
+}
+
 # end_faults removes all that faults left running or mounted.
 end_faults() {
-	local dir node first holder
-	for dir in "$out"/faults/*/; do
+	local dir node first holder enter
+	for dir in "$out"/faults/*; do
 		[ -d "$dir" ] || continue
 		node=$(basename "$dir")
 		link_good "$node"
+		# First its engine's parent, which must not stand still along with a hanging
+		# engine; else nobody would collect the dead.
+		enter=$(cat "$dir/engine/enter" 2>/dev/null || true)
+		! ours "$enter" "$dir" || kill -KILL "$enter"
 		if first=$(engine_first "$node"); then
 			holder=$(cat "$dir/engine/holder")
 			kill -KILL "$first" # and the kernel all that came from it
 			await_end "$holder"
 		fi
 		! mountpoint -q "$dir/disk" || umount --lazy "$dir/disk"
-		find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name "$mesh-$node" -exec find {} -depth -type d -exec rmdir {} \; \; 2>/dev/null || true
+		remove_groups "$mesh-$node"
 	done
 }

@@ -80,13 +80,13 @@ func TestSleep(t *testing.T) {
 			t.Errorf("asleep, the %s is in the state %s", what, s)
 		}
 	}
-	if answers(t, e, 300*time.Millisecond) {
+	if answers(t, e.Socket, 300*time.Millisecond) {
 		t.Error("asleep, the engine answers")
 	}
 	a.WaitNodes(1)
 	b.Wake()
 	a.WaitNodes(2)
-	if !answers(t, e, time.Minute) {
+	if !answers(t, e.Socket, time.Minute) {
 		t.Error("awake, the engine does not answer")
 	}
 	if again := one(t, e, testnet.LabelRequest+"=lasting"); again.PID != c.PID || again.State != "running" {

@@ -1,13 +1,10 @@
 package testnet_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -102,44 +99,9 @@ func TestLANMesh(t *testing.T) {
 // TestComposeMesh: the same of the mesh that testnet.sh starts in Docker
 // Compose, and that it leaves nothing behind.
 func TestComposeMesh(t *testing.T) {
-	project := "hearth-test-" + strconv.Itoa(os.Getpid())
-	script := filepath.Join(testnet.Root(t), "testnet", "testnet.sh")
-	call := func(ctx context.Context, args ...string) (testnet.Result, error) {
-		var stdout, stderr bytes.Buffer
-		cmd := exec.CommandContext(ctx, script, args...)
-		cmd.Env = append(os.Environ(), "HEARTH_TESTNET="+project, "HEARTH_BIN="+testnet.Binary(t))
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		err := cmd.Run()
-		if cmd.ProcessState != nil && cmd.ProcessState.Exited() {
-			err = nil
-		}
-		return testnet.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}, err
-	}
-	must := func(ctx context.Context, args ...string) string {
-		t.Helper()
-		r, err := call(ctx, args...)
-		if err != nil || r.Code != 0 {
-			t.Fatalf("testnet.sh %v: exit code %d, %v\n%s", args, r.Code, err, r.Stderr)
-		}
-		return r.Stdout
-	}
-	t.Cleanup(func() {
-		must(context.Background(), "down")
-		for _, kind := range [][]string{{"ps", "-aq"}, {"volume", "ls", "-q"}, {"network", "ls", "-q"}} {
-			args := append(kind, "--filter", "label=com.docker.compose.project="+project)
-			if left := testnet.Docker(t, args...); left != "" {
-				t.Errorf("docker %s: down left %s behind", kind[0], left)
-			}
-		}
-		if left := testnet.Docker(t, "images", "-q", project+"-node"); left != "" {
-			t.Errorf("down left the image %s behind", left)
-		}
-	})
-	must(t.Context(), "up", "--nodes", "3")
-	var devices []testnet.Device
-	if err := json.Unmarshal([]byte(must(t.Context(), "exec", "node1", "nodes", "--json")), &devices); err != nil {
-		t.Fatal(err)
-	}
+	c := newCompose(t, "hearth-test-"+strconv.Itoa(os.Getpid()), testnet.Binary(t))
+	c.must(t.Context(), "up", "--nodes", "3")
+	devices := c.devices("node1")
 	for _, want := range []struct {
 		name string
 		cpus float64
@@ -150,9 +112,9 @@ func TestComposeMesh(t *testing.T) {
 	}
 	keepsPromises(t, &mesh{
 		names: []string{"node1", "node2", "node3"}, ids: idsOf(devices), image: testnet.Image(t),
-		witness: testnet.NewWitness(t, filepath.Join(testnet.Root(t), "testnet", "out", project, "secret")),
+		witness: testnet.NewWitness(t, filepath.Join(c.out, "secret")),
 		exec: func(ctx context.Context, node string, args ...string) (testnet.Result, error) {
-			return call(ctx, append([]string{"exec", node}, args...)...)
+			return c.call(ctx, append([]string{"exec", node}, args...)...)
 		},
 	})
 }

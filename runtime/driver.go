@@ -128,8 +128,9 @@ type Recovered struct {
 	Started bool
 	CPUs    protocol.Cores
 	Memory  protocol.Bytes
-	// Timeout is Spec's. Ran is how long it has run by now on the engine's
-	// clock; it is only told of what runs and has a Timeout.
+	// Timeout is Spec's. Ran is how long it has run by now, or had when it ended,
+	// on a clock that nobody sets where there is one. It is only told of what has
+	// a Timeout; 0 of what ended and nobody knows.
 	Timeout, Ran time.Duration
 }
 

@@ -30,8 +30,9 @@ type output struct {
 	giveUp   func()        // ends the waiting for the engine
 	attached atomic.Bool
 	breaks   atomic.Int64 // how often the stream broke
-	// incomplete says that not all could be read; valid after done.
-	incomplete bool
+	// incomplete says that not all could be read, lossy that the engine has lost
+	// some; valid after done.
+	incomplete, lossy bool
 }
 
 func newOutput(e *execution) *output {
@@ -43,6 +44,7 @@ func newOutput(e *execution) *output {
 // engine restarts, it attaches again and goes on where it was.
 func (o *output) pump(ctx, patience context.Context, stdio *Stdio) {
 	defer close(o.done)
+	losses := o.e.node.engineLosses()
 	for again := stdio == nil; ; again = true {
 		if again {
 			attached, err := o.attach(ctx)
@@ -63,6 +65,9 @@ func (o *output) pump(ctx, patience context.Context, stdio *Stdio) {
 			o.incomplete = true
 			return
 		}
+		// What it had not logged when it went is gone, and what the container
+		// writes while no engine reads may be.
+		o.lossy = o.lossy || o.e.node.engineLosses() > losses
 	}
 }
 
@@ -89,16 +94,14 @@ func (o *output) copy(ctx, patience context.Context, r OutputReader, again bool)
 			r.Close()
 		}
 	}()
-	var skip [protocol.Stderr + 1]uint64
+	var known [protocol.Stderr + 1]overlap
 	if again {
-		skip[protocol.Stdout], skip[protocol.Stderr] = o.e.feed.Offsets()
+		known = overlaps(o.e.feed)
 	}
 	for {
 		c, p, err := r.Next()
-		if known := min(skip[c], uint64(len(p))); known > 0 {
-			skip[c] -= known
-			p = p[known:]
-		}
+		p, lossy := known[c].pass(p)
+		o.lossy = o.lossy || lossy
 		o.put(patience, c, p)
 		if err != nil {
 			return err

@@ -6,8 +6,9 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// find asks the engine for what an earlier process left there. What was created
-// and never started is removed: nothing of it ran, and nobody waits for it.
+// find asks the engine for the containers that an earlier process left there,
+// or this one before the engine went away. What was created and never started is
+// removed, unless it is about to be: nothing of it ran, and nobody waits for it.
 func (n *Node) find(ctx context.Context) ([]Recovered, error) {
 	all, err := n.cfg.Driver.Recover(ctx)
 	if err != nil {
@@ -17,11 +18,21 @@ func (n *Node) find(ctx context.Context) ([]Recovered, error) {
 	for _, r := range all {
 		if r.Started {
 			found = append(found, r)
+		} else if n.alive(r.ID) {
+			continue
 		} else if err := n.cfg.Driver.Remove(ctx, r.ID); err != nil {
 			return nil, err
 		}
 	}
 	return found, nil
+}
+
+// alive reports whether this process has the execution and has not told its end.
+func (n *Node) alive(id ExecutionID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e := n.known[id]
+	return e != nil && e.holds
 }
 
 // adopt takes up what an earlier process of this node left on the engine; n.mu

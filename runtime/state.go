@@ -39,6 +39,8 @@ type State struct {
 type engine struct {
 	// answering is what the driver's Watch last said.
 	answering bool
+	// losses counts how often it stopped answering.
+	losses int
 	// ready says that it answers, that what it runs is known, and that info is
 	// fresh.
 	ready bool
@@ -94,6 +96,7 @@ func (n *Node) engineUp(up bool) {
 	n.engine.answering = up
 	n.engine.down = ""
 	if !up {
+		n.engine.losses++
 		n.engine.ready = false
 		n.engine.down = "the container engine does not answer: is it running?"
 	}
@@ -128,11 +131,11 @@ func (n *Node) askEngine(ctx context.Context) {
 	}
 }
 
-// learn asks the engine for what it is and has; the first time also for what
-// it runs, which is adopted.
+// learn asks the engine for what it is and has; when it has come back also for
+// the containers there: the first time, those that were started are adopted.
 func (n *Node) learn(ctx context.Context) error {
 	n.mu.Lock()
-	answering, recovered := n.engine.answering, n.engine.recovered
+	answering, recovered, ready := n.engine.answering, n.engine.recovered, n.engine.ready
 	n.mu.Unlock()
 	if !answering {
 		return nil
@@ -141,7 +144,7 @@ func (n *Node) learn(ctx context.Context) error {
 	defer cancel()
 	info, err := n.cfg.Driver.Info(ctx)
 	var found []Recovered
-	if err == nil && !recovered {
+	if err == nil && !ready {
 		found, err = n.find(ctx)
 	}
 	n.mu.Lock()
@@ -190,6 +193,13 @@ func (n *Node) engineBack(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// engineLosses returns how often the engine stopped answering.
+func (n *Node) engineLosses() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.engine.losses
 }
 
 func hashes(images []string) []uint32 {

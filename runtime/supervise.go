@@ -148,7 +148,7 @@ func (e *execution) resize(ctx context.Context, rows, columns uint16) {
 // overran reports whether an earlier process of this node must have ended the
 // container for having run too long.
 func (e *execution) overran(exit Exit) bool {
-	return e.adopted && e.spec.Timeout > 0 && exit.Ran >= e.spec.Timeout && exit.Code != 0
+	return e.adopted && e.spec.Timeout > 0 && e.ran >= e.spec.Timeout && exit.Code != 0
 }
 
 // ending makes the last event.
@@ -172,8 +172,12 @@ func (e *execution) ending(o outcome, out *output) protocol.Event {
 	case o.exit.Code != 0:
 		event.State = protocol.StateFailed
 	}
-	if out.incomplete {
-		event.Reason = strings.TrimPrefix(event.Reason+"; the end of its output could not be read", "; ")
+	if out.lossy {
+		event.Reason += "; the container engine went away meanwhile, and some of the output may be missing"
 	}
+	if out.incomplete {
+		event.Reason += "; the end of its output could not be read"
+	}
+	event.Reason = strings.TrimPrefix(event.Reason, "; ")
 	return event
 }

@@ -18,13 +18,17 @@ import (
 )
 
 // newNode runs a node on the engine until the test ends; stop ends it sooner.
-func newNode(t *testing.T, d *Driver) (node *runtime.Node, stop func()) {
+func newNode(t *testing.T, d *Driver, change ...func(*runtime.Config)) (node *runtime.Node, stop func()) {
 	t.Helper()
-	node, err := runtime.New(runtime.Config{
+	cfg := runtime.Config{
 		Node: "drivertest", Name: "drivertest", Driver: d,
 		CPUs: 2, Memory: 1 << 30, Policy: runtime.DefaultPolicy(),
 		Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	node, err := runtime.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,9 @@ func (d *Driver) Create(ctx context.Context, spec runtime.Spec) (string, runtime
 }
 
 // create makes the container. The engine finishes what it began even when the
-// caller goes away, so the call is not cut off then but cleaned up after.
+// caller goes away, so the call is not cut off then but cleaned up after; for
+// that its answer is waited for as long as the connection lasts, as an engine
+// that hangs carries the call out when it goes on.
 func (d *Driver) create(ctx context.Context, spec runtime.Spec) (string, error) {
 	type result struct {
 		id  string
@@ -57,22 +59,27 @@ func (d *Driver) create(ctx context.Context, spec runtime.Spec) (string, error) 
 	c := d.client.Load()
 	made := make(chan result, 1)
 	d.background.Go(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
+		ctx, cancel := d.untilClose(ctx)
 		defer cancel()
 		r, err := c.ContainerCreate(ctx, config, host, nil, nil, d.name(spec.ID))
 		made <- result{r.ID, err}
 	})
-	select {
-	case r := <-made:
-		return r.id, d.explainCreate(ctx, spec, r.err)
-	case <-ctx.Done():
-		d.background.Go(func() {
-			if r := <-made; r.err == nil {
-				d.discard(ctx, r.id)
-			}
-		})
-		return "", fmt.Errorf("create container: %w", ctx.Err())
-	}
+	var id string
+	err := d.within(ctx, changeTimeout, "create container", func(callCtx context.Context) error {
+		select {
+		case r := <-made:
+			id = r.id
+			return d.explainCreate(ctx, spec, r.err)
+		case <-callCtx.Done():
+			d.background.Go(func() {
+				if r := <-made; r.err == nil {
+					d.discard(ctx, r.id)
+				}
+			})
+			return callCtx.Err()
+		}
+	})
+	return id, err
 }
 
 func (d *Driver) explainCreate(ctx context.Context, spec runtime.Spec, err error) error {
@@ -92,7 +99,9 @@ func (d *Driver) explainCreate(ctx context.Context, spec runtime.Spec, err error
 
 // discard removes a container that nobody will ask for.
 func (d *Driver) discard(ctx context.Context, id string) {
-	if err := d.remove(context.WithoutCancel(ctx), id); err != nil {
+	ctx, cancel := d.untilClose(ctx)
+	defer cancel()
+	if err := d.remove(ctx, id); err != nil {
 		d.cfg.Log.Warn("container left behind", "container", id, "err", err)
 	}
 }

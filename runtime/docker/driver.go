@@ -60,6 +60,8 @@ type Driver struct {
 	pulls  pulls
 	// stall and pause are pullStall and pullPause, but for tests.
 	stall, pause time.Duration
+	calls        calls
+	now          func() instant
 	// buffers are shared by the streams of output; see buffer.
 	buffers sync.Pool
 	// background holds what must be finished for a caller that went away.
@@ -81,7 +83,7 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Mesh == "" || cfg.Node == "" || cfg.Log == nil {
 		return nil, errors.New("docker driver: mesh, node and log must be set")
 	}
-	d := &Driver{cfg: cfg, stall: pullStall, pause: pullPause, pulls: pulls{running: make(map[string]*pull)}}
+	d := &Driver{cfg: cfg, calls: newCalls(), now: now, stall: pullStall, pause: pullPause, pulls: pulls{running: make(map[string]*pull)}}
 	if err := d.renew(); err != nil {
 		return nil, fmt.Errorf("docker driver: %w", err)
 	}
@@ -109,9 +111,11 @@ func (d *Driver) renew() error {
 // Name implements runtime.Driver.
 func (d *Driver) Name() string { return "docker" }
 
-// Close implements runtime.Driver. It ends the pulls that are under way.
+// Close implements runtime.Driver. It ends the pulls that are under way, and is
+// called once.
 func (d *Driver) Close() error {
 	d.pulls.cancelAll()
+	defer time.AfterFunc(closeTimeout, func() { close(d.calls.closed) }).Stop()
 	d.background.Wait()
 	return d.client.Load().Close()
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"strings"
 	"syscall"
-	"time"
 	"unicode"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -20,14 +19,6 @@ import (
 
 // maxMessage is how much of the engine's own words go into an error's text.
 const maxMessage = 300
-
-// within makes one call to the engine, with a deadline of its own, and turns
-// its error into what the Driver contract says.
-func (d *Driver) within(ctx context.Context, limit time.Duration, what string, call func(context.Context) error) error {
-	callCtx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return d.explain(ctx, what, call(callCtx))
-}
 
 // explain translates an error of the client, other than those that only one
 // call can have. ctx is the caller's: where that has ended, its error counts.

@@ -27,7 +27,7 @@ const minCPUs = 0.01
 
 // labels returns what Recover needs to know about a container.
 func (d *Driver) labels(spec runtime.Spec) map[string]string {
-	return map[string]string{
+	labels := map[string]string{
 		labelMesh:         d.cfg.Mesh,
 		labelNode:         string(d.cfg.Node),
 		labelOrchestrator: string(spec.Orchestrator),
@@ -37,6 +37,8 @@ func (d *Driver) labels(spec runtime.Spec) map[string]string {
 		labelMemory:       strconv.FormatUint(uint64(spec.Memory), 10),
 		labelTimeout:      spec.Timeout.String(),
 	}
+	d.now().addTo(labels)
+	return labels
 }
 
 // containerConfig is the whole policy of what a container gets, in one place:

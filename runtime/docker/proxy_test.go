@@ -23,12 +23,14 @@ type proxy struct {
 	mu       sync.Mutex // guards the rest
 	listener net.Listener
 	conns    []net.Conn
+	// request, where it is set, is called before what a driver sends goes on.
+	request func(data []byte)
 	// frozen is held by freeze; copying needs to read-lock it.
 	frozen  sync.RWMutex
 	running sync.WaitGroup
 }
 
-func newProxy(t *testing.T) *proxy {
+func newProxy(t *testing.T, request ...func(data []byte)) *proxy {
 	c, err := client.NewClientWithOpts(client.FromEnv)
 	if err != nil {
 		t.Fatal(err)
@@ -39,6 +41,9 @@ func newProxy(t *testing.T) *proxy {
 		t.Fatalf("this test needs an engine on a unix socket, not at %s: unset DOCKER_HOST", c.DaemonHost())
 	}
 	p := &proxy{t: t, path: filepath.Join(t.TempDir(), "engine.sock"), real: socket}
+	for _, r := range request {
+		p.request = r
+	}
 	p.resume()
 	t.Cleanup(func() {
 		p.cut()
@@ -67,22 +72,25 @@ func (p *proxy) resume() {
 			}
 			far, err := net.Dial("unix", p.real)
 			if err != nil {
-				near.Close()
-				return
+				near.Close() // the engine is down, and may come back
+				continue
 			}
 			p.mu.Lock()
 			p.conns = append(p.conns, near, far)
 			p.mu.Unlock()
-			p.running.Go(func() { p.copy(near, far) })
-			p.running.Go(func() { p.copy(far, near) })
+			p.running.Go(func() { p.copy(near, far, nil) })
+			p.running.Go(func() { p.copy(far, near, p.request) })
 		}
 	})
 }
 
-func (p *proxy) copy(to, from net.Conn) {
+func (p *proxy) copy(to, from net.Conn, see func([]byte)) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
+		if see != nil {
+			see(buf[:n])
+		}
 		p.frozen.RLock()
 		_, werr := to.Write(buf[:n])
 		p.frozen.RUnlock()

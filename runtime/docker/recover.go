@@ -35,8 +35,8 @@ func (d *Driver) Recover(ctx context.Context) ([]runtime.Recovered, error) {
 			d.cfg.Log.Warn("container with strange labels left alone", "container", c.ID, "err", err)
 			continue
 		}
-		if r.Running && r.Timeout > 0 {
-			r.Ran, err = d.runningFor(ctx, c.ID)
+		if r.Started && r.Timeout > 0 {
+			r.Ran, err = d.ranFor(ctx, c, r.Running)
 			if errors.Is(err, runtime.ErrNotFound) {
 				continue // it was removed meanwhile
 			}
@@ -49,17 +49,44 @@ func (d *Driver) Recover(ctx context.Context) ([]runtime.Recovered, error) {
 	return found, nil
 }
 
-// runningFor returns since when a container runs, on the engine's clock.
-func (d *Driver) runningFor(ctx context.Context, id string) (time.Duration, error) {
-	c, err := d.look(ctx, id)
+// ranFor returns how long a container has run, or had when it ended. As far as
+// this machine's own clock tells it, the engine's, which may have been set
+// meanwhile, counts only between creation and start, and between start and end.
+func (d *Driver) ranFor(ctx context.Context, c container.Summary, running bool) (time.Duration, error) {
+	info, err := d.look(ctx, c.ID)
 	if err != nil {
 		return 0, err
 	}
-	started, err := time.Parse(time.RFC3339Nano, c.State.StartedAt)
+	created, started, err := startOf(info)
 	if err != nil {
-		return 0, fmt.Errorf("start of container: %w", err)
+		return 0, err
 	}
-	var now time.Time
+	most, known := d.now().since(c.Labels)
+	most = max(0, most-min(max(0, started.Sub(created)), changeTimeout))
+	switch {
+	case running && known:
+		return most, nil
+	case running: // created elsewhere, as on the machine's last boot
+		now, err := d.engineTime(ctx)
+		return max(0, now.Sub(started)), err
+	default: // what ran on an earlier boot ended with that
+		return min(most, ran(info.State)), nil
+	}
+}
+
+// startOf returns when a container was created and started on the engine's clock.
+func startOf(c container.InspectResponse) (created, started time.Time, err error) {
+	if created, err = time.Parse(time.RFC3339Nano, c.Created); err != nil {
+		return created, started, fmt.Errorf("creation of container: %w", err)
+	}
+	if started, err = time.Parse(time.RFC3339Nano, c.State.StartedAt); err != nil {
+		return created, started, fmt.Errorf("start of container: %w", err)
+	}
+	return created, started, nil
+}
+
+// engineTime returns the time on the engine's clock.
+func (d *Driver) engineTime(ctx context.Context) (now time.Time, err error) {
 	err = d.within(ctx, askTimeout, "ask the engine for the time", func(ctx context.Context) error {
 		info, err := d.client.Load().Info(ctx)
 		if err != nil {
@@ -68,7 +95,7 @@ func (d *Driver) runningFor(ctx context.Context, id string) (time.Duration, erro
 		now, err = time.Parse(time.RFC3339Nano, info.SystemTime)
 		return err
 	})
-	return max(0, now.Sub(started)), err
+	return now, err
 }
 
 // recovered reads a container's labels.

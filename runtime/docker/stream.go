@@ -14,6 +14,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
 )
 
@@ -150,15 +151,17 @@ func (d *Driver) Attach(ctx context.Context, id runtime.ExecutionID) (runtime.St
 		return runtime.Stdio{}, err
 	}
 	logCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, cancel)
-	log, err := d.client.Load().ContainerLogs(logCtx, d.name(id), container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: true})
-	if !stop() && err == nil {
-		log.Close()
-		err = ctx.Err()
-	}
+	var log io.ReadCloser
+	err = d.begin(ctx, "attach to container", cancel, func() (err error) {
+		log, err = d.client.Load().ContainerLogs(logCtx, d.name(id), container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: true})
+		return err
+	})
 	if err != nil {
 		cancel()
-		return runtime.Stdio{}, d.explain(ctx, "attach to container", err)
+		if log != nil {
+			log.Close()
+		}
+		return runtime.Stdio{}, err
 	}
 	out := newReader(log, closeFunc(func() error {
 		cancel()
@@ -173,14 +176,17 @@ type closeFunc func() error
 func (f closeFunc) Close() error { return f() }
 
 // endOf returns a function that tells the end of a container's output from
-// the loss of the connection.
+// the loss of the connection: it is the end only if the engine, asked once and
+// at once, has lived through it and tells that the container has ended. What
+// ends soon after its engine was killed may have more in its log.
 func (d *Driver) endOf(id runtime.ExecutionID) func() error {
 	return func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 		defer cancel()
-		if _, err := d.Wait(ctx, id); errors.Is(err, context.DeadlineExceeded) {
-			return io.ErrUnexpectedEOF
+		_, err := d.waitOnce(ctx, d.name(id))
+		if err == nil || errors.Is(err, runtime.ErrNotFound) || protocol.CodeOf(err) == protocol.CodeStartFailed {
+			return io.EOF
 		}
-		return io.EOF
+		return io.ErrUnexpectedEOF
 	}
 }

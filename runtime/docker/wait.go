@@ -44,7 +44,12 @@ func (d *Driver) Wait(ctx context.Context, id runtime.ExecutionID) (runtime.Exit
 // that no end falls in between.
 func (d *Driver) waitOnce(ctx context.Context, name string) (runtime.Exit, error) {
 	waitCtx, cancel := context.WithCancel(ctx)
-	ended, failed := d.client.Load().ContainerWait(waitCtx, name, container.WaitConditionNextExit)
+	var ended <-chan container.WaitResponse
+	var failed <-chan error
+	late := d.begin(ctx, "wait for container", cancel, func() error {
+		ended, failed = d.client.Load().ContainerWait(waitCtx, name, container.WaitConditionNextExit)
+		return nil
+	})
 	waiting := true
 	defer func() {
 		cancel()
@@ -57,6 +62,9 @@ func (d *Driver) waitOnce(ctx context.Context, name string) (runtime.Exit, error
 		}
 	}()
 
+	if late != nil {
+		return runtime.Exit{}, late
+	}
 	exit, err := d.inspect(ctx, name)
 	if !errors.Is(err, errStillThere) {
 		return exit, err

@@ -11,7 +11,8 @@ import (
 const (
 	// pingPause is how often the engine is asked whether it still answers: a
 	// lost connection tells at once, an engine that hangs says nothing. One
-	// ping takes it some 100 µs.
+	// ping takes it some 100 µs. So a hang is noticed within pingPause and
+	// pingTimeout, and within lateCall and pingTimeout where a call waits.
 	pingPause   = 5 * time.Second
 	pingTimeout = 3 * time.Second
 	// settle is how long images must be left alone before they are listed:
@@ -46,17 +47,26 @@ func (d *Driver) Watch(ctx context.Context, up func(bool), changed func()) error
 
 // watchOnce follows the engine until it is lost; it returns why.
 func (d *Driver) watchOnce(ctx context.Context, up, changed func()) error {
-	ctx, cancel := context.WithCancel(ctx)
+	following, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := d.Ping(ctx); err != nil {
 		return err
 	}
-	slow := time.AfterFunc(askTimeout, cancel)
-	images, lost := d.client.Load().Events(ctx, events.ListOptions{
-		Filters: filters.NewArgs(filters.Arg("type", string(events.ImageEventType))),
+	// It also settles the version of the API, which Events would read while
+	// another call settles it.
+	if _, err := d.describe(ctx); err != nil {
+		return err
+	}
+	var images <-chan events.Message
+	var lost <-chan error
+	err := d.begin(ctx, "follow the engine's events", cancel, func() error {
+		images, lost = d.client.Load().Events(following, events.ListOptions{
+			Filters: filters.NewArgs(filters.Arg("type", string(events.ImageEventType))),
+		})
+		return nil
 	})
-	if !slow.Stop() {
-		return <-lost
+	if err != nil {
+		return err
 	}
 	up()
 
@@ -73,8 +83,15 @@ func (d *Driver) watchOnce(ctx context.Context, up, changed func()) error {
 			changed()
 		case <-ping.C:
 			if err := d.Ping(ctx); err != nil {
+				d.calls.hung()
 				return err
 			}
+		case <-d.calls.doubt:
+			if err := d.Ping(ctx); err != nil {
+				d.calls.hung()
+				return err
+			}
+			ping.Reset(pingPause)
 		case err := <-lost:
 			return err
 		}
@@ -84,7 +101,7 @@ func (d *Driver) watchOnce(ctx context.Context, up, changed func()) error {
 // Ping asks whether the engine answers, the quickest way there is: an error is
 // an *Error with CodeEngineDown.
 func (d *Driver) Ping(ctx context.Context) error {
-	return d.within(ctx, pingTimeout, "ping", func(ctx context.Context) error {
+	return d.bounded(ctx, pingTimeout, "ping", func(ctx context.Context) error {
 		_, err := d.client.Load().Ping(ctx)
 		return err
 	})

@@ -323,8 +323,12 @@ func (c *container) recovered() runtime.Recovered {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var ran time.Duration
-	if c.phase == phaseRunning && c.spec.Timeout > 0 {
+	switch {
+	case c.spec.Timeout == 0:
+	case c.phase == phaseRunning:
 		ran = time.Since(c.started)
+	case c.phase != phaseCreated:
+		ran = c.exit.Ran
 	}
 	return runtime.Recovered{
 		ID:           c.spec.ID,

@@ -66,7 +66,9 @@ func (p *Params) moved(onDisk protocol.Bytes) protocol.Bytes {
 }
 
 // estimate returns what the demanded execution would take on the peer, which
-// must have a score. mean is the work of one of those that run there.
+// must have a score. mean is the work of one of those that run there. Whoever has
+// kept this device waiting is taken to do so for as long again, whatever the
+// score says: it may be wrong, or come from a node that is no more.
 func (p *Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
 	s := peer.Score
 	c := slotsFor(d.Service, s)
@@ -75,6 +77,9 @@ func (p *Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
 		n = max(n, c)
 	}
 	e := p.expect(s, d, n, c)
+	if peer.Waited > 0 {
+		e.work = max(e.work, d.Work/e.speed+float64(peer.Waited)/1e9)
+	}
 	e.network = float64(peer.RTT) / 1e9
 	return e
 }

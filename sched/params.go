@@ -59,6 +59,10 @@ type Params struct {
 	ImagesKept int
 	// ScoreBeats is for how many of its beats a score counts.
 	ScoreBeats int
+	// ChangesPerBeat is how often within a beat devices gossip that their load
+	// has changed: one that nothing was heard of for longer is as it was. 0 is
+	// never.
+	ChangesPerBeat int
 
 	// AnswerTimeout bounds the wait for the answer to an offer or an attach.
 	AnswerTimeout time.Duration
@@ -129,6 +133,8 @@ func DefaultParams() Params {
 		PullRate:      4 << 20,
 		ImageShrink:   0.4,
 		ScoreBeats:    3,
+
+		ChangesPerBeat: 10,
 
 		ImageWait:      1500 * time.Millisecond,
 		ImageFactsFor:  10 * time.Minute,

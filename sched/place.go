@@ -108,7 +108,7 @@ type field struct {
 	best, second float64 // the shortest estimates; both the same if there is but one
 	slots        float64 // of all
 	pace         float64 // how many executions all end a second
-	age          float64 // of their scores, the mean
+	ended        float64 // how many have ended since their scores
 	// self is the peer index of the device itself if it has a slot free for
 	// the service, else -1.
 	self     int
@@ -149,7 +149,6 @@ func (p *Placer) rank() field {
 		f.add(i, peer, &e)
 	}
 	f.pace /= s.MeanWork
-	f.age /= max(1, float64(len(p.ranked)))
 	if len(p.ranked) == 1 {
 		f.second = f.best
 	}
@@ -161,7 +160,7 @@ func (f *field) add(i int, peer *Peer, e *estimate) {
 	f.best, f.second = min(f.best, est), min(f.second, max(f.best, est))
 	f.slots += e.slots
 	f.pace += min(e.load, e.slots) * e.speed
-	f.age += float64(peer.Age) / 1e9
+	f.ended += max(0, float64(peer.Score.Running)+float64(peer.Score.Queued)+float64(peer.Sent-peer.Returned)-e.load)
 	switch {
 	case !peer.Self:
 		f.topRating = max(f.topRating, peer.Score.Rating)
@@ -195,8 +194,10 @@ func (p *Placer) leftOut(peer *Peer) misfit {
 // counted already. A refusal changes nothing here: the node that refused is seen
 // as it is from then on, and a higher level would only bring in slower nodes.
 func (p *Placer) wanted(f *field) float64 {
-	others := max(0, f.pace-p.snapshot.Rate)
-	expected := others*f.age + p.params.Spread*f.slots
+	expected := p.params.Spread * f.slots
+	if others := f.pace - p.snapshot.Rate; others > 0 {
+		expected += f.ended * others / f.pace
+	}
 	return max(1, expected)
 }
 

@@ -308,3 +308,17 @@ func BenchmarkSnapshot1000(b *testing.B) {
 		buf = v.Snapshot(buf).Peers
 	}
 }
+
+// A node that says that it is idle, and is not, gets no more once it has kept
+// this device waiting for longer than the others would.
+func TestWaitedOutweighsTheScore(t *testing.T) {
+	liar, honest := peerOf(nodeScore("liar", 4, 8)), peerOf(nodeScore("honest", 1, 4))
+	d := Demand{Service: &protocol.Service{Image: "busybox"}, Image: protocol.HashImage("busybox"), Work: 1}
+	for waited, want := range map[time.Duration]protocol.NodeID{0: "liar", 500 * time.Millisecond: "liar", time.Second: "honest"} {
+		liar.Waited = waited
+		choice, _ := NewPlacer(DefaultParams()).Place(&Snapshot{Peers: []Peer{liar, honest}, MeanWork: 1}, &d, seeded(1))
+		if choice.Node != want {
+			t.Errorf("waited for %v: %s is chosen, want %s", waited, choice.Node, want)
+		}
+	}
+}

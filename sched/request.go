@@ -297,6 +297,11 @@ func (r *request) told(e protocol.Event) bool {
 		return false
 	case !mayFollow(r.state, e.State) || sameNews(&e, &r.last):
 		return false
+	}
+	if r.state == protocol.StatePlacing && e.State != protocol.StatePlacing {
+		r.o.cfg.View.Begun(r.node)
+	}
+	switch {
 	case r.unstarted(&e):
 		r.move(e)
 		return true

@@ -49,6 +49,7 @@ func TestRetryWaitsForTheLease(t *testing.T) {
 		e.say(protocol.StateRunning)
 		e.write(t, "one ")
 		time.Sleep(time.Minute)
+		m.appear("b", 2) // its next score
 		if code := m.renew("c", "r", 1); code != protocol.CodeNone {
 			t.Fatalf("not renewed: %v", code)
 		}

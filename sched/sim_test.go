@@ -85,6 +85,7 @@ func newSim(n int, seed uint64) *sim {
 	}{{0.1, 2, 0.2}, {0.25, 4, 0.3}, {1, 4, 0.25}, {2, 8, 0.15}, {4, 8, 0.1}}
 	params := DefaultParams()
 	params.DefaultWork = 1
+	params.ChangesPerBeat = 0
 	clock := func() time.Duration { return s.now }
 	for i := range n {
 		k, upTo := 0, kinds[0].share
@@ -192,6 +193,7 @@ func (s *sim) pump(n *simNode) {
 		j := n.queue[0]
 		n.queue = n.queue[1:]
 		n.running++
+		j.from.view.Begun(n.id)
 		s.at(s.now+seconds(j.work/n.speed), func() {
 			n.running--
 			j.from.view.Returned(n.id)

@@ -55,6 +55,9 @@ type device struct {
 	// pending counts the offers without an answer; taken those accepted since
 	// known; returned the executions that ended since.
 	pending, taken, returned int
+	// waits holds when this orchestrator sent what has not begun there, the
+	// oldest first.
+	waits []time.Duration
 }
 
 // NewView returns the view of the device self, which knows nobody else yet.
@@ -237,6 +240,9 @@ type Peer struct {
 	// Sent counts what this orchestrator sent there since then, Returned what
 	// came back, and Own all that it has there now, whenever it was sent.
 	Sent, Returned, Own int
+	// Waited is for how long this device has been kept waiting there: for a
+	// score that is due, for the answer to an offer, or for an execution to begin.
+	Waited time.Duration
 }
 
 // A Snapshot is the view at one moment. It does not change, and holds nothing
@@ -273,10 +279,17 @@ func (v *View) peer(d *device, now time.Duration) Peer {
 		Score: d.score, Age: now - d.known, RTT: d.rtt,
 		Sent: d.pending + d.taken, Returned: d.returned, Own: v.own[d.id],
 	}
+	if len(d.waits) > 0 {
+		p.Waited = now - d.waits[0]
+	}
 	if p.Self {
 		p.Age = 0 // its load is told at once
 	} else if d.score != nil {
 		beat := min(d.score.Beat, maxBeat)
+		if v.params.ChangesPerBeat > 0 {
+			p.Age = min(p.Age, beat/time.Duration(v.params.ChangesPerBeat))
+		}
+		p.Waited = max(p.Waited, now-d.at-beat)
 		p.Stale = now-d.at > time.Duration(v.params.ScoreBeats)*beat
 	}
 	return p
@@ -285,7 +298,11 @@ func (v *View) peer(d *device, now time.Duration) Peer {
 // Dispatched tells that an offer is on its way to node. Exactly one of
 // Accepted, Refused and Forgotten follows.
 func (v *View) Dispatched(node protocol.NodeID) {
-	v.count(node, +1, func(d *device) { d.pending++ })
+	now := v.clock()
+	v.count(node, +1, func(d *device) {
+		d.pending++
+		d.waits = append(d.waits, now)
+	})
 }
 
 // Resumed tells that an execution on node was taken up that this View knows
@@ -306,7 +323,7 @@ func (v *View) Accepted(node protocol.NodeID) {
 func (v *View) Refused(node protocol.NodeID, load protocol.Load) {
 	now := v.clock()
 	v.count(node, -1, func(d *device) {
-		d.pending = max(d.pending-1, 0)
+		d.takeBack()
 		if d.score == nil {
 			return
 		}
@@ -320,12 +337,24 @@ func (v *View) Refused(node protocol.NodeID, load protocol.Load) {
 
 // Forgotten tells that an offer came to nothing.
 func (v *View) Forgotten(node protocol.NodeID) {
-	v.count(node, -1, func(d *device) { d.pending = max(d.pending-1, 0) })
+	v.count(node, -1, (*device).takeBack)
 }
 
 // Returned tells that an execution that node took has ended there.
 func (v *View) Returned(node protocol.NodeID) {
 	v.count(node, -1, func(d *device) { d.returned++ })
+}
+
+// Begun tells that an execution that node took waits there no more: it has
+// begun, or ended. A node begins them in the order in which they came.
+func (v *View) Begun(node protocol.NodeID) {
+	v.count(node, 0, func(d *device) { d.waits = d.waits[min(1, len(d.waits)):] })
+}
+
+// takeBack forgets the newest offer.
+func (d *device) takeBack() {
+	d.pending = max(d.pending-1, 0)
+	d.waits = d.waits[:max(0, len(d.waits)-1)]
 }
 
 // count adds to what this orchestrator has on node, and lets f change the
@@ -340,6 +369,7 @@ func (v *View) count(node protocol.NodeID, add int, f func(*device)) {
 	}
 	if d := v.devices[node]; d != nil {
 		f(d)
+		d.waits = d.waits[max(0, len(d.waits)-v.own[node]):]
 	}
 }
 

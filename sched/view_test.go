@@ -151,9 +151,9 @@ func TestOwnDispatchesAreCounted(t *testing.T) {
 	check("the new score has the accepted one", 1)
 	v.Refused("1", protocol.Load{Running: 4, Queued: 3, Slots: 4})
 	check("refused", 0)
-	*now = time.Second
+	*now = 50 * time.Millisecond
 	p := peerNamed(t, v, "1")
-	if p.Score.Running != 4 || p.Score.Queued != 3 || p.Age != time.Second {
+	if p.Score.Running != 4 || p.Score.Queued != 3 || p.Age != 50*time.Millisecond {
 		t.Errorf("after the refusal: %+v of %+v", p, p.Score)
 	}
 	if idle := nodeScore("1", 1, 4); p.Score.Rating >= idle.Rating {
@@ -207,6 +207,45 @@ func TestOwnExecutionsAreAFloor(t *testing.T) {
 	if check("all are back", 0, 0); len(v.own) != 0 {
 		t.Errorf("remembered: %v", v.own)
 	}
+}
+
+// A change would have been gossiped: what nothing was heard of is as it was.
+func TestLoadAgesUntilAChangeWouldBeKnown(t *testing.T) {
+	v, now := testView()
+	v.Joined("1", "tv", "")
+	v.Score(nodeScore("1", 1, 4))
+	*now = 900 * time.Millisecond
+	if p := peerNamed(t, v, "1"); p.Age != 100*time.Millisecond {
+		t.Errorf("with a beat of 1 s and 10 changes in it, the load is %v old", p.Age)
+	}
+}
+
+// Who keeps this device waiting is found out, whatever its score says.
+func TestWaiting(t *testing.T) {
+	v, now := testView()
+	v.Joined("1", "tv", "")
+	at := func(ms time.Duration, what string, change func(), want time.Duration) {
+		t.Helper()
+		*now = ms * time.Millisecond
+		change()
+		if got := peerNamed(t, v, "1").Waited; got != want*time.Millisecond {
+			t.Errorf("%s: waited for %v, want %d ms", what, got, want)
+		}
+	}
+	score := func() { v.Score(nodeScore("1", 1, 4)) }
+	at(0, "a score", score, 0)
+	at(1000, "the next one is due", func() {}, 0)
+	at(1300, "it is late", func() {}, 300)
+	at(1400, "there it is", score, 0)
+	at(1400, "an offer", func() { v.Dispatched("1") }, 0)
+	at(1500, "another one", func() { v.Dispatched("1") }, 100)
+	at(1600, "the newest is refused", func() { v.Refused("1", protocol.Load{}) }, 200)
+	at(1700, "the first is accepted, and an idle score comes", func() { v.Accepted("1"); score() }, 300)
+	at(1800, "a third", func() { v.Dispatched("1"); v.Accepted("1") }, 400)
+	at(1900, "the first begins", func() { v.Begun("1") }, 100)
+	at(2000, "and ends", func() { v.Returned("1") }, 200)
+	at(2100, "the third is lost before it began", func() { v.Returned("1") }, 0)
+	at(2200, "one that an earlier process sent", func() { v.Resumed("1"); v.Begun("1"); v.Returned("1") }, 0)
 }
 
 func TestWorkIsLearned(t *testing.T) {

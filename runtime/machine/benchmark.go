@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/shirou/gopsutil/v4/cpu"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -105,9 +106,11 @@ func save(file string, m measurement) error {
 	return nil
 }
 
-// measure runs the slices. The median of their times counts, so that a busy
-// moment of the machine does not.
+// measure runs the slices. The processor time that they take counts, and of that
+// the median: other programs that are busy just now do not make a core slow.
 func measure(ctx context.Context) (float64, error) {
+	goruntime.LockOSThread() // whose time is read
+	defer goruntime.UnlockOSThread()
 	w := newWork()
 	w.slice() // warms caches and clock up
 	var times []time.Duration
@@ -116,12 +119,28 @@ func measure(ctx context.Context) (float64, error) {
 		if err := ctx.Err(); err != nil {
 			return 0, fmt.Errorf("measure the speed: %w", err)
 		}
-		before := time.Now()
+		before, err := threadTime()
+		if err != nil {
+			return 0, err
+		}
 		w.slice()
-		times = append(times, max(time.Since(before), 1))
+		after, err := threadTime()
+		if err != nil {
+			return 0, err
+		}
+		times = append(times, max(after-before, 1))
 	}
 	slices.Sort(times)
 	return float64(reference) / float64(times[len(times)/2]), nil
+}
+
+// threadTime returns the processor time that this thread has had.
+func threadTime() (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		return 0, fmt.Errorf("read how busy this thread was: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
 }
 
 // work is what a slice does: equal parts, on the reference device, of integer

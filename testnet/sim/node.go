@@ -155,6 +155,11 @@ func (n *node) start(t ticket) {
 	n.fetched[j.arrival.service] = min(n.fetched[j.arrival.service], m.now+wait+cold)
 	ran := seconds(j.work / n.speed())
 	crashes := n.crashes
+	m.after(m.distance(n, j.from)/2, func() {
+		if j.from.view != nil {
+			j.from.view.Begun(n.id)
+		}
+	})
 	m.at(m.now+wait+cold+ran, func() {
 		if n.crashes == crashes && t.attempt == j.attempt {
 			n.finish(j, ran)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	goruntime "runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/shirou/gopsutil/v4/cpu"
@@ -30,6 +32,7 @@ const (
 	mixture   = 1
 	speedFile = "speed.json"
 	maxFile   = 4 << 10
+	maxBoard  = 128 // bytes of its name
 )
 
 // measurement is what is kept in the state folder.
@@ -40,35 +43,73 @@ type measurement struct {
 
 // hardware is what the speed of a core depends on.
 type hardware struct {
-	Model   string `json:"model"`
+	// Board tells apart what has the same processor: a card or a disk may be
+	// put into another one.
+	Board string `json:"board"`
+	Model string `json:"model"`
+	// KHz is the highest clock that there is; 0 is not known.
+	KHz     uint64 `json:"khz"`
 	Cores   int    `json:"cores"`
 	Arch    string `json:"arch"`
 	Mixture int    `json:"mixture"`
 }
 
-// Benchmark returns the speed of one core relative to the reference device. It
+// Benchmark returns the speed of one core relative to the reference device, at
+// the full clock: what the clock's limit takes off now is in Sample.Throttled. It
 // takes about 100 ms the first time, and is then kept in the folder dir until
 // the hardware changes. An error with a speed above 0 says that it could not be
 // kept.
 func Benchmark(ctx context.Context, dir string) (float64, error) {
-	file, hw := filepath.Join(dir, speedFile), fingerprint(ctx)
+	root := os.DirFS("/")
+	file, hw := filepath.Join(dir, speedFile), fingerprint(ctx, root)
 	if kept, err := load(file); err == nil && kept.Hardware == hw && kept.Speed > 0 {
 		return kept.Speed, nil
 	}
+	limit := clockLimit(root)
 	speed, err := measure(ctx)
 	if err != nil {
 		return 0, err
 	}
+	speed = atFullClock(speed, limit, clockLimit(root))
 	return speed, save(file, measurement{Speed: speed, Hardware: hw})
 }
 
-func fingerprint(ctx context.Context) hardware {
-	hw := hardware{Cores: goruntime.NumCPU(), Arch: goruntime.GOARCH, Mixture: mixture}
+// atFullClock returns what a speed would have been, had the clock not been held
+// back at its start and end by these shares.
+func atFullClock(speed, before, after float64) float64 {
+	return speed / max(1-(before+after)/2, 0.1)
+}
+
+func fingerprint(ctx context.Context, root fs.FS) hardware {
+	hw := hardware{Board: board(root), KHz: fullClock(root), Cores: goruntime.NumCPU(), Arch: goruntime.GOARCH, Mixture: mixture}
 	// Some boards do not tell their model; cores and architecture must do then.
 	if info, err := cpu.InfoWithContext(ctx); err == nil && len(info) > 0 {
 		hw.Model = info[0].ModelName
 	}
 	return hw
+}
+
+// board returns what the board is called, by its device tree or its firmware.
+func board(root fs.FS) string {
+	for _, file := range []string{"proc/device-tree/model", "sys/class/dmi/id/product_name"} {
+		name := strings.TrimSpace(strings.TrimRight(readFile(root, file), "\x00"))
+		if name != "" {
+			return strings.ToValidUTF8(name[:min(len(name), maxBoard)], "") // as JSON keeps it
+		}
+	}
+	return ""
+}
+
+// fullClock returns the highest clock that any core has.
+func fullClock(root fs.FS) uint64 {
+	var highest uint64
+	for _, policy := range children(root, "sys/devices/system/cpu/cpufreq", "policy") {
+		khz, err := strconv.ParseUint(readFile(root, policy+"/cpuinfo_max_freq"), 10, 32)
+		if err == nil {
+			highest = max(highest, khz)
+		}
+	}
+	return highest
 }
 
 func load(file string) (measurement, error) {

@@ -7,9 +7,11 @@ package machine
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	goruntime "runtime"
 	"sync"
+	"time"
 
 	"github.com/shirou/gopsutil/v4/mem"
 
@@ -40,12 +42,20 @@ type Machine struct {
 	TotalMemory protocol.Bytes
 
 	dir      string
+	root     fs.FS          // of the file system
 	hardware protocol.Cores // all cores, of which the others' use is counted
 
 	mu     sync.Mutex // guards what follows
 	last   reading
 	others protocol.Cores
 	taken  average // of what executions were given since last
+	// accelerators are those that were there when they were looked for.
+	accelerators []Accelerator
+	looked       time.Time
+	// heat is what the sensors said at heatAt; the rest is what is told of it.
+	heat                   heat
+	heatAt                 time.Time
+	temperature, throttled float64
 }
 
 // New looks at the hardware and its limits.
@@ -57,8 +67,9 @@ func New(cfg Config) (*Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read how much memory there is: %w", err)
 	}
-	limits := cgroupLimits(os.DirFS("/"))
-	m := &Machine{dir: cfg.Dir, hardware: protocol.Cores(goruntime.NumCPU())}
+	root := os.DirFS("/")
+	limits := cgroupLimits(root)
+	m := &Machine{dir: cfg.Dir, root: root, hardware: protocol.Cores(goruntime.NumCPU())}
 	m.TotalCPUs = atMost(m.hardware, limits.cpus)
 	m.TotalMemory = atMost(protocol.Bytes(memory.Total), limits.memory)
 	m.CPUs = atMost(m.TotalCPUs, cfg.CPUs)

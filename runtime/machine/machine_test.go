@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -200,13 +201,26 @@ func TestBenchmarkIsKept(t *testing.T) {
 func TestBenchmarkIsRepeated(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, speedFile)
-	other := fingerprint(t.Context())
-	other.Cores++
-	if err := save(file, measurement{Speed: 77, Hardware: other}); err != nil {
-		t.Fatal(err)
-	}
-	if speed, err := Benchmark(t.Context(), dir); err != nil || speed == 77 {
-		t.Errorf("other hardware's speed was taken: %v, %v", speed, err)
+	same := fingerprint(t.Context(), os.DirFS("/"))
+	for name, change := range map[string]func(*hardware){
+		"board":   func(hw *hardware) { hw.Board += "x" },
+		"model":   func(hw *hardware) { hw.Model += "x" },
+		"clock":   func(hw *hardware) { hw.KHz++ },
+		"cores":   func(hw *hardware) { hw.Cores++ },
+		"arch":    func(hw *hardware) { hw.Arch += "x" },
+		"mixture": func(hw *hardware) { hw.Mixture++ },
+	} {
+		other := same
+		change(&other)
+		if err := save(file, measurement{Speed: 77, Hardware: other}); err != nil {
+			t.Fatal(err)
+		}
+		if speed, err := Benchmark(t.Context(), dir); err != nil || speed == 77 {
+			t.Errorf("the speed of other hardware was taken, which differed in its %s: %v, %v", name, speed, err)
+		}
+		if kept, err := load(file); err != nil || kept.Hardware != same {
+			t.Errorf("kept %+v, %v", kept, err)
+		}
 	}
 	for _, text := range []string{"", "{", `{"speed":-1}`, string(make([]byte, maxFile+1))} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -217,6 +231,42 @@ func TestBenchmarkIsRepeated(t *testing.T) {
 		}
 		if kept, err := load(file); err != nil || kept.Speed <= 0 {
 			t.Errorf("after %.10q not kept: %+v, %v", text, kept, err)
+		}
+	}
+}
+
+func TestFingerprint(t *testing.T) {
+	const clock = "sys/devices/system/cpu/cpufreq/policy"
+	for name, test := range map[string]struct {
+		files map[string]string
+		board string
+		khz   uint64
+	}{
+		"nothing known": {nil, "", 0},
+		"a board": {map[string]string{
+			"proc/device-tree/model":     "Raspberry Pi 4 Model B Rev 1.4\x00",
+			clock + "0/cpuinfo_max_freq": "1800000",
+		}, "Raspberry Pi 4 Model B Rev 1.4", 1_800_000},
+		"a PC": {map[string]string{
+			"sys/class/dmi/id/product_name": "NUC",
+			clock + "0/cpuinfo_max_freq":    "3200000", clock + "4/cpuinfo_max_freq": "4700000", clock + "5/cpuinfo_max_freq": "x",
+		}, "NUC", 4_700_000},
+		"a name cut within a letter": {map[string]string{"proc/device-tree/model": strings.Repeat("a", maxBoard-1) + "é"}, strings.Repeat("a", maxBoard-1), 0},
+		"a long name":                {map[string]string{"proc/device-tree/model": strings.Repeat("a", 1000)}, strings.Repeat("a", maxBoard), 0},
+	} {
+		root := tree(test.files)
+		if got := fingerprint(t.Context(), root); got.Board != test.board || got.KHz != test.khz || got.Cores < 1 || got.Arch == "" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestSpeedIsThatOfTheFullClock(t *testing.T) {
+	for _, c := range []struct{ speed, before, after, want float64 }{
+		{1, 0, 0, 1}, {1, 0.5, 0.5, 2}, {1, 0, 0.5, 4.0 / 3}, {1, 1, 1, 10},
+	} {
+		if got := atFullClock(c.speed, c.before, c.after); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }

@@ -33,6 +33,13 @@ type Sample struct {
 	MemoryAvailable protocol.Bytes
 	// DiskFree is what is left in the file system of Config.Dir.
 	DiskFree protocol.Bytes
+	// Temperature is that of the hottest sensor in whole °C; 0 is not known.
+	Temperature float64
+	// Throttled is the share of the full speed, which is what Benchmark tells,
+	// that is lost now to heat, want of power or a limit of the clock: 0 to 1,
+	// in twentieths. It and Temperature are a few seconds old at most, and stay
+	// as they are while they change by little.
+	Throttled float64
 }
 
 // Sample measures, in some 100 µs. taken is how many cores the executions that
@@ -55,11 +62,25 @@ func (m *Machine) Sample(ctx context.Context, taken protocol.Cores) (Sample, err
 	if err != nil {
 		return Sample{}, err
 	}
-	return Sample{
+	s := Sample{
 		CPUOthers:       others,
 		MemoryAvailable: min(protocol.Bytes(memory.Available), m.TotalMemory),
 		DiskFree:        free,
-	}, nil
+	}
+	s.Temperature, s.Throttled = m.sampleHeat(time.Now())
+	return s, nil
+}
+
+func (m *Machine) sampleHeat(now time.Time) (temperature, throttled float64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if window := now.Sub(m.heatAt); m.heatAt.IsZero() || window >= minHeat {
+		heat := readHeat(m.root)
+		m.temperature = steady(m.temperature, heat.temperature, temperatureStep, temperatureUnit)
+		m.throttled = steady(m.throttled, lost(m.heat, heat, window), throttledStep, throttledUnit)
+		m.heat, m.heatAt = heat, now
+	}
+	return m.temperature, m.throttled
 }
 
 func (m *Machine) sampleCPU(taken protocol.Cores) (protocol.Cores, error) {

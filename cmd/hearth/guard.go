@@ -1,0 +1,34 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime/docker"
+	"github.com/hearth-edge/hearth/runtime/guard"
+)
+
+// guardCommand is what `hearth up` starts to watch over leases; nobody types it.
+func (c *cli) guardCommand() *cobra.Command {
+	var mesh, node string
+	cmd := &cobra.Command{
+		Use:    "guard",
+		Short:  "Stop containers whose leases have run out, should 'hearth up' die",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log := c.logger(slog.LevelInfo)
+			driver, err := docker.New(docker.Config{Mesh: mesh, Node: protocol.NodeID(node), Log: log})
+			if err != nil {
+				return err
+			}
+			defer driver.Close()
+			return guard.Watch(cmd.Context(), c.state, driver, log)
+		},
+	}
+	cmd.Flags().StringVar(&mesh, "mesh", "", "`FINGERPRINT` of the mesh")
+	cmd.Flags().StringVar(&node, "node", "", "`ID` of this device")
+	return cmd
+}

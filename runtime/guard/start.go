@@ -1,0 +1,60 @@
+package guard
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Starter returns a function that starts program with args as the guard of the
+// folder where none runs; it may be called concurrently. What it starts goes on
+// when this process ends, and does not get the variables without.
+func Starter(dir, program string, args []string, without ...string) func() error {
+	var (
+		mu     sync.Mutex
+		latest time.Time
+		ended  = make(chan struct{}) // of the latest one
+	)
+	close(ended)
+	return func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		running, err := Running(dir)
+		if running || err != nil {
+			return err
+		}
+		select {
+		case <-ended:
+		default:
+			if time.Since(latest) < patience {
+				return nil // it is about to take the lock
+			}
+		}
+		cmd := exec.Command(program, args...)
+		cmd.Stderr = os.Stderr
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C is not for it
+		for _, v := range os.Environ() {
+			name, _, _ := strings.Cut(v, "=")
+			keep := true
+			for _, w := range without {
+				keep = keep && name != w
+			}
+			if keep {
+				cmd.Env = append(cmd.Env, v)
+			}
+		}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		done := make(chan struct{})
+		latest, ended = time.Now(), done
+		go func() { // reaps it; ends with the guard, or with this process
+			defer close(done)
+			_ = cmd.Wait()
+		}()
+		return nil
+	}
+}

@@ -15,6 +15,8 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 	mss "github.com/multiformats/go-multistream"
+
+	"github.com/hearth-edge/hearth/keys"
 )
 
 const (
@@ -53,6 +55,7 @@ type connector struct {
 
 	table   map[string]*candidate // run's own
 	dialing int
+	budget  *budget
 }
 
 // A hint says where a device may be.
@@ -90,7 +93,7 @@ func newConnector(self peer.ID, sw *swarm.Swarm, secure *membership, r *roster, 
 	return &connector{
 		self: self, sw: sw, secure: secure, roster: r, members: m, log: log,
 		hints: make(chan hint, 64), renewed: make(chan struct{}, 1),
-		done: make(chan attempt, maxDials), table: make(map[string]*candidate),
+		done: make(chan attempt, maxDials), table: make(map[string]*candidate), budget: newBudget(),
 	}
 }
 
@@ -265,6 +268,11 @@ func (c *connector) dial(ctx context.Context) time.Duration {
 		if c.dialing == maxDials {
 			continue // the end of another attempt comes back here
 		}
+		if c.forgettable(cand) && !c.budget.spend(cand.addrs, time.Now()) {
+			cand.due = time.Now().Add(lastPause)
+			next = min(next, lastPause)
+			continue
+		}
 		cand.dialing, cand.tried = true, time.Now()
 		c.dialing++
 		key, id, addrs := cand.key, cand.id, slices.Clone(cand.addrs)
@@ -338,6 +346,9 @@ func (c *connector) finish(a attempt) {
 	}
 	if cand.id != "" {
 		c.sw.Backoff().Clear(cand.id)
+	}
+	if errors.Is(a.err, keys.ErrNotMember) || errors.Is(a.err, errSilent) {
+		c.budget.distrust(cand.addrs, time.Now())
 	}
 	if errors.Is(a.err, errSurplus) {
 		// The other side is connecting; look again soon whether it did.

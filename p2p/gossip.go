@@ -59,6 +59,7 @@ type gossip struct {
 
 type source struct {
 	sequence uint64
+	direct   bool // one came from the device itself
 	limit    *rate.Limiter
 }
 
@@ -113,20 +114,30 @@ func (g *gossip) validate(_ context.Context, sender peer.ID, msg *pubsub.Message
 		}
 		return pubsub.ValidationIgnore
 	}
-	s, reason, verdict := g.check(from, msg.GetData())
+	s, reason, verdict := g.check(from, sender, msg.GetData())
 	if verdict != pubsub.ValidationAccept {
 		g.mu.Lock()
 		g.drops[reason]++
 		g.mu.Unlock()
 		return verdict
 	}
-	msg.ValidatorData = s
+	if s.direct {
+		msg.ValidatorData = s.Score
+	}
 	g.found(from, s.Addresses)
 	return verdict
 }
 
+// A checked score is one that may be passed on. It counts here only if its device
+// itself has handed over one since this device started: what others pass on before
+// that may be of any age.
+type checked struct {
+	*protocol.Score
+	direct bool
+}
+
 // check returns the score in data, or why it is not taken.
-func (g *gossip) check(from peer.ID, data []byte) (*protocol.Score, string, pubsub.ValidationResult) {
+func (g *gossip) check(from, sender peer.ID, data []byte) (*checked, string, pubsub.ValidationResult) {
 	if len(data) > protocol.MaxScore {
 		return nil, "size", pubsub.ValidationReject
 	}
@@ -156,8 +167,14 @@ func (g *gossip) check(from peer.ID, data []byte) (*protocol.Score, string, pubs
 	if s.Sequence <= src.sequence {
 		return nil, "sequence", pubsub.ValidationIgnore
 	}
+	if connected := g.members.has(from); connected && !src.direct {
+		if sender != from {
+			return nil, "indirect", pubsub.ValidationIgnore
+		}
+		src.direct = true
+	}
 	src.sequence = s.Sequence
-	return &s, "", pubsub.ValidationAccept
+	return &checked{&s, src.direct}, "", pubsub.ValidationAccept
 }
 
 // dropped returns how many messages were not taken, by reason.

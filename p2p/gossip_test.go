@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -107,4 +109,55 @@ func TestPublishChecks(t *testing.T) {
 	if err := a.Publish(aScore()); err != nil {
 		t.Error(err)
 	}
+}
+
+// What others pass on of a connected device counts only once it has itself handed
+// over a score: a member could replay one from before this device's start.
+func TestReplayedScores(t *testing.T) {
+	secret := keys.NewSecret()
+	a := start(t, secret, "a")
+	b := start(t, secret, "b", a.asPeer())
+	a.joins(b)
+	g := a.live.Load().gossip // nothing is gossiped, so that it is idle
+	score := func(sequence uint64) []byte {
+		s := aScore()
+		s.Node, s.Name, s.Sequence = b.ID(), "b", sequence
+		data, err := protocol.EncodeScore(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	other := newPeer(t, secret, "other")
+	for _, c := range []struct {
+		sender   peer.ID
+		sequence uint64
+		reason   string
+	}{
+		{other, 5, "indirect"}, {other, 6, "indirect"}, {b.id, 9, ""}, {other, 9, "sequence"}, {other, 8, "sequence"}, {other, 10, ""},
+	} {
+		s, reason, _ := g.check(b.id, c.sender, score(c.sequence))
+		if reason != c.reason || reason == "" && !s.direct {
+			t.Errorf("score %d from the device itself %v: %q, want %q", c.sequence, c.sender == b.id, reason, c.reason)
+		}
+	}
+	// Of one that is not connected only the addresses are of use, whoever says so.
+	s := aScore()
+	s.Node, s.Name, s.Sequence = node(other), "other", 1
+	data, err := protocol.EncodeScore(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, reason, _ := g.check(other, b.id, data); reason != "" || got.direct {
+		t.Errorf("a score of one that is not connected: %q", reason)
+	}
+}
+
+func newPeer(t *testing.T, secret keys.Secret, name string) peer.ID {
+	t.Helper()
+	id, err := peer.IDFromPrivateKey(newKey(t, secret, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
 }

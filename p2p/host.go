@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
 	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
@@ -51,7 +52,7 @@ const (
 )
 
 // newHost assembles a libp2p host from its parts; it listens nowhere yet.
-func newHost(cfg *Config, id peer.ID, secure *membership, announce *announced) (*basichost.BasicHost, *swarm.Swarm, error) {
+func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman, announce *announced) (*basichost.BasicHost, *swarm.Swarm, error) {
 	store, err := pstoremem.NewPeerstore()
 	if err != nil {
 		return nil, nil, err
@@ -72,7 +73,7 @@ func newHost(cfg *Config, id peer.ID, secure *membership, announce *announced) (
 	if err != nil {
 		return nil, nil, errors.Join(err, limits.Close(), store.Close())
 	}
-	if err := addTransport(sw, limits, secure); err != nil {
+	if err := addTransport(sw, limits, secure, door); err != nil {
 		return nil, nil, errors.Join(err, sw.Close(), limits.Close(), store.Close())
 	}
 	host, err := basichost.NewHost(sw, &basichost.HostOpts{
@@ -86,14 +87,15 @@ func newHost(cfg *Config, id peer.ID, secure *membership, announce *announced) (
 }
 
 // addTransport gives the swarm TCP with the membership handshake and yamux.
-func addTransport(sw *swarm.Swarm, limits network.ResourceManager, secure *membership) error {
+func addTransport(sw *swarm.Swarm, limits network.ResourceManager, secure *membership, door *doorman) error {
 	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers(), nil, limits, nil, upgrader.WithAcceptTimeout(handshakeTimeout))
 	if err != nil {
 		return err
 	}
 	// With port reuse two devices on one machine would share a port and each
 	// get some of the other's connections.
-	t, err := tcp.NewTCPTransport(up, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout))
+	door.Upgrader = up
+	t, err := tcp.NewTCPTransport(door, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout))
 	if err != nil {
 		return err
 	}
@@ -132,10 +134,16 @@ func newLimits() (network.ResourceManager, error) {
 			Streams: streams, StreamsInbound: streams, StreamsOutbound: streams, Memory: memory,
 		}
 	}
+	streams := func(n rcmgr.LimitVal) rcmgr.ResourceLimits {
+		return rcmgr.ResourceLimits{Streams: n, StreamsInbound: n, StreamsOutbound: n}
+	}
 	fixed := rcmgr.PartialLimitConfig{
-		System:      limit(maxConns, maxStreams, maxMemory),
-		Transient:   limit(maxPending, maxPending*4, maxMemory/4),
-		PeerDefault: limit(maxPeerConns, maxPeerStreams, maxMemory/2),
+		// No protocol of a member may take the streams of its others.
+		ProtocolPeerDefault: streams(maxPeerStreams * 3 / 4),
+		ProtocolPeer:        map[libp2pproto.ID]rcmgr.ResourceLimits{aliveProtocol: streams(maxPeerConns * 4)},
+		System:              limit(maxConns, maxStreams, maxMemory),
+		Transient:           limit(maxPending, maxPending*4, maxMemory/4),
+		PeerDefault:         limit(maxPeerConns, maxPeerStreams, maxMemory/2),
 	}
 	// The library's limits per address suit the open Internet: a home's
 	// devices may all be in one IPv6 network, and one that comes back after a

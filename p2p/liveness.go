@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	mss "github.com/multiformats/go-multistream"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -29,6 +30,8 @@ const (
 	pingEvery = time.Second
 	// lookEvery is the time between looks at how long a device has been silent.
 	lookEvery = 200 * time.Millisecond
+	// echoRate and echoBurst bound the frames a second that are sent back.
+	echoRate, echoBurst = 20, 50
 	// goodbyeTimeout bounds how long leaving waits for the others to know.
 	goodbyeTimeout = 250 * time.Millisecond
 )
@@ -204,7 +207,9 @@ func (l *liveness) sendFrame(s network.Stream, kind byte) error {
 func (l *liveness) serve(s network.Stream) {
 	defer func() { _ = s.Reset() }()
 	var frame [frameSize]byte
-	timeout := 30 * time.Second
+	// Who sends more than this waits for its echoes.
+	pace := rate.NewLimiter(echoRate, echoBurst)
+	timeout := 2 * maxTolerance
 	for s.SetDeadline(time.Now().Add(timeout)) == nil {
 		if _, err := io.ReadFull(s, frame[:]); err != nil {
 			break
@@ -213,6 +218,7 @@ func (l *liveness) serve(s network.Stream) {
 			l.leaving(s.Conn().RemotePeer())
 			timeout = time.Second
 		}
+		time.Sleep(pace.Reserve().Delay())
 		if _, err := s.Write(frame[:]); err != nil {
 			break
 		}

@@ -136,6 +136,9 @@ func (m *membership) secure(ctx context.Context, insecure net.Conn,
 		_ = c.Close()
 		return nil, err
 	}
+	if g, ok := insecure.(*guest); ok {
+		g.proved()
+	}
 	return newMemberConn(c, insecure, name), nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type Mesh struct {
 type live struct {
 	host      host.Host
 	sw        *swarm.Swarm
+	door      *doorman
 	gossip    *gossip
 	connector *connector
 	mdns      *mdns.Service // nil without discovery
@@ -64,7 +66,7 @@ func New(cfg Config) (*Mesh, error) {
 	}
 	m := &Mesh{
 		cfg: cfg, id: id, members: newMembers(id), ready: make(chan struct{}),
-		report:    &reports{ours: cfg.Secret.Fingerprint(), log: cfg.Log},
+		report:    newReports(cfg.Secret.Fingerprint(), cfg.Log),
 		announced: &announced{only: cfg.Interfaces},
 		handlers:  make(map[string]func(context.Context, protocol.NodeID, protocol.Stream)),
 	}
@@ -144,6 +146,15 @@ func (m *Mesh) Strangers() []Stranger { return m.report.seenStrangers() }
 // Conflicts returns the names that were found claimed twice.
 func (m *Mesh) Conflicts() []Conflict { return m.report.seenConflicts() }
 
+// Stats counts what was turned away since Run began.
+func (m *Mesh) Stats() Stats {
+	l := m.live.Load()
+	if l == nil {
+		return Stats{}
+	}
+	return Stats{Scores: l.gossip.dropped(), Guests: l.door.refused(), Strangers: m.report.turnedAway()}
+}
+
 // Discovery says how discovery on the local network is doing.
 func (m *Mesh) Discovery() DiscoveryStatus {
 	l := m.live.Load()
@@ -213,11 +224,12 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, sw, err := newHost(&m.cfg, m.id, secure, m.announced)
+	door := &doorman{}
+	h, sw, err := newHost(&m.cfg, m.id, secure, door, m.announced)
 	if err != nil {
 		return nil, fmt.Errorf("start the network host: %w", err)
 	}
-	l := &live{host: h, sw: sw}
+	l := &live{host: h, sw: sw, door: door}
 	l.connector = newConnector(m.id, sw, secure, r, m.members, m.cfg.Log)
 	l.gossip = &gossip{
 		self: m.id, roster: r, members: m.members, found: m.located(l, r), log: m.cfg.Log,
@@ -274,9 +286,21 @@ func (m *Mesh) serve(ctx context.Context, l *live, pulse *liveness) {
 	defer m.mu.Unlock()
 	for proto, h := range m.handlers {
 		l.host.SetStreamHandler(libp2pproto.ID(proto), func(s network.Stream) {
-			l.handlers.do(func() { h(ctx, node(s.Conn().RemotePeer()), s) })
+			l.handlers.do(func() { m.handle(ctx, h, s) })
 		})
 	}
+}
+
+// handle runs a stream's handler. If that panics the stream ends, and no more.
+func (m *Mesh) handle(ctx context.Context, h func(context.Context, protocol.NodeID, protocol.Stream), s network.Stream) {
+	from := node(s.Conn().RemotePeer())
+	defer func() {
+		if r := recover(); r != nil {
+			_ = s.Reset()
+			m.cfg.Log.Error("panic while serving a device", "peer", from, "err", r, "stack", string(debug.Stack()))
+		}
+	}()
+	h(ctx, from, s)
 }
 
 // runParts runs everything that has a goroutine of its own until ctx ends or

@@ -57,6 +57,18 @@ type Conflict struct {
 	Address string
 }
 
+// Stats counts what was turned away.
+type Stats struct {
+	// Scores that were dropped, by the reason: "size", "rate", "malformed",
+	// "subject", "name", "sequence", "indirect".
+	Scores map[string]uint64
+	// Guests are connections that were closed before they proved anything, because
+	// there were too many.
+	Guests uint64
+	// Strangers are handshakes with devices that are no members.
+	Strangers uint64
+}
+
 // DiscoveryStatus says how discovery on the local network is doing.
 type DiscoveryStatus struct {
 	// Enabled is false where discovery was not asked for.

@@ -4,8 +4,10 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
 
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/protocol"
@@ -13,6 +15,13 @@ import (
 
 // maxReports bounds each list of what was seen nearby; the oldest entry goes.
 const maxReports = 64
+
+// strangerLines and strangerLineEvery bound the log lines about devices that are
+// no members: anybody can be any number of strangers.
+const (
+	strangerLines     = 16
+	strangerLineEvery = time.Minute
+)
 
 // reports keeps what the owner should know of devices that do not belong here,
 // and logs each once. It is safe for concurrent use.
@@ -24,6 +33,12 @@ type reports struct {
 	strangers []Stranger
 	conflicts []Conflict
 	said      []string // what was logged
+	turned    uint64
+	lines     *rate.Limiter // of those about strangers
+}
+
+func newReports(ours keys.Fingerprint, log *slog.Logger) *reports {
+	return &reports{ours: ours, log: log, lines: rate.NewLimiter(rate.Every(strangerLineEvery), strangerLines)}
 }
 
 // stranger notes a device that is not of this mesh: with the fingerprint of
@@ -39,11 +54,10 @@ func (r *reports) stranger(addr, fingerprint string, why error) {
 		r.strangers = slices.DeleteFunc(r.strangers, func(s Stranger) bool { return hostOf(s.Address) == host && s.Fingerprint == "" })
 		r.strangers = bounded(append(r.strangers, Stranger{Address: addr, Fingerprint: fingerprint}))
 	}
-	key := "stranger " + host + " " + fingerprint
 	if why != nil {
-		key += why.Error()
+		r.turned++
 	}
-	first := r.first(key)
+	first := r.first("stranger "+host+" "+fingerprint) && r.lines.Allow()
 	r.mu.Unlock()
 	switch {
 	case !first:
@@ -90,6 +104,13 @@ func (r *reports) first(key string) bool {
 	}
 	r.said = bounded(append(r.said, key))
 	return true
+}
+
+// turnedAway is how many handshakes were with strangers.
+func (r *reports) turnedAway() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.turned
 }
 
 func (r *reports) seenStrangers() []Stranger {

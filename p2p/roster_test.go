@@ -156,7 +156,7 @@ func TestBootCounterGrows(t *testing.T) {
 
 func TestReportsAreBoundedAndSaidOnce(t *testing.T) {
 	log := &logBuffer{}
-	r := &reports{ours: "ours", log: slog.New(slog.NewTextHandler(log, nil))}
+	r := newReports("ours", slog.New(slog.NewTextHandler(log, nil)))
 	for port := range 50 {
 		r.stranger(fmt.Sprintf("192.168.1.9:%d", port+1), "", keys.ErrNotMember)
 	}

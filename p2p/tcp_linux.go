@@ -15,6 +15,8 @@ func repeatSoon(c net.Conn) {
 	onSocket(c, func(fd int) {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_THIN_LINEAR_TIMEOUTS, 1)
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, int(maxRepeat.Milliseconds()))
+		// Else the kernel gives up after fifteen repetitions.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(2*maxTolerance.Milliseconds()))
 	})
 }
 
@@ -35,6 +37,9 @@ func pathOf(c net.Conn) (p pathInfo) {
 }
 
 func onSocket(c net.Conn, f func(fd int)) {
+	if g, ok := c.(*guest); ok {
+		c = g.NetConn()
+	}
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return

@@ -12,7 +12,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/hearth-edge/hearth/protocol"
-	"github.com/hearth-edge/hearth/runtime"
 )
 
 func TestRefusesWithFreshLoad(t *testing.T) {
@@ -172,40 +171,6 @@ func TestSlots(t *testing.T) {
 			b.refused(o, protocol.CodeBusy)
 		})
 	}
-}
-
-func TestPolicyLimitsEverything(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		lent := runtime.Lent{
-			CPUs:   protocol.Cores(rapid.Float64Range(0.01, 64).Draw(t, "lent cpus")),
-			Memory: protocol.Bytes(rapid.Uint64Range(1<<20, 1<<40).Draw(t, "lent memory")),
-		}
-		policy := runtime.DefaultPolicy()
-		policy.DefaultCPUs = protocol.Cores(rapid.Float64Range(0, 8).Draw(t, "default cpus"))
-		policy.MaxCPUs = protocol.Cores(rapid.Float64Range(0, 8).Draw(t, "max cpus"))
-		policy.MaxMemory = protocol.Bytes(rapid.Uint64Range(0, 1<<40).Draw(t, "max memory"))
-		s := protocol.Service{
-			Image:  "x",
-			CPUs:   protocol.Cores(rapid.Float64().Draw(t, "cpus")),
-			Memory: protocol.Bytes(rapid.Uint64().Draw(t, "memory")),
-		}
-		spec, err := policy.Apply(runtime.ExecutionID{Request: "a", Attempt: 1}, self, s, lent)
-		if err != nil {
-			if code := protocol.CodeOf(err); code != protocol.CodeResources && code != protocol.CodePolicy && code != protocol.CodeInvalid {
-				t.Fatalf("error with code %v: %v", code, err)
-			}
-			return
-		}
-		if !(spec.CPUs > 0) || spec.CPUs > lent.CPUs || policy.MaxCPUs > 0 && spec.CPUs > policy.MaxCPUs {
-			t.Fatalf("%v cores", spec.CPUs)
-		}
-		if spec.Memory == 0 || spec.Memory > lent.Memory || policy.MaxMemory > 0 && spec.Memory > policy.MaxMemory {
-			t.Fatalf("%d bytes", spec.Memory)
-		}
-		if spec.Pids != policy.Pids || spec.Network != policy.Network {
-			t.Fatalf("%+v", spec)
-		}
-	})
 }
 
 // step is one thing that happens to a node in TestNothingIsLost.

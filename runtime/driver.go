@@ -27,7 +27,8 @@ type ExecutionID struct {
 type Spec struct {
 	ID           ExecutionID
 	Orchestrator protocol.NodeID
-	// Image is the reference as asked for.
+	// Image is the reference as asked for, or where the policy restricts images
+	// in full.
 	Image      string
 	Entrypoint string
 	Args       []string
@@ -43,8 +44,20 @@ type Spec struct {
 	Memory protocol.Bytes
 	// Pids is the limit on processes and threads, never 0.
 	Pids int64
-	// Network is "bridge" or "none".
+	// Network is "none", "bridge", "host", or the name of one that the engine
+	// has.
 	Network string
+	// Mounts have sources without symbolic links. What is mounted elsewhere
+	// below a source is not part of it.
+	Mounts  []protocol.Mount
+	Devices []Device
+	// Capabilities are all that it has.
+	Capabilities []string
+	// ReadOnlyRoot leaves it nothing to write to but Mounts, the image's
+	// volumes, and a /tmp in memory.
+	ReadOnlyRoot bool
+	// Logs is how much output is kept for Attach; 0 is DefaultLogs.
+	Logs    protocol.Bytes
 	Timeout time.Duration
 }
 
@@ -65,6 +78,10 @@ type Info struct {
 	Arch, OS string
 	// DataDir is where images are kept; empty where that is unknown.
 	DataDir string
+	// Socket is the engine's, where it has one on this machine. Remote says
+	// that the engine is on another one.
+	Socket string
+	Remote bool
 	// Images holds the references present, most recently created first, and
 	// Sizes how much each takes on the disk.
 	Images []string

@@ -103,6 +103,9 @@ func (e *execution) start(ctx context.Context) (Stdio, error) {
 	if err := e.pull(ctx); err != nil {
 		return Stdio{}, err
 	}
+	if err := e.node.lookAgain(e); err != nil {
+		return Stdio{}, err
+	}
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	e.created = true

@@ -30,6 +30,12 @@ type Config struct {
 	CPUs   protocol.Cores
 	Memory protocol.Bytes
 	Policy Policy
+	// NameOf returns the name pinned to a device, which the policy may ask for.
+	NameOf func(protocol.NodeID) string
+	// Accelerators are the device files of each kind found, and Private are
+	// paths that the policy lends only by name: see Here.
+	Accelerators map[string][]string
+	Private      []string
 	// Check says whether the service's constraints fit this node now: nil, or
 	// a *protocol.Refusal.
 	Check func(protocol.Service) error
@@ -56,12 +62,8 @@ func (c *Config) validate() error {
 		return errors.New("a node needs a driver and a log")
 	case !(c.CPUs > 0) || c.Memory == 0:
 		return fmt.Errorf("a node lends some processor time and memory, not %v cores and %s", c.CPUs, size(c.Memory))
-	case c.Policy.Pids <= 0:
-		return errors.New("a policy limits the processes of a container")
-	case c.Policy.Network != "bridge" && c.Policy.Network != "none":
-		return fmt.Errorf("a container's network is bridge or none, not %q", c.Policy.Network)
 	}
-	return nil
+	return c.Policy.Validate()
 }
 
 // A Node runs executions on this device. Its methods may be called

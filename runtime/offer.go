@@ -24,7 +24,7 @@ func (n *Node) offer(ctx context.Context, orchestrator protocol.NodeID, o protoc
 			return nil, n.refuseFor(err)
 		}
 	}
-	spec, err := n.cfg.Policy.Apply(id, orchestrator, o.Service, n.lent)
+	spec, err := n.cfg.Policy.Apply(id, n.asker(orchestrator), o.Service, n.here())
 	if err != nil {
 		return nil, n.refuseFor(err)
 	}

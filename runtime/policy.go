@@ -1,18 +1,49 @@
 package runtime
 
 import (
-	"math"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
 
 // A Policy is what a container may have on this node. It is its owner's, and
-// no message changes it.
+// no message changes it. Package policyfile reads it from a file, and documents
+// each key, which is named as the field. A list that is nil says nothing; an
+// empty one allows nothing.
 type Policy struct {
-	// Network is "bridge" or "none".
-	Network string
-	// Pids is the limit on a container's processes and threads.
-	Pids int64
+	// AllowFrom are the names or IDs of the devices that may ask; nil is all
+	// of the mesh. This device itself may where AllowSelf says so.
+	AllowFrom []string
+	AllowSelf bool
+	// Images are those that may be run; nil is all. An entry is a repository,
+	// with a tag or a digest if only that one is meant; or REGISTRY/* or PATH/*
+	// for all below; or an image's ID or digest alone. Names are normalised as
+	// docker does it: busybox is docker.io/library/busybox.
+	Images []string
+	// RequireDigest refuses images that are named by a tag.
+	RequireDigest bool
+	// Networks are those that may be asked for, the first is for who asks for
+	// none. "none" is always allowed, and the default where there are none.
+	Networks []string
+	// Mounts are paths of which a container may see what is at or below them.
+	// WritableMounts are paths that it may see and change: only just these,
+	// since what is below them is under the containers' control.
+	Mounts, WritableMounts []string
+	// Devices are paths of device files.
+	Devices []string
+	// AcceleratorKinds are the kinds of accelerators lent: "gpu", "npu".
+	AcceleratorKinds []string
+	// Capabilities are named as in capabilities(7), without CAP_.
+	Capabilities []string
+	// RunAsNonRoot refuses the user root, and gives a service that names no
+	// user nobody's ID, whatever its image says.
+	RunAsNonRoot bool
+	// ReadOnlyRoot makes all of a container read-only but its mounts, its
+	// image's volumes, and a /tmp in memory.
+	ReadOnlyRoot bool
 	// DefaultCPUs and DefaultMemory are what a service gets that asks for
 	// none. 0 is one core, and an equal share of the memory lent.
 	DefaultCPUs   protocol.Cores
@@ -21,6 +52,17 @@ type Policy struct {
 	// that is lent.
 	MaxCPUs   protocol.Cores
 	MaxMemory protocol.Bytes
+	// MaxTimeout ends every container that runs for so long; 0 is none.
+	MaxTimeout time.Duration
+	// Pids is the limit on a container's processes and threads.
+	Pids int64
+	// Logs is how much of a container's output the engine keeps on disk.
+	Logs protocol.Bytes
+}
+
+// DefaultPolicy returns the policy of a node whose owner said nothing.
+func DefaultPolicy() Policy {
+	return Policy{AllowSelf: true, Networks: []string{"bridge"}, Pids: 512, Logs: DefaultLogs}
 }
 
 // Lent is what the device lends to executions.
@@ -29,96 +71,201 @@ type Lent struct {
 	Memory protocol.Bytes
 }
 
-// minDefaultMemory is the least that a service gets unasked: with less, hardly
-// any program starts, so fewer slots are better than useless ones.
-const minDefaultMemory = 64 << 20
+// An Asker is the device whose orchestrator asks for an execution.
+type Asker struct {
+	Node protocol.NodeID
+	// Name is the one pinned to it; empty where that is not known.
+	Name string
+	// Self says that it is this device.
+	Self bool
+}
 
-// DefaultPolicy returns the policy of a node whose owner said nothing.
-func DefaultPolicy() Policy { return Policy{Network: "bridge", Pids: 512} }
+// Here is what Apply has to know of the machine: all that it looks at beside
+// policy and service.
+type Here struct {
+	Lent Lent
+	// Accelerators are the device files of each kind found.
+	Accelerators map[string][]string
+	// Private are paths that no mount may reach unless the policy names one at
+	// or below them, beside those that are private everywhere.
+	Private []string
+	// Remote says that the engine has another file system than this process.
+	Remote bool
+	// Look finds a file; see LookFile.
+	Look func(path string) (File, error)
+}
+
+// A Verdict is what a policy says about one thing that a service asks for.
+type Verdict struct {
+	// Aspect names it for people: "image", "mount /srv/photos".
+	Aspect string
+	// Key of the policy that decides.
+	Key string
+	// Grant is what the container gets, for people; empty with Err.
+	Grant string
+	// Err says why it is refused: a *protocol.Error.
+	Err error
+}
 
 // Apply returns what a driver is to run for the service: the service with the
-// policy's limits, and nothing that the policy does not allow. It is a pure
-// function. The error is a *protocol.Error: CodePolicy for what the owner does
-// not allow, CodeResources for more than is lent, CodeInvalid for amounts that
+// policy's limits, and nothing that the policy does not allow. Given what is
+// here, it is a pure function. The error is a *protocol.Error: CodePolicy for
+// what the owner does not allow, CodeResources for more than is lent,
+// CodeConstraint for files that are not there, CodeInvalid for amounts that
 // make no sense.
-func (p Policy) Apply(id ExecutionID, orchestrator protocol.NodeID, s protocol.Service, lent Lent) (Spec, error) {
-	cpus, err := p.cpus(s.CPUs, lent)
+func (p *Policy) Apply(id ExecutionID, asker Asker, s protocol.Service, here Here) (Spec, error) {
+	spec, verdicts := p.Explain(asker, s, here)
+	for _, v := range verdicts {
+		if v.Err != nil {
+			return Spec{}, v.Err
+		}
+	}
+	spec.ID, spec.Orchestrator = id, asker.Node
+	return spec, nil
+}
+
+// Explain is Apply with a verdict on everything that is asked for, in the order
+// in which Apply decides. The Spec is only good where no verdict has an error.
+func (p *Policy) Explain(asker Asker, s protocol.Service, here Here) (Spec, []Verdict) {
+	j := judgement{policy: p, service: &s, here: &here, spec: Spec{
+		Entrypoint: s.Entrypoint, Args: s.Args, Env: s.Env, WorkDir: s.WorkDir, Stdin: s.Stdin, TTY: s.TTY,
+		Pids: p.Pids, Logs: p.Logs, ReadOnlyRoot: p.ReadOnlyRoot,
+	}}
+	j.say("asker", "allow_from", asker.text(), p.mayAsk(asker))
+	j.image()
+	j.user()
+	j.amounts()
+	j.network()
+	j.files()
+	j.capabilities()
+	return j.spec, j.verdicts
+}
+
+// A judgement is Explain at work.
+type judgement struct {
+	policy   *Policy
+	service  *protocol.Service
+	here     *Here
+	spec     Spec
+	verdicts []Verdict
+}
+
+func (j *judgement) say(aspect, key, grant string, err error) {
 	if err != nil {
-		return Spec{}, err
+		grant = ""
 	}
-	memory, err := p.memory(s.Memory, lent)
-	if err != nil {
-		return Spec{}, err
-	}
-	return Spec{
-		ID:           id,
-		Orchestrator: orchestrator,
-		Image:        s.Image,
-		Entrypoint:   s.Entrypoint,
-		Args:         s.Args,
-		Env:          s.Env,
-		WorkDir:      s.WorkDir,
-		User:         s.User,
-		Stdin:        s.Stdin,
-		TTY:          s.TTY,
-		CPUs:         cpus,
-		Memory:       memory,
-		Pids:         p.Pids,
-		Network:      p.Network,
-		Timeout:      s.Timeout,
-	}, nil
+	j.verdicts = append(j.verdicts, Verdict{Aspect: aspect, Key: key, Grant: grant, Err: err})
 }
 
-func (p Policy) cpus(asked protocol.Cores, lent Lent) (protocol.Cores, error) {
-	if math.IsNaN(float64(asked)) || asked < 0 {
-		return 0, protocol.Errorf(protocol.CodeInvalid, "cpus: %v is no amount of cores", asked)
-	}
-	if asked == 0 {
-		return p.defaultCPUs(lent), nil
-	}
-	if asked > lent.CPUs {
-		return 0, protocol.Errorf(protocol.CodeResources, "asks for %v cores, this node lends %v", asked, lent.CPUs)
-	}
-	if p.MaxCPUs > 0 && asked > p.MaxCPUs {
-		return 0, protocol.Errorf(protocol.CodePolicy, "asks for %v cores, this node's owner allows a container %v", asked, p.MaxCPUs)
-	}
-	return asked, nil
+// deny is the refusal of what the owner could allow by the key.
+func deny(key, format string, args ...any) error {
+	return protocol.Errorf(protocol.CodePolicy, "%s (%s in its owner's policy)", fmt.Sprintf(format, args...), key)
 }
 
-func (p Policy) memory(asked protocol.Bytes, lent Lent) (protocol.Bytes, error) {
-	if asked == 0 {
-		return p.defaultMemory(lent), nil
+// quoted writes what was asked for in few characters.
+func quoted(s string) string {
+	const most = 120
+	if len(s) > most {
+		s = s[:most] + "…"
 	}
-	if asked > lent.Memory {
-		return 0, protocol.Errorf(protocol.CodeResources, "asks for %s of memory, this node lends %s", size(asked), size(lent.Memory))
-	}
-	if p.MaxMemory > 0 && asked > p.MaxMemory {
-		return 0, protocol.Errorf(protocol.CodePolicy, "asks for %s of memory, this node's owner allows a container %s", size(asked), size(p.MaxMemory))
-	}
-	return asked, nil
+	return fmt.Sprintf("%q", s)
 }
 
-// defaultCPUs is one core, or all that is lent where that is less.
-func (p Policy) defaultCPUs(lent Lent) protocol.Cores {
-	cpus := p.DefaultCPUs
-	if cpus <= 0 {
-		cpus = 1
+func (a Asker) text() string {
+	if a.Name == "" {
+		return string(a.Node)
 	}
-	if p.MaxCPUs > 0 {
-		cpus = min(cpus, p.MaxCPUs)
-	}
-	return min(cpus, lent.CPUs)
+	return a.Name
 }
 
-// defaultMemory lets as many default services in as there are cores for them.
-func (p Policy) defaultMemory(lent Lent) protocol.Bytes {
-	memory := p.DefaultMemory
-	if memory == 0 {
-		byCPU := max(nano(lent.CPUs)/max(nano(p.defaultCPUs(lent)), 1), 1)
-		memory = max(lent.Memory/protocol.Bytes(byCPU), minDefaultMemory)
+func (p *Policy) mayAsk(a Asker) error {
+	switch {
+	case a.Self && !p.AllowSelf:
+		return deny("allow_self", "runs nothing for itself")
+	case a.Self || p.AllowFrom == nil:
+		return nil
+	case a.Name != "" && slices.Contains(p.AllowFrom, a.Name), a.Node != "" && slices.Contains(p.AllowFrom, string(a.Node)):
+		return nil
 	}
-	if p.MaxMemory > 0 {
-		memory = min(memory, p.MaxMemory)
+	return deny("allow_from", "runs nothing for %s", quoted(a.text()))
+}
+
+func (j *judgement) network() {
+	asked := j.service.Network
+	switch {
+	case asked == "none" || asked == "" && len(j.policy.Networks) == 0:
+		j.spec.Network = "none"
+	case asked == "":
+		j.spec.Network = j.policy.Networks[0]
+	case slices.Contains(j.policy.Networks, asked):
+		j.spec.Network = asked
+	default:
+		j.say("network", "networks", "", deny("networks", "lets no container on the network %s", quoted(asked)))
+		return
 	}
-	return min(memory, lent.Memory)
+	j.say("network", "networks", j.spec.Network, nil)
+}
+
+func (j *judgement) capabilities() {
+	for _, name := range j.service.Capabilities {
+		if !slices.Contains(j.policy.Capabilities, name) || !isCapability(name) {
+			j.say("capability "+name, "capabilities", "", deny("capabilities", "does not give the capability %s", quoted(name)))
+			continue
+		}
+		j.say("capability "+name, "capabilities", name, nil)
+		if !slices.Contains(j.spec.Capabilities, name) {
+			j.spec.Capabilities = append(j.spec.Capabilities, name)
+		}
+	}
+}
+
+// Validate says what in a policy makes no sense. The error names the value, and
+// what to write instead.
+func (p *Policy) Validate() error {
+	for _, list := range []struct {
+		values []string
+		check  func(string) error
+	}{
+		{p.AllowFrom, checkAsker}, {p.Images, checkImagePattern}, {p.Networks, checkNetwork}, {p.Mounts, checkMountPath},
+		{p.WritableMounts, checkMountPath}, {p.Devices, checkDevicePath}, {p.AcceleratorKinds, checkAccelerator}, {p.Capabilities, checkCapability},
+	} {
+		for _, v := range list.values {
+			if err := list.check(v); err != nil {
+				return err
+			}
+		}
+	}
+	if err := p.checkWritable(); err != nil {
+		return err
+	}
+	return p.checkLimits()
+}
+
+func checkAsker(name string) error {
+	if name == "" || strings.TrimSpace(name) != name {
+		return fmt.Errorf("%q is not the name of a device: 'hearth nodes' shows them", name)
+	}
+	return nil
+}
+
+// checkNetwork knows words only: with a colon the engine takes another
+// container's network.
+func checkNetwork(name string) error {
+	if name == "" || !isWord(name) {
+		return fmt.Errorf("%q is not the name of a network: bridge, host, or one that 'docker network ls' shows", name)
+	}
+	return nil
+}
+
+func isWord(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.", r)
+	})
+}
+
+func checkAccelerator(kind string) error {
+	if kind != "gpu" && kind != "npu" {
+		return fmt.Errorf("%q is no kind of accelerator: there are gpu and npu", kind)
+	}
+	return nil
 }

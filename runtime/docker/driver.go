@@ -141,6 +141,8 @@ func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
 		Arch:    e.platform.Architecture,
 		OS:      e.platform.OS,
 		DataDir: e.dataDir,
+		Socket:  d.socket(),
+		Remote:  d.socket() == "",
 	}
 	for _, i := range images {
 		for _, ref := range references(i) {
@@ -149,6 +151,15 @@ func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
 		}
 	}
 	return info, nil
+}
+
+// socket returns the engine's where it is on this machine, else nothing.
+func (d *Driver) socket() string {
+	path, _ := strings.CutPrefix(d.client.Load().DaemonHost(), "unix://")
+	if !strings.HasPrefix(path, "/") {
+		return ""
+	}
+	return path
 }
 
 // references returns the names that an image goes by.

@@ -2,9 +2,12 @@ package docker
 
 import (
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
@@ -22,8 +25,19 @@ const (
 	labelTimeout      = "dev.hearth.timeout"
 )
 
-// minCPUs is the least that the kernel's scheduler can be told to give.
-const minCPUs = 0.01
+// logFiles are how many files a log has: the engine drops the older one whole.
+const logFiles = "2"
+
+// tmpOptions are those of /tmp where nothing else can be written to. What is in
+// it counts as the container's memory.
+const tmpOptions = "rw,nosuid,nodev,noexec,size=64m,mode=1777"
+
+// minCPUs is the least that the kernel's scheduler can be told to give, maxCPUs
+// more than any machine has.
+const (
+	minCPUs = 0.01
+	maxCPUs = 1 << 20
+)
 
 // labels returns what Recover needs to know about a container.
 func (d *Driver) labels(spec runtime.Spec) map[string]string {
@@ -41,13 +55,14 @@ func (d *Driver) labels(spec runtime.Spec) map[string]string {
 	return labels
 }
 
-// containerConfig is the whole policy of what a container gets, in one place:
-// what it asks for in its image or its spec is granted here or not at all.
+// containerConfig is all that a container gets, in one place: what is asked for
+// by its image or its spec is granted here or not at all. Mounts, devices,
+// capabilities and the network come from fields of spec that only the node's
+// policy fills.
 //
 // Left at the engine's default, because the default is the safe choice:
-// seccomp and AppArmor profiles, masked paths, PID, UTS, cgroup and user
-// namespaces. No field of spec leads to a mount, a device, a namespace of the
-// host or a capability.
+// seccomp and AppArmor profiles, masked paths, PID, UTS and user namespaces. No
+// field of spec leads to any of these.
 func containerConfig(spec runtime.Spec, labels map[string]string) (*container.Config, *container.HostConfig) {
 	config := &container.Config{
 		Image:        spec.Image,
@@ -70,40 +85,102 @@ func containerConfig(spec runtime.Spec, labels map[string]string) (*container.Co
 		config.Entrypoint = []string{spec.Entrypoint}
 	}
 
-	memory := int64(min(spec.Memory, math.MaxInt64))
+	memory := int64(min(max(spec.Memory, 1), math.MaxInt64)) // 0 is no limit
 	pids := max(spec.Pids, 1)
 	reap := true
 	host := &container.HostConfig{
 		CapDrop:       []string{"ALL"},
+		CapAdd:        spec.Capabilities,
 		SecurityOpt:   []string{"no-new-privileges"},
-		NetworkMode:   network(spec.Network),
+		NetworkMode:   networkMode(spec.Network),
 		IpcMode:       container.IPCModePrivate,
+		CgroupnsMode:  container.CgroupnsModePrivate, // the engine's default depends on the kernel
+		Mounts:        mounts(spec.Mounts),
+		GroupAdd:      groups(spec.Devices),
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 		Init:          &reap,
 		// Bounded, so that a talkative container cannot fill the disk; the
 		// log is what a restarted device reads the output from.
 		LogConfig: container.LogConfig{
 			Type:   "local",
-			Config: map[string]string{"max-size": "10m", "max-file": "2", "compress": "false"},
+			Config: map[string]string{"max-size": logSize(spec.Logs), "max-file": logFiles, "compress": "false"},
 		},
 		Resources: container.Resources{
-			NanoCPUs: int64(max(spec.CPUs, minCPUs) * 1e9),
+			NanoCPUs: nanoCPUs(spec.CPUs),
 			Memory:   memory,
 			// Equal to Memory: no swap, which would wear out memory cards and
 			// slow down everything else.
 			MemorySwap: memory,
 			PidsLimit:  &pids,
+			Devices:    devices(spec.Devices),
 		},
+	}
+	if spec.ReadOnlyRoot {
+		host.ReadonlyRootfs = true
+		if !slices.ContainsFunc(spec.Mounts, func(m protocol.Mount) bool { return m.Target == "/tmp" }) {
+			host.Tmpfs = map[string]string{"/tmp": tmpOptions}
+		}
 	}
 	return config, host
 }
 
-// network maps a spec's word to the engine's; what is not known gets none.
-func network(name string) container.NetworkMode {
-	if name == "bridge" {
-		return "bridge"
+// nanoCPUs is a limit whatever the amount is: to the engine 0 is none.
+func nanoCPUs(c protocol.Cores) int64 {
+	if !(c > minCPUs) {
+		c = minCPUs
 	}
-	return "none"
+	return int64(min(c, maxCPUs) * 1e9)
+}
+
+// networkMode maps a spec's word to the engine's. What is no name, as another
+// container's network, is none.
+func networkMode(name string) container.NetworkMode {
+	if name == "" || strings.Contains(name, ":") {
+		return "none"
+	}
+	return container.NetworkMode(name)
+}
+
+// mounts makes bind mounts that take along nothing mounted below their sources:
+// engines before 25 would leave that writable.
+func mounts(granted []protocol.Mount) []mount.Mount {
+	var out []mount.Mount
+	for _, m := range granted {
+		out = append(out, mount.Mount{
+			Type: mount.TypeBind, Source: m.Source, Target: m.Target, ReadOnly: !m.Writable,
+			BindOptions: &mount.BindOptions{Propagation: mount.PropagationRPrivate, NonRecursive: true},
+		})
+	}
+	return out
+}
+
+// devices lets device files be read and written, and none be made.
+func devices(granted []runtime.Device) []container.DeviceMapping {
+	var out []container.DeviceMapping
+	for _, d := range granted {
+		out = append(out, container.DeviceMapping{PathOnHost: d.Source, PathInContainer: d.Target, CgroupPermissions: "rw"})
+	}
+	return out
+}
+
+// groups are those that devices belong to: without them only root could use
+// them.
+func groups(granted []runtime.Device) []string {
+	var out []string
+	for _, d := range granted {
+		if group := strconv.Itoa(d.Group); d.Group > 0 && !slices.Contains(out, group) {
+			out = append(out, group)
+		}
+	}
+	return out
+}
+
+// logSize is the most that one of the log's files takes.
+func logSize(all protocol.Bytes) string {
+	if all == 0 {
+		all = runtime.DefaultLogs
+	}
+	return strconv.FormatUint(uint64(max(all/2, 1)), 10)
 }
 
 // clampCPUs bounds a limit at the machine's cores: the engine refuses more.

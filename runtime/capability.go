@@ -1,0 +1,28 @@
+package runtime
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// capabilityNames are those of capabilities(7), without CAP_.
+const capabilityNames = "AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE DAC_READ_SEARCH " +
+	"FOWNER FSETID IPC_LOCK IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD NET_ADMIN NET_BIND_SERVICE " +
+	"NET_BROADCAST NET_RAW PERFMON SETFCAP SETGID SETPCAP SETUID SYSLOG SYS_ADMIN SYS_BOOT SYS_CHROOT SYS_MODULE SYS_NICE " +
+	"SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG WAKE_ALARM"
+
+func isCapability(name string) bool {
+	return slices.Contains(strings.Fields(capabilityNames), name)
+}
+
+// checkCapability knows no ALL: an owner names what is to be given.
+func checkCapability(name string) error {
+	if isCapability(name) {
+		return nil
+	}
+	if short := strings.TrimPrefix(strings.ToUpper(name), "CAP_"); isCapability(short) {
+		return fmt.Errorf("%q: write it %q", name, short)
+	}
+	return fmt.Errorf("%q is no capability: 'man 7 capabilities' lists them; each is named by itself, without CAP_", name)
+}

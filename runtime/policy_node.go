@@ -1,0 +1,59 @@
+package runtime
+
+import (
+	"reflect"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// here is what the policy has to know of this machine as it is now.
+func (n *Node) here() Here {
+	n.mu.Lock()
+	info := n.engine.info
+	n.mu.Unlock()
+	return HereFor(info, n.lent, n.cfg.Accelerators, n.cfg.Private)
+}
+
+// HereFor is what the policy has to know of a machine with that engine.
+func HereFor(info Info, lent Lent, accelerators map[string][]string, private []string) Here {
+	h := Here{Lent: lent, Accelerators: accelerators, Remote: info.Remote, Look: LookFile}
+	for _, p := range append([]string{info.Socket, info.DataDir}, private...) {
+		if p != "" {
+			h.Private = append(h.Private, p)
+		}
+	}
+	return h
+}
+
+// asker tells the policy who it is that asks.
+func (n *Node) asker(orchestrator protocol.NodeID) Asker {
+	a := Asker{Node: orchestrator, Self: orchestrator == n.cfg.Node}
+	switch {
+	case a.Self:
+		a.Name = n.cfg.Name
+	case n.cfg.NameOf != nil:
+		a.Name = n.cfg.NameOf(orchestrator)
+	}
+	return a
+}
+
+// lookAgain makes sure, right before the container is made, that the files
+// lent to e are still what the policy was applied to: it may have waited for
+// hours.
+func (n *Node) lookAgain(e *execution) error {
+	if len(e.spec.Mounts) == 0 && len(e.spec.Devices) == 0 {
+		return nil
+	}
+	here := n.here()
+	j := judgement{policy: &n.cfg.Policy, service: &e.service, here: &here}
+	j.files()
+	for _, v := range j.verdicts {
+		if v.Err != nil {
+			return v.Err
+		}
+	}
+	if !reflect.DeepEqual(j.spec.Mounts, e.spec.Mounts) || !reflect.DeepEqual(j.spec.Devices, e.spec.Devices) {
+		return protocol.Errorf(protocol.CodePolicy, "the files lent to it were changed while it waited; ask again")
+	}
+	return nil
+}

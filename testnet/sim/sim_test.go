@@ -69,6 +69,12 @@ func TestTargets(t *testing.T) {
 		{"judge", "log-uniform", 1, 1.3, 2.5, 10},
 		{"judge", "half-leave", 1.1, 1.6, 2, 8},
 		{"judge", "liars", 1, 1.3, 2, 6},
+		{"judge", "greedy-liars", 1.9, 1.9, 2, 10},
+		{"judge", "real-beat", 1, 1.25, 2, 6},
+		{"judge", "background", 1, 1.4, 2, 6},
+		{"judge", "lossy-wifi", 1, 1.5, 2, 6},
+		{"judge", "cold-caches", 1.1, 1.2, 2, 8},
+		{"judge", "tight-memory", 1.2, 1.2, 2, 6},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := scenarioNamed(t, c.set, c.name)

@@ -199,6 +199,11 @@ func (e *Engine) Hang() {
 	if err := syscall.Kill(e.daemon, syscall.SIGSTOP); err != nil {
 		e.t.Fatalf("hang the engine: %v", err)
 	}
+	for deadline := time.Now().Add(patience); runs(e.daemon); {
+		if time.Now().After(deadline) {
+			e.t.Fatal("the engine does not hang")
+		}
+	}
 }
 
 // Answer ends Hang.

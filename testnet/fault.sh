@@ -1,5 +1,8 @@
 # The faults of testnet.sh, which sources this. What a fault leaves running or
 # mounted stands in $out/faults/NODE; heal and down go by that.
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # some variables are those of testnet.sh
+# shellcheck disable=SC2015,SC2044,SC2046,SC2048 # names of nodes and groups have no spaces
 
 fault_usage() {
 	cat >&2 <<-'TEXT'
@@ -88,9 +91,9 @@ await_line() {
 
 # fault NODES FAULT ARG... is the verb.
 fault() {
-	local nodes node what=${2:-}
+	local names node what=${2:-}
 	[ $# -ge 2 ] || fault_usage
-	IFS=, read -ra nodes <<<"$1"
+	IFS=, read -ra names <<<"$1"
 	shift 2
 	case $what in
 	slow) [ $# -eq 1 ] || [ $# -eq 2 ] || fault_usage ;;
@@ -99,12 +102,12 @@ fault() {
 		[ $# -eq 0 ] || fault_usage ;;
 	*) fault_usage ;;
 	esac
-	for node in "${nodes[@]}"; do check_node "$node"; done
+	for node in "${names[@]}"; do check_node "$node"; done
 	if [ "$what" = partition ]; then
-		partition "${nodes[@]}" / $(all_nodes | grep -vxF "$(printf '%s\n' "${nodes[@]}")")
+		partition "${names[@]}" / $(all_nodes | grep -vxF "$(printf '%s\n' "${names[@]}")")
 		return
 	fi
-	for node in "${nodes[@]}"; do "fault_${what//-/_}" "$node" "$@"; done
+	for node in "${names[@]}"; do "fault_${what//-/_}" "$node" "$@"; done
 }
 
 fault_kill() { running "$1"; link_good "$1"; docker kill "$mesh-$1" >/dev/null; say "$1 is dead (testnet.sh fault $1 start)"; }
@@ -231,7 +234,7 @@ fault_fill_inodes() {
 	needs_faults fill-inodes
 	dir=$(disk_of "$1")/filler
 	mkdir -p "$dir"
-	while (: >"$dir/$((i += 1))") 2>/dev/null; do i=$((i + 1)); done
+	while i=$((i + 1)) && (: >"$dir/$i") 2>/dev/null; do :; done
 	say "$1: no file can be made on its disk (testnet.sh fault $1 free-disk)"
 }
 
@@ -256,8 +259,13 @@ fault_engine_up() {
 }
 
 fault_engine_hang() {
+	local pid end=$((SECONDS + wait_seconds))
 	needs_faults engine-hang
-	kill -STOP "$(engine_pid "$1")" 2>/dev/null || die "the engine of $1 does not run"
+	pid=$(engine_pid "$1") || die "the engine of $1 does not run"
+	kill -STOP "$pid"
+	while grep -q '^State:[[:space:]]*[RSDI]' /proc/"$pid"/task/*/status; do
+		[ $SECONDS -lt $end ] || die "the engine of $1 goes on"
+	done
 	say "$1: its engine does not answer (testnet.sh fault $1 engine-answer)"
 }
 

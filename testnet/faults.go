@@ -112,14 +112,22 @@ func signalAll(s syscall.Signal, roots ...int) bool {
 	for queue := roots; len(queue) > 0; queue = queue[1:] {
 		pid := queue[0]
 		queue = append(queue, children[pid]...)
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-		for _, path := range threads {
-			state, _, err := processStat(path)
-			running = running || err == nil && !strings.Contains("TtZX", state)
-		}
+		running = running || runs(pid)
 		_ = syscall.Kill(pid, s) // it may have ended
 	}
 	return running
+}
+
+// runs tells whether a thread of the process is neither stopped nor dead. A
+// process that was sent SIGSTOP still runs for a while.
+func runs(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, path := range threads {
+		if state, _, err := processStat(path); err == nil && !strings.Contains("TtZX", state) {
+			return true
+		}
+	}
+	return false
 }
 
 // processStat reads the state and the parent of a process or thread.

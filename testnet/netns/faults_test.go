@@ -166,8 +166,10 @@ func newProber(t *testing.T, h *netns.Host) *prober {
 
 func (p *prober) ask(to string, count int) []time.Duration {
 	p.t.Helper()
-	return p.askWithin(500*time.Millisecond, to, count)
+	return p.askWithin(5*time.Second, to, count)
 }
+
+func (p *prober) address() string { return fmt.Sprintf("%s:%d", p.host.IP, probePort) }
 
 func (p *prober) askWithin(timeout time.Duration, to string, count int) []time.Duration {
 	p.t.Helper()
@@ -184,16 +186,10 @@ func (p *prober) askWithin(timeout time.Duration, to string, count int) []time.D
 	return a.Times
 }
 
-// reaches tells whether another host answers.
-func (p *prober) reaches(other *prober) bool {
-	p.t.Helper()
-	return len(p.ask(fmt.Sprintf("%s:%d", other.host.IP, probePort), 3)) > 0
-}
-
 // multicast counts how often another host answered to three calls to all.
 func (p *prober) multicast() int {
 	p.t.Helper()
-	return len(p.ask(fmt.Sprintf("224.0.0.77:%d", probePort+1), 3))
+	return len(p.askWithin(time.Second, fmt.Sprintf("224.0.0.77:%d", probePort+1), 3))
 }
 
 func probers(t *testing.T, lan *netns.Net, names ...string) []*prober {
@@ -207,7 +203,11 @@ func probers(t *testing.T, lan *netns.Net, names ...string) []*prober {
 
 func check(t *testing.T, from, to *prober, want bool) {
 	t.Helper()
-	if got := from.reaches(to); got != want {
+	timeout := 300 * time.Millisecond
+	if want {
+		timeout = 10 * time.Second
+	}
+	if got := len(from.askWithin(timeout, to.address(), 3)) > 0; got != want {
 		t.Errorf("%s reaches %s: %v, want %v", from.host.Name, to.host.Name, got, want)
 	}
 }
@@ -275,7 +275,7 @@ func TestShape(t *testing.T) {
 	lan := netns.New(t)
 	p := probers(t, lan, "a", "b", "c")
 	a, b, c := p[0], p[1], p[2]
-	target := fmt.Sprintf("%s:%d", b.host.IP, probePort)
+	target := b.address()
 	least := func(times []time.Duration) time.Duration {
 		m := time.Hour
 		for _, d := range times {
@@ -290,7 +290,7 @@ func TestShape(t *testing.T) {
 	if got := least(times); len(times) == 0 || got < 160*time.Millisecond {
 		t.Errorf("with a delay of 100 ± 20 ms each way, the quickest of %d took %v", len(times), got)
 	}
-	if got := least(a.ask(fmt.Sprintf("%s:%d", c.host.IP, probePort), 5)); got > 100*time.Millisecond {
+	if got := least(a.ask(c.address(), 5)); got > 100*time.Millisecond {
 		t.Errorf("another host is slow too: %v", got)
 	}
 
@@ -351,7 +351,7 @@ func TestMove(t *testing.T) {
 	}
 	check(t, p[0], p[1], true)
 	check(t, p[1], p[0], true)
-	if got := p[0].ask(fmt.Sprintf("%s:%d", old, probePort), 1); len(got) != 0 {
+	if got := p[0].askWithin(time.Second, fmt.Sprintf("%s:%d", old, probePort), 1); len(got) != 0 {
 		t.Errorf("it answers under %s, too", old)
 	}
 	if third := lan.AddHost("c"); third.IP == p[1].host.IP || third.IP == old {

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
-	"github.com/opencontainers/go-digest"
 )
 
 // below is the end of a pattern that means all repositories below.
@@ -67,9 +66,9 @@ func matchesAny(patterns []string, ref reference.Reference) bool {
 
 // matches reports whether a pattern of Policy.Images means an image.
 func matches(pattern string, ref reference.Reference) bool {
-	var pinned digest.Digest
+	var pinned string
 	if d, ok := ref.(reference.Digested); ok {
-		pinned = d.Digest()
+		pinned = d.Digest().String()
 	}
 	named, hasName := ref.(reference.Named)
 	if prefix, ok := prefixOf(pattern); ok {
@@ -81,7 +80,7 @@ func matches(pattern string, ref reference.Reference) bool {
 	}
 	wantNamed, ok := want.(reference.Named)
 	if !ok {
-		return pinned != "" && pinned.String() == want.String()
+		return pinned != "" && pinned == want.String()
 	}
 	switch {
 	case !hasName || named.Name() != wantNamed.Name():
@@ -90,7 +89,7 @@ func matches(pattern string, ref reference.Reference) bool {
 		return true
 	}
 	if d, ok := want.(reference.Digested); ok {
-		return pinned == d.Digest()
+		return pinned == d.Digest().String()
 	}
 	tagged, ok := reference.TagNameOnly(named).(reference.Tagged)
 	return ok && pinned == "" && tagged.Tag() == want.(reference.Tagged).Tag()

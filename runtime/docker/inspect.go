@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 // image.
 const inspectTimeout = 30 * time.Second
 
-var errSlow = errors.New("the registry did not answer in time")
+var errSlow = fmt.Errorf("no answer within %v", inspectTimeout)
 
 // Inspect implements runtime.Driver. Of an image that is not here the engine's
 // API tells the platforms but no size.
@@ -38,28 +39,34 @@ func (d *Driver) Inspect(ctx context.Context, ref string) (runtime.ImageFacts, e
 	if err != nil {
 		return runtime.ImageFacts{}, err
 	}
-	asking, cancel := context.WithTimeoutCause(ctx, inspectTimeout, errSlow)
-	defer cancel()
-	told, err := d.client.Load().DistributionInspect(asking, named.String(), d.authorization(asking, named))
-	if err != nil {
-		return runtime.ImageFacts{}, d.explainInspect(ctx, asking, named, err)
-	}
-	return runtime.ImageFacts{Platforms: platformNames(told.Platforms...)}, nil
+	auth := d.authorization(ctx, named)
+	var facts runtime.ImageFacts
+	err = d.within(ctx, inspectTimeout, "inspect image", func(asking context.Context) error {
+		told, err := d.client.Load().DistributionInspect(asking, named.String(), auth)
+		if err != nil {
+			return d.explainInspect(ctx, asking, named, err)
+		}
+		facts.Platforms = platformNames(told.Platforms...)
+		return nil
+	})
+	return facts, err
 }
 
 // explainInspect says why a registry did not tell of an image; asking is the
-// context that it had for that, within ctx.
+// context that it had for that, within ctx. What the engine or the caller is
+// the reason of is left for within to say.
 func (d *Driver) explainInspect(ctx, asking context.Context, named reference.Named, err error) error {
-	name, host := reference.FamiliarString(named), reference.Domain(named)
 	switch {
-	case ctx.Err() == nil && asking.Err() != nil:
-		err = context.Cause(asking)
-	case ctx.Err() != nil || disconnected(err):
-		return d.explain(ctx, "inspect image", err)
+	case ctx.Err() != nil:
+		return err
+	case errors.Is(context.Cause(asking), context.DeadlineExceeded):
+		err = errSlow
+	case asking.Err() != nil || disconnected(err):
+		return err
 	case judge(err) == unknown || judge(err) == loginWanted:
 		return d.explainPull(ctx, named, err)
 	}
-	return protocol.Errorf(protocol.CodePullFailed, "the registry %s does not tell of the image %q: %s", host, name, message(err))
+	return protocol.Errorf(protocol.CodePullFailed, "the registry %s does not tell of the image %q: %s", reference.Domain(named), reference.FamiliarString(named), message(err))
 }
 
 // platformNames writes platforms for ImageFacts, each once.

@@ -28,7 +28,7 @@ func removeGroups(name string) error {
 			if err == nil && d.IsDir() {
 				dirs = append(dirs, path)
 			}
-			return nil //nolint:nilerr // what is gone by now need not be removed
+			return nil // what is gone by now need not be removed
 		})
 		if err != nil {
 			return err

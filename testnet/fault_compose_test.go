@@ -206,6 +206,7 @@ func (c *compose) badFaults(t *testing.T) {
 		code int
 		want string
 	}{
+		{"up", 1, "was started with --faults"},
 		{"fault", 2, "usage"},
 		{"fault node1", 2, "usage"},
 		{"fault node1 melt", 2, "usage"},

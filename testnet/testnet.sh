@@ -129,6 +129,7 @@ up() {
 	done
 	[[ $nodes =~ ^[1-9][0-9]?$ ]] || die "--nodes takes a number from 1 to 99"
 	[ -z "$faults" ] || need_root up --faults
+	[ -n "$faults" ] || [ ! -e "$out/faults/.able" ] || die "this mesh was started with --faults: testnet.sh down removes it"
 	"$here/setup.sh" docker compose ${faults:+netns}
 	exec 3>&2 # Compose runs with its output put aside, and may be interrupted
 	trap 'interrupted 2>&3' INT TERM

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/decred/dcrd/bech32"
@@ -207,7 +208,20 @@ func writeNew(path, text string) (err error) {
 	if _, err = f.WriteString(text); err != nil {
 		return err
 	}
-	return f.Sync()
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	return syncDir(path)
+}
+
+// syncDir makes the names in path's folder last.
+func syncDir(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }
 
 // replace writes a file for its owner only, in place of what was there: under
@@ -220,5 +234,8 @@ func replace(path, text string) error {
 	if err := writeNew(temp, text); err != nil {
 		return err
 	}
-	return os.Rename(temp, path)
+	if err := os.Rename(temp, path); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	return syncDir(path)
 }

@@ -129,6 +129,7 @@ func load(file string) (measurement, error) {
 }
 
 // save replaces the file as a whole, so that a crash leaves the old or the new.
+// A power cut may leave neither: then the speed is measured anew.
 func save(file string, m measurement) error {
 	b, err := json.MarshalIndent(m, "", "\t")
 	if err != nil {

@@ -4,17 +4,21 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/sched/journal"
 )
 
-// JournalFile is the name of the journal of requests in the state folder.
-const JournalFile = "journal.db"
+// JournalFile returns the name of a mesh's journal of requests in the state
+// folder. Each mesh has its own, so that what was accepted in one is never
+// offered in another: a device that moves leaves its journal behind, and takes it
+// up where it was when it moves back, as it has its identity there again.
+func JournalFile(mesh keys.Fingerprint) string { return "journal-" + string(mesh) + ".db" }
 
 // openJournal opens what was accepted and not forgotten by earlier processes.
 func (n *Node) openJournal() (err error) {
 	opts := journal.DefaultOptions()
 	opts.Clock, opts.Log = n.clock, n.log
-	path := filepath.Join(n.cfg.StateDir, JournalFile)
+	path := filepath.Join(n.cfg.StateDir, JournalFile(n.cfg.Secret.Fingerprint()))
 	if n.journal, err = journal.Open(path, opts); err != nil {
 		return fmt.Errorf("open the journal of requests: %w", err)
 	}

@@ -242,7 +242,8 @@ func (n *Node) peerChanged(p p2p.Peer, joined bool, how p2p.Departure) {
 }
 
 // keepSecret stores the secret for later starts. Another one than before means
-// that the device moves to another mesh: whom it knew is then forgotten.
+// that the device moves to another mesh: whom it knew is then forgotten. Its
+// journal is left where it is: see JournalFile.
 func keepSecret(dir string, secret keys.Secret, log *slog.Logger) error {
 	path := filepath.Join(dir, SecretFile)
 	old, err := keys.ReadSecretFile(path)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/transport"
@@ -103,6 +104,7 @@ func (d *doorman) refused() uint64 {
 type tcpOptions interface {
 	SetLinger(seconds int) error
 	SetKeepAlive(keep bool) error
+	SetKeepAlivePeriod(d time.Duration) error
 }
 
 // A guest is a connection that another device made.

@@ -294,7 +294,7 @@ func awaitDestroyed(t *testing.T, made <-chan events.Message, lost <-chan error)
 func TestRunningTimeUnderAWrongClock(t *testing.T) {
 	runtimetest.BusyboxImage(t, "hearth-drivertest:clock")
 	d := newTestDriver(t)
-	runs, ended := testSpec("hearth-drivertest:clock", "sleep", "600"), testSpec("hearth-drivertest:clock", "false")
+	runs, ended := testSpec("hearth-drivertest:clock", "sleep", "600"), testSpec("hearth-drivertest:clock", "sleep", "0.2")
 	for _, spec := range []*runtime.Spec{&runs, &ended} {
 		spec.Timeout = time.Hour
 		run(t, d, *spec)

@@ -23,9 +23,9 @@ import (
 
 // upFlags are the flags of `hearth up` as they were typed.
 type upFlags struct {
-	secretFile, name, driver, cpus, memory string
-	listen, interfaces, peers, labels      []string
-	noDiscovery, verbose                   bool
+	secretFile, name, driver, cpus, memory, policy string
+	listen, interfaces, peers, labels              []string
+	noDiscovery, verbose                           bool
 }
 
 func (c *cli) upCommand() *cobra.Command {
@@ -64,6 +64,7 @@ func (f *upFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.cpus, "cpus", "", "lend `N` cores (default all)")
 	flags.StringVar(&f.memory, "memory", "", "lend this much memory: `SIZE` such as 2g (default 80 % of what there is)")
 	flags.StringArrayVar(&f.labels, "label", nil, "label `K=V` that --constraint can ask for; may be repeated")
+	flags.StringVar(&f.policy, "policy", "", "`FILE` that says what a container may have here (default policy.toml in the state folder, if there is one)")
 	flags.StringVar(&f.driver, "driver", "", "run work with `docker`, or none to only ask for it (default docker if it answers)")
 	flags.BoolVar(&f.noDiscovery, "no-discovery", false, "do not use mDNS; find devices by --peer and from earlier starts only")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log details too")
@@ -178,6 +179,13 @@ func (c *cli) settings(f upFlags, log *slog.Logger) (node.Config, error) {
 	}
 	if cfg.Labels, err = parseLabels("--label", f.labels); err != nil {
 		return cfg, err
+	}
+	var from string
+	if cfg.Policy, from, err = c.findPolicy(f.policy); err != nil {
+		return cfg, err
+	}
+	if from != "" {
+		log.Info("what a container may have is said by a file", "policy", from)
 	}
 	return cfg, c.knownDriver(f.driver)
 }

@@ -92,7 +92,7 @@ func TestExample(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	for text, want := range map[string]string{
 		"\n\nmount = [\"/srv\"]":                  "policy:3: mount is not a key of a policy: is mounts meant?",
-		"capabilites = []":                        "policy:1: capabilites is not a key of a policy: is capabilities meant?",
+		"capabilitys = []":                        "policy:1: capabilitys is not a key of a policy: is capabilities meant?",
 		"frobnicate = 1":                          "policy:1: frobnicate is not a key of a policy: 'hearth policy example' shows them all",
 		"\"a\\u001bb\" = 1":                       `policy:1: a\x1bb is not a key of a policy: 'hearth policy example' shows them all`,
 		"pids = 1\n[limits]\n":                    "policy:2: [limits]: a policy has no tables: write KEY = VALUE",

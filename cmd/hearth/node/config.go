@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -33,6 +34,8 @@ type Config struct {
 	Memory protocol.Bytes
 	// Labels that constraints can ask for.
 	Labels map[string]string
+	// Policy is the owner's on what a container may have here.
+	Policy runtime.Policy
 	// Driver makes the driver that runs work here, given the mesh's
 	// fingerprint and this device's ID; it is closed at the end of Run. Nil:
 	// the device asks for work and runs none.
@@ -46,7 +49,7 @@ type Config struct {
 
 // DefaultConfig returns a Config that lacks Secret, Name, StateDir and Driver.
 func DefaultConfig() Config {
-	return Config{NoDriver: "it was started without a container engine", Log: slog.New(slog.DiscardHandler)}
+	return Config{Policy: runtime.DefaultPolicy(), NoDriver: "it was started without a container engine", Log: slog.New(slog.DiscardHandler)}
 }
 
 // Validate says what is missing or out of range.
@@ -62,6 +65,9 @@ func (c *Config) Validate() error {
 	}
 	if !(c.CPUs >= 0) || !(c.Speed >= 0) {
 		return errors.New("cores and speed cannot be negative")
+	}
+	if err := c.Policy.Validate(); err != nil {
+		return fmt.Errorf("policy: %w", err)
 	}
 	for k, v := range c.Labels {
 		if err := protocol.ValidateLabel(k, v); err != nil {

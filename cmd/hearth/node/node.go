@@ -127,9 +127,13 @@ func (n *Node) buildRuntime() (err error) {
 	if n.driver, err = n.cfg.Driver(n.cfg.Secret.Fingerprint(), n.id); err != nil {
 		return fmt.Errorf("driver: %w", err)
 	}
+	private, err := privatePaths(n.cfg.StateDir)
+	if err != nil {
+		return err
+	}
 	n.runtime, err = runtime.New(runtime.Config{
 		Node: n.id, Name: n.cfg.Name, Driver: n.driver, CPUs: n.machine.CPUs, Memory: n.machine.Memory,
-		Policy: runtime.DefaultPolicy(),
+		Policy: n.cfg.Policy, NameOf: n.nameOf, Private: private,
 		Check: func(s protocol.Service) error {
 			score := n.gossip.last()
 			if r := sched.Match(&s, &score, false); r != nil {

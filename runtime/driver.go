@@ -59,6 +59,9 @@ type Spec struct {
 	// Logs is how much output is kept for Attach; 0 is DefaultLogs.
 	Logs    protocol.Bytes
 	Timeout time.Duration
+	// Lease is 0, or how long after its last renewal the container runs on. It
+	// is for Recover: the Node sees to it.
+	Lease time.Duration
 }
 
 // An Exit is how a container ended.
@@ -149,6 +152,8 @@ type Recovered struct {
 	// on a clock that nobody sets where there is one. It is only told of what has
 	// a Timeout; 0 of what ended and nobody knows.
 	Timeout, Ran time.Duration
+	// Lease is Spec's.
+	Lease time.Duration
 }
 
 // A Driver runs executions on one kind of engine. Its methods may be called

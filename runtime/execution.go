@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
@@ -52,6 +53,11 @@ type execution struct {
 
 	forgotten chan struct{} // closed when nobody can come for the end any more; by the Node's retention
 
+	// granted is closed when its lease was renewed for the first time, over when
+	// its end was told.
+	granted, over chan struct{}
+	expired       atomic.Bool // it was stopped for its lease's sake
+
 	told int // how many were before it when that was last told; the Node's mutex guards it
 
 	mu        sync.Mutex // guards the rest; taken after the Node's
@@ -73,6 +79,8 @@ func newExecution(n *Node, spec Spec) *execution {
 		stopped:   make(chan struct{}),
 		read:      make(chan struct{}),
 		forgotten: make(chan struct{}),
+		granted:   make(chan struct{}),
+		over:      make(chan struct{}),
 		wishes:    make(chan time.Duration, 1),
 		sessions:  make(map[*session]struct{}),
 	}
@@ -117,6 +125,10 @@ func (e *execution) start(ctx context.Context) (Stdio, error) {
 	if e.isStopped() {
 		stdio.close()
 		return Stdio{}, errStopped
+	}
+	if err := e.awaitGrant(ctx); err != nil {
+		stdio.close()
+		return Stdio{}, err
 	}
 	e.feed.Event(e.event(protocol.StateStarting))
 	e.started = true
@@ -178,6 +190,9 @@ func (e *execution) giveUp(ctx context.Context, err error) {
 func (e *execution) failure(err error) protocol.Event {
 	state := protocol.StateFailed
 	code := protocol.CodeOf(err)
+	if code == protocol.CodeCancelled && e.expired.Load() {
+		err, code = errExpired, protocol.CodeLeaseExpired
+	}
 	switch {
 	case code == protocol.CodeCancelled:
 		state = protocol.StateCancelled
@@ -260,6 +275,7 @@ func (e *execution) finish(end protocol.Event, ran time.Duration) {
 	e.input.close()
 	e.feed.Event(end)
 	e.node.keep(e)
+	close(e.over)
 	if e.node.cfg.Finished != nil && !e.adopted {
 		e.node.cfg.Finished(e.service, end, ran)
 	}

@@ -36,6 +36,11 @@ type Config struct {
 	// paths that the policy lends only by name: see Here.
 	Accelerators map[string][]string
 	Private      []string
+	// Renew asks the orchestrator whether an execution with a lease is still
+	// wanted; see protocol.Orchestrator. Without it no such offer is taken.
+	Renew func(ctx context.Context, orchestrator protocol.NodeID, r protocol.Renewal) error
+	// Leases are needed where containers outlive this process.
+	Leases Leases
 	// Check says whether the service's constraints fit this node now: nil, or
 	// a *protocol.Refusal.
 	Check func(protocol.Service) error
@@ -80,6 +85,7 @@ type Node struct {
 	ledger   ledger
 	known    map[ExecutionID]*execution
 	starting []*execution // admitted, to be launched by Run
+	leased   []*execution // admitted, whose leases Run is to keep
 	ended    retention
 	engine   engine
 	pulls    pullRate
@@ -90,6 +96,9 @@ type Node struct {
 func New(cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
+	}
+	if cfg.Leases == nil {
+		cfg.Leases = newOwnLeases()
 	}
 	lent := Lent{CPUs: cfg.CPUs, Memory: cfg.Memory}
 	return &Node{
@@ -128,7 +137,11 @@ func (n *Node) launch(ctx context.Context, group *errgroup.Group) {
 	for {
 		select {
 		case <-n.work:
-			for _, e := range n.takeStarting() {
+			starting, leased := n.takeStarting()
+			for _, e := range leased {
+				group.Go(func() error { e.keepLease(ctx); return nil })
+			}
+			for _, e := range starting {
 				group.Go(func() error { e.run(ctx); return nil })
 			}
 		case <-ctx.Done():
@@ -138,12 +151,19 @@ func (n *Node) launch(ctx context.Context, group *errgroup.Group) {
 	}
 }
 
-func (n *Node) takeStarting() []*execution {
+func (n *Node) takeStarting() (starting, leased []*execution) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	starting := n.starting
-	n.starting = nil
-	return starting
+	starting, leased = n.starting, n.leased
+	n.starting, n.leased = nil, nil
+	return starting, leased
+}
+
+// lease has the execution's lease kept, where it has one; n.mu is held.
+func (n *Node) lease(e *execution) {
+	if e.spec.Lease > 0 {
+		n.leased = append(n.leased, e)
+	}
 }
 
 // leave turns away what was admitted and not launched, and what comes later.

@@ -28,6 +28,10 @@ func (n *Node) offer(ctx context.Context, orchestrator protocol.NodeID, o protoc
 	if err != nil {
 		return nil, n.refuseFor(err)
 	}
+	if o.Lease > 0 && n.cfg.Renew == nil {
+		return nil, n.refuse(protocol.CodeInvalid, "this node cannot ask for renewals of a lease")
+	}
+	spec.Lease = o.Lease
 	e := newExecution(n, spec)
 	e.service = o.Service
 	s, err := n.admit(e, o)
@@ -88,6 +92,7 @@ func (n *Node) admit(e *execution, o protocol.Offer) (protocol.Session, error) {
 	if other == nil {
 		if refusal = n.place(e, o); refusal == nil {
 			n.known[e.spec.ID] = e
+			n.lease(e)
 		}
 	}
 	n.mu.Unlock()

@@ -24,6 +24,7 @@ func (n *Node) find(ctx context.Context) ([]Recovered, error) {
 			return nil, err
 		}
 	}
+	n.forgetLeases(found)
 	return found, nil
 }
 
@@ -44,13 +45,14 @@ func (n *Node) adopt(found []Recovered) {
 			continue
 		}
 		e := newExecution(n, Spec{
-			ID: r.ID, Orchestrator: r.Orchestrator, CPUs: r.CPUs, Memory: r.Memory, Timeout: r.Timeout,
+			ID: r.ID, Orchestrator: r.Orchestrator, CPUs: r.CPUs, Memory: r.Memory, Timeout: r.Timeout, Lease: r.Lease,
 		})
 		e.adopted, e.container, e.holds, e.ran = true, r.Container, r.Running, r.Ran
 		if r.Running {
 			n.ledger.take(e.demand)
 		}
 		n.known[r.ID] = e
+		n.lease(e)
 		n.starting = append(n.starting, e)
 		n.cfg.Log.Info("execution adopted", "request", r.ID.Request, "attempt", r.ID.Attempt, "running", r.Running)
 	}

@@ -156,6 +156,8 @@ func (e *execution) ending(o outcome, out *output) protocol.Event {
 	event := e.event(protocol.StateSucceeded)
 	event.ExitCode = o.exit.Code
 	switch {
+	case o.cause == protocol.StateCancelled && e.expired.Load():
+		event.State, event.Code, event.Reason = protocol.StateFailed, protocol.CodeLeaseExpired, errExpired.Message
 	case o.cause == protocol.StateCancelled:
 		event.State, event.Code, event.Reason = o.cause, protocol.CodeCancelled, "stopped"
 	case o.cause == protocol.StateTimedOut, e.overran(o.exit):

@@ -23,6 +23,7 @@ const (
 	labelCPUs         = "dev.hearth.cpus"
 	labelMemory       = "dev.hearth.memory"
 	labelTimeout      = "dev.hearth.timeout"
+	labelLease        = "dev.hearth.lease"
 )
 
 // logFiles are how many files a log has: the engine drops the older one whole.
@@ -50,6 +51,7 @@ func (d *Driver) labels(spec runtime.Spec) map[string]string {
 		labelCPUs:         strconv.FormatFloat(float64(spec.CPUs), 'g', -1, 64),
 		labelMemory:       strconv.FormatUint(uint64(spec.Memory), 10),
 		labelTimeout:      spec.Timeout.String(),
+		labelLease:        spec.Lease.String(),
 	}
 	d.now().addTo(labels)
 	return labels

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,7 +117,12 @@ func recovered(c container.Summary) (runtime.Recovered, error) {
 	if err != nil {
 		return runtime.Recovered{}, fmt.Errorf("timeout: %w", err)
 	}
+	lease, err := time.ParseDuration(cmp.Or(c.Labels[labelLease], "0s"))
+	if err != nil {
+		return runtime.Recovered{}, fmt.Errorf("lease: %w", err)
+	}
 	return runtime.Recovered{
+		Lease:        lease,
 		ID:           runtime.ExecutionID{Request: protocol.RequestID(c.Labels[labelRequest]), Attempt: uint32(attempt)},
 		Orchestrator: protocol.NodeID(c.Labels[labelOrchestrator]),
 		Container:    c.ID,

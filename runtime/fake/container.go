@@ -339,6 +339,7 @@ func (c *container) recovered() runtime.Recovered {
 		CPUs:         c.spec.CPUs,
 		Memory:       c.spec.Memory,
 		Timeout:      c.spec.Timeout,
+		Lease:        c.spec.Lease,
 		Ran:          ran,
 	}
 }

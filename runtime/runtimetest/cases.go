@@ -327,7 +327,7 @@ func testNotFound(t *testing.T, s suite) {
 
 func testRecover(t *testing.T, s suite) {
 	running := s.spec("running", s.script.Sleep(long))
-	running.CPUs, running.Timeout = 0.5, long
+	running.CPUs, running.Timeout, running.Lease = 0.5, long, 7*time.Second
 	s.start(t, running)
 	exited := s.spec("exited", s.script.Exit(7))
 	exited.ID.Attempt, exited.Timeout = 3, patience
@@ -358,6 +358,7 @@ func testRecover(t *testing.T, s suite) {
 			CPUs:         want.spec.CPUs,
 			Memory:       want.spec.Memory,
 			Timeout:      want.spec.Timeout,
+			Lease:        want.spec.Lease,
 		}) {
 			t.Errorf("found %+v", found)
 		}

@@ -1,9 +1,11 @@
 package p2p
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -31,7 +33,7 @@ func TestMemberAmongSilentGuests(t *testing.T) {
 	}
 	for i, c := range silent[:maxGuestsOfOne] {
 		_ = c.SetReadDeadline(time.Now().Add(handshakeTimeout / 2))
-		if _, err := io.Copy(io.Discard, c); err != nil && err.(net.Error).Timeout() {
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("connection %d is held before the younger ones go", i)
 		}
 	}

@@ -304,15 +304,15 @@ func startLossy(t testing.TB, ns netns.NsHandle, cfg lossyConfig, events chan<- 
 }
 
 // BenchmarkSuspicion tells how often a device is wrongly taken for lost on a link
-// that loses packets, how often when a clean link becomes such a one, and how
-// long a join takes over it. HEARTH_PAIRS and HEARTH_MINUTES say how much is
+// that loses packets, and how often when a clean link becomes such a one: in its
+// first seconds. HEARTH_PAIRS and HEARTH_MINUTES say how much is
 // measured: pairs count as time.
 func BenchmarkSuspicion(b *testing.B) {
 	pairs, minutes := envNumber("HEARTH_PAIRS", 40), envNumber("HEARTH_MINUTES", 0.5)
 	for _, c := range []struct {
 		loss  float64
 		delay time.Duration
-	}{{0, 0}, {0.01, 5 * time.Millisecond}, {0.1, 20 * time.Millisecond}, {0.3, 0}, {0.3, 100 * time.Millisecond}, {0.3, 200 * time.Millisecond}} {
+	}{{0, 0}, {0.3, 0}, {0.3, 200 * time.Millisecond}} {
 		b.Run(fmt.Sprintf("loss=%v/delay=%v", c.loss, c.delay), func(b *testing.B) {
 			for range b.N {
 				measureSuspicion(b, int(pairs), time.Duration(minutes*float64(time.Minute)), c.loss, c.delay)

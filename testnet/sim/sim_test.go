@@ -71,8 +71,6 @@ func TestTargets(t *testing.T) {
 		{"judge", "liars", 1, 1.3, 2, 6},
 		{"judge", "greedy-liars", 1.9, 1.9, 2, 10},
 		{"judge", "real-beat", 1, 1.25, 2, 6},
-		{"judge", "background", 1, 1.4, 2, 6},
-		{"judge", "lossy-wifi", 1, 1.5, 2, 6},
 		{"judge", "cold-caches", 1.1, 1.2, 2, 8},
 		{"judge", "tight-memory", 1.2, 1.2, 2, 6},
 	} {
@@ -82,7 +80,7 @@ func TestTargets(t *testing.T) {
 			if s.Fleet.Count >= 50 && s.Load.Utilisation > 0 { // many requests each
 				s.Replications = 2
 			}
-			if s.Fleet.Count > 100 {
+			if s.Fleet.Count >= 100 {
 				s.Replications, s.DurationS, s.WarmupS = 1, 12, 4
 			}
 			r := measured(t, s)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -223,6 +224,52 @@ func FuzzHandshakeReaders(f *testing.F) {
 		}
 	})
 }
+
+// FuzzListener feeds the listener's side what a stranger could say inside of Noise:
+// it says nothing before it has read a valid certificate.
+func FuzzListener(f *testing.F) {
+	secret := keys.NewSecret()
+	key := newKey(f, secret, "b")
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	own := newKey(f, secret, "a")
+	self, err := peer.IDFromPrivateKey(own)
+	if err != nil {
+		f.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	proof := frame(certificate(f, secret, key, "b"))
+	f.Add(append(bytes.Clone(proof), frame(encodeVerdict(verdictWelcome, ""))...))
+	f.Add(append(bytes.Clone(proof), frame(encodeVerdict(verdictNameTaken, self))...))
+	f.Add(append(bytes.Clone(proof), 0x80, 0x80, 0x80))
+	f.Add(frame(certificate(f, keys.NewSecret(), key, "b")))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cfg := Config{Secret: secret, Key: own, Name: "a", Log: log}
+		m, err := newMembership(&cfg, self, newRoster("", self, "a", log), newReports("ours", log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &said{from: id, in: bytes.NewReader(data)}
+		_, err = m.answer(c, "10.0.0.1:1")
+		if proven := bytes.HasPrefix(data, proof); !proven && (err == nil || c.out.Len() > 0) {
+			t.Errorf("a stranger was told %q, %v", c.out.Bytes(), err)
+		}
+	})
+}
+
+// said is a secured connection of which the other side has said all.
+type said struct {
+	sec.SecureConn
+	from peer.ID
+	in   io.Reader
+	out  bytes.Buffer
+}
+
+func (c *said) Read(p []byte) (int, error)  { return c.in.Read(p) }
+func (c *said) Write(p []byte) (int, error) { return c.out.Write(p) }
+func (c *said) RemotePeer() peer.ID         { return c.from }
 
 func dialSecurely(t *testing.T, d *device, proto libp2pproto.ID, key crypto.PrivKey) (sec.SecureConn, error) {
 	t.Helper()

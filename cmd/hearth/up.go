@@ -224,6 +224,11 @@ func (c *cli) chooseDriver(ctx context.Context, name string, cfg *node.Config) e
 		name = "docker"
 	}
 	cfg.Driver = c.drivers[name](cfg.Log)
+	if name == "docker" {
+		cfg.Guard = func(mesh keys.Fingerprint, self protocol.NodeID) (string, []string) {
+			return "/proc/self/exe", []string{"guard", "--state", c.state, "--mesh", string(mesh), "--node", string(self)}
+		}
+	}
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -112,16 +113,17 @@ type Keeper struct {
 
 // NewKeeper returns the keeper of the leases in a state folder, with those that an
 // earlier process held. start makes sure that a guard runs, and is called after
-// each change to the file.
-func NewKeeper(dir string, start func() error) (*Keeper, error) {
+// each change to the file. A file that a power cut has damaged holds none: what
+// ran under its leases has ended, too.
+func NewKeeper(dir string, start func() error, log *slog.Logger) *Keeper {
 	leases, err := readTable(dir)
 	if err != nil {
-		return nil, err
+		log.Warn("leases are not known any more, and so have ended", "err", err)
 	}
 	if leases == nil {
 		leases = make(map[runtime.ExecutionID]time.Duration)
 	}
-	return &Keeper{dir: dir, start: start, leases: leases, done: make(chan struct{})}, nil
+	return &Keeper{dir: dir, start: start, leases: leases, done: make(chan struct{})}
 }
 
 // Until returns until when the execution may run by Now; 0 where no lease is held.

@@ -24,11 +24,7 @@ func none() error { return nil }
 
 func keeper(t *testing.T, dir string) *Keeper {
 	t.Helper()
-	k, err := NewKeeper(dir, none)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
+	return NewKeeper(dir, none, slog.New(slog.DiscardHandler))
 }
 
 var (
@@ -85,8 +81,11 @@ func TestLeasesOfAnotherBoot(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, LeasesFile), []byte(text[:20]), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewKeeper(dir, none); err == nil {
+	if _, err := readTable(dir); err == nil {
 		t.Error("a damaged file is taken for an empty one")
+	}
+	if k := keeper(t, dir); len(k.Held()) != 0 || k.Hold(first, time.Hour) != nil {
+		t.Error("a damaged file is not replaced")
 	}
 }
 

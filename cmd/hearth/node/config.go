@@ -40,6 +40,9 @@ type Config struct {
 	// fingerprint and this device's ID; it is closed at the end of Run. Nil:
 	// the device asks for work and runs none.
 	Driver func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error)
+	// Guard is the program, with its arguments, that stops what outlives its
+	// lease: see package guard. Nil where containers end with this process.
+	Guard func(mesh keys.Fingerprint, self protocol.NodeID) (program string, args []string)
 	// NoDriver says why Driver is nil, for those who ask for work here.
 	NoDriver string
 	// Speed of one core; 0 has it measured (machine.Benchmark).

@@ -142,6 +142,7 @@ func (n *Node) buildRuntime() (err error) {
 			return nil
 		},
 		Estimate: n.view.EstimateHere, Changed: n.gossip.changed, Finished: n.learn,
+		Renew: n.renew, Leases: n.keepLeases(),
 		Dir: n.cfg.StateDir, Log: n.cfg.Log,
 	})
 	return err

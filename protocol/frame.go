@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -97,9 +98,8 @@ func (w *wire) decode(m proto.Message) error {
 	if err != nil {
 		return err
 	}
-	w.msg = grow(w.msg, size)
-	if _, err := io.ReadFull(w.in, w.msg); err != nil {
-		return unexpected(err)
+	if w.msg, err = w.fill(w.msg, size); err != nil {
+		return err
 	}
 	return unmarshal(w.msg, m)
 }
@@ -136,17 +136,29 @@ func (w *wire) receiveRaw(n uint32) ([]byte, error) {
 	if n > MaxData {
 		return nil, Errorf(CodeInvalid, "data: %d bytes, the most is %d", n, MaxData)
 	}
-	w.data = grow(w.data, int(n))
 	if w.in.Buffered() < int(n) {
 		if err := w.stream.SetReadDeadline(time.Now().Add(frameTimeout)); err != nil {
 			return nil, err
 		}
 		defer w.noReadDeadline()
 	}
-	if _, err := io.ReadFull(w.in, w.data); err != nil {
-		return nil, unexpected(err)
+	var err error
+	w.data, err = w.fill(w.data, int(n))
+	return w.data, err
+}
+
+// fill reads n bytes into b. It allocates at most twice what has come, and a
+// little: announcing much costs no memory.
+func (w *wire) fill(b []byte, n int) ([]byte, error) {
+	for b = b[:0]; len(b) < n; {
+		have := len(b)
+		b = slices.Grow(b, min(n, max(cap(b), 2*have, joinData))-have)
+		b = b[:min(n, cap(b))]
+		if _, err := io.ReadFull(w.in, b[have:]); err != nil {
+			return b[:0], unexpected(err)
+		}
 	}
-	return w.data, nil
+	return b, nil
 }
 
 // first receives the first frame of a conversation, whole within frameTimeout.
@@ -159,14 +171,6 @@ func (w *wire) first(m proto.Message) error {
 }
 
 func (w *wire) noReadDeadline() { _ = w.stream.SetReadDeadline(time.Time{}) }
-
-// grow returns b with the length n, whatever it holds.
-func grow(b []byte, n int) []byte {
-	if cap(b) < n {
-		return make([]byte, n)
-	}
-	return b[:n]
-}
 
 // unexpected marks an end within a frame as what it is.
 func unexpected(err error) error {

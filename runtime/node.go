@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime/machine"
 )
 
 // Config is what a Node is made of. Node, Name, Driver, CPUs, Memory, Policy
@@ -32,9 +33,9 @@ type Config struct {
 	Policy Policy
 	// NameOf returns the name pinned to a device, which the policy may ask for.
 	NameOf func(protocol.NodeID) string
-	// Accelerators are the device files of each kind found, and Private are
-	// paths that the policy lends only by name: see Here.
-	Accelerators map[string][]string
+	// Accelerators tells those found; it must be quick. Private are paths that
+	// the policy lends only by name: see Here.
+	Accelerators func() []machine.Accelerator
 	Private      []string
 	// Renew asks the orchestrator whether an execution with a lease is still
 	// wanted; see protocol.Orchestrator. Without it no such offer is taken.

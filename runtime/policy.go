@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime/machine"
 )
 
 // A Policy is what a container may have on this node. It is its owner's, and
@@ -84,8 +85,8 @@ type Asker struct {
 // policy and service.
 type Here struct {
 	Lent Lent
-	// Accelerators are the device files of each kind found.
-	Accelerators map[string][]string
+	// Accelerators are those found.
+	Accelerators []machine.Accelerator
 	// Private are paths that no mount may reach unless the policy names one at
 	// or below them, beside those that are private everywhere.
 	Private []string
@@ -264,8 +265,8 @@ func isWord(s string) bool {
 }
 
 func checkAccelerator(kind string) error {
-	if kind != "gpu" && kind != "npu" {
-		return fmt.Errorf("%q is no kind of accelerator: there are gpu and npu", kind)
+	if kind != machine.GPU && kind != machine.NPU {
+		return fmt.Errorf("%q is no kind of accelerator: there are %s and %s", kind, machine.GPU, machine.NPU)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime/machine"
 )
 
 // A Device is a device file that a container gets, to read and to write.
@@ -195,30 +196,35 @@ func (j *judgement) device(name string) error {
 	return nil
 }
 
-// accelerator gives all devices of a kind.
+// accelerator gives all that there are of a kind: who uses which is not counted.
 func (j *judgement) accelerator(kind string) (string, error) {
 	if !slices.Contains(j.policy.AcceleratorKinds, kind) || checkAccelerator(kind) != nil {
 		return "", deny("accelerators", "lends no %s", quoted(kind))
 	}
-	found := j.here.Accelerators[kind]
-	if len(found) == 0 {
-		return "", protocol.Errorf(protocol.CodeResources, "has no %s", kind)
+	var files []string
+	for _, a := range j.here.Accelerators {
+		if a.Kind == kind {
+			files = append(files, a.Devices...)
+		}
 	}
-	for _, d := range found {
+	if len(files) == 0 {
+		return "", protocol.Errorf(protocol.CodeResources, "lends a %s, but has none now", kind)
+	}
+	for _, d := range files {
 		if err := j.device(d); err != nil {
 			return "", err
 		}
 	}
-	return strings.Join(found, ", "), nil
+	return strings.Join(files, ", "), nil
 }
 
 // Accelerators returns which kinds of accelerators the node lends of those that
 // were found: what its score tells.
-func (p *Policy) Accelerators(found map[string][]string) []string {
+func (p *Policy) Accelerators(found []machine.Accelerator) []string {
 	var kinds []string
-	for _, kind := range p.AcceleratorKinds {
-		if len(found[kind]) > 0 && !slices.Contains(kinds, kind) {
-			kinds = append(kinds, kind)
+	for _, a := range found {
+		if slices.Contains(p.AcceleratorKinds, a.Kind) && !slices.Contains(kinds, a.Kind) {
+			kinds = append(kinds, a.Kind)
 		}
 	}
 	slices.Sort(kinds)

@@ -4,6 +4,7 @@ import (
 	"reflect"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime/machine"
 )
 
 // here is what the policy has to know of this machine as it is now.
@@ -11,11 +12,15 @@ func (n *Node) here() Here {
 	n.mu.Lock()
 	info := n.engine.info
 	n.mu.Unlock()
-	return HereFor(info, n.lent, n.cfg.Accelerators, n.cfg.Private)
+	var found []machine.Accelerator
+	if n.cfg.Accelerators != nil {
+		found = n.cfg.Accelerators()
+	}
+	return HereFor(info, n.lent, found, n.cfg.Private)
 }
 
 // HereFor is what the policy has to know of a machine with that engine.
-func HereFor(info Info, lent Lent, accelerators map[string][]string, private []string) Here {
+func HereFor(info Info, lent Lent, accelerators []machine.Accelerator, private []string) Here {
 	h := Here{Lent: lent, Accelerators: accelerators, Remote: info.Remote, Look: LookFile}
 	for _, p := range append([]string{info.Socket, info.DataDir}, private...) {
 		if p != "" {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
+	"github.com/hearth-edge/hearth/runtime/machine"
 )
 
 var (
@@ -317,7 +318,7 @@ func TestDevices(t *testing.T) {
 	p.Devices = []string{"/dev/null", "/dev/shm", "/dev/absent"}
 	p.AcceleratorKinds = []string{"gpu", "npu"}
 	here := plenty
-	here.Accelerators = map[string][]string{"gpu": {"/dev/zero", "/dev/null"}}
+	here.Accelerators = []machine.Accelerator{{Kind: machine.GPU, Devices: []string{"/dev/zero", "/dev/null"}}, {Kind: "tpu", Devices: []string{"/dev/full"}}, {Kind: machine.GPU, Devices: []string{"/dev/zero"}}}
 	for _, c := range []struct {
 		service protocol.Service
 		code    protocol.Code

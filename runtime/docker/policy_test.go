@@ -17,6 +17,7 @@ import (
 
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
+	"github.com/hearth-edge/hearth/runtime/machine"
 )
 
 // words mean something to the engine, to a policy, or to the file system below.
@@ -149,7 +150,7 @@ func TestNothingBeyondThePolicy(t *testing.T) {
 			asker := runtime.Asker{Node: "12D3", Name: word(t, "name"), Self: rapid.Bool().Draw(t, "self")}
 			here := runtime.Here{
 				Lent:         runtime.Lent{CPUs: protocol.Cores(rapid.Float64Range(0.01, 64).Draw(t, "lent cpus")), Memory: protocol.Bytes(rapid.Uint64Range(1<<20, 1<<40).Draw(t, "lent memory"))},
-				Accelerators: map[string][]string{"gpu": {"/dev/dri"}}, Private: []string{"/state"}, Look: disk,
+				Accelerators: []machine.Accelerator{{Kind: machine.GPU, Devices: []string{"/dev/dri"}}}, Private: []string{"/state"}, Look: disk,
 			}
 			spec, err := p.Apply(runtime.ExecutionID{Request: "r", Attempt: 1}, asker, s, here)
 			if err != nil {

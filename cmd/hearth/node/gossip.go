@@ -167,5 +167,6 @@ func (g *gossip) addWork(ctx context.Context, s *protocol.Score) {
 		s.CPUOthers, s.DiskFree = sample.CPUOthers, sample.DiskFree
 		s.MemoryFree = min(s.MemoryFree, sample.MemoryAvailable)
 	}
+	s.Accelerators = g.n.cfg.Policy.Accelerators(m.Accelerators())
 	s.Rating = sched.DefaultParams().Rate(s)
 }

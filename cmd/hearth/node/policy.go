@@ -27,7 +27,7 @@ func Here(ctx context.Context, stateDir string) (runtime.Here, error) {
 		info, err = d.Info(ctx)
 		return err
 	})
-	return runtime.HereFor(info, runtime.Lent{CPUs: m.CPUs, Memory: m.Memory}, nil, private), nil
+	return runtime.HereFor(info, runtime.Lent{CPUs: m.CPUs, Memory: m.Memory}, m.Accelerators(), private), nil
 }
 
 // privatePaths are this device's own that no container is to see.

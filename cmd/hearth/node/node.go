@@ -133,7 +133,7 @@ func (n *Node) buildRuntime() (err error) {
 	}
 	n.runtime, err = runtime.New(runtime.Config{
 		Node: n.id, Name: n.cfg.Name, Driver: n.driver, CPUs: n.machine.CPUs, Memory: n.machine.Memory,
-		Policy: n.cfg.Policy, NameOf: n.nameOf, Private: private,
+		Policy: n.cfg.Policy, NameOf: n.nameOf, Accelerators: n.machine.Accelerators, Private: private,
 		Check: func(s protocol.Service) error {
 			score := n.gossip.last()
 			if r := sched.Match(&s, &score, false); r != nil {

@@ -314,6 +314,11 @@ func (r *request) told(e protocol.Event) bool {
 	if began {
 		r.started = r.o.cfg.Clock()
 	}
+	if e.State.Ended() && r.leased() {
+		// Should this process die now and the node be gone, it would be run again.
+		e = r.stamp(e)
+		r.keepEnd(e)
+	}
 	r.learn(e.State)
 	r.markBegun(e.State)
 	r.report(e)

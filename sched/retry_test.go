@@ -405,3 +405,24 @@ func TestMarkDoesNotOverwriteOffer(t *testing.T) {
 		}
 	})
 }
+
+// Once told, the end of what could be run again is on disk.
+func TestEndIsWrittenBeforeItIsTold(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		hook, reached, over := block("ended")
+		m.journal.set(hook)
+		app := m.run(retried("r", 1))
+		e := m.nodes["c"].only(t)
+		e.say(protocol.StateRunning)
+		e.exit(0)
+		<-reached
+		if last := app.last(); last.State.Ended() {
+			t.Errorf("told before it was on disk: %+v", last)
+		}
+		m.journal.set(nil)
+		close(over)
+		if end := app.end(); end.State != protocol.StateSucceeded {
+			t.Errorf("%+v", end)
+		}
+	})
+}

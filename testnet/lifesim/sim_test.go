@@ -1,0 +1,115 @@
+package lifesim
+
+import (
+	"context"
+	"flag"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var (
+	seed  = flag.Uint64("seed", 0, "simulate this seed alone, and print its trace")
+	seeds = flag.Uint64("seeds", 1000, "how many seeds are simulated")
+)
+
+// simulate runs one seed in a bubble of its own.
+func simulate(t *testing.T, cfg Config) (violations, trace []string) {
+	synctest.Test(t, func(t *testing.T) { violations, trace = Run(context.Background(), cfg) })
+	return violations, trace
+}
+
+// search simulates seeds until one breaks a promise, in parallel, and returns
+// it; 0 where none does.
+func search(t *testing.T, most uint64, bugs Bugs) (found uint64, violations []string) {
+	t.Helper()
+	var next atomic.Uint64
+	var mu sync.Mutex
+	t.Run("seeds", func(t *testing.T) {
+		for range 2 {
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				for s := next.Add(1); s <= most; s = next.Add(1) {
+					cfg := DefaultConfig(s)
+					cfg.Bugs = bugs
+					broken, _ := simulate(t, cfg)
+					if len(broken) == 0 {
+						continue
+					}
+					mu.Lock()
+					if found == 0 || s < found {
+						found, violations = s, broken
+					}
+					mu.Unlock()
+					next.Store(most)
+				}
+			})
+		}
+	})
+	return found, violations
+}
+
+func TestPromisesAreKept(t *testing.T) {
+	if *seed > 0 {
+		broken, trace := simulate(t, DefaultConfig(*seed))
+		t.Log("\n" + strings.Join(trace, "\n"))
+		if len(broken) > 0 {
+			t.Errorf("seed %d:\n%s", *seed, strings.Join(broken, "\n"))
+		}
+		return
+	}
+	start := time.Now()
+	found, broken := search(t, *seeds, Bugs{})
+	if found > 0 {
+		_, trace := simulate(t, DefaultConfig(found))
+		t.Fatalf("seed %d (repeat with -seed %d):\n%s\n\n%s", found, found, strings.Join(broken, "\n"), strings.Join(trace, "\n"))
+	}
+	t.Logf("%d seeds in %v", *seeds, time.Since(start).Round(time.Millisecond))
+}
+
+// The same seed is the same history.
+func TestSeedRepeats(t *testing.T) {
+	for s := range uint64(5) {
+		_, first := simulate(t, DefaultConfig(s+1))
+		_, again := simulate(t, DefaultConfig(s+1))
+		if !slices.Equal(first, again) {
+			for i := range min(len(first), len(again)) {
+				if first[i] != again[i] {
+					t.Fatalf("seed %d: line %d\n%s\n%s", s+1, i, first[i], again[i])
+				}
+			}
+			t.Fatalf("seed %d: %d lines, then %d", s+1, len(first), len(again))
+		}
+	}
+}
+
+// Each deliberate mistake is found, or the search could find nothing.
+func TestBugsAreFound(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		bugs  Bugs
+		seeds uint64
+	}{
+		{"skip the sync", Bugs{SkipSync: true}, 200},
+		{"forget duplicates", Bugs{ForgetDuplicates: true}, 200},
+		{"forget what was denied", Bugs{ForgetDenied: true}, 3000},
+		{"ignore the attempt", Bugs{IgnoreAttempt: true}, 1000},
+		{"renew for anyone", Bugs{RenewAnything: true}, 200},
+		{"go on after the lease", Bugs{IgnoreLeaseEnd: true}, 200},
+		{"do not wait for the lease", Bugs{HastyRetry: true}, 200},
+		{"take the offer for a renewal", Bugs{OfferIsRenewal: true}, 2000},
+		{"no watchdog", Bugs{NoWatchdog: true}, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			found, broken := search(t, c.seeds, c.bugs)
+			if found == 0 {
+				t.Fatalf("not found in %d seeds", c.seeds)
+			}
+			t.Logf("seed %d: %s", found, broken[0])
+		})
+	}
+}

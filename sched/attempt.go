@@ -165,5 +165,6 @@ func (r *request) loseTouch(ctx context.Context, err error) {
 	default:
 		e.Reason = r.name + " went away while it ran this; whether it finished is not known"
 	}
+	r.o.cfg.View.Failed(r.node)
 	r.lose(e)
 }

@@ -31,9 +31,9 @@ func (e estimate) total() float64 { return e.work + e.network + e.cold }
 //	b   = work / speed
 //	est = b · (1 + κ·max(0, n−c+1)/c) + RTT + cold
 //
-// The RTT is left to the caller.
-func (p *Params) expect(s *protocol.Score, d *Demand, n, c float64) estimate {
-	e := estimate{speed: p.speed(s), load: n, slots: c}
+// The speed is the score's, less what experience says. The RTT is left to the caller.
+func (p *Params) expect(s *protocol.Score, d *Demand, n, c, slower float64) estimate {
+	e := estimate{speed: p.speed(s) / (1 + slower), load: n, slots: c}
 	e.work = d.Work / e.speed
 	if n > c-1 {
 		e.work *= 1 + p.QueueCost*(n-c+1)/c
@@ -72,11 +72,11 @@ func (p *Params) moved(onDisk protocol.Bytes) protocol.Bytes {
 func (p *Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
 	s := peer.Score
 	c := slotsFor(d.Service, s)
-	n := load(peer, p.speed(s)/mean)
+	n := load(peer, p.speed(s)/(1+peer.Slower)/mean)
 	if !hasRoom(d.Service, s) {
 		n = max(n, c)
 	}
-	e := p.expect(s, d, n, c)
+	e := p.expect(s, d, n, c, peer.Slower)
 	if peer.Waited > 0 {
 		e.work = max(e.work, d.Work/e.speed+float64(peer.Waited)/1e9)
 	}

@@ -39,6 +39,18 @@ type Params struct {
 	WorkWeight float64
 	// WorkKept is of how many services the work is remembered.
 	WorkKept int
+	// RanWeight is the weight of the newest execution in the moving average of
+	// how much longer executions run on a node than by its speed; RanProof is how
+	// many standard deviations of that may be chance; RanMost bounds it, to
+	// either side.
+	RanWeight, RanProof, RanMost float64
+	// FaultWeight is the weight of the newest execution in the share of those that
+	// a node lost by a fault of its own; it fades with FaultHalfLife. With all
+	// lost, executions are taken to last FaultCost times as long there.
+	FaultWeight, FaultCost float64
+	FaultHalfLife          time.Duration
+	// ExperienceKept is of how many nodes that is remembered.
+	ExperienceKept int
 	// ColdStart is how long fetching an image takes where it is absent and
 	// nobody knows its size.
 	ColdStart time.Duration
@@ -124,15 +136,23 @@ func DefaultParams() Params {
 		BoundFactor:     3,
 		RefusableOffers: 2,
 
-		MinSpeedShare: 0.1,
-		DefaultWork:   2,
-		WorkWeight:    0.25,
-		WorkKept:      1024,
-		ColdStart:     20 * time.Second,
-		ColdBase:      time.Second,
-		PullRate:      4 << 20,
-		ImageShrink:   0.4,
-		ScoreBeats:    3,
+		MinSpeedShare:  0.1,
+		DefaultWork:    2,
+		WorkWeight:     0.25,
+		WorkKept:       1024,
+		RanWeight:      0.05,
+		RanProof:       2,
+		RanMost:        4,
+		FaultWeight:    0.25,
+		FaultCost:      10,
+		FaultHalfLife:  time.Minute,
+		ExperienceKept: 1024,
+
+		ColdStart:   20 * time.Second,
+		ColdBase:    time.Second,
+		PullRate:    4 << 20,
+		ImageShrink: 0.4,
+		ScoreBeats:  3,
 
 		ChangesPerBeat: 10,
 

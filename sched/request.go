@@ -301,6 +301,9 @@ func (r *request) told(e protocol.Event) bool {
 	if r.state == protocol.StatePlacing && e.State != protocol.StatePlacing {
 		r.o.cfg.View.Begun(r.node)
 	}
+	if faulty(&e) && e.Code != protocol.CodeLeaving {
+		r.o.cfg.View.Failed(r.node)
+	}
 	switch {
 	case r.unstarted(&e):
 		r.move(e)

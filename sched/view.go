@@ -34,6 +34,7 @@ type View struct {
 	// by node, connected or not; there is no zero in it.
 	own      map[protocol.NodeID]int
 	work     workTable
+	learned  experiences
 	arrivals rate
 	changed  chan struct{} // closed at the next change; nil if nobody waits
 }
@@ -70,6 +71,7 @@ func NewView(self protocol.NodeID, clock Clock, params Params) *View {
 		early:   make(map[protocol.NodeID]scored),
 		own:     make(map[protocol.NodeID]int),
 		work:    newWorkTable(params),
+		learned: experiences{kept: params.ExperienceKept, of: make(map[protocol.NodeID]*experience)},
 	}
 	v.add(self)
 	return v
@@ -243,6 +245,10 @@ type Peer struct {
 	// Waited is for how long this device has been kept waiting there: for a
 	// score that is due, for the answer to an offer, or for an execution to begin.
 	Waited time.Duration
+	// Slower is by how much longer executions take there than by its score,
+	// according to what this orchestrator has seen: 1 is twice as long, 0 just so
+	// long, and less than 0 is faster.
+	Slower float64
 }
 
 // A Snapshot is the view at one moment. It does not change, and holds nothing
@@ -278,6 +284,7 @@ func (v *View) peer(d *device, now time.Duration) Peer {
 		Node: d.id, Name: d.label(), Self: d.id == v.self,
 		Score: d.score, Age: now - d.known, RTT: d.rtt,
 		Sent: d.pending + d.taken, Returned: d.returned, Own: v.own[d.id],
+		Slower: v.learned.of[d.id].factor(&v.params, now),
 	}
 	if len(d.waits) > 0 {
 		p.Waited = now - d.waits[0]
@@ -386,9 +393,24 @@ func (v *View) Arrived() {
 func (v *View) Ran(service *protocol.Service, node protocol.NodeID, took time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if d := v.devices[node]; d != nil && d.score != nil && took >= 0 {
-		v.work.learn(keyOf(service), took.Seconds()*v.params.speed(d.score))
+	d := v.devices[node]
+	if d == nil || d.score == nil || took < 0 {
+		return
 	}
+	e := v.learned.about(node)
+	e.deliver(&v.params, v.clock(), true)
+	residual, telling := v.work.learn(keyOf(service), node, took.Seconds()*v.params.speed(d.score), e.slower(&v.params))
+	if telling {
+		e.ran(&v.params, residual)
+	}
+}
+
+// Failed tells that an execution came to nothing by a fault of node: it had it
+// and lost it, or could not run it for a reason of its own.
+func (v *View) Failed(node protocol.NodeID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.learned.about(node).deliver(&v.params, v.clock(), false)
 }
 
 // Demand returns what placing the service needs to know of it, as far as the
@@ -427,5 +449,6 @@ func (v *View) EstimateHere(service protocol.Service, running, queued, slots int
 	if here == nil || slots <= 0 {
 		return math.MaxInt64
 	}
-	return seconds(v.params.expect(here, &demand, float64(running+queued), float64(slots)).total())
+	slower := v.learned.of[v.self].factor(&v.params, v.clock())
+	return seconds(v.params.expect(here, &demand, float64(running+queued), float64(slots), slower).total())
 }

@@ -37,7 +37,12 @@ type workTable struct {
 
 type workSeen struct {
 	work float64
-	last uint64 // workTable.count when it was last learned from
+	// typical is the moving average of ln(work): what executions are compared
+	// with, for it has no preference for the long ones.
+	typical float64
+	first   protocol.NodeID // where it was seen first
+	several bool            // it was seen on another node, too
+	last    uint64          // workTable.count when it was last learned from
 }
 
 func newWorkTable(p Params) workTable {
@@ -51,18 +56,27 @@ func newWorkTable(p Params) workTable {
 // minWork keeps estimates above zero for what ends at once.
 const minWork = 1e-3
 
-func (t *workTable) learn(k workKey, work float64) {
-	work = max(work, minWork)
+// learn takes in that an execution on node took so much work by the node's speed,
+// where executions are known to run e^slower times as long as by that. It returns
+// ln of how much longer it took than the service usually does, and whether that
+// says something of the node: the service was seen on others, too.
+func (t *workTable) learn(k workKey, node protocol.NodeID, work, slower float64) (residual float64, telling bool) {
+	residual = math.Log(max(work, minWork))
+	work = max(work*math.Exp(-slower), minWork)
 	t.count++
 	t.mean += t.weight * (work - t.mean)
 	s := t.seen[k]
 	if s == nil {
 		t.makeRoom()
-		s = &workSeen{work: work}
+		s = &workSeen{work: work, typical: math.Log(work), first: node}
 		t.seen[k] = s
 	}
+	s.several = s.several || node != s.first
+	residual -= s.typical
+	s.typical += t.weight * (math.Log(work) - s.typical)
 	s.work += t.weight * (work - s.work)
 	s.last = t.count
+	return residual, s.several
 }
 
 // makeRoom forgets the service that was not run for longest.

@@ -41,6 +41,8 @@ func (s *Scenario) check() error {
 		number{"network.loss", n.Loss, 0, 0.99},
 		number{"network.detect_s", n.DetectS, 0, 600},
 		number{"liars.share", s.Liars.Share, 0, 1},
+		number{"boasters.share", s.Boasters.Share, 0, 1},
+		number{"boasters.times", s.Boasters.Times, 0.01, 100},
 		number{"background.share", s.Background.Share, 0, 1},
 		number{"background.cpu", s.Background.CPU, 0, 0.95},
 		number{"background.on_s", s.Background.OnS, 0.01, most},

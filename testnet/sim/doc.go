@@ -82,6 +82,7 @@
 //	  "churn": [{"at_s": 20, "leave": 0.5, "crash": 0, "join": 0}],
 //	                           // shares: of those in, in, and out
 //	  "liars": {"share": 0, "accept_all": false},   // gossip that they are idle
+//	  "boasters": {"share": 0, "times": 4},         // their scores tell so many times their speed
 //	  "background": {"share": 0, "cpu": 0.5, "on_s": 10, "off_s": 10},
 //	                           // other programs on a share of the nodes
 //	  "warmup_s": 10,          // requests before are not measured

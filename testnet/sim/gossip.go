@@ -18,7 +18,7 @@ func (n *node) score() protocol.Score {
 	load := n.told(n.load())
 	s := protocol.Score{
 		Node: n.id, Name: string(n.id), Sequence: n.gossips, Beat: n.m.beat(),
-		Role: protocol.RoleNode, Speed: n.plan.speed, CPUs: protocol.Cores(n.plan.slots), Slots: load.Slots,
+		Role: protocol.RoleNode, Speed: n.plan.told, CPUs: protocol.Cores(n.plan.slots), Slots: load.Slots,
 		CPUOthers: protocol.Cores(n.others() * float64(n.plan.slots)),
 		Running:   load.Running, Queued: load.Queued,
 		CPUFree:     protocol.Cores(float64(n.plan.slots) - n.cpus),

@@ -21,6 +21,7 @@ type plan struct {
 
 type nodePlan struct {
 	speed   float64
+	told    float64 // the speed that its scores tell
 	slots   int
 	memory  float64 // MiB
 	images  []bool  // by service
@@ -79,7 +80,7 @@ func newPlan(s *Scenario, r int) (*plan, error) {
 
 func (p *plan) addNodes(s *Scenario, rng *rand.Rand) {
 	for _, k := range s.Fleet.draw(rng) {
-		n := nodePlan{speed: k.Speed, slots: k.Slots, memory: k.MemoryMiB, images: make([]bool, len(s.Services))}
+		n := nodePlan{speed: k.Speed, told: k.Speed, slots: k.Slots, memory: k.MemoryMiB, images: make([]bool, len(s.Services))}
 		if n.memory == 0 {
 			n.memory = s.Fleet.MemoryMiB
 		}
@@ -97,6 +98,9 @@ func (p *plan) addNodes(s *Scenario, rng *rand.Rand) {
 	}
 	for _, i := range some(rng, len(p.nodes), s.Background.Share) {
 		p.nodes[i].others = true
+	}
+	for _, i := range some(rng, len(p.nodes), s.Boasters.Share) {
+		p.nodes[i].told *= s.Boasters.Times
 	}
 }
 

@@ -27,6 +27,7 @@ type Scenario struct {
 	Network      Network    `json:"network"`
 	Churn        []Churn    `json:"churn"`
 	Liars        Liars      `json:"liars"`
+	Boasters     Boasters   `json:"boasters"`
 	Background   Background `json:"background"`
 	WarmupS      float64    `json:"warmup_s"`
 	DurationS    float64    `json:"duration_s"`
@@ -99,6 +100,13 @@ type Churn struct {
 	Join  float64 `json:"join"`
 }
 
+// Boasters are nodes whose scores tell so many times their speed: measured on a
+// cool machine, or on an idle one.
+type Boasters struct {
+	Share float64 `json:"share"`
+	Times float64 `json:"times"`
+}
+
 // Liars gossip that they are idle, whatever they do.
 type Liars struct {
 	Share float64 `json:"share"`
@@ -117,9 +125,10 @@ type Background struct {
 // defaults is what a scenario is where its file says nothing.
 func defaults() Scenario {
 	return Scenario{
-		Name:    "default",
-		Fleet:   Fleet{Count: 50, MemoryMiB: 65536, PullMiBS: 10},
-		Network: Network{BeatS: 1, DelayMS: 5, RTTMS: 2, DetectS: 2.6},
+		Name:     "default",
+		Fleet:    Fleet{Count: 50, MemoryMiB: 65536, PullMiBS: 10},
+		Network:  Network{BeatS: 1, DelayMS: 5, RTTMS: 2, DetectS: 2.6},
+		Boasters: Boasters{Times: 4},
 		Background: Background{
 			CPU: 0.5, OnS: 10, OffS: 10,
 		},

@@ -70,6 +70,7 @@ func TestTargets(t *testing.T) {
 		{"judge", "half-leave", 1.1, 1.6, 2, 8},
 		{"judge", "liars", 1, 1.3, 2, 6},
 		{"judge", "greedy-liars", 1.9, 1.9, 2, 10},
+		{"judge", "boasters", 1.1, 1.5, 2, 8},
 		{"judge", "real-beat", 1, 1.25, 2, 6},
 		{"judge", "cold-caches", 1.1, 1.2, 2, 8},
 		{"judge", "tight-memory", 1.2, 1.2, 2, 6},
@@ -106,7 +107,7 @@ func TestTargets(t *testing.T) {
 const small = `{"name": "small", "fleet": {"count": 12, "memory_mib": 4096}, "load": {"utilisation": 0.6, "bursts": [{"at_s": 4, "requests": 30}]},
  "services": [{"name": "a", "share": 3}, {"name": "b", "work": {"dist": "lognormal", "mean": 2, "sigma": 1}, "cpus": 2, "memory_mib": 512, "image_mib": 50, "present": 0.3}],
  "network": {"changes_per_beat": 10, "beat_per_device_s": 0.3, "loss": 0.2}, "churn": [{"at_s": 5, "leave": 0.2, "crash": 0.2}, {"at_s": 8, "join": 1}],
- "liars": {"share": 0.2, "accept_all": true}, "background": {"share": 0.5}, "warmup_s": 2, "duration_s": 12, "replications": 2}`
+ "liars": {"share": 0.2, "accept_all": true}, "background": {"share": 0.5}, "boasters": {"share": 0.3, "times": 2}, "warmup_s": 2, "duration_s": 12, "replications": 2}`
 
 func decoded(t *testing.T, text string) *Scenario {
 	t.Helper()

@@ -1,0 +1,114 @@
+package sched
+
+import (
+	"math"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// experience is what this orchestrator has learned of one node by what became of
+// its own executions there, whatever the node says of itself. It is kept while
+// the node is gone, and gossiped to nobody: each orchestrator believes its own eyes.
+type experience struct {
+	// slow is the moving average of ln(time that executions ran / time that they
+	// should have run), spread that of its square, runs how many are in them.
+	slow, spread, runs float64
+	// faults is the share of executions, lately, that the node lost by a fault of
+	// its own, as it was at the time at.
+	faults float64
+	at     time.Duration
+	last   uint64 // experiences.count when it was last learned from
+}
+
+// ran takes in that an execution ran e^residual times as long as it should have.
+func (e *experience) ran(p *Params, residual float64) {
+	weight := max(p.RanWeight, 1/(e.runs+1))
+	e.slow += weight * (residual - e.slow)
+	e.spread += weight * (residual*residual - e.spread)
+	e.runs = min(e.runs+1, 2/p.RanWeight) // as many as a moving average is worth
+}
+
+// slower returns ln of the factor by which executions run longer there than by
+// the node's speed. Few or scattered observations are no proof, so the average m of
+// n is shrunk by how far it may be off by chance:
+//
+//	m · max(0, 1 − z²·variance/(n·m²))
+func (e *experience) slower(p *Params) float64 {
+	square := e.slow * e.slow
+	if square == 0 {
+		return 0
+	}
+	chance := max(0, e.spread-square) / e.runs
+	if e.runs < leastRuns {
+		return 0 // their variance tells nothing
+	}
+	m := e.slow * max(0, 1-p.RanProof*p.RanProof*chance/square)
+	most := math.Log(p.RanMost)
+	return min(max(m, -most), most)
+}
+
+// leastRuns is how many executions a correction of a node's speed needs.
+const leastRuns = 4
+
+// deliver takes in whether the node brought an execution to its end.
+func (e *experience) deliver(p *Params, now time.Duration, delivered bool) {
+	e.faults, e.at = e.faulty(p, now)*(1-p.FaultWeight), now
+	if !delivered {
+		e.faults += p.FaultWeight
+	}
+}
+
+// faulty returns the share of executions that the node loses. It fades, so that a
+// node that is given nothing any more is tried again.
+func (e *experience) faulty(p *Params, now time.Duration) float64 {
+	if e.faults == 0 {
+		return 0
+	}
+	return e.faults * math.Exp2(-float64(now-e.at)/float64(p.FaultHalfLife))
+}
+
+// factor is by how much longer executions are taken to last on the node than by
+// its score: see Peer.Slower. A node that loses all it gets would look idle, and
+// get more than any other.
+func (e *experience) factor(p *Params, now time.Duration) float64 {
+	if e == nil {
+		return 0
+	}
+	return math.Exp(e.slower(p))*(1+(p.FaultCost-1)*e.faulty(p, now)) - 1
+}
+
+// experiences are those of all nodes that were met. Not safe for concurrent use.
+type experiences struct {
+	kept  int
+	of    map[protocol.NodeID]*experience
+	count uint64
+}
+
+// about returns what is known of the node, to learn from it. It forgets the node
+// that was not learned of for longest, where there are too many.
+func (x *experiences) about(node protocol.NodeID) *experience {
+	x.count++
+	e := x.of[node]
+	if e == nil {
+		x.makeRoom()
+		e = new(experience)
+		x.of[node] = e
+	}
+	e.last = x.count
+	return e
+}
+
+func (x *experiences) makeRoom() {
+	if len(x.of) < x.kept {
+		return
+	}
+	var oldest protocol.NodeID
+	last := uint64(math.MaxUint64)
+	for node, e := range x.of {
+		if e.last < last {
+			oldest, last = node, e.last
+		}
+	}
+	delete(x.of, oldest)
+}

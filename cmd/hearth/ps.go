@@ -26,8 +26,9 @@ func (c *cli) psCommand() *cobra.Command {
 not ended, and with --all the others as long as they are kept.
 
 STATE is accepted, placing, pulling, starting or running, or the end: succeeded,
-failed (with the exit code), refused, cancelled, timed_out, lost or unknown. NODE
-runs it, FROM is the device that it was asked of. A device that does not answer
+failed (with the exit code), refused, cancelled, timed_out, lost or unknown.
+Unknown is corrected when the node that had it is back; lost is what no node knows
+anything of. NODE runs it, FROM is the device that it was asked of. A device that does not answer
 within 2 s is left out; the log of this device says which.
 
 With --watch the list is printed anew on every change until Ctrl-C; with --json

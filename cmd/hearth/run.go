@@ -30,6 +30,7 @@ type runFlags struct {
 	user, node, id, network, accelerator string
 	cpus                                 float64
 	timeout                              time.Duration
+	retry                                uint32
 }
 
 func (c *cli) runCommand() *cobra.Command {
@@ -57,6 +58,12 @@ Ctrl-C included, goes to the container.
 A request has an ID, generated unless --id gives one. Running an ID again does
 not run anything again: it attaches to the first, or to what it came to.
 
+A container is started at most once: if its node is lost, the end is unknown until
+the node is back. With --retry N it is started again, up to N times, when its node
+was lost, was cut off for some 8 s, or failed at running it. The earlier container
+is stopped by then: there are never two at a time. What it does should bear being
+done again. A container's own exit code is passed on as it is, whatever it is.
+
 With --dry-run nothing is run: a table on stdout shows how every device is rated
 for it, as 'hearth explain' does afterwards, and with --json the same in JSON; see
 there for what they mean. The exit code is 0 if a node can run it, else 126.
@@ -72,6 +79,7 @@ it was ended by Ctrl-C.
   hearth run --id nightly-2031-05-04 --keep backup
   hearth run --constraint arch=arm64 --memory 512m worker
   hearth run --mount /srv/photos:/in --network none --node nas indexer /in
+  hearth run --retry 3 --detach encoder film.mkv
   hearth run --dry-run --accelerator gpu --cpus 4 trainer
   hearth run --not-here --cpus 2 --timeout 10m transcoder /in /out`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -90,6 +98,7 @@ it was ended by Ctrl-C.
 	flags.BoolVarP(&f.interactive, "interactive", "i", false, "pass this command's input to the container")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "give the container a terminal; with -i it is this one")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "print the request's ID once it is accepted, and let it go on")
+	flags.Uint32Var(&f.retry, "retry", 0, "run it again up to `N` times if it was lost with its node")
 	flags.BoolVar(&f.keep, "keep", false, "let the request go on if this command is cut off from it or killed")
 	flags.StringVar(&f.node, "node", "", "run on the node with this `NAME` or peer ID and no other")
 	flags.StringArrayVar(&f.constraints, "constraint", nil, "run only where the label `K=V` is; arch, os, driver and name count as labels")
@@ -186,10 +195,14 @@ func (f *runFlags) service(args []string) (protocol.Service, error) {
 		return protocol.Service{}, &failure{err: errors.New("--detach and --interactive exclude each other: nobody would be there to give input"),
 			hint: "use --keep for a request that goes on when this command is gone"}
 	}
+	if f.retry > 0 && f.interactive {
+		return protocol.Service{}, &failure{err: errors.New("--retry and --interactive exclude each other: input that was read cannot be given again"),
+			hint: "pass it by --mount, or put it into the image"}
+	}
 	s := protocol.Service{
 		Image: args[0], Args: args[1:], Entrypoint: f.entrypoint, WorkDir: f.workDir, User: f.user,
 		CPUs: protocol.Cores(f.cpus), Stdin: f.interactive, TTY: f.tty, Timeout: f.timeout,
-		Network: f.network, Devices: f.devices, Accelerator: f.accelerator,
+		Network: f.network, Devices: f.devices, Accelerator: f.accelerator, Retry: f.retry,
 		Constraints: protocol.Constraints{Node: f.node, NotHere: f.notHere},
 	}
 	var err error

@@ -25,6 +25,7 @@ type runView struct {
 	decision *protocol.Decision
 	progress progress
 	named    string
+	attempt  uint32 // that was spoken of
 	cut      uint64
 }
 
@@ -79,6 +80,11 @@ func (v *runView) event(e *protocol.Event) (end bool, err error) {
 	}
 	v.progress.clear()
 	switch {
+	case e.Attempt > v.attempt:
+		v.attempt, v.named = e.Attempt, ""
+		if e.Attempt > 1 && e.Reason != "" {
+			v.say("%s", e.Reason)
+		}
 	case e.NodeName != "" && e.NodeName != v.named && e.State > protocol.StatePlacing:
 		v.named = e.NodeName
 		v.say("running on %s", e.NodeName)

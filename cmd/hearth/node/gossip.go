@@ -166,6 +166,7 @@ func (g *gossip) addWork(ctx context.Context, s *protocol.Score) {
 	} else {
 		s.CPUOthers, s.DiskFree = sample.CPUOthers, sample.DiskFree
 		s.MemoryFree = min(s.MemoryFree, sample.MemoryAvailable)
+		s.Temperature, s.Throttled = uint32(max(0, sample.Temperature)), sample.Throttled
 	}
 	s.Accelerators = g.n.cfg.Policy.Accelerators(m.Accelerators())
 	s.Rating = sched.DefaultParams().Rate(s)

@@ -33,12 +33,7 @@ type runFlags struct {
 	retry                                uint32
 }
 
-func (c *cli) runCommand() *cobra.Command {
-	var f runFlags
-	cmd := &cobra.Command{
-		Use:   "run [flags] IMAGE [ARG...]",
-		Short: "Run a container on the best node",
-		Long: `Run a container on the node of the mesh that will finish it first. Its output
+const runHelp = `Run a container on the node of the mesh that will finish it first. Its output
 comes to stdout and its errors to stderr as if it ran here, and its exit code is
 that of this command. One line on stderr names the node.
 
@@ -66,7 +61,8 @@ done again. A container's own exit code is passed on as it is, whatever it is.
 
 With --dry-run nothing is run: a table on stdout shows how every device is rated
 for it, as 'hearth explain' does afterwards, and with --json the same in JSON; see
-there for what they mean. The exit code is 0 if a node can run it, else 126.
+there for what they mean. What the owners' policies allow is known to their nodes
+only, which may refuse yet. The exit code is 0 if a node can run it, else 126.
 
 Exit codes: the container's own; 124 if it ran into --timeout; 125 if hearth
 itself failed; 126 if no node can run it, with the reason for each node; 130 if
@@ -81,7 +77,14 @@ it was ended by Ctrl-C.
   hearth run --mount /srv/photos:/in --network none --node nas indexer /in
   hearth run --retry 3 --detach encoder film.mkv
   hearth run --dry-run --accelerator gpu --cpus 4 trainer
-  hearth run --not-here --cpus 2 --timeout 10m transcoder /in /out`,
+  hearth run --not-here --cpus 2 --timeout 10m transcoder /in /out`
+
+func (c *cli) runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run [flags] IMAGE [ARG...]",
+		Short: "Run a container on the best node",
+		Long:  runHelp,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return &failure{err: errors.New("no image was named"), hint: "usage: hearth run [flags] IMAGE [ARG...]"}

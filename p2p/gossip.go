@@ -114,6 +114,16 @@ func (g *gossip) validate(_ context.Context, sender peer.ID, msg *pubsub.Message
 		}
 		return pubsub.ValidationIgnore
 	}
+	verdict := pubsub.ValidationReject
+	_ = contain(g.log, sender, func() error {
+		verdict = g.judge(from, sender, msg)
+		return nil
+	})
+	return verdict
+}
+
+// judge is validate for the messages of others.
+func (g *gossip) judge(from, sender peer.ID, msg *pubsub.Message) pubsub.ValidationResult {
 	s, reason, verdict := g.check(from, sender, msg.GetData())
 	if verdict != pubsub.ValidationAccept {
 		g.mu.Lock()

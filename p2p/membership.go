@@ -128,7 +128,11 @@ func (m *membership) secure(ctx context.Context, insecure net.Conn,
 	if err != nil {
 		return nil, err
 	}
-	name, err := prove(c, insecure.RemoteAddr().String())
+	var name string
+	err = contain(m.report.log, insecure.RemoteAddr(), func() (err error) {
+		name, err = prove(c, insecure.RemoteAddr().String())
+		return err
+	})
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}

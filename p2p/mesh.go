@@ -35,6 +35,7 @@ type Mesh struct {
 	report    *reports
 	announced *announced
 	members   *members
+	paces     paces
 	ready     chan struct{}
 
 	mu       sync.Mutex // owns handlers
@@ -65,7 +66,7 @@ func New(cfg Config) (*Mesh, error) {
 		return nil, fmt.Errorf("identity: %w", err)
 	}
 	m := &Mesh{
-		cfg: cfg, id: id, members: newMembers(id), ready: make(chan struct{}),
+		paces: newPaces(), cfg: cfg, id: id, members: newMembers(id), ready: make(chan struct{}),
 		report:    newReports(cfg.Secret.Fingerprint(), cfg.Log),
 		announced: &announced{only: cfg.Interfaces},
 		handlers:  make(map[string]func(context.Context, protocol.NodeID, protocol.Stream)),
@@ -280,7 +281,9 @@ func (m *Mesh) located(l *live, r *roster) func(peer.ID, []string) {
 // serve registers the stream handlers.
 func (m *Mesh) serve(ctx context.Context, l *live, pulse *liveness) {
 	l.host.SetStreamHandler(aliveProtocol, func(s network.Stream) {
-		l.handlers.do(func() { pulse.serve(s) })
+		l.handlers.do(func() {
+			_ = contain(m.cfg.Log, node(s.Conn().RemotePeer()), func() error { pulse.serve(s); return nil })
+		})
 	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -300,6 +303,10 @@ func (m *Mesh) handle(ctx context.Context, h func(context.Context, protocol.Node
 			m.cfg.Log.Error("panic while serving a device", "peer", from, "err", r, "stack", string(debug.Stack()))
 		}
 	}()
+	if m.paces.wait(ctx, s.Conn().RemotePeer()) != nil {
+		_ = s.Reset()
+		return
+	}
 	h(ctx, from, s)
 }
 

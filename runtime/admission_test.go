@@ -29,7 +29,9 @@ func TestRefusesWithFreshLoad(t *testing.T) {
 			t.Errorf("a refused one is known: %v", err)
 		}
 		time.Sleep(time.Minute)
-		b.offer(offer("more"))
+		again := offer("more")
+		again.Attempt = 2 // the first was denied
+		b.offer(again)
 		synctest.Wait()
 		b.idle()
 	})

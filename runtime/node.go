@@ -88,6 +88,7 @@ type Node struct {
 	starting []*execution // admitted, to be launched by Run
 	leased   []*execution // admitted, whose leases Run is to keep
 	ended    retention
+	denied   denials
 	engine   engine
 	pulls    pullRate
 	leaving  bool
@@ -211,12 +212,16 @@ func (x executor) Attach(ctx context.Context, a protocol.Attach) (protocol.Sessi
 }
 
 // Attach implements protocol.Executor. As long as the node has not learnt from
-// the engine what runs there, it waits: "not found" would be a lie.
+// the engine what runs there, it waits: "not found" would be a lie. What was not
+// found is not started any more, should its offer come late.
 func (n *Node) Attach(ctx context.Context, a protocol.Attach) (protocol.Session, error) {
 	id := ExecutionID{Request: a.Request, Attempt: a.Attempt}
 	for {
 		n.mu.Lock()
 		e, recovered, leaving, news := n.known[id], n.engine.recovered, n.leaving, n.engine.news
+		if e == nil && recovered {
+			n.denied.add(id, time.Now())
+		}
 		n.mu.Unlock()
 		switch {
 		case e != nil:

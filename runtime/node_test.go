@@ -162,6 +162,26 @@ func TestEndedIsForgottenInTime(t *testing.T) {
 	})
 }
 
+// Who was told that it is not here offers it elsewhere: an offer that was under
+// way comes too late.
+func TestDeniedIsNotStarted(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.run()
+		if _, err := b.node.Attach(b.t.Context(), protocol.Attach{Request: "a", Attempt: 1}); protocol.CodeOf(err) != protocol.CodeNotFound {
+			t.Fatalf("attach: %v", err)
+		}
+		b.refused(forced("a"), protocol.CodeNotFound)
+		if n := len(b.starts()); n != 0 {
+			t.Errorf("%d containers were started", n)
+		}
+		again := offer("a")
+		again.Attempt = 2
+		listen(b.offer(again))
+		time.Sleep(runtime.KeepEnded + time.Second)
+		listen(b.offer(offer("a")))
+	})
+}
+
 func TestAttachFromOffsets(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		b.run()

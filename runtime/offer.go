@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -89,7 +90,12 @@ func (n *Node) admit(e *execution, o protocol.Offer) (protocol.Session, error) {
 	n.mu.Lock()
 	other := n.known[e.spec.ID]
 	var refusal *protocol.Refusal
-	if other == nil {
+	switch {
+	case other != nil:
+	case n.denied.has(e.spec.ID, time.Now()):
+		refusal = &protocol.Refusal{Code: protocol.CodeNotFound, Load: n.ledger.load(n.unit),
+			Reason: "it was asked for before its offer came, and denied"}
+	default:
 		if refusal = n.place(e, o); refusal == nil {
 			n.known[e.spec.ID] = e
 			n.lease(e)

@@ -11,6 +11,9 @@
 //	                            SHA-256 to the standard error; ends with the code
 //	workload primes N           counts the primes below N
 //	workload env NAME [DURATION] prints a variable, and waits
+//	workload lines N EVERY CODE writes N lines, the host's name and a number each
+//	                            (see history.Line), waits after each, and ends
+//	                            with the code
 package main
 
 import (
@@ -71,6 +74,13 @@ func do(verb string, args []string) (exitCode int, err error) {
 		if err = output(args[0]); err == nil {
 			return strconv.Atoi(args[1])
 		}
+	case "lines":
+		if len(args) != 3 {
+			return 0, errors.New("lines takes N, EVERY and CODE")
+		}
+		if err = lines(args[0], args[1]); err == nil {
+			return strconv.Atoi(args[2])
+		}
 	case "primes":
 		err = primes(first)
 	case "env":
@@ -104,6 +114,24 @@ func output(count string) error {
 		return err
 	}
 	_, err = fmt.Fprintf(os.Stderr, "%x\n", hash.Sum(nil))
+	return err
+}
+
+func lines(count, every string) error {
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		return err
+	}
+	pause, err := time.ParseDuration(every)
+	if err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	for i := 0; i < n && err == nil; i++ {
+		if _, err = fmt.Printf("%.12s %06d\n", host, i); err == nil {
+			time.Sleep(pause)
+		}
+	}
 	return err
 }
 

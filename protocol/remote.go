@@ -81,7 +81,7 @@ func newRemoteSession(w *wire, a Attach) *remoteSession {
 // pump fills the queue until the stream or the queue ends.
 func (s *remoteSession) pump() {
 	defer close(s.pumped)
-	err := s.receive()
+	err := contain(s.receive)
 	if err == io.EOF || s.last != nil && s.last.State.Ended() { //nolint:errorlint // only receive itself says so
 		// What becomes of the stream after the end changes nothing.
 		s.mu.Lock()

@@ -79,19 +79,25 @@ func serveSession(ctx context.Context, w *wire, sess Session, t terms) error {
 	var gone, unheard error // why the asker's half ended before that; see receiveWishes
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
-		var err error
-		unheard, err = receiveWishes(w, sess, in)
+		err := contain(func() (err error) {
+			unheard, err = receiveWishes(w, sess, in)
+			return err
+		})
 		in.close()
 		if told.Load() {
 			return
 		}
 		gone = err
 		if !t.closingCancels || ctx.Err() == nil {
-			_ = sess.Close()
+			_ = contain(sess.Close)
 		}
 		_ = w.stream.Reset() // unblocks sendUpdates
 	})
-	tasks.Go(func() { in.deliver(sess, w) })
+	tasks.Go(func() {
+		if contain(func() error { in.deliver(sess, w); return nil }) != nil {
+			_ = w.stream.Reset() // ends the receiving
+		}
+	})
 
 	over, err := sendUpdates(w, sess, t.mayEndEarly)
 	told.Store(over)

@@ -3,9 +3,12 @@ package mdns
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/net/ipv4"
@@ -21,6 +24,9 @@ const (
 	maxSources              = 512
 	// totalRate and totalBurst bound all packets, for addresses can be forged.
 	totalRate, totalBurst = 500, 1000
+	// panicLineEvery bounds the log lines about packets that this device panicked
+	// over, since anybody can send another.
+	panicLineEvery = time.Minute
 )
 
 // group4 and group6 are where everything is said.
@@ -168,31 +174,35 @@ func (e *ear) read(from func([]byte) (int, int, net.Addr, error), on map[int]boo
 			if !gate.pass(source) {
 				continue
 			}
-			if h, ok := parsePacket(buf[:n]); ok {
-				h.from, h.index = source, index
-				select {
-				case out <- h:
-				default:
+			gate.contain(source, func() {
+				if h, ok := parsePacket(buf[:n]); ok {
+					h.from, h.index = source, index
+					select {
+					case out <- h:
+					default:
+					}
 				}
-			}
+			})
 		}
 	}
 }
 
-// A gate says whether a packet of a source is decoded. It is safe for concurrent
-// use.
+// A gate says whether a packet of a source is decoded, and what may come of it.
+// It is safe for concurrent use.
 type gate struct {
-	mu      sync.Mutex // owns what follows
+	log     *slog.Logger
+	panics  rate.Sometimes // are logged
+	mu      sync.Mutex     // owns what follows
 	total   *rate.Limiter
 	sources *lru.Cache[netip.Addr, *rate.Limiter]
 }
 
-func newGate() *gate {
+func newGate(log *slog.Logger) *gate {
 	sources, err := lru.New[netip.Addr, *rate.Limiter](maxSources)
 	if err != nil {
 		panic(err) // only where maxSources is not positive
 	}
-	return &gate{total: rate.NewLimiter(totalRate, totalBurst), sources: sources}
+	return &gate{log: log, panics: rate.Sometimes{First: 1, Interval: panicLineEvery}, total: rate.NewLimiter(totalRate, totalBurst), sources: sources}
 }
 
 func (g *gate) pass(source netip.Addr) bool {
@@ -204,4 +214,16 @@ func (g *gate) pass(source netip.Addr) bool {
 		g.sources.Add(source, limit)
 	}
 	return limit.Allow() && g.total.Allow()
+}
+
+// contain runs f, which handles a packet of a source: if it panics, the packet is
+// as good as lost, and no more.
+func (g *gate) contain(source netip.Addr, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			stack := string(debug.Stack())
+			g.panics.Do(func() { g.log.Error("panic over an mDNS packet", "address", source, "err", r, "stack", stack) })
+		}
+	}()
+	f()
 }

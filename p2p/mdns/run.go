@@ -58,7 +58,7 @@ func newRunner(s *Service) *runner {
 	return &runner{
 		Service: s,
 		table:   newTable(s.period),
-		gate:    newGate(),
+		gate:    newGate(s.cfg.Log),
 		answers: rate.NewLimiter(answerRate, answerBurst),
 		heardOf: make(chan heard, 256),
 		changed: make(chan struct{}, 1),
@@ -80,7 +80,7 @@ func (r *runner) loop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case h := <-r.heardOf:
-			r.hear(time.Now(), h)
+			r.gate.contain(h.from, func() { r.hear(time.Now(), h) })
 			continue
 		case <-r.changed:
 			timer.Reset(min(r.refresh(), recheck))

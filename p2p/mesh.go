@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -297,17 +296,16 @@ func (m *Mesh) serve(ctx context.Context, l *live, pulse *liveness) {
 // handle runs a stream's handler. If that panics the stream ends, and no more.
 func (m *Mesh) handle(ctx context.Context, h func(context.Context, protocol.NodeID, protocol.Stream), s network.Stream) {
 	from := node(s.Conn().RemotePeer())
-	defer func() {
-		if r := recover(); r != nil {
-			_ = s.Reset()
-			m.cfg.Log.Error("panic while serving a device", "peer", from, "err", r, "stack", string(debug.Stack()))
+	err := contain(m.cfg.Log, from, func() error {
+		if err := m.paces.wait(ctx, s.Conn().RemotePeer()); err != nil {
+			return err
 		}
-	}()
-	if m.paces.wait(ctx, s.Conn().RemotePeer()) != nil {
+		h(ctx, from, s)
+		return nil
+	})
+	if err != nil {
 		_ = s.Reset()
-		return
 	}
-	h(ctx, from, s)
 }
 
 // runParts runs everything that has a goroutine of its own until ctx ends or

@@ -25,7 +25,7 @@ type Seed [32]byte
 // device a stranger under its own name.
 func LoadSeed(dir string) (Seed, error) {
 	path := filepath.Join(dir, seedFile)
-	data, err := readPrivate(path)
+	data, err := ReadPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return newSeed(path)
 	}

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -23,8 +22,6 @@ const (
 	// prefix is what a secret's text starts with; the '1' that bech32 puts
 	// between prefix and data makes it "hearth1".
 	prefix = "hearth"
-	// maxSecretFile bounds what is read where a secret is expected.
-	maxSecretFile = 4096
 )
 
 // ErrNotSecret is what a text that is no secret is refused with; the error
@@ -142,7 +139,7 @@ func (s Secret) derive(use string, salt []byte, n int) []byte {
 // ReadSecretFile reads a secret from a file. A file that others than its owner
 // may read is refused.
 func ReadSecretFile(path string) (Secret, error) {
-	data, err := readPrivate(path)
+	data, err := ReadPrivate(path)
 	if err != nil {
 		return Secret{}, err
 	}
@@ -162,30 +159,6 @@ func WriteSecretFile(path string, s Secret) error {
 // ReplaceSecretFile writes the secret to the file, with mode 0600 and in place
 // of what was there; a power cut leaves the old one or the new one.
 func ReplaceSecretFile(path string, s Secret) error { return replace(path, s.Text()+"\n") }
-
-// readPrivate reads a small file which nobody but its owner may read.
-func readPrivate(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s can be read by others (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
-	if err == nil && len(data) > maxSecretFile {
-		err = fmt.Errorf("%s is too long to hold a key", path)
-	}
-	return data, err
-}
 
 // writeNew writes a file which must not exist, for its owner only, and syncs
 // it; what was written is removed again if that fails.

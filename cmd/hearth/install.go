@@ -83,7 +83,7 @@ func (c *cli) install(cmd *cobra.Command, u *unitFlags, f *upFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(state, 0o700); err != nil {
+	if _, err := keys.PrivateFolder(state); err != nil {
 		return needsRoot(err)
 	}
 	if err := keys.ReplaceSecretFile(filepath.Join(state, node.SecretFile), secret); err != nil {

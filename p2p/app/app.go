@@ -115,7 +115,7 @@ func New(cfg Config) (*Endpoint, error) {
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, err
 	}
-	token, err := ensureToken(cfg.StateDir, cfg.Log)
+	token, err := ensureToken(cfg.StateDir)
 	if err != nil {
 		return nil, err
 	}

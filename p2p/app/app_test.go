@@ -225,6 +225,21 @@ func TestBadToken(t *testing.T) {
 	}
 }
 
+// A token that others may know is not taken, by the device or by an app.
+func TestOpenToken(t *testing.T) {
+	dir := t.TempDir()
+	start(t, dir, echo, io.Discard)
+	if err := os.Chmod(filepath.Join(dir, tokenFile), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Dial(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("Dial: %v", err)
+	}
+	if _, err := New(Config{StateDir: dir, Log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("New: %v", err)
+	}
+}
+
 func TestNotRunning(t *testing.T) {
 	dir := t.TempDir()
 	check := func(when string) {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/transport"
+
+	"github.com/hearth-edge/hearth/keys"
 )
 
 const (
@@ -66,7 +67,7 @@ func readInfo(dir string) (info, error) {
 }
 
 // ensureToken reads the token or, the first time, makes it.
-func ensureToken(dir string, log *slog.Logger) (string, error) {
+func ensureToken(dir string) (string, error) {
 	path := filepath.Join(dir, tokenFile)
 	token, err := readToken(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -75,19 +76,13 @@ func ensureToken(dir string, log *slog.Logger) (string, error) {
 		token = hex.EncodeToString(raw)
 		return token, writeFile(path, []byte(token+"\n"))
 	}
-	if err != nil {
-		return "", err
-	}
-	if st, err := os.Stat(path); err == nil && st.Mode().Perm()&0o077 != 0 {
-		log.Warn("other users may read the app token and so run containers; chmod 600 it unless that is meant", "file", path)
-	}
-	return token, nil
+	return token, err
 }
 
 // readToken reads the token.
 func readToken(dir string) (string, error) {
 	path := filepath.Join(dir, tokenFile)
-	text, err := readFile(path)
+	text, err := keys.ReadPrivate(path)
 	if err != nil {
 		return "", denied(dir, err)
 	}

@@ -52,8 +52,12 @@ func New(cfg Config) (_ *Node, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+	closed, err := keys.PrivateFolder(cfg.StateDir)
+	if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	if closed {
+		cfg.Log.Warn("other users could look into the state folder, and cannot any more", "folder", cfg.StateDir)
 	}
 	unlock, err := app.Lock(cfg.StateDir)
 	if err != nil {

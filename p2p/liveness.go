@@ -122,6 +122,7 @@ func (l *liveness) pingUntil(ctx context.Context, c network.Conn, s network.Stre
 			if !ok {
 				return false
 			}
+			allowed.observe(time.Now(), conn.path())
 		case <-quiet.C:
 			silent := conn.silence()
 			if silent > pingEvery {
@@ -134,9 +135,6 @@ func (l *liveness) pingUntil(ctx context.Context, c network.Conn, s network.Stre
 			}
 			quiet.Reset(max(lookEvery, min(left, pingEvery+lookEvery-silent)))
 		case <-ping.C:
-			if conn.silence() < pingEvery {
-				allowed.observe(time.Now(), conn.path())
-			}
 			if l.sendFrame(s, framePing) != nil {
 				return false
 			}

@@ -49,14 +49,17 @@ type pathInfo struct {
 type tolerance struct {
 	window   pathInfo // as the present window began
 	began    time.Time
-	seen     time.Time // the last observation
-	heard    uint64    // what had been repeated then
-	repeated time.Time // when more was first seen to be, in the present silence
-	loss     float64   // the worst share of late, fading
-	timeout  time.Duration
+	seen     time.Time     // the last observation
+	heard    uint64        // what had been repeated then
+	repeated time.Time     // when more was first seen to be, in the present silence
+	loss     float64       // the worst share of late, fading
+	timeout  time.Duration // the longest of late, fading
+	grown    time.Duration // what it has come to in the present silence
 }
 
-// observe notes what the kernel said at a time when the device was being heard.
+// observe notes what the kernel said when the device was just heard: what was
+// repeated until then had a reason, and the timeout grew for one. At any other time
+// both may be the beginning of a silence without end.
 func (t *tolerance) observe(now time.Time, p pathInfo) {
 	if t.seen.IsZero() {
 		t.began, t.window = now, p
@@ -65,7 +68,8 @@ func (t *tolerance) observe(now time.Time, p pathInfo) {
 	t.seen, t.heard, t.repeated = now, p.repeated, time.Time{}
 	sent, repeated := p.sent-t.window.sent, p.repeated-t.window.repeated
 	t.loss = max(t.loss*fade, float64(repeated)/float64(max(sent, windowPackets)))
-	t.timeout = max(time.Duration(float64(t.timeout)*fade), p.timeout)
+	t.timeout = max(time.Duration(float64(t.timeout)*fade), p.timeout, t.grown)
+	t.grown = 0
 	if now.Sub(t.began) >= lossWindow {
 		t.began, t.window = now, p
 	}
@@ -73,6 +77,7 @@ func (t *tolerance) observe(now time.Time, p pathInfo) {
 
 // suspect notes what the kernel said while the device was silent.
 func (t *tolerance) suspect(now time.Time, p pathInfo) {
+	t.grown = max(t.grown, p.timeout)
 	switch {
 	case p.repeated == t.heard:
 	case t.repeated.IsZero():

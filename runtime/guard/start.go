@@ -34,6 +34,7 @@ func Starter(dir, program string, args []string, without ...string) func() error
 			}
 		}
 		cmd := exec.Command(program, args...)
+		cmd.Args[0] = "hearth" // what lists of processes show
 		cmd.Stderr = os.Stderr
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C is not for it
 		for _, v := range os.Environ() {

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/hearth-edge/hearth/keys"
+	"github.com/hearth-edge/hearth/p2p"
 	"github.com/hearth-edge/hearth/p2p/netif"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
@@ -44,6 +47,9 @@ func (n *Node) diagnose(ctx context.Context) []protocol.Check {
 	if heat, known := checkHeat(&score); known {
 		checks = append(checks, heat)
 	}
+	if dropped, any := checkDropped(n.mesh.Stats()); any {
+		checks = append(checks, dropped)
+	}
 	for _, s := range n.mesh.Strangers() {
 		mesh := "of another mesh (fingerprint not told"
 		if s.Fingerprint != "" {
@@ -57,6 +63,24 @@ func (n *Node) diagnose(ctx context.Context) []protocol.Check {
 			"device %s at %s claims the name %q, which is that of %s; it was refused", c.Claimant, c.Address, c.Name, c.Pinned))
 	}
 	return checks
+}
+
+// checkDropped tells what was dropped of what others sent, if anything.
+func checkDropped(s p2p.Stats) (protocol.Check, bool) {
+	var parts []string
+	for _, why := range slices.Sorted(maps.Keys(s.Scores)) {
+		if why == "sequence" || why == "indirect" {
+			continue // as when a newer one was quicker
+		}
+		parts = append(parts, fmt.Sprintf("%d scores (%s)", s.Scores[why], why))
+	}
+	if s.Guests > 0 {
+		parts = append(parts, fmt.Sprintf("%d connections that were too many at once", s.Guests))
+	}
+	if len(parts) == 0 {
+		return protocol.Check{}, false
+	}
+	return warning("dropped", "many of them mean a device that is broken, of another version, or hostile: look at this device's log", "since the start: %s", strings.Join(parts, ", ")), true
 }
 
 // CheckSecret tells the fingerprint of the mesh.

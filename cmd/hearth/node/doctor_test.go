@@ -3,6 +3,7 @@ package node
 import (
 	"testing"
 
+	"github.com/hearth-edge/hearth/p2p"
 	"github.com/hearth-edge/hearth/protocol"
 )
 
@@ -26,5 +27,16 @@ func TestCheckHeat(t *testing.T) {
 		if known != c.known || got.Level != c.level || got.Finding != c.finding || (got.Advice != "") != (c.level == protocol.LevelWarning) {
 			t.Errorf("%s: %v %+v", c.name, known, got)
 		}
+	}
+}
+
+func TestCheckDropped(t *testing.T) {
+	if _, any := checkDropped(p2p.Stats{Strangers: 3, Scores: map[string]uint64{"sequence": 9}}); any {
+		t.Error("something is told of nothing")
+	}
+	c, any := checkDropped(p2p.Stats{Scores: map[string]uint64{"size": 2, "rate": 7}, Guests: 1})
+	want := "since the start: 7 scores (rate), 2 scores (size), 1 connections that were too many at once"
+	if !any || c.Level != protocol.LevelWarning || c.Finding != want {
+		t.Errorf("%+v", c)
 	}
 }

@@ -20,9 +20,11 @@ const (
 	// stays bounded: what one message costs each node grows with the mesh up
 	// to about 3 KB, so 0.3 s for each device keeps it near 10 KB/s.
 	beatPerDevice = 300 * time.Millisecond
-	// changesPerBeat bounds how often a change is gossiped at once.
-	changesPerBeat = 10
 )
+
+// changesPerBeat bounds how often a change is gossiped at once; placement counts
+// with it.
+func changesPerBeat() time.Duration { return time.Duration(sched.DefaultParams().ChangesPerBeat) }
 
 // beat is the time between two scores of a device in a mesh of that many.
 func beat(devices int) time.Duration {
@@ -98,7 +100,7 @@ func (g *gossip) run(ctx context.Context) error {
 		case <-timer.C:
 		case <-g.poke:
 			// Several changes close together go out as one.
-			if wait := time.Until(last.Add(g.beat() / changesPerBeat)); wait > 0 {
+			if wait := time.Until(last.Add(g.beat() / changesPerBeat())); wait > 0 {
 				timer.Reset(wait)
 				continue
 			}

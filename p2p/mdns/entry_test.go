@@ -12,6 +12,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/miekg/dns"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/hearth-edge/hearth/p2p/netif"
@@ -225,6 +226,37 @@ func TestPackets(t *testing.T) {
 	}
 	if packet, err = listing(); err != nil || !relevant(packet) {
 		t.Errorf("the list of services: %v", err)
+	}
+}
+
+// Other programs' services have names with dots in them, and one packet may tell of
+// theirs and of ours.
+func TestPacketsOfOtherServicesToo(t *testing.T) {
+	a := newAdvert(testPeer(1), "abcd", []ma.Multiaddr{ma.StringCast("/ip4/10.0.0.1/tcp/1")})
+	packet, err := a.packet(ttl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := new(dns.Msg)
+	if err := m.Unpack(packet); err != nil {
+		t.Fatal(err)
+	}
+	dotted := dns.RR_Header{Name: `TV v1\.0._tv._tcp.local.`, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: ttl}
+	m.Answer = append([]dns.RR{&dns.TXT{Hdr: dotted, Txt: []string{"x"}}}, m.Answer...)
+	m.Extra = []dns.RR{&dns.TXT{Hdr: dotted, Txt: []string{"x"}}}
+	if packet, err = m.Pack(); err != nil {
+		t.Fatal(err)
+	}
+	if h, ok := parsePacket(packet); !ok || len(h.announced) != 1 || h.announced[0].instance != a.instance {
+		t.Errorf("the announcement is read as %+v", h)
+	}
+	ask := new(dns.Msg).SetQuestion(dotted.Name, dns.TypeTXT)
+	ask.Question = append(ask.Question, dns.Question{Name: service, Qtype: dns.TypePTR, Qclass: dns.ClassINET})
+	if packet, err = ask.Pack(); err != nil {
+		t.Fatal(err)
+	}
+	if h, ok := parsePacket(packet); !ok || !h.asked {
+		t.Errorf("the question is read as %+v", h)
 	}
 }
 

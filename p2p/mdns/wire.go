@@ -3,13 +3,15 @@ package mdns
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/miekg/dns"
 	ma "github.com/multiformats/go-multiaddr"
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 const (
@@ -28,7 +30,7 @@ const (
 	flush = 1 << 15
 	// maxPacket is the longest packet that is read (RFC 6762, section 17).
 	maxPacket = 9000
-	// maxRecords and maxAnnounced are what is looked at in one packet.
+	// maxRecords of each section and maxAnnounced are what is looked at in one packet.
 	maxRecords, maxAnnounced = 256, 16
 )
 
@@ -36,65 +38,67 @@ const (
 type advert struct {
 	instance string
 	addrs    []ma.Multiaddr
-	records  []dns.RR
+	records  []dnsmessage.Resource
 }
 
 func newAdvert(id peer.ID, fingerprint string, addrs []ma.Multiaddr) *advert {
 	a := &advert{instance: strings.ToLower(rand.Text()), addrs: addrs}
 	name, host := a.instance+"."+service, a.instance+".local."
 	text := []string{version, meshPrefix + fingerprint}
-	hosts := make(map[bool]dns.RR, 2) // one of each family, by whether it is IPv4
+	var hosts []dnsmessage.Resource // one of each family
+	var has4, has6 bool
 	for _, addr := range addrs {
 		text = append(text, fmt.Sprintf("%s%s/p2p/%s", dnsaddrPrefix, addr, id))
 		ip, ok := tcpHost(addr)
 		switch {
-		case !ok || hosts[ip.Is4()] != nil:
-		case ip.Is4():
-			hosts[true] = &dns.A{Hdr: header(host, dns.TypeA, flush), A: ip.AsSlice()}
-		default:
-			hosts[false] = &dns.AAAA{Hdr: header(host, dns.TypeAAAA, flush), AAAA: ip.AsSlice()}
+		case ok && ip.Is4() && !has4:
+			has4 = true
+			hosts = append(hosts, record(host, flush, &dnsmessage.AResource{A: ip.As4()}))
+		case ok && ip.Is6() && !has6:
+			has6 = true
+			hosts = append(hosts, record(host, flush, &dnsmessage.AAAAResource{AAAA: ip.As16()}))
 		}
 	}
-	a.records = []dns.RR{
-		&dns.PTR{Hdr: header(service, dns.TypePTR, 0), Ptr: name},
-		&dns.SRV{Hdr: header(name, dns.TypeSRV, flush), Port: port, Target: host},
-		&dns.TXT{Hdr: header(name, dns.TypeTXT, flush), Txt: text},
-	}
-	for _, rr := range hosts {
-		a.records = append(a.records, rr)
-	}
+	a.records = append([]dnsmessage.Resource{
+		record(service, 0, &dnsmessage.PTRResource{PTR: dnsmessage.MustNewName(name)}),
+		record(name, flush, &dnsmessage.SRVResource{Port: port, Target: dnsmessage.MustNewName(host)}),
+		record(name, flush, &dnsmessage.TXTResource{TXT: text}),
+	}, hosts...)
 	return a
 }
 
-func header(name string, kind, bits uint16) dns.RR_Header {
-	return dns.RR_Header{Name: name, Rrtype: kind, Class: dns.ClassINET | bits, Ttl: ttl}
+// record names are this file's own and short, so that they are always valid.
+func record(name string, bits uint16, body dnsmessage.ResourceBody) dnsmessage.Resource {
+	return dnsmessage.Resource{
+		Header: dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(name), Class: dnsmessage.ClassINET | dnsmessage.Class(bits), TTL: ttl},
+		Body:   body,
+	}
 }
 
 // packet is the announcement as it is sent, or with a time to live of zero the
 // goodbye.
 func (a *advert) packet(ttl uint32) ([]byte, error) {
-	m := new(dns.Msg)
-	m.Response, m.Authoritative, m.Compress = true, true, true
-	for _, rr := range a.records {
-		rr = dns.Copy(rr)
-		rr.Header().Ttl = ttl
-		m.Answer = append(m.Answer, rr)
+	m := dnsmessage.Message{Header: dnsmessage.Header{Response: true, Authoritative: true}, Answers: slices.Clone(a.records)}
+	for i := range m.Answers {
+		m.Answers[i].Header.TTL = ttl
 	}
 	return m.Pack()
 }
 
 // listing answers the question for every service.
 func listing() ([]byte, error) {
-	m := new(dns.Msg)
-	m.Response, m.Authoritative = true, true
-	m.Answer = []dns.RR{&dns.PTR{Hdr: header(browsing, dns.TypePTR, 0), Ptr: service}}
+	m := dnsmessage.Message{
+		Header:  dnsmessage.Header{Response: true, Authoritative: true},
+		Answers: []dnsmessage.Resource{record(browsing, 0, &dnsmessage.PTRResource{PTR: dnsmessage.MustNewName(service)})},
+	}
 	return m.Pack()
 }
 
 // question asks for the service.
 func question() ([]byte, error) {
-	m := new(dns.Msg).SetQuestion(service, dns.TypePTR)
-	m.Id, m.RecursionDesired = 0, false
+	m := dnsmessage.Message{Questions: []dnsmessage.Question{
+		{Name: dnsmessage.MustNewName(service), Type: dnsmessage.TypePTR, Class: dnsmessage.ClassINET},
+	}}
 	return m.Pack()
 }
 
@@ -119,28 +123,75 @@ func relevant(packet []byte) bool {
 }
 
 // parsePacket reads a packet. It is not ok where the packet is malformed or says
-// nothing about the service.
+// nothing about the service. What is not about the service is passed over
+// without a look at it: other programs' names may have dots in them, which
+// dnsmessage refuses.
 func parsePacket(packet []byte) (h heard, ok bool) {
-	var m dns.Msg
-	if len(packet) > maxPacket || m.Unpack(packet) != nil || len(m.Answer)+len(m.Extra)+len(m.Question) > maxRecords {
+	var p dnsmessage.Parser
+	if len(packet) > maxPacket {
 		return heard{}, false
 	}
-	if !m.Response {
-		for _, q := range m.Question {
-			name := strings.ToLower(q.Name)
-			h.asked = h.asked || name == service || strings.HasSuffix(name, "."+service)
-			h.listing = h.listing || name == browsing
-		}
-		return h, h.asked || h.listing
+	header, err := p.Start(packet)
+	if err != nil {
+		return heard{}, false
 	}
-	for _, rr := range append(m.Answer, m.Extra...) {
-		txt, is := rr.(*dns.TXT)
-		if !is || txt.Hdr.Ttl == 0 || len(h.announced) == maxAnnounced {
+	if header.Response {
+		return h, h.answers(&p) && len(h.announced) > 0
+	}
+	return h, h.questions(&p) && (h.asked || h.listing)
+}
+
+// questions reads what a packet asks for; false where it is malformed.
+func (h *heard) questions(p *dnsmessage.Parser) bool {
+	for range maxRecords {
+		q, err := p.Question()
+		switch {
+		case errors.Is(err, dnsmessage.ErrSectionDone):
+			return true
+		case err != nil:
+			if p.SkipQuestion() != nil {
+				return false
+			}
 			continue
 		}
-		if instance, of := strings.CutSuffix(txt.Hdr.Name, "."+service); of {
-			h.announced = append(h.announced, announcement{instance, txt.Txt})
-		}
+		name := strings.ToLower(q.Name.String())
+		h.asked = h.asked || name == service || strings.HasSuffix(name, "."+service)
+		h.listing = h.listing || name == browsing
 	}
-	return h, len(h.announced) > 0
+	return false
+}
+
+// answers reads the announcements in the answers of a packet, and in what it adds
+// to them; false where it is malformed.
+func (h *heard) answers(p *dnsmessage.Parser) bool {
+	return p.SkipAllQuestions() == nil &&
+		h.section(p, p.AnswerHeader, p.SkipAnswer) &&
+		p.SkipAllAuthorities() == nil &&
+		h.section(p, p.AdditionalHeader, p.SkipAdditional)
+}
+
+// section reads one section, whose parts of p it is handed.
+func (h *heard) section(p *dnsmessage.Parser, next func() (dnsmessage.ResourceHeader, error), skip func() error) bool {
+	for range maxRecords {
+		head, err := next()
+		if errors.Is(err, dnsmessage.ErrSectionDone) {
+			return true
+		}
+		instance, of := "", false
+		if err == nil && head.Type == dnsmessage.TypeTXT && head.TTL > 0 && len(h.announced) < maxAnnounced {
+			instance, of = strings.CutSuffix(head.Name.String(), "."+service)
+		}
+		if !of {
+			if skip() != nil {
+				return false
+			}
+			continue
+		}
+		txt, err := p.TXTResource()
+		if err != nil {
+			return false
+		}
+		h.announced = append(h.announced, announcement{instance, txt.TXT})
+	}
+	return false
 }

@@ -67,7 +67,7 @@ bench: need-go setup ## Measure: micro-benchmarks, joining, accepting, starting
 	go test -run '^$$' -bench . -benchmem $(UNITS)
 	go test -run '^$$' -bench . -benchtime 20x -p 1 -timeout 20m $(MESHES)
 
-fuzz: need-go ## Run each fuzz target for FUZZTIME
+fuzz: need-go ## Run each fuzz target for FUZZTIME (30s; FUZZTIME=10m goes deeper)
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
 
 vuln: need-go $(TOOLS)/govulncheck ## Look for known vulnerabilities; needs the Internet

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,6 +87,26 @@ func FuzzAnswers(f *testing.F) {
 			_, _ = readAll(s)
 			_ = s.Close()
 		}
+	})
+}
+
+// Whatever stands for an ID or a signal, what is taken for one is short and
+// harmless in a path, a label or a log.
+func FuzzNames(f *testing.F) {
+	for _, text := range []string{string(NewRequestID()), string(nodeA), "nightly.1", "TERM", "sigint", "9", "", "../x", "a\nb"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if id, err := ParseRequestID(text); err == nil && (string(id) != text || len(text) > 128 || strings.ContainsAny(text, "/\\\x00\n\x1b ") || text[0] == '.') {
+			t.Errorf("request ID %q", text)
+		}
+		if id, err := ParseNodeID(text); err == nil && (string(id) != text || len(text) > 128 || strings.ContainsAny(text, "/\\\x00\n\x1b ")) {
+			t.Errorf("node ID %q", text)
+		}
+		if name, err := ParseSignal(text); err == nil && checkSignal(name) != nil {
+			t.Errorf("signal %q became %q", text, name)
+		}
+		HashImage(text)
 	})
 }
 

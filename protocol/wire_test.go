@@ -266,6 +266,7 @@ func FuzzOffer(f *testing.F)    { fuzzCodec(f, "offer") }
 func FuzzAttach(f *testing.F)   { fuzzCodec(f, "attach") }
 func FuzzRun(f *testing.F)      { fuzzCodec(f, "run") }
 func FuzzStop(f *testing.F)     { fuzzCodec(f, "stop") }
+func FuzzRenew(f *testing.F)    { fuzzCodec(f, "renew") }
 func FuzzResize(f *testing.F)   { fuzzCodec(f, "resize") }
 func FuzzInfo(f *testing.F)     { fuzzCodec(f, "info") }
 func FuzzAnswer(f *testing.F)   { fuzzCodec(f, "refusal") }

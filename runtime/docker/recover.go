@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -99,31 +100,36 @@ func (d *Driver) engineTime(ctx context.Context) (now time.Time, err error) {
 	return now, err
 }
 
-// recovered reads a container's labels.
+// recovered reads a container's labels, which whoever may use the engine can
+// have written.
 func recovered(c container.Summary) (runtime.Recovered, error) {
-	attempt, err := strconv.ParseUint(c.Labels[labelAttempt], 10, 32)
+	request, err := protocol.ParseRequestID(c.Labels[labelRequest])
 	if err != nil {
-		return runtime.Recovered{}, fmt.Errorf("attempt: %w", err)
+		return runtime.Recovered{}, err
+	}
+	attempt, err := strconv.ParseUint(c.Labels[labelAttempt], 10, 32)
+	if err != nil || attempt == 0 {
+		return runtime.Recovered{}, fmt.Errorf("attempt %q", c.Labels[labelAttempt])
 	}
 	cpus, err := strconv.ParseFloat(c.Labels[labelCPUs], 64)
-	if err != nil {
-		return runtime.Recovered{}, fmt.Errorf("cpus: %w", err)
+	if err != nil || !(cpus >= 0 && cpus <= math.MaxUint16) {
+		return runtime.Recovered{}, fmt.Errorf("cpus %q", c.Labels[labelCPUs])
 	}
-	memory, err := strconv.ParseUint(c.Labels[labelMemory], 10, 64)
+	memory, err := strconv.ParseUint(c.Labels[labelMemory], 10, 63)
 	if err != nil {
 		return runtime.Recovered{}, fmt.Errorf("memory: %w", err)
 	}
 	timeout, err := time.ParseDuration(c.Labels[labelTimeout])
-	if err != nil {
-		return runtime.Recovered{}, fmt.Errorf("timeout: %w", err)
+	if err != nil || timeout < 0 {
+		return runtime.Recovered{}, fmt.Errorf("timeout %q", c.Labels[labelTimeout])
 	}
 	lease, err := time.ParseDuration(cmp.Or(c.Labels[labelLease], "0s"))
-	if err != nil {
-		return runtime.Recovered{}, fmt.Errorf("lease: %w", err)
+	if err != nil || lease < 0 {
+		return runtime.Recovered{}, fmt.Errorf("lease %q", c.Labels[labelLease])
 	}
 	return runtime.Recovered{
 		Lease:        lease,
-		ID:           runtime.ExecutionID{Request: protocol.RequestID(c.Labels[labelRequest]), Attempt: uint32(attempt)},
+		ID:           runtime.ExecutionID{Request: request, Attempt: uint32(attempt)},
 		Orchestrator: protocol.NodeID(c.Labels[labelOrchestrator]),
 		Container:    c.ID,
 		Running:      c.State == container.StateRunning || c.State == container.StatePaused || c.State == container.StateRestarting,

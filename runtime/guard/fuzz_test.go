@@ -1,0 +1,44 @@
+package guard
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/hearth-edge/hearth/runtime"
+)
+
+// FuzzLeases: whatever the leases file holds, reading it ends; and what is read
+// from it can be written and read again.
+func FuzzLeases(f *testing.F) {
+	text, err := json.Marshal(table{Boot: bootID(), Leases: []held{{Request: "r", Attempt: 1, Until: 5e9}, {Request: "r", Attempt: 2, Until: -1}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(`{"boot":"another","leases":[{"request":"r"}]}`))
+	f.Add([]byte(`{"leases":[{"until_ns":1e400}]}`))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := os.WriteFile(filepath.Join(dir, LeasesFile), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		leases, err := readTable(dir)
+		if err != nil {
+			return
+		}
+		if err := writeTable(dir, leases); err != nil {
+			t.Fatal(err)
+		}
+		again, err := readTable(dir)
+		if err != nil || len(again) != len(leases) {
+			t.Fatalf("%v became %v, %v", leases, again, err)
+		}
+		for id, until := range leases {
+			if again[runtime.ExecutionID{Request: id.Request, Attempt: id.Attempt}] != until {
+				t.Errorf("%v until %v became %v", id, until, again[id])
+			}
+		}
+	})
+}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/client"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -58,10 +59,11 @@ type Driver struct {
 	client atomic.Pointer[client.Client]
 	engine atomic.Pointer[engine]
 	pulls  pulls
-	// stall and pause are pullStall and pullPause, but for tests.
-	stall, pause time.Duration
-	calls        calls
-	now          func() instant
+	// stall, pause and patience are pullStall, pullPause and sizePatience, but for
+	// tests.
+	stall, pause, patience time.Duration
+	calls                  calls
+	now                    func() instant
 	// buffers are shared by the streams of output; see buffer.
 	buffers sync.Pool
 	// background holds what must be finished for a caller that went away.
@@ -75,6 +77,7 @@ type engine struct {
 	version, dataDir string
 	platform         ocispec.Platform
 	cpus             int
+	registries       registry.ServiceConfig // which it asks in other ways than by default
 }
 
 // New makes a driver. It does not connect: whether the engine answers is for
@@ -83,7 +86,7 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Mesh == "" || cfg.Node == "" || cfg.Log == nil {
 		return nil, errors.New("docker driver: mesh, node and log must be set")
 	}
-	d := &Driver{cfg: cfg, calls: newCalls(), now: now, stall: pullStall, pause: pullPause, pulls: pulls{running: make(map[string]*pull)}}
+	d := &Driver{cfg: cfg, calls: newCalls(), now: now, stall: pullStall, pause: pullPause, patience: sizePatience, pulls: pulls{running: make(map[string]*pull)}}
 	if err := d.renew(); err != nil {
 		return nil, fmt.Errorf("docker driver: %w", err)
 	}
@@ -191,6 +194,9 @@ func (d *Driver) describe(ctx context.Context) (*engine, error) {
 		}
 		e.version = version.Version
 		e.cpus = info.NCPU
+		if info.RegistryConfig != nil {
+			e.registries = *info.RegistryConfig
+		}
 		e.platform = ocispec.Platform{OS: version.Os, Architecture: version.Arch, Variant: variant(info.Architecture)}
 		// An engine behind TCP keeps its images on another machine's disk.
 		if strings.HasPrefix(c.DaemonHost(), "unix://") {

@@ -20,8 +20,9 @@ const inspectTimeout = 30 * time.Second
 
 var errSlow = fmt.Errorf("no answer within %v", inspectTimeout)
 
-// Inspect implements runtime.Driver. Of an image that is not here the engine's
-// API tells the platforms but no size.
+// Inspect implements runtime.Driver. Of an image that is not here the engine
+// tells the platforms. Its size is only known to the registry; that is asked at
+// the same time, and is not waited for long.
 func (d *Driver) Inspect(ctx context.Context, ref string) (runtime.ImageFacts, error) {
 	found, present, err := d.local(ctx, ref)
 	if err != nil {
@@ -40,6 +41,16 @@ func (d *Driver) Inspect(ctx context.Context, ref string) (runtime.ImageFacts, e
 		return runtime.ImageFacts{}, err
 	}
 	auth := d.authorization(ctx, named)
+	measuring, stop := context.WithTimeout(ctx, inspectTimeout)
+	defer stop()
+	size := make(chan protocol.Bytes, 1)
+	d.background.Go(func() {
+		moved, err := d.fetchSize(measuring, named, auth)
+		if err != nil {
+			d.cfg.Log.Debug("the size of an image is not known", "image", named.String(), "err", err)
+		}
+		size <- moved
+	})
 	var facts runtime.ImageFacts
 	err = d.within(ctx, inspectTimeout, "inspect image", func(asking context.Context) error {
 		told, err := d.client.Load().DistributionInspect(asking, named.String(), auth)
@@ -49,7 +60,16 @@ func (d *Driver) Inspect(ctx context.Context, ref string) (runtime.ImageFacts, e
 		facts.Platforms = platformNames(told.Platforms...)
 		return nil
 	})
-	return facts, err
+	if err != nil {
+		return runtime.ImageFacts{}, err
+	}
+	select {
+	case facts.Size = <-size:
+		facts.Compressed = facts.Size > 0
+	case <-time.After(d.patience):
+	case <-ctx.Done():
+	}
+	return facts, nil
 }
 
 // explainInspect says why a registry did not tell of an image; asking is the

@@ -18,18 +18,27 @@ import (
 
 func TestInspectAsksTheRegistry(t *testing.T) {
 	d, r := newTestDriver(t), newRegistry(t)
+	d.patience = time.Minute
 	r.push(t, "one", "s390x", 100)
-	r.pushList(t, "list", "linux/arm64/v8", "linux/arm/v7", "unknown/unknown", "linux/amd64")
-	for tag, want := range map[string][]string{
-		"one":  {"linux/s390x"},
-		"list": {"linux/arm64", "linux/arm/v7", "linux/amd64"},
+	own := "linux/" + goruntime.GOARCH
+	r.pushList(t, "list", "linux/riscv64", "linux/arm/v7", "unknown/unknown", own)
+	r.pushList(t, "others", "linux/s390x", "windows/"+goruntime.GOARCH)
+	pinned := strings.TrimSuffix(r.ref("one"), ":one") + "@" + digestOf(r.manifests["one"].data)
+	for _, c := range []struct {
+		ref, measured string
+		platforms     []string
+	}{
+		{r.ref("one"), "one", []string{"linux/s390x"}},
+		{pinned, "one", []string{"linux/s390x"}},
+		{r.ref("list"), "list-" + strings.ReplaceAll(own, "/", "-"), []string{"linux/riscv64", "linux/arm/v7", own}},
+		{r.ref("others"), "others-linux-s390x", []string{"linux/s390x", "windows/" + goruntime.GOARCH}},
 	} {
-		facts, err := d.Inspect(testContext(t), r.ref(tag))
+		facts, err := d.Inspect(testContext(t), c.ref)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if facts.Present || facts.Size != 0 || !slices.Equal(facts.Platforms, want) {
-			t.Errorf("%s: %+v, want platforms %q", tag, facts, want)
+		if facts.Present || !facts.Compressed || facts.Size != r.moved(t, c.measured) || !slices.Equal(facts.Platforms, c.platforms) {
+			t.Errorf("%s: %+v, want %+v and size %d", c.ref, facts, c, r.moved(t, c.measured))
 		}
 	}
 }

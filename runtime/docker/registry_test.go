@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/hearth-edge/hearth/protocol"
 )
 
 const (
@@ -25,8 +27,12 @@ const (
 // 127.0.0.1, from where engines pull without TLS.
 type testRegistry struct {
 	server *httptest.Server
-	// user and password are asked for where they are set.
+	// user and password are asked for where they are set, by who hands out tokens
+	// where tokens is set.
 	user, password string
+	tokens         bool
+	// see, where it is set, is called before a request for a manifest is answered.
+	see func(*http.Request)
 	// gate is called in the middle of a layer.
 	gate func()
 	over chan struct{} // closed when the test ends
@@ -61,7 +67,7 @@ func (r *testRegistry) ref(tag string) string {
 	return strings.TrimPrefix(r.server.URL, "http://") + "/hearth-drivertest/thing:" + tag
 }
 
-func digest(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
+func digestOf(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
 
 func marshal(t *testing.T, v any) []byte {
 	t.Helper()
@@ -88,11 +94,11 @@ func (r *testRegistry) push(t *testing.T, tag, arch string, size int) string {
 
 	config := marshal(t, map[string]any{
 		"architecture": arch, "os": "linux", "config": map[string]any{},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{digest(layer.Bytes())}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{digestOf(layer.Bytes())}},
 	})
 	describe := func(kind string, data []byte) map[string]any {
-		r.blobs[digest(data)] = content{kind, data}
-		return map[string]any{"mediaType": kind, "size": len(data), "digest": digest(data)}
+		r.blobs[digestOf(data)] = content{kind, data}
+		return map[string]any{"mediaType": kind, "size": len(data), "digest": digestOf(data)}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -108,9 +114,9 @@ func (r *testRegistry) push(t *testing.T, tag, arch string, size int) string {
 func (r *testRegistry) pushList(t *testing.T, tag string, platforms ...string) {
 	t.Helper()
 	var manifests []any
-	for _, platform := range platforms {
+	for i, platform := range platforms {
 		parts := append(strings.Split(platform, "/"), "")
-		image := r.push(t, tag+"-"+parts[1], parts[1], 10)
+		image := r.push(t, tag+"-"+strings.ReplaceAll(platform, "/", "-"), parts[1], 10+i*10_000)
 		manifests = append(manifests, map[string]any{
 			"mediaType": typeManifest, "digest": image, "size": len(r.manifests[image].data),
 			"platform": map[string]any{"os": parts[0], "architecture": parts[1], "variant": parts[2]},
@@ -123,10 +129,22 @@ func (r *testRegistry) pushList(t *testing.T, tag string, platforms ...string) {
 	})})
 }
 
+// moved returns how much a fetch of the image moves.
+func (r *testRegistry) moved(t *testing.T, tag string) protocol.Bytes {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var m struct{ Layers []struct{ Digest string } }
+	if err := json.Unmarshal(r.manifests[tag].data, &m); err != nil || len(m.Layers) != 1 {
+		t.Fatal(tag, err)
+	}
+	return protocol.Bytes(len(r.blobs[m.Layers[0].Digest].data))
+}
+
 func (r *testRegistry) tag(tag string, c content) string {
 	r.manifests[tag] = c
-	r.manifests[digest(c.data)] = c
-	return digest(c.data)
+	r.manifests[digestOf(c.data)] = c
+	return digestOf(c.data)
 }
 
 func (r *testRegistry) find(path string) (c content, found, blob bool) {
@@ -143,11 +161,35 @@ func (r *testRegistry) find(path string) (c content, found, blob bool) {
 	return c, found, false
 }
 
+// scope is what a token must be for.
+const scope = "repository:hearth-drivertest/thing:pull"
+
+func (r *testRegistry) authorized(req *http.Request) bool {
+	user, password, _ := req.BasicAuth()
+	return user == r.user && password == r.password
+}
+
+// admits reports whether the request comes with what is asked for.
+func (r *testRegistry) admits(req *http.Request) bool {
+	if r.tokens {
+		return req.Header.Get("Authorization") == "Bearer "+digestOf([]byte(scope))
+	}
+	return r.authorized(req)
+}
+
 // ServeHTTP implements http.Handler.
 func (r *testRegistry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-	if user, password, _ := req.BasicAuth(); user != r.user || password != r.password {
-		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+	if r.tokens && req.URL.Path == "/token" && r.authorized(req) {
+		fmt.Fprintf(w, `{"token":%q}`, digestOf([]byte(req.FormValue("scope"))))
+		return
+	}
+	if !r.admits(req) {
+		challenge := `Basic realm="test"`
+		if r.tokens && req.URL.Path != "/token" {
+			challenge = fmt.Sprintf(`Bearer realm="%s/token",service="test",scope=%q`, r.server.URL, scope)
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusUnauthorized)
 		fmt.Fprint(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`)
@@ -157,6 +199,9 @@ func (r *testRegistry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	c, found, blob := r.find(req.URL.Path)
+	if !blob && r.see != nil {
+		r.see(req)
+	}
 	if !blob && r.fail != nil && r.fail(w) {
 		return
 	}
@@ -168,7 +213,7 @@ func (r *testRegistry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	w.Header().Set("Content-Type", c.kind)
 	w.Header().Set("Content-Length", fmt.Sprint(len(c.data)))
-	w.Header().Set("Docker-Content-Digest", digest(c.data))
+	w.Header().Set("Docker-Content-Digest", digestOf(c.data))
 	if req.Method == http.MethodHead {
 		return
 	}

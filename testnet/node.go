@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -137,12 +138,17 @@ func (n *Node) start() {
 	if n.skew != 0 {
 		n.cmd.Env = append(n.cmd.Env, fmt.Sprintf("TESTNET_WALL=%d", n.skew))
 	}
-	n.cmd.Stdout, n.cmd.Stderr = &n.log, &n.log
+	logged := n.collect()
 	if err := n.cmd.Start(); err != nil {
 		t.Fatalf("start node %s: %v", n.Name, err)
 	}
+	n.cmd.Stdout.(*os.File).Close()
 	go func() { // ends with the process
 		_ = n.cmd.Wait()
+		select {
+		case <-logged:
+		case <-time.After(100 * time.Millisecond): // its guard goes on, and logs
+		}
 		close(n.exited)
 	}()
 	t.Cleanup(func() {
@@ -153,6 +159,25 @@ func (n *Node) start() {
 			t.Logf("log of node %s:\n%s", n.Name, n.log.String())
 		}
 	})
+}
+
+// collect has the process log into n.log, through a pipe of our own: that of
+// exec.Cmd would wait for the guard, which outlives the process. The channel is
+// closed when nobody logs any more.
+func (n *Node) collect() <-chan struct{} {
+	n.t.Helper()
+	read, write, err := os.Pipe()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.cmd.Stdout, n.cmd.Stderr = write, write
+	done := make(chan struct{})
+	go func() { // ends with the last process that has the pipe
+		defer close(done)
+		_, _ = io.Copy(&n.log, read)
+		read.Close()
+	}()
+	return done
 }
 
 func (n *Node) awaitReady() {

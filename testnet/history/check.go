@@ -9,7 +9,7 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// What is allowed for before two times count as in the wrong order: engines tell
+// Tolerance is allowed for before two times are in the wrong order: engines tell
 // of an end some time after it, a container that is to be killed takes a second,
 // and the machine may be busy.
 const Tolerance = 2 * time.Second

@@ -118,7 +118,7 @@ func (c *checker) lastEnd() (end *Told) {
 // asked to.
 func (c *checker) byItself(end *Told, k *Container) bool {
 	exit := end.State == State(protocol.StateSucceeded) || end.State == State(protocol.StateFailed) && end.Code == ""
-	return exit && end.Attempt == k.Attempt && end.ExitCode == c.request.Exit && c.request.Stopped == 0
+	return exit && end.Attempt == k.Attempt && end.ExitCode == c.request.Exit
 }
 
 // written is all that a container writes.

@@ -7,8 +7,8 @@ import "sync"
 type running struct {
 	mu      sync.Mutex // guards what follows
 	on      map[string]*engine
-	starts  int           // there were, in all
-	changed chan struct{} // closed and replaced when there is news
+	starts  map[*engine]int // there were, in all
+	changed chan struct{}   // closed and replaced when there is news
 }
 
 func newRunning() *running {

@@ -70,9 +70,10 @@ bench: need-go setup ## Measure: micro-benchmarks, joining, accepting, starting
 fuzz: need-go ## Run each fuzz target for FUZZTIME (30s; FUZZTIME=10m goes deeper)
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
 
-vuln: need-go $(TOOLS)/govulncheck ## Look for known vulnerabilities; needs the Internet
+vuln: need-go $(TOOLS)/govulncheck ## Look for known vulnerabilities; needs the Internet, so it is no part of check
+	@go build ./... # what does not build is no fault of the network
 	@$(TOOLS)/govulncheck ./... || { code=$$?; [ $$code -eq 3 ] || \
-	  echo "The vulnerability database (https://vuln.go.dev) must be reachable for this." >&2; exit $$code; }
+	  echo "Nothing was found out: the vulnerability database (https://vuln.go.dev) must be reachable for this." >&2; exit $$code; }
 
 clean: ## Remove what was built
 	rm -rf bin .cache testnet/out

@@ -67,8 +67,11 @@ same secret.`,
 }
 
 // findSecret looks where a secret may be: the file named, the environment, the
-// state folder.
+// state folder. It takes it out of the environment, which what this process
+// starts would inherit: a guard, a credential helper.
 func (c *cli) findSecret(file string) (keys.Secret, error) {
+	text, given := os.LookupEnv("HEARTH_SECRET")
+	_ = os.Unsetenv("HEARTH_SECRET")
 	const remake = "make one with 'hearth secret new', or copy it whole from another device"
 	if file != "" {
 		s, err := keys.ReadSecretFile(file)
@@ -77,7 +80,7 @@ func (c *cli) findSecret(file string) (keys.Secret, error) {
 		}
 		return s, err
 	}
-	if text, ok := os.LookupEnv("HEARTH_SECRET"); ok {
+	if given {
 		s, err := keys.ParseSecret(text)
 		if err != nil {
 			return s, &failure{err: fmt.Errorf("HEARTH_SECRET: %w", err), hint: remake}

@@ -13,6 +13,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/hearth-edge/hearth/cmd/hearth/node"
 	"github.com/hearth-edge/hearth/keys"
@@ -107,6 +108,10 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 		gologshim.SetDefaultHandler(log.Handler())
 	} else {
 		gologshim.SetDefaultHandler(slog.DiscardHandler)
+	}
+	// A core file would hold the secret, and so would the guard's.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		log.Warn("a crash may leave the secret in a core file", "err", err)
 	}
 	cfg, err := c.nodeConfig(ctx, f, log)
 	if err != nil {

@@ -11,6 +11,8 @@
 //	                            SHA-256 to the standard error; ends with the code
 //	workload primes N           counts the primes below N
 //	workload env NAME [DURATION] prints a variable, and waits
+//	workload dial ADDRESS...    tries to connect to each, speaks as a libp2p host
+//	                            would begin, and prints what it was told
 //	workload lines N EVERY CODE writes N lines, the host's name and a number each
 //	                            (see history.Line), waits after each, and ends
 //	                            with the code
@@ -22,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -83,6 +86,10 @@ func do(verb string, args []string) (exitCode int, err error) {
 		}
 	case "primes":
 		err = primes(first)
+	case "dial":
+		for _, address := range args {
+			fmt.Printf("%s %s\n", address, dial(address))
+		}
 	case "env":
 		if len(args) == 0 {
 			return 0, errors.New("env takes the NAME of a variable")
@@ -154,4 +161,20 @@ func primes(below string) error {
 	host, _ := os.Hostname()
 	_, err = fmt.Printf("%d primes below %d, counted in %v by container %s\n", found, n, time.Since(start).Round(time.Millisecond), host)
 	return err
+}
+
+// dial returns what who listens at the address says, or why nobody does.
+func dial(address string) string {
+	const patience = 2 * time.Second
+	c, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		return "closed: " + err.Error()
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(c, "\x13/multistream/1.0.0\n\x07/noise\n\x12/hearth/app/1.0.0\n"); err != nil {
+		return "open: " + err.Error()
+	}
+	told, _ := io.ReadAll(c)
+	return fmt.Sprintf("open: %q", told)
 }

@@ -219,6 +219,32 @@ func TestWatchSeesExtensions(t *testing.T) {
 	}
 }
 
+// Where the engine is gone for good, the guard ends with the leases.
+func TestWatchEndsWithoutAnEngine(t *testing.T) {
+	dir := t.TempDir()
+	e := fake.NewEngine(fake.Config{Images: map[string]fake.Image{"work": {}}})
+	t.Cleanup(e.Close)
+	e.SetDown(true)
+	k := keeper(t, dir)
+	if err := k.Hold(first, Now()); err != nil {
+		t.Fatal(err)
+	}
+	w := &watcher{dir: dir, driver: e.Driver(mesh, node), log: slog.New(slog.DiscardHandler), stopping: make(map[runtime.ExecutionID]time.Duration)}
+	if _, err := w.look(t.Context()); err != nil || w.busy != 1 {
+		t.Fatalf("stops %d, %v", w.busy, err)
+	}
+	if err := k.Drop(first); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.children.Wait()
+	if !w.idle() {
+		t.Error("the guard goes on")
+	}
+}
+
 func TestSleepEnds(t *testing.T) {
 	before := Now()
 	if !sleep(t.Context(), 20*time.Millisecond) || Now()-before < 20*time.Millisecond {

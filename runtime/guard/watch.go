@@ -153,7 +153,7 @@ func (w *watcher) look(ctx context.Context) (time.Duration, error) {
 		}
 		w.stopping[id] = until
 		w.busy++
-		w.children.Go(func() { w.stop(ctx, id) })
+		w.children.Go(func() { w.stop(ctx, id, until) })
 	}
 	if next == 0 && w.busy > 0 {
 		next = glance
@@ -177,9 +177,10 @@ func (w *watcher) idle() bool {
 	return true
 }
 
-// stop sees to it that the execution does not run any more. What has ended stays
-// for its end to be read; what was not started yet never will be.
-func (w *watcher) stop(ctx context.Context, id runtime.ExecutionID) {
+// stop sees to it that the execution does not run any more, as long as its lease
+// is among those that are over. What has ended stays for its end to be read; what
+// was not started yet never will be.
+func (w *watcher) stop(ctx context.Context, id runtime.ExecutionID, until time.Duration) {
 	defer func() {
 		w.mu.Lock()
 		w.busy--
@@ -200,6 +201,12 @@ func (w *watcher) stop(ctx context.Context, id runtime.ExecutionID) {
 			log.Info("stopped at the end of its lease")
 		}
 		if !sleep(ctx, again) {
+			return
+		}
+		w.mu.Lock()
+		given := w.stopping[id] != until
+		w.mu.Unlock()
+		if given {
 			return
 		}
 	}

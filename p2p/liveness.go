@@ -135,6 +135,9 @@ func (l *liveness) pingUntil(ctx context.Context, c network.Conn, s network.Stre
 			}
 			quiet.Reset(max(lookEvery, min(left, pingEvery+lookEvery-silent)))
 		case <-ping.C:
+			if conn.silence() > lookEvery {
+				allowed.suspect(time.Now(), conn.path())
+			}
 			if l.sendFrame(s, framePing) != nil {
 				return false
 			}

@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -11,6 +12,9 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pubsubpb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hearth-edge/hearth/keys"
+	"github.com/hearth-edge/hearth/protocol"
 )
 
 // Over a message or a handshake that makes this device panic it says so once, with
@@ -39,4 +43,43 @@ func TestPanicsAreContained(t *testing.T) {
 	if err := contain(log, peer.ID("b"), func() error { return io.EOF }); !errors.Is(err, io.EOF) || out.Len() > 0 {
 		t.Errorf("%v, logged %s", err, out.String())
 	}
+}
+
+// A handler that panics ends its own stream; another one of the same device goes
+// on, and so does the device.
+func TestPanicEndsOneStream(t *testing.T) {
+	secret := keys.NewSecret()
+	a := prepare(t, secret, "a")
+	a.Handle(echoProtocol, echo)
+	a.Handle("/panic/1", func(context.Context, protocol.NodeID, protocol.Stream) { panic("boom") })
+	a.run()
+	b := start(t, secret, "b", a.asPeer())
+	b.joins(a)
+	open := func(proto string) protocol.Stream {
+		s, err := b.Open(t.Context(), a.ID(), proto)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Reset() })
+		return s
+	}
+	say := func(s protocol.Stream) {
+		t.Helper()
+		got := make([]byte, 2)
+		if _, err := s.Write([]byte("hi")); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.ReadFull(s, got); err != nil || string(got) != "hi" {
+			t.Errorf("the other stream said %q, %v", got, err)
+		}
+	}
+	other := open(echoProtocol)
+	say(other)
+	bad := open("/panic/1")
+	_, _ = bad.Write([]byte("hi")) // the protocol is agreed on with the first bytes
+	if _, err := io.ReadAll(bad); err == nil {
+		t.Error("the stream ended in order")
+	}
+	say(other)
+	a.logs("boom", "TestPanicEndsOneStream")
 }

@@ -58,7 +58,7 @@ func TestSecretsStay(t *testing.T) {
 	a.Hearth("run", "registry.invalid/none:1")
 	a.Hearth("run", "-d", "--retry", "1", "--node", "b", "--id", "kept", image, "sleep", "1h")
 	running := witness.Started(1, func(c testnet.Container) bool { return c.Request == "kept" })
-	found.scanProcesses(t, a.PID())
+	found.scanProcesses(t, a, b)
 	if !found.guarded {
 		t.Error("no guard was running, whose arguments and variables could be looked at")
 	}
@@ -111,7 +111,7 @@ type word struct {
 
 type secrets struct {
 	words   []word
-	guarded bool // a guard was among the processes
+	guarded bool // see scanProcesses
 }
 
 // add adds what a key looks like: as bytes, in the encodings in use, and as Go
@@ -176,9 +176,10 @@ func (s *secrets) search(t *testing.T, where string, content []byte) {
 	}
 }
 
-// scanProcesses searches the arguments and variables of every process: that one
-// apart which was given the secret in a variable.
-func (s *secrets) scanProcesses(t *testing.T, given int) {
+// scanProcesses searches the arguments and variables of every process: that of the
+// node apart which was given the secret in a variable. guarded is whether the
+// other one has a guard.
+func (s *secrets) scanProcesses(t *testing.T, given, other *testnet.Node) {
 	t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -189,9 +190,9 @@ func (s *secrets) scanProcesses(t *testing.T, given int) {
 		if err != nil || len(line) == 0 {
 			continue // it has ended, or is the kernel's
 		}
-		s.guarded = s.guarded || bytes.Contains(line, []byte("\x00guard\x00"))
+		s.guarded = s.guarded || bytes.Contains(line, []byte("\x00guard\x00--state\x00"+other.State))
 		s.search(t, "the arguments of a process", line)
-		if variables, err := os.ReadFile(filepath.Join(process, "environ")); err == nil && len(variables) > 0 && process != fmt.Sprint("/proc/", given) {
+		if variables, err := os.ReadFile(filepath.Join(process, "environ")); err == nil && len(variables) > 0 && process != fmt.Sprint("/proc/", given.PID()) {
 			s.search(t, fmt.Sprintf("the variables of %q", line), variables)
 		}
 	}

@@ -37,7 +37,7 @@ units: need-go
 	go test -race -timeout 10m $(UNITS)
 
 meshes: need-go
-	go test -race -p 1 -timeout 12m $(MESHES)
+	go test -race -p 1 -timeout 45m $(MESHES)
 
 check: build vet lint tidy test ## Run all that CI runs: build, vet, lint, tidy check, tests with the race detector
 

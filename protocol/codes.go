@@ -35,13 +35,14 @@ const (
 	CodeImagePlatform
 	// CodePullFailed means that the image exists but could not be fetched.
 	CodePullFailed
-	// CodeEngineDown means that the node's container engine does not answer.
+	// CodeEngineDown means that the node's container engine does not answer; with
+	// StateLost that it went down while the container ran.
 	CodeEngineDown
 	// CodeStartFailed means that the engine could not start the container, as
 	// when the command does not exist in the image.
 	CodeStartFailed
-	// CodeNodeLost means that the node went away while it had the execution,
-	// or could not be reached to be asked.
+	// CodeNodeLost means that the node went away, or its device went down, while it
+	// had the execution, or that it could not be reached to be asked.
 	CodeNodeLost
 	// CodeLeaving means that the device is shutting down.
 	CodeLeaving

@@ -69,6 +69,10 @@ type Exit struct {
 	Code int
 	// OOMKilled says that it ran out of its memory limit.
 	OOMKilled bool
+	// Lost is set where it did not end by itself, and Code says nothing of it: to
+	// CodeNodeLost where the device went down under it, to CodeEngineDown where the
+	// engine did.
+	Lost protocol.Code
 	// Ran is from start to end on the engine's clock.
 	Ran time.Duration
 }
@@ -193,7 +197,8 @@ type Driver interface {
 	Attach(ctx context.Context, id ExecutionID) (Stdio, error)
 	// Wait blocks until the container has ended. Called after Create, it
 	// misses no end however short the container lives. It outlives restarts of
-	// the engine. ErrNotFound where the container is gone, CodeStartFailed
+	// the engine, and does not take what the engine ended when it stopped or
+	// started for the container's own end. ErrNotFound where the container is gone, CodeStartFailed
 	// where its command could not be run.
 	Wait(ctx context.Context, id ExecutionID) (Exit, error)
 	// Signal sends a signal by one of the names that protocol.ParseSignal

@@ -228,7 +228,7 @@ func TestEngineRestartKills(t *testing.T) {
 		s := b.offer(offer("a", "out=x", "sleep=1h"))
 		synctest.Wait()
 		b.engine.Restart()
-		if got := listen(s); got.stdout != "x" || got.end().State != protocol.StateFailed || got.end().ExitCode != 137 {
+		if got := listen(s); got.stdout != "x" || got.end().State != protocol.StateLost || got.end().Code != protocol.CodeEngineDown || got.end().ExitCode != 0 {
 			t.Errorf("%+v", got)
 		}
 		if n := len(b.starts()); n != 1 {

@@ -168,6 +168,12 @@ func (e *execution) ending(o outcome, out *output) protocol.Event {
 		if errors.Is(o.err, errGone) {
 			event.State = protocol.StateLost
 		}
+	case o.exit.Lost != 0:
+		event.State, event.Code, event.ExitCode = protocol.StateLost, o.exit.Lost, 0
+		event.Reason = "the container engine went down under it"
+		if o.exit.Lost == protocol.CodeNodeLost {
+			event.Reason = "it was running when the device went down"
+		}
 	case o.exit.OOMKilled:
 		event.State = protocol.StateFailed
 		event.Reason = fmt.Sprintf("out of memory: it may use %s; ask for more with --memory", size(e.spec.Memory))

@@ -115,7 +115,7 @@ func TestEveryCallHasADeadline(t *testing.T) {
 		"Remove":  func(d *Driver) error { return d.Remove(ctx, spec.ID) },
 		"Recover": func(d *Driver) error { _, err := d.Recover(ctx); return err },
 		// One try of Wait, which itself outlives restarts of the engine.
-		"Wait": func(d *Driver) error { _, err := d.waitOnce(ctx, "x"); return err },
+		"Wait": func(d *Driver) error { _, err := d.waitOnce(ctx, "x", 0); return err },
 		// One look of Watch, which goes on too.
 		"Watch": func(d *Driver) error { return d.watchOnce(ctx, func() {}, func() {}) },
 		"Name":  func(*Driver) error { return nil },

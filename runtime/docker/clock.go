@@ -40,6 +40,12 @@ func (i instant) addTo(labels map[string]string) {
 	labels[labelAt] = strconv.FormatInt(int64(i.at), 10)
 }
 
+// laterBoot reports whether the machine was started again since the labels were
+// written, as far as that is known.
+func (i instant) laterBoot(labels map[string]string) bool {
+	return i.boot != "" && labels[labelBoot] != "" && i.boot != labels[labelBoot]
+}
+
 // since returns how long ago the labels were written; ok is false where that was
 // on another boot, or is not known.
 func (i instant) since(labels map[string]string) (ago time.Duration, ok bool) {

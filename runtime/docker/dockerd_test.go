@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -124,20 +125,30 @@ func (d *daemon) end(s syscall.Signal) {
 	}
 }
 
+// containerd returns the process of that part of the engine, and its file.
+func (d *daemon) containerd() (file string, pid int) {
+	d.t.Helper()
+	file = filepath.Join(d.dir, "exec/containerd/containerd.pid")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if pid, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
+		d.t.Fatal(err)
+	}
+	return file, pid
+}
+
 // endContainerd returns when the part of the engine that dies with it is gone:
 // an engine that finds it still there would wait for it in vain.
 func (d *daemon) endContainerd() {
 	d.t.Helper()
-	file := filepath.Join(d.dir, "exec/containerd/containerd.pid")
-	pid, err := os.ReadFile(file)
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	file, pid := d.containerd()
 	poll, deadline := time.NewTicker(5*time.Millisecond), time.After(time.Minute)
 	defer poll.Stop()
 	for {
 		// A process that has ended has no command line, also before it is reaped.
-		if line, _ := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/cmdline"); len(line) == 0 {
+		if line, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline"); len(line) == 0 {
 			break
 		}
 		select {
@@ -200,19 +211,24 @@ func (d *daemon) destroy() {
 		d.end(syscall.SIGTERM)
 	}
 	d.log.Close()
+	d.unmount(d.dir)
+	if err := os.RemoveAll(d.dir); err != nil {
+		d.t.Error(err)
+	}
+}
+
+// unmount removes what is mounted below the folder.
+func (d *daemon) unmount(dir string) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		d.t.Error(err)
 	}
 	lines := strings.Split(string(mounts), "\n")
 	for _, line := range slices.Backward(lines) { // the inner ones came last
-		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], d.dir+"/") {
+		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], dir+"/") {
 			if err := syscall.Unmount(fields[4], syscall.MNT_DETACH); err != nil {
 				d.t.Errorf("unmount %s: %v", fields[4], err)
 			}
 		}
-	}
-	if err := os.RemoveAll(d.dir); err != nil {
-		d.t.Error(err)
 	}
 }

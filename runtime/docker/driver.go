@@ -64,6 +64,9 @@ type Driver struct {
 	stall, pause, patience time.Duration
 	calls                  calls
 	now                    func() instant
+	// losses counts how often the engine was found to have gone away; one time may
+	// count as several.
+	losses atomic.Uint64
 	// buffers are shared by the streams of output; see buffer.
 	buffers sync.Pool
 	// background holds what must be finished for a caller that went away.
@@ -78,6 +81,7 @@ type engine struct {
 	platform         ocispec.Platform
 	cpus             int
 	registries       registry.ServiceConfig // which it asks in other ways than by default
+	liveRestore      bool                   // containers outlive it
 }
 
 // New makes a driver. It does not connect: whether the engine answers is for
@@ -194,6 +198,7 @@ func (d *Driver) describe(ctx context.Context) (*engine, error) {
 		}
 		e.version = version.Version
 		e.cpus = info.NCPU
+		e.liveRestore = info.LiveRestoreEnabled
 		if info.RegistryConfig != nil {
 			e.registries = *info.RegistryConfig
 		}

@@ -148,8 +148,8 @@ func TestHangWhileACallWaits(t *testing.T) {
 	awaitReady(t, node, changed, true)
 }
 
-// TestEngineEnds: whether it is killed or ends in order, what ran is told as it
-// ended; it runs on where the engine leaves it alone, and nothing starts twice.
+// TestEngineEnds: whether it is killed or ends in order, what ran was lost with
+// it; it runs on where the engine leaves it alone, and nothing starts twice.
 func TestEngineEnds(t *testing.T) {
 	for what, c := range map[string]struct {
 		by   syscall.Signal
@@ -178,17 +178,17 @@ func TestEngineEnds(t *testing.T) {
 			if len(after) != 1 || after[0].ID != before[0].ID || after[0].State.StartedAt != before[0].State.StartedAt {
 				t.Fatalf("another container: %+v", after)
 			}
-			want, text := after[0].State.ExitCode, "ready\n> "
+			want, text := protocol.Event{State: protocol.StateLost, Code: protocol.CodeEngineDown}, "ready\n> "
 			if c.live {
-				want, text = 7, "ready\n> go\n"
+				want, text = protocol.Event{State: protocol.StateFailed, ExitCode: 7}, "ready\n> go\n"
 				if err := w.Signal("USR1"); err != nil {
 					t.Error(err)
 				}
 			}
 			w.readAll()
 			t.Logf("%q, %d cut, %+v", w.text, w.cut, w.last)
-			if w.text != text && w.cut == 0 || w.last.State != protocol.StateFailed || w.last.ExitCode != want || want == 0 {
-				t.Errorf("%q, %d cut, %+v; want exit code %d", w.text, w.cut, w.last, want)
+			if w.text != text && w.cut == 0 || w.last.State != want.State || w.last.Code != want.Code || w.last.ExitCode != want.ExitCode {
+				t.Errorf("%q, %d cut, %+v; want %+v", w.text, w.cut, w.last, want)
 			}
 		})
 	}

@@ -183,7 +183,7 @@ func (d *Driver) endOf(id runtime.ExecutionID) func() error {
 	return func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 		defer cancel()
-		_, err := d.waitOnce(ctx, d.name(id))
+		_, err := d.waitOnce(ctx, d.name(id), d.losses.Load())
 		if err == nil || errors.Is(err, runtime.ErrNotFound) || protocol.CodeOf(err) == protocol.CodeStartFailed {
 			return io.EOF
 		}

@@ -24,12 +24,16 @@ const (
 var errStillThere = errors.New("the container has not ended")
 
 // Wait implements runtime.Driver. It outlives restarts of the engine: what
-// counts is the state that the engine tells in the end.
+// counts is the state that the engine tells in the end, unless that is made up.
 func (d *Driver) Wait(ctx context.Context, id runtime.ExecutionID) (runtime.Exit, error) {
+	losses := d.losses.Load()
 	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
-		exit, err := d.waitOnce(ctx, d.name(id))
+		exit, err := d.waitOnce(ctx, d.name(id), losses)
 		if err == nil || errors.Is(err, runtime.ErrNotFound) || protocol.CodeOf(err) == protocol.CodeStartFailed {
 			return exit, err
+		}
+		if protocol.CodeOf(err) == protocol.CodeEngineDown {
+			d.losses.Add(1)
 		}
 		select {
 		case <-ctx.Done():
@@ -41,8 +45,10 @@ func (d *Driver) Wait(ctx context.Context, id runtime.ExecutionID) (runtime.Exit
 }
 
 // waitOnce registers for the container's end before it looks at its state, so
-// that no end falls in between.
-func (d *Driver) waitOnce(ctx context.Context, name string) (runtime.Exit, error) {
+// that no end falls in between. For losses see lost: it is the count when the
+// container ran.
+func (d *Driver) waitOnce(ctx context.Context, name string, losses uint64) (runtime.Exit, error) {
+	now := d.losses.Load()
 	waitCtx, cancel := context.WithCancel(ctx)
 	var ended <-chan container.WaitResponse
 	var failed <-chan error
@@ -65,22 +71,22 @@ func (d *Driver) waitOnce(ctx context.Context, name string) (runtime.Exit, error
 	if late != nil {
 		return runtime.Exit{}, late
 	}
-	exit, err := d.inspect(ctx, name)
+	exit, err := d.inspect(ctx, name, losses)
 	if !errors.Is(err, errStillThere) {
 		return exit, err
 	}
 	select {
 	case <-ended:
 		waiting = false
-		return d.inspect(ctx, name)
+		return d.inspect(ctx, name, now)
 	case err := <-failed:
 		waiting = false
 		return runtime.Exit{}, d.explain(ctx, "wait for container", err)
 	}
 }
 
-// inspect returns how the container ended, or errStillThere.
-func (d *Driver) inspect(ctx context.Context, name string) (runtime.Exit, error) {
+// inspect returns how the container ended, or errStillThere; for losses see lost.
+func (d *Driver) inspect(ctx context.Context, name string, losses uint64) (runtime.Exit, error) {
 	c, err := d.look(ctx, name)
 	if err != nil {
 		return runtime.Exit{}, err
@@ -90,6 +96,9 @@ func (d *Driver) inspect(ctx context.Context, name string) (runtime.Exit, error)
 		return runtime.Exit{}, errStillThere
 	}
 	exit := runtime.Exit{Code: state.ExitCode, OOMKilled: state.OOMKilled, Ran: ran(state)}
+	if exit.Lost, err = d.lost(ctx, c, losses); err != nil {
+		return runtime.Exit{}, err
+	}
 	return exit, d.neverRan(ctx, name, exit, c.Config.Tty)
 }
 

@@ -29,6 +29,7 @@ func (d *Driver) Watch(ctx context.Context, up func(bool), changed func()) error
 			up(true)
 			changed()
 		}, changed)
+		d.losses.Add(1)
 		if wasUp && ctx.Err() == nil {
 			wasUp = false
 			up(false)

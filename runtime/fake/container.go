@@ -84,8 +84,10 @@ type container struct {
 	gone       bool // removed is closed
 	// rows and columns of its terminal; 0 while it was not told.
 	rows, columns uint16
-	// death is the code to end with when killed; 0 while it is not.
+	// death is the code to end with when killed; 0 while it is not. lost is
+	// runtime.Exit's.
 	death int
+	lost  protocol.Code
 }
 
 func newContainer(name string, spec runtime.Spec, speed float64) *container {
@@ -133,7 +135,7 @@ func (c *container) run() {
 		code = c.death
 	}
 	c.phase = phaseEnded
-	c.exit = runtime.Exit{Code: code, OOMKilled: oom, Ran: time.Since(c.started)}
+	c.exit = runtime.Exit{Code: code, OOMKilled: oom, Lost: c.lost, Ran: time.Since(c.started)}
 	c.mu.Unlock()
 
 	c.output.end()
@@ -271,6 +273,21 @@ func (c *container) echo() {
 func (c *container) signal(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.signalLocked(name)
+}
+
+// lose kills it as an engine does that goes down.
+func (c *container) lose() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase == phaseRunning && c.death == 0 {
+		c.lost = protocol.CodeEngineDown
+	}
+	c.signalLocked("KILL")
+}
+
+// signalLocked is signal where c.mu is held.
+func (c *container) signalLocked(name string) {
 	if c.phase != phaseRunning || c.death != 0 {
 		return
 	}

@@ -139,7 +139,7 @@ func (e *Engine) Restart() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range e.containers {
-		c.signal("KILL")
+		c.lose()
 	}
 	e.state.starts++
 	e.announce()

@@ -171,7 +171,7 @@ func TestEngineDown(t *testing.T) {
 		start(t, d, s)
 		e.Restart()
 		expect("up false", "up true", "images")
-		if exit, err := d.Wait(t.Context(), s.ID); err != nil || exit.Code != 137 {
+		if exit, err := d.Wait(t.Context(), s.ID); err != nil || exit.Lost != protocol.CodeEngineDown {
 			t.Errorf("%+v, %v", exit, err)
 		}
 		cancel()

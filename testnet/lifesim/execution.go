@@ -157,6 +157,8 @@ func (e *execution) resume() {
 		e.conclude(protocol.StateFailed, protocol.CodeLeaseExpired, 0)
 	case stopped && b.exit == 143:
 		e.conclude(protocol.StateCancelled, protocol.CodeCancelled, 0)
+	case b.exit == exitPowerCut:
+		e.conclude(protocol.StateLost, protocol.CodeNodeLost, 0)
 	case b.exit == 0:
 		e.conclude(protocol.StateSucceeded, protocol.CodeNone, 0)
 	default:

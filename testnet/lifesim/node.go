@@ -90,7 +90,7 @@ func (n *node) halt(power bool) {
 	if power {
 		n.wake()
 		for _, b := range boxes {
-			b.end(137, false)
+			b.end(exitPowerCut, false)
 		}
 	}
 }
@@ -211,6 +211,9 @@ func (l *life) attach(a protocol.Attach) (*execution, error) {
 	l.denied[k] = true
 	return nil, protocol.Errorf(protocol.CodeNotFound, "no such execution")
 }
+
+// exitPowerCut is what an engine tells of a container that ran when the power went.
+const exitPowerCut = 255
 
 // box is a container.
 type box struct {

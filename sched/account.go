@@ -22,7 +22,14 @@ type account struct {
 	sequence  uint64
 	events    []protocol.Event
 	decisions []protocol.Decision
+	// takenUp: an earlier process had it, and may have told its askers more of the
+	// output than this one knows of: claimed is what they say.
+	takenUp bool
+	claimed position
 }
+
+// maxClaim bounds how much output an asker is believed to have.
+const maxClaim = 1 << 40
 
 func newAccount(p *Params, info protocol.RequestInfo) account {
 	return account{
@@ -103,6 +110,23 @@ func (a *account) outputComes(now time.Duration, p position) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.marks.add(now, p)
+}
+
+// claim takes note of what an asker has of the output.
+func (a *account) claim(p position) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.takenUp && max(p.stdout, p.stderr) <= maxClaim {
+		a.claimed = a.claimed.max(p)
+	}
+}
+
+// outputEnd returns where what comes next in the output begins: after all that
+// came, and that somebody has.
+func (a *account) outputEnd() position {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.claimed.max(positionOf(a.feed))
 }
 
 // outputSince returns the feed, and where in it the output begins that came at

@@ -129,7 +129,7 @@ func (r *request) next(end protocol.Event, why string) {
 	end = r.stamp(end)
 	r.before = &end
 	r.control.again()
-	r.base = positionOf(r.account.output())
+	r.beginAt(r.account.outputEnd())
 	r.attempt++
 	r.node, r.name = "", ""
 	r.last, r.begun = protocol.Event{}, false

@@ -23,6 +23,11 @@ func positionOf(f *protocol.Feed) position {
 	return position{stdout, stderr}
 }
 
+// max returns the further one of each channel.
+func (p position) max(q position) position {
+	return position{max(p.stdout, q.stdout), max(p.stderr, q.stderr)}
+}
+
 // shifted returns output of what begins at p.
 func (p position) shifted(out *protocol.Output) *protocol.Output {
 	moved := *out

@@ -245,7 +245,7 @@ func (r *request) recall(rec *journal.Record) {
 // asked for it went with the process that accepted it, so it goes on by itself.
 func (o *Orchestrator) fromRecord(rec *journal.Record) *request {
 	r := newRequest(o, rec.ID, rec.Service, rec.Hash)
-	r.goesOn = true
+	r.goesOn, r.account.takenUp = true, true
 	r.account.info.Detached = rec.Detached
 	r.account.info.Accepted = rec.At
 	r.account.numbered(rec.Sequence)

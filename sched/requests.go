@@ -24,6 +24,7 @@ func (o *Orchestrator) Attach(ctx context.Context, a protocol.Attach) (protocol.
 	if err != nil {
 		return nil, err
 	}
+	r.account.claim(position{a.Stdout, a.Stderr})
 	return newSession(r, sessionOptions{attach: a}), nil
 }
 

@@ -255,6 +255,37 @@ func TestOutputGoesOnAfterRestart(t *testing.T) {
 	})
 }
 
+// What an asker has of an attempt whose node is gone, and whose output nobody else
+// knows any more, is not taken for what the next attempt writes.
+func TestOutputGoesOnAfterWhatAskersHave(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		m.run(retried("r", 1))
+		e := m.nodes["c"].only(t)
+		m.renew("c", "r", 1)
+		e.say(protocol.StateRunning)
+		e.write(t, "12345")
+		synctest.Wait()
+		m.kill()
+		m.nodes["c"].gone = true
+		m.view.Left("c")
+		m.revive()
+		app := m.attach(protocol.Attach{Request: "r", Stdout: 5})
+		time.Sleep(2 * span)
+		synctest.Wait()
+		e = m.nodes["b"].only(t)
+		e.say(protocol.StateRunning)
+		e.write(t, "6789")
+		e.exit(0)
+		if end := app.end(); end.Attempt != 2 || string(app.stdout) != "6789" || app.cut != 0 {
+			t.Errorf("output %q, %d cut, end %+v", app.stdout, app.cut, end)
+		}
+		late := m.attach(protocol.Attach{Request: "r"})
+		if late.end(); string(late.stdout) != "6789" || late.cut != 5 {
+			t.Errorf("attached later: output %q, %d cut", late.stdout, late.cut)
+		}
+	})
+}
+
 // Before the journal was read, and when this device leaves, nothing is told to be
 // unwanted.
 func TestRenewalIsNotRefusedOnAGuess(t *testing.T) {

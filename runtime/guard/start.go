@@ -3,7 +3,6 @@ package guard
 import (
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -11,8 +10,8 @@ import (
 
 // Starter returns a function that starts program with args as the guard of the
 // folder where none runs; it may be called concurrently. What it starts goes on
-// when this process ends, and does not get the variables without.
-func Starter(dir, program string, args []string, without ...string) func() error {
+// when this process ends.
+func Starter(dir, program string, args []string) func() error {
 	var (
 		mu     sync.Mutex
 		latest time.Time
@@ -37,16 +36,6 @@ func Starter(dir, program string, args []string, without ...string) func() error
 		cmd.Args[0] = "hearth" // what lists of processes show
 		cmd.Stderr = os.Stderr
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C is not for it
-		for _, v := range os.Environ() {
-			name, _, _ := strings.Cut(v, "=")
-			keep := true
-			for _, w := range without {
-				keep = keep && name != w
-			}
-			if keep {
-				cmd.Env = append(cmd.Env, v)
-			}
-		}
 		if err := cmd.Start(); err != nil {
 			return err
 		}

@@ -23,5 +23,5 @@ func (n *Node) keepLeases() runtime.Leases {
 		return nil
 	}
 	program, args := n.cfg.Guard(n.cfg.Secret.Fingerprint(), n.id)
-	return guard.NewKeeper(n.cfg.StateDir, guard.Starter(n.cfg.StateDir, program, args, "HEARTH_SECRET"), n.log)
+	return guard.NewKeeper(n.cfg.StateDir, guard.Starter(n.cfg.StateDir, program, args), n.log)
 }

@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -33,6 +32,9 @@ const (
 	// reachable, for pubsub tells of no event that says so; each further look
 	// comes after twice the time, up to slowPoll.
 	readyPoll, slowPoll = time.Millisecond, 64 * time.Millisecond
+	// spreadBeats is for how many beats after a device joined all scores are
+	// passed on, so that it hears of everybody; later each spreadEvery-th is.
+	spreadBeats, spreadEvery = 2, 8
 )
 
 // gossip is the score topic.
@@ -46,7 +48,8 @@ type gossip struct {
 
 	pub   *pubsub.PubSub
 	topic *pubsub.Topic
-	sub   *pubsub.Subscription
+	// scores are those that wait for OnScore.
+	scores chan *protocol.Score
 
 	// sources is what is remembered of each device that sends scores. Only the
 	// validator uses it, which is called by one goroutine.
@@ -69,6 +72,7 @@ func (g *gossip) join(ctx context.Context, h host.Host, topic string) (err error
 		return err
 	}
 	g.pub, err = pubsub.NewGossipSub(ctx, h,
+		pubsub.WithGossipSubParams(gossipParams()),
 		pubsub.WithFloodPublish(true), // else the first score waits for a heartbeat
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
 		pubsub.WithPeerExchange(false),
@@ -86,8 +90,21 @@ func (g *gossip) join(ctx context.Context, h host.Host, topic string) (err error
 	if g.topic, err = g.pub.Join(topic); err != nil {
 		return err
 	}
-	g.sub, err = g.topic.Subscribe(pubsub.WithBufferSize(scoreQueue))
+	g.scores = make(chan *protocol.Score, scoreQueue)
+	_, err = g.topic.Relay() // the validator is who takes the scores
 	return err
+}
+
+// gossipParams are the library's for scores that go straight to all whom their
+// device is connected to. What others pass on only tells where it can be dialled:
+// few need to pass it on, and what was missed is not asked for, since a newer score
+// follows.
+func gossipParams() pubsub.GossipSubParams {
+	p := pubsub.DefaultGossipSubParams()
+	p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = 3, 2, 4, 2, 0
+	p.Dlazy, p.GossipFactor = 0, 0
+	p.Connectors = 0 // only the connector dials
+	return p
 }
 
 // publish sends this device's score, under its name and the next sequence.
@@ -103,9 +120,9 @@ func (g *gossip) publish(ctx context.Context, s protocol.Score) error {
 	return g.topic.Publish(ctx, data)
 }
 
-// validate decides about each message before it is delivered or passed on.
-// Its signature was checked before. Only what can be nobody's mistake but the
-// sender's is rejected, the rest ignored.
+// validate takes each message, and decides whether it is passed on. Its signature
+// was checked before. Only what can be nobody's mistake but the sender's is
+// rejected, the rest ignored.
 func (g *gossip) validate(_ context.Context, sender peer.ID, msg *pubsub.Message) pubsub.ValidationResult {
 	from := msg.GetFrom()
 	if from == g.self {
@@ -131,14 +148,27 @@ func (g *gossip) judge(from, sender peer.ID, msg *pubsub.Message) pubsub.Validat
 		g.mu.Unlock()
 		return verdict
 	}
-	if s.direct {
-		msg.ValidatorData = s.Score
+	if s.direct && g.roster.name(from) == s.Name {
+		select {
+		case g.scores <- s.Score:
+		default:
+		}
 	}
 	g.found(from, s.Addresses)
+	if !g.spreads(from, s.Score) {
+		return pubsub.ValidationIgnore
+	}
 	return verdict
 }
 
-// A checked score is one that may be passed on. It counts here only if its device
+// spreads reports whether a score is to be passed on. It comes straight from its
+// device to all who are connected to that, as a rule everybody: passing it on is
+// for those who are not yet.
+func (g *gossip) spreads(from peer.ID, s *protocol.Score) bool {
+	return s.Sequence%spreadEvery == 0 || !g.members.has(from) || g.members.sinceJoin() < spreadBeats*s.Beat
+}
+
+// A checked score is one that may be taken. It counts here only if its device
 // itself has handed over one since this device started: what others pass on before
 // that may be of any age.
 type checked struct {
@@ -198,20 +228,14 @@ func (g *gossip) dropped() map[string]uint64 {
 	return out
 }
 
-// run hands the scores of proven members to onScore until ctx ends, and returns
-// its error then. A score of
-// a device that has not connected here yet only tells where to dial it.
-func (g *gossip) run(ctx context.Context, onScore func(protocol.Score)) error {
+// run hands the scores of proven members to onScore until ctx ends. A score of a
+// device that has not connected here yet only tells where to dial it.
+func (g *gossip) run(ctx context.Context, onScore func(protocol.Score)) {
 	for {
-		msg, err := g.sub.Next(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			return fmt.Errorf("receive scores: %w", err)
-		}
-		s, ok := msg.ValidatorData.(*protocol.Score)
-		if ok && g.roster.name(msg.GetFrom()) == s.Name {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-g.scores:
 			onScore(*s)
 		}
 	}

@@ -153,6 +153,32 @@ func TestReplayedScores(t *testing.T) {
 	}
 }
 
+// A score is passed on where somebody may not have it yet, and now and then.
+func TestWhichScoresSpread(t *testing.T) {
+	secret := keys.NewSecret()
+	a := start(t, secret, "a")
+	b := start(t, secret, "b", a.asPeer())
+	a.joins(b)
+	g := a.live.Load().gossip
+	s := aScore()
+	for _, c := range []struct {
+		from     peer.ID
+		sequence uint64
+		since    time.Duration // the last one joined
+		want     bool
+	}{
+		{newPeer(t, secret, "other"), 1, time.Hour, true}, {b.id, 1, 0, true}, {b.id, 1, time.Hour, false}, {b.id, spreadEvery, time.Hour, true},
+	} {
+		s.Sequence = c.sequence
+		a.members.mu.Lock()
+		a.members.last = time.Now().Add(-c.since)
+		a.members.mu.Unlock()
+		if got := g.spreads(c.from, &s); got != c.want {
+			t.Errorf("%v after a device joined, score %d of a member %v: %v", c.since, c.sequence, c.from == b.id, got)
+		}
+	}
+}
+
 func newPeer(t *testing.T, secret keys.Secret, name string) peer.ID {
 	t.Helper()
 	id, err := peer.IDFromPrivateKey(newKey(t, secret, name))

@@ -34,6 +34,7 @@ type members struct {
 	mu    sync.Mutex // owns what follows
 	table map[peer.ID]*member
 	news  []news
+	last  time.Time // when a device connected last
 }
 
 // member is a connected device.
@@ -81,7 +82,8 @@ func (m *members) Connected(_ network.Network, c network.Conn) {
 		stale = old.conns
 		m.depart(id, old, Lost)
 	}
-	m.table[id] = &member{name: conn.name, since: time.Now(), conns: append([]network.Conn{c}, stale...)}
+	m.last = time.Now()
+	m.table[id] = &member{name: conn.name, since: m.last, conns: append([]network.Conn{c}, stale...)}
 	m.mu.Unlock()
 	wake(m.unready)
 	for _, o := range stale {
@@ -111,6 +113,13 @@ func (m *members) gone(c network.Conn) {
 		return
 	}
 	e.conns = slices.DeleteFunc(e.conns, func(o network.Conn) bool { return o == c })
+}
+
+// sinceJoin is how long ago a device connected last.
+func (m *members) sinceJoin() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Since(m.last)
 }
 
 // goodbye notes that the device is leaving.

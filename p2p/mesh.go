@@ -333,7 +333,7 @@ func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r
 	wg.Go(func() { l.gossip.makeReady(ctx) })
 	wg.Go(func() { l.connector.run(ctx, slices.Clone(m.byHand)) })
 	wg.Go(func() { m.watchNetwork(ctx, l) })
-	part(func() error { return l.gossip.run(ctx, onScore) })
+	wg.Go(func() { l.gossip.run(ctx, onScore) })
 	if l.mdns != nil {
 		part(func() error { return l.mdns.Run(ctx) })
 	}

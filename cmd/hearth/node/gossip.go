@@ -17,8 +17,8 @@ const (
 	// minBeat is how often a score is gossiped in a small mesh.
 	minBeat = time.Second
 	// beatPerDevice stretches the beat, so that what a node sends and receives
-	// stays bounded: what one message costs each node grows with the mesh up
-	// to about 3 KB, so 0.3 s for each device keeps it near 10 KB/s.
+	// stays bounded: one message costs each node about 1.3 KB in and out together,
+	// so 0.3 s for each device keeps it near 4 KB/s.
 	beatPerDevice = 300 * time.Millisecond
 )
 

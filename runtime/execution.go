@@ -153,7 +153,14 @@ func (e *execution) pull(ctx context.Context) error {
 		}
 	})
 	var moved transfer
+	var full error
+	room := e.node.room(ctx)
 	err := e.node.cfg.Driver.Pull(ctx, e.spec.Image, func(step PullStep) {
+		if full == nil {
+			if full = enough(e.spec.Image, room, step.Total); full != nil {
+				cancel()
+			}
+		}
 		moved.step(time.Now(), step.Current)
 		event := e.event(protocol.StatePulling)
 		event.Progress, event.Reason = &step.Progress, step.Retry
@@ -164,8 +171,11 @@ func (e *execution) pull(ctx context.Context) error {
 	}
 	cancel()
 	watch.Wait()
-	if e.isStopped() {
+	switch {
+	case e.isStopped():
 		return errStopped
+	case err != nil && full != nil:
+		return full
 	}
 	return err
 }

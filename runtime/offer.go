@@ -29,6 +29,9 @@ func (n *Node) offer(ctx context.Context, orchestrator protocol.NodeID, o protoc
 	if err != nil {
 		return nil, n.refuseFor(err)
 	}
+	if err := n.checkRoom(ctx, spec.Image); err != nil {
+		return nil, n.refuseFor(err)
+	}
 	if o.Lease > 0 && n.cfg.Renew == nil {
 		return nil, n.refuse(protocol.CodeInvalid, "this node cannot ask for renewals of a lease")
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // TestEngineDiskFull: an engine without room starts nothing and says why, in
-// the code by which another node is tried; with room it works again.
+// the code by which another node is tried; with room it works again. For another
+// image there is not even room to try.
 func TestEngineDiskFull(t *testing.T) {
 	data := t.TempDir()
 	if err := syscall.Mount("tmpfs", data, "tmpfs", 0, "size=32m"); err != nil {
@@ -24,6 +25,10 @@ func TestEngineDiskFull(t *testing.T) {
 	})
 	newDaemon(t, "--data-root", data)
 	node, _ := nodeOn(t)
+	_, err := node.Offer(testContext(t), offerOf(testSpec("127.0.0.1:1/thing:absent", "true")))
+	if refusal, _ := errors.AsType[*protocol.Refusal](err); refusal == nil || refusal.Code != protocol.CodeDiskFull {
+		t.Errorf("offer of an image that is not there: %v", err)
+	}
 
 	ballast := filepath.Join(data, "ballast")
 	f, err := os.Create(ballast)

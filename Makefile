@@ -9,11 +9,17 @@ BUILD    := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS
 # The tools of .ci/tools are built once and kept: nothing is looked up later.
 TOOLS    := .cache/bin
 FUZZTIME ?= 30s
+# What is measured, and how often.
+BENCH    ?= overhead,growth,join,loss,idle,throughput,burst,node,calls
+COUNT    ?= 20
+comma    := ,
+SEED     ?= $(shell date +%s)
+MINUTES  ?= 10
 # The meshes of testnet are timed and share the engine: nothing else runs beside them.
 UNITS    = $$(go list ./... | grep -v /testnet)
 MESHES   := ./testnet/...
 
-.PHONY: help build build-all generate vet lint tidy check test units meshes demo testnet sim bench fuzz vuln clean need-go setup
+.PHONY: help build build-all generate vet lint tidy check test units meshes demo testnet sim bench bench-micro bench-guard bench-faults chaos fuzz vuln clean need-go setup
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || sed -nE 's/^([a-z-]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -63,9 +69,21 @@ sim: need-go ## Simulate placement beside other policies; the report is drawn in
 	@mkdir -p testnet/out
 	go run ./testnet/sim --set all --svg testnet/out/sim.svg
 
-bench: need-go setup ## Measure: micro-benchmarks, joining, accepting, starting
+bench: need-go setup ## Measure what it costs and how fast it is, COUNT times; BENCH=overhead,growth,join,loss,idle,throughput,burst,node,calls
+	@mkdir -p testnet/out
+	cd testnet/bench && go test -run '^$$' -bench '(?i)^Benchmark($(subst $(comma),|,$(BENCH)))$$' -benchtime $(COUNT)x -timeout 60m -report $(CURDIR)/testnet/out
+
+bench-micro: need-go ## Run the micro-benchmarks beside the code
 	go test -run '^$$' -bench . -benchmem $(UNITS)
-	go test -run '^$$' -bench . -benchtime 20x -p 1 -timeout 20m $(MESHES)
+
+bench-guard: need-go setup ## Compare allocations and sizes with those kept; UPDATE=1 keeps what is measured now
+	go run ./testnet/bench/guard $(if $(UPDATE),-update)
+
+bench-faults: need-go setup ## Measure how soon losses are noticed, made good, and over (some 15 minutes)
+	go test -run '^$$' -bench . -benchtime 30x -timeout 60m ./testnet/bench/faults
+
+chaos: need-go setup ## Bring about random faults under load: SEED=7 MINUTES=10 repeats a schedule
+	CHAOS_SEED=$(SEED) CHAOS_MINUTES=$(MINUTES) go test -run '^TestChaos$$' -v -count=1 -timeout 24h ./testnet
 
 fuzz: need-go ## Run each fuzz target for FUZZTIME (30s; FUZZTIME=10m goes deeper)
 	FUZZTIME=$(FUZZTIME) .ci/fuzz

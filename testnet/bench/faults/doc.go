@@ -1,0 +1,6 @@
+// Package faults measures how soon a mesh notices that a device is lost, runs its
+// work elsewhere, and takes it back; and how often it takes one for lost that is
+// not. Everything is real: built binaries in network namespaces and a Docker
+// engine. `make bench-faults` runs it, some fifteen minutes, and prints each figure
+// beside the limit that the project sets itself.
+package faults

@@ -254,6 +254,8 @@ func (d *Driver) fetch(ctx context.Context, named reference.Named, p *pull) erro
 // error that may be gone in a moment is a *passingError.
 func (d *Driver) fetchOnce(ctx context.Context, named reference.Named, p *pull) error {
 	auth := d.authorization(ctx, named)
+	// It may last, so it has no deadline; but it, too, ends when the engine hangs.
+	defer d.calls.remove(d.calls.add(p.cancel))
 	stall := time.AfterFunc(d.stall, func() { p.cancel(errStalled) })
 	defer stall.Stop()
 	stream, err := d.client.Load().ImagePull(ctx, named.String(), image.PullOptions{RegistryAuth: auth})

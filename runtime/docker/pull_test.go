@@ -254,3 +254,32 @@ func TestPullEndsWithItsAskers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestHangInAPull: it ends when the hang is noticed, long before it would be
+// taken for a halt, and is told as of something that was not started.
+func TestHangInAPull(t *testing.T) {
+	p, r := newProxy(t), newRegistry(t)
+	d := newTestDriver(t, p.host)
+	d.stall = time.Hour
+	r.push(t, "hangs", goruntime.GOARCH, megabyte)
+	reached := make(chan struct{}, 1)
+	r.gate = func() {
+		reached <- struct{}{}
+		<-r.over
+	}
+	node, _ := newNode(t, d, func(*runtime.Config) {})
+	s, err := node.Offer(testContext(t), offerOf(testSpec(r.ref("hangs"), "true")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	receive(t, reached, "the middle of the fetch")
+	p.frozen.Lock()
+	start := time.Now()
+	w := &watched{Session: s, t: t}
+	w.readAll()
+	p.frozen.Unlock()
+	t.Logf("told after %v: %+v", time.Since(start).Round(time.Millisecond), w.last)
+	if w.last.State != protocol.StateFailed || w.last.Code != protocol.CodeEngineDown || w.last.Container != "" {
+		t.Errorf("%+v", w.last)
+	}
+}

@@ -76,6 +76,8 @@ func (d *Driver) explainPull(ctx context.Context, named reference.Named, err err
 	switch {
 	case errors.Is(context.Cause(ctx), errStalled):
 		return protocol.Errorf(protocol.CodePullFailed, "fetching the image %q from %s came to a halt: no progress for %v. Check the node's network and try again", name, registry, d.stall)
+	case errors.Is(context.Cause(ctx), errHung):
+		return d.explain(context.WithoutCancel(ctx), "pull image", context.DeadlineExceeded)
 	case ctx.Err() != nil || errors.Is(err, io.ErrUnexpectedEOF) || disconnected(err) || strings.Contains(err.Error(), "no space left on device"):
 		return d.explain(ctx, "pull image", err)
 	}

@@ -2,7 +2,11 @@ package p2p
 
 import (
 	"io"
+	"log/slog"
+	"net"
 	"testing"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/hearth-edge/hearth/keys"
 )
@@ -19,6 +23,48 @@ func BenchmarkJoin(b *testing.B) {
 		d.stop()
 		a.next() // that it left
 		b.StartTimer()
+	}
+}
+
+// BenchmarkHandshake is both sides of what makes a connection a member's, over a
+// pipe: Noise, the certificates and the verdicts.
+func BenchmarkHandshake(b *testing.B) {
+	secret, log := keys.NewSecret(), slog.New(slog.DiscardHandler)
+	side := func(name string) (*membership, peer.ID) {
+		key := newKey(b, secret, name)
+		id, err := peer.IDFromPrivateKey(key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		m, err := newMembership(&Config{Secret: secret, Key: key, Name: name, Log: log}, id, newRoster("", id, name, log), newReports("ours", log))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return m, id
+	}
+	dialler, from := side("a")
+	listener, to := side("b")
+	proved := make(chan error)
+	b.ReportAllocs()
+	for b.Loop() {
+		near, far := net.Pipe()
+		go func() {
+			c, err := listener.SecureInbound(b.Context(), far, "")
+			if err == nil {
+				defer c.Close()
+			}
+			proved <- err
+		}()
+		c, err := dialler.SecureOutbound(b.Context(), near, to)
+		if err == nil {
+			err = <-proved
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = c.Close()
+		dialler.arbiter.free(to)
+		listener.arbiter.free(from)
 	}
 }
 

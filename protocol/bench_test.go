@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol/pb"
 )
 
 func BenchmarkScoreEncode(b *testing.B) {
@@ -63,6 +66,26 @@ func BenchmarkOutput(b *testing.B) {
 		if _, err := sess.Next(); errors.Is(err, io.EOF) {
 			return
 		} else if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// A frame written, and read again at the other end.
+func BenchmarkFrame(b *testing.B) {
+	near, far := Pipe()
+	out, in := newWire(near), newWire(far)
+	offer := sampleOffer()
+	sent := offerToPB(&offer)
+	read := make(chan error)
+	defer close(read)
+	b.ReportAllocs()
+	for b.Loop() {
+		go func() { read <- in.receive(new(pb.Offer)) }()
+		if err := out.send(sent, nil, time.Minute); err != nil {
+			b.Fatal(err)
+		}
+		if err := <-read; err != nil {
 			b.Fatal(err)
 		}
 	}

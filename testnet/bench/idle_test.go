@@ -1,97 +1,102 @@
 package bench
 
 import (
-	"bufio"
+	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hearth-edge/hearth/testnet"
+	"github.com/hearth-edge/hearth/testnet/bench/report"
 	"github.com/hearth-edge/hearth/testnet/netns"
 )
 
-// BenchmarkIdle: one iteration is one second of watching what one node of an idle mesh of three costs, with Docker.
-// Limits: 25 MB of memory (RSS), 0.5 % of a core, no disk writes, 22 MB binary.
+// BenchmarkIdle: what one node costs that has nothing to do, alone and in meshes
+// of 3 and 30, each of them a process with Docker and mDNS. One iteration is a
+// second of watching it.
 func BenchmarkIdle(b *testing.B) {
+	var memory []float64 // in each of the meshes
+	meshes := []int{1, 3, 30}
+	for _, count := range meshes {
+		b.Run(fmt.Sprintf("nodes=%d", count), func(b *testing.B) { memory = append(memory, idle(b, count)) })
+	}
+	if len(memory) < len(meshes) {
+		return // some were not asked for
+	}
+	b.Run("further", func(b *testing.B) {
+		once(b)
+		record(b, &report.Figure{
+			Group: "idle", Name: "memory of each further node", Nodes: 30, Unit: "kB", Samples: series{1e3 * (memory[2] - memory[1]) / 27},
+		})
+		info, err := os.Stat(testnet.Binary(b))
+		if err != nil {
+			b.Fatal(err)
+		}
+		record(b, &report.Figure{Group: "idle", Name: "binary", Unit: "MB", Samples: series{float64(info.Size()) / 1e6}})
+	})
+}
+
+// idle watches the first node of a mesh, and returns its memory in MB.
+func idle(b *testing.B, count int) float64 {
 	secret := testnet.NewSecret(b)
 	lan := netns.New(b)
+	options := testnet.Options{Secret: secret, Binary: []string{testnet.Binary(b)}}
 	var nodes []*testnet.Node
-	for _, name := range []string{"first", "second", "third"} {
-		nodes = append(nodes, lan.AddHost(name).StartNode(b, testnet.Options{Secret: secret}))
+	for i := range count {
+		nodes = append(nodes, lan.AddHost(fmt.Sprintf("node%d", i+1)).StartNode(b, options))
 	}
-	nodes[0].WaitNodes(3)
+	nodes[0].WaitAble(count)
 	pid := nodes[0].PID()
-	timer := time.NewTimer(5 * time.Second) // for what starting left to do
+	timer := time.NewTimer(10 * time.Second) // for what starting left to do
 	<-timer.C
-	before, start := readUsage(b, pid), time.Now()
+	var rss, cpu, written, wakes, network, files, threads series
+	before := readUsage(b, pid, "eth0")
 	for b.Loop() {
 		timer.Reset(time.Second)
 		<-timer.C
+		now := readUsage(b, pid, "eth0")
+		seconds := now.at.Sub(before.at).Seconds()
+		rss = append(rss, float64(now.rss)/1e6)
+		cpu = append(cpu, 100*(now.cpu-before.cpu).Seconds()/seconds)
+		written = append(written, float64(now.written-before.written))
+		wakes = append(wakes, float64(now.switches-before.switches)/seconds)
+		network = append(network, float64(now.network-before.network)/seconds/1e3)
+		files, threads = append(files, float64(now.files)), append(threads, float64(now.threads))
+		before = now
 	}
-	after, seconds := readUsage(b, pid), time.Since(start).Seconds()
-	b.ReportMetric(float64(after.rss)/1e6, "rss-MB")
-	b.ReportMetric(100*(after.cpu-before.cpu).Seconds()/seconds, "cpu-%")
-	b.ReportMetric(float64(after.written-before.written), "disk-bytes")
-	b.ReportMetric(float64(after.switches-before.switches)/seconds, "wakeups/s")
-	b.ReportMetric(float64(after.network-before.network)/seconds/1e3, "network-kB/s")
-	info, err := os.Stat(testnet.Binary(b))
-	if err != nil {
-		b.Fatal(err)
+	for _, f := range []*report.Figure{
+		{Name: "memory", Unit: "MB", Samples: rss},
+		{Name: "processor", Unit: "%", Samples: cpu},
+		{Name: "disk writes", Unit: "B/s", Samples: written},
+		{Name: "wake-ups", Unit: "/s", Samples: wakes},
+		{Name: "network", Unit: "kB/s", Samples: network},
+		{Name: "network, an hour", Unit: "MB", Samples: series{3.6 * mean(network)}},
+		{Name: "open files", Unit: "files", Samples: files},
+		{Name: "threads", Unit: "threads", Samples: threads},
+		{Name: "goroutines", Unit: "goroutines", Samples: series{goroutines(b, nodes[0])}},
+	} {
+		f.Group, f.Nodes = "idle", count
+		record(b, f)
 	}
-	b.ReportMetric(float64(info.Size())/1e6, "binary-MB")
-	quiet(b)
+	return mean(rss)
 }
 
-// usage is what a process has used since its start; rss is now.
-type usage struct {
-	rss, written, switches, network uint64
-	cpu                             time.Duration
-}
-
-// readUsage reads /proc for all threads of the process.
-func readUsage(b *testing.B, pid int) (u usage) {
-	proc := filepath.Join("/proc", strconv.Itoa(pid))
-	u.rss = 1024 * field(b, proc+"/status", "VmRSS:", 1)
-	u.written = field(b, proc+"/io", "write_bytes:", 1)
-	u.network = field(b, proc+"/net/dev", "eth0:", 1) + field(b, proc+"/net/dev", "eth0:", 9)
-	tasks, err := filepath.Glob(proc + "/task/*")
-	if err != nil {
+// goroutines ends a node by the signal that has Go tell of them all, and counts.
+func goroutines(b *testing.B, n *testnet.Node) float64 {
+	b.Helper()
+	if err := syscall.Kill(n.PID(), syscall.SIGQUIT); err != nil {
 		b.Fatal(err)
 	}
-	for _, task := range tasks {
-		u.switches += field(b, task+"/status", "voluntary_ctxt_switches:", 1)
-		ns, err := os.ReadFile(task + "/schedstat")
-		if err != nil {
-			b.Fatal(err)
-		}
-		n, err := strconv.ParseInt(strings.Fields(string(ns))[0], 10, 64)
-		if err != nil {
-			b.Fatal(err)
-		}
-		u.cpu += time.Duration(n)
-	}
-	return u
+	n.WaitExit()
+	return float64(strings.Count(n.Log(), "\ngoroutine "))
 }
 
-// field returns the i-th word of the line that starts with key, as a number.
-func field(b *testing.B, file, key string, i int) uint64 {
-	f, err := os.Open(file)
-	if err != nil {
-		b.Fatal(err)
+func mean(s series) float64 {
+	sum := 0.0
+	for _, v := range s {
+		sum += v
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if words := strings.Fields(lines.Text()); len(words) > i && words[0] == key {
-			n, err := strconv.ParseUint(words[i], 10, 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			return n
-		}
-	}
-	b.Fatalf("%s has no line %q", file, key)
-	return 0
+	return sum / float64(len(s))
 }

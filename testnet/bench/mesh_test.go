@@ -1,0 +1,273 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hearth-edge/hearth/keys"
+	"github.com/hearth-edge/hearth/p2p/app"
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/testnet"
+	"github.com/hearth-edge/hearth/testnet/netns"
+)
+
+const (
+	// perProcess is how many nodes share a process: their connections must stay
+	// within the number of files that it may open.
+	perProcess = 50
+	firstPort  = 20000
+	// meshPatience bounds how long a mesh takes until its first node sees all.
+	// Hundreds of nodes on one machine make tens of thousands of handshakes.
+	meshPatience = 3 * time.Minute
+)
+
+// A mesh is a number of nodes with fake engines in processes of their own, which
+// have the loopback interface of a network namespace to themselves.
+type mesh struct {
+	nodes []hostedNode
+	procs []*exec.Cmd
+	// formed is how long it took until the first node saw all.
+	formed time.Duration
+
+	mu      sync.Mutex                      // guards starts
+	starts  map[protocol.RequestID][]string // the nodes that started it
+	started chan struct{}                   // has one place; filled at each start
+}
+
+// mustStart is startMesh for a mesh that every machine can bring about.
+func mustStart(b *testing.B, count int, size func(i int) (protocol.Cores, float64)) *mesh {
+	b.Helper()
+	m, err := startMesh(b, count, size)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return m
+}
+
+// startMesh starts count nodes and waits until the first one sees all; the error
+// says that it did not in time. size says what the i-th node lends, and how fast
+// it is; nil is 4 cores at speed 1.
+func startMesh(b *testing.B, count int, size func(i int) (protocol.Cores, float64)) (*mesh, error) {
+	b.Helper()
+	if size == nil {
+		size = func(int) (protocol.Cores, float64) { return 4, 1 }
+	}
+	secret := keys.NewSecret()
+	file := filepath.Join(b.TempDir(), "secret")
+	if err := keys.WriteSecretFile(file, secret); err != nil {
+		b.Fatal(err)
+	}
+	m := &mesh{starts: make(map[protocol.RequestID][]string), started: make(chan struct{}, 1)}
+	var peers []string
+	for i := range count {
+		n := hostedNode{Name: fmt.Sprintf("node%d", i+1), State: testnet.ShortTempDir(b), Port: firstPort + i, Peers: peers[:i:i]}
+		n.CPUs, n.Speed = size(i)
+		m.nodes = append(m.nodes, n)
+		peers = append(peers, fmt.Sprintf("/ip4/127.0.0.1/tcp/%d/p2p/%s", n.Port, identity(b, secret, n.State)))
+	}
+	place := netns.New(b).AddHost("mesh")
+	began := time.Now()
+	for first := 0; first < count; first += perProcess {
+		m.host(b, place, hosted{Secret: file, Nodes: m.nodes[first:min(first+perProcess, count)]})
+	}
+	err := m.awaitAll(b)
+	m.formed = time.Since(began)
+	return m, err
+}
+
+// identity returns the ID that a node with this state folder will have.
+func identity(b *testing.B, secret keys.Secret, state string) peer.ID {
+	b.Helper()
+	seed, err := keys.LoadSeed(state)
+	if err != nil {
+		b.Fatal(err)
+	}
+	key, err := keys.Identity(secret, seed)
+	if err != nil {
+		b.Fatal(err)
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return id
+}
+
+// host starts a process with nodes and waits until all are ready.
+func (m *mesh) host(b *testing.B, place *netns.Host, h hosted) {
+	b.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := place.Command(context.Background(), self)
+	cmd.Env = append(cmd.Environ(), hostEnv+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	if err := json.NewEncoder(stdin).Encode(h); err != nil {
+		b.Fatal(err)
+	}
+	m.procs = append(m.procs, cmd)
+	ready, ended := make(chan struct{}), make(chan struct{})
+	go func() { // ends with the process
+		defer close(ended)
+		m.read(bufio.NewScanner(stdout), ready)
+		_ = cmd.Wait()
+	}()
+	b.Cleanup(func() {
+		stdin.Close()
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second): // saying goodbye to hundreds takes a while
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+	})
+	select {
+	case <-ready:
+	case <-ended:
+		b.Fatal("a process that hosts nodes ended: see above")
+	case <-time.After(meshPatience):
+		b.Fatalf("%d nodes are not ready after %v", len(h.Nodes), meshPatience)
+	}
+}
+
+// read takes in what a process that hosts nodes tells.
+func (m *mesh) read(from *bufio.Scanner, ready chan struct{}) {
+	for from.Scan() {
+		words := strings.Fields(from.Text())
+		switch {
+		case len(words) == 1 && words[0] == "ready":
+			close(ready)
+		case len(words) == 4 && words[0] == "start":
+			m.mu.Lock()
+			id := protocol.RequestID(words[2])
+			m.starts[id] = append(m.starts[id], words[1])
+			m.mu.Unlock()
+			select {
+			case m.started <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// app connects to the app endpoint of the i-th node.
+func (m *mesh) app(b *testing.B, i int) *protocol.AppClient {
+	b.Helper()
+	conn, err := app.Dial(b.Context(), m.nodes[i].State)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { conn.Close() })
+	return protocol.NewAppClient(conn.Open, conn.Token())
+}
+
+// awaitAll waits until the first node sees all others able to work.
+func (m *mesh) awaitAll(b *testing.B) error {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), meshPatience)
+	defer cancel()
+	able, done := 0, errors.New("all there")
+	err := m.app(b, 0).Devices(ctx, true, func(ds []protocol.Device) error {
+		able = 0
+		for _, d := range ds {
+			if d.Score.Rating > 0 {
+				able++
+			}
+		}
+		if able == len(m.nodes) {
+			return done
+		}
+		return nil
+	})
+	if able != len(m.nodes) {
+		return fmt.Errorf("the first node sees %d of %d after %v: %w", able, len(m.nodes), meshPatience, err)
+	}
+	return nil
+}
+
+// used is what all processes of the mesh have used.
+func (m *mesh) used(b *testing.B) (u usage) {
+	b.Helper()
+	for i, p := range m.procs {
+		one := readUsage(b, p.Process.Pid, "lo")
+		u.at, u.rss, u.cpu, u.switches = one.at, u.rss+one.rss, u.cpu+one.cpu, u.switches+one.switches
+		if i == 0 {
+			u.network = one.network // all share the interface
+		}
+	}
+	return u
+}
+
+// times is what an asker saw of one request, since it asked.
+type times struct {
+	// accepted: it is on disk. taken: a node has accepted it.
+	accepted, taken, started, ended time.Duration
+	output                          int64
+	container                       string
+	node                            protocol.NodeID
+}
+
+// ask runs a service to its end.
+func ask(ctx context.Context, device *protocol.AppClient, r protocol.Run) (t times, err error) {
+	start := time.Now()
+	session, err := device.Run(ctx, r)
+	if err != nil {
+		return t, err
+	}
+	defer session.Close()
+	for {
+		u, err := session.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return t, nil
+		case err != nil:
+			return t, err
+		case u.Output != nil:
+			t.output += int64(len(u.Output.Data))
+		case u.Event == nil:
+		case u.Event.State == protocol.StateSucceeded:
+			t.ended, t.node = time.Since(start), u.Event.Node
+		case u.Event.State.Ended():
+			return t, fmt.Errorf("it ended as %d: %s", u.Event.State, u.Event.Reason)
+		case u.Event.State == protocol.StateAccepted && t.accepted == 0:
+			t.accepted = time.Since(start)
+		default:
+			if u.Event.Node != "" && t.taken == 0 {
+				t.taken = time.Since(start)
+			}
+			if u.Event.State == protocol.StateRunning {
+				t.started, t.container = time.Since(start), u.Event.Container
+			}
+		}
+	}
+}
+
+// work is a service of the fake engines.
+func work(steps ...string) protocol.Service { return protocol.Service{Image: image, Args: steps} }

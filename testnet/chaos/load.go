@@ -104,6 +104,9 @@ func (a *asker) ask(asking, waiting context.Context) {
 		if f.over {
 			a.load.mark(q.ID, false)
 		}
+		if !f.accepted { // a device that takes nothing is not asked all the time
+			wait(asking, time.Second)
+		}
 	}
 }
 
@@ -164,12 +167,17 @@ func (f *following) toTheEnd(ctx context.Context) {
 		if f.over {
 			return
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		wait(ctx, pause)
+	}
+}
+
+// wait returns after d, or when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 

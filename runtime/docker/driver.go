@@ -97,14 +97,19 @@ func New(cfg Config) (*Driver, error) {
 	return d, nil
 }
 
-// renew starts over with a fresh client, since the engine that comes back
-// after a restart may be one that speaks another version of the API.
-func (d *Driver) renew() error {
+// newClient returns one without a connection.
+func (d *Driver) newClient() (*client.Client, error) {
 	opts := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
 	if d.cfg.Host != "" {
 		opts = append(opts, client.WithHost(d.cfg.Host))
 	}
-	c, err := client.NewClientWithOpts(opts...)
+	return client.NewClientWithOpts(opts...)
+}
+
+// renew starts over with a fresh client, since the engine that comes back
+// after a restart may be one that speaks another version of the API.
+func (d *Driver) renew() error {
+	c, err := d.newClient()
 	if err != nil {
 		return err
 	}

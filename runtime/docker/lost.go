@@ -31,15 +31,33 @@ func (d *Driver) lost(ctx context.Context, c container.InspectResponse, losses u
 	if d.socket() != "" && d.now().laterBoot(c.Config.Labels) {
 		return protocol.CodeNodeLost, nil
 	}
-	if d.losses.Load() == losses {
-		return 0, nil
-	}
 	if code != exitUnknown {
 		// With live restore it leaves containers alone when it ends or starts.
 		e, err := d.describe(ctx)
 		if err != nil || e.liveRestore {
 			return 0, err
 		}
+		if err := d.knock(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if d.losses.Load() == losses {
+		return 0, nil
 	}
 	return protocol.CodeEngineDown, nil
+}
+
+// knock asks whether the engine takes new connections. One that is about to end
+// does not, though it goes on serving those that it has while it ends its
+// containers: an error is an *Error with CodeEngineDown.
+func (d *Driver) knock(ctx context.Context) error {
+	fresh, err := d.newClient()
+	if err != nil {
+		return err
+	}
+	defer fresh.Close()
+	return d.bounded(ctx, pingTimeout, "knock", func(ctx context.Context) error {
+		_, err := fresh.Ping(ctx)
+		return err
+	})
 }

@@ -1,6 +1,9 @@
 package docker
 
 import (
+	"bytes"
+	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -157,5 +160,58 @@ func TestLost(t *testing.T) {
 	}
 	if got, err := remote.lost(testContext(t), ended, 0); err != nil || got != 0 {
 		t.Errorf("on another machine: %v, %v", got, err)
+	}
+}
+
+// messages is a log that passes on what is said.
+type messages struct {
+	slog.Handler
+	said chan string
+}
+
+func (m *messages) Enabled(context.Context, slog.Level) bool { return true }
+
+func (m *messages) Handle(_ context.Context, r slog.Record) error {
+	select {
+	case m.said <- r.Message:
+	default:
+	}
+	return nil
+}
+
+// TestEngineAboutToEnd: an engine that ends in order still tells how it ended its
+// containers, on the connections that it has.
+func TestEngineAboutToEnd(t *testing.T) {
+	runtimetest.BusyboxImage(t, engineImage)
+	waits := make(chan struct{}, 16)
+	p := newProxy(t, func(data []byte) {
+		if line, _, _ := bytes.Cut(data, []byte("\r\n")); bytes.Contains(line, []byte("/wait?")) {
+			waits <- struct{}{}
+		}
+	})
+	said := &messages{Handler: slog.DiscardHandler, said: make(chan string, 64)}
+	d, direct := newTestDriver(t, p.host, func(c *Config) { c.Log = slog.New(said) }), newTestDriver(t)
+	spec := testSpec(engineImage, "sleep", "600")
+	run(t, d, spec)
+	waited := make(chan runtime.Exit, 1)
+	go func() {
+		exit, err := d.Wait(testContext(t), spec.ID)
+		if err != nil {
+			t.Error(err)
+		}
+		waited <- exit
+	}()
+	receive(t, waits, "the call that waits")
+	p.mu.Lock()
+	p.listener.Close()
+	p.mu.Unlock()
+	if err := direct.Signal(testContext(t), spec.ID, "TERM"); err != nil {
+		t.Fatal(err)
+	}
+	for receive(t, said.said, "word of the lost engine") != "waiting for a container again" {
+	}
+	p.resume()
+	if exit := receive(t, waited, "the end"); exit.Code != exitTerminated || exit.Lost != protocol.CodeEngineDown {
+		t.Errorf("%+v", exit)
 	}
 }

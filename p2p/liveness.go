@@ -106,10 +106,10 @@ func (l *liveness) pingUntil(ctx context.Context, c network.Conn, s network.Stre
 	if !c.As(&conn) {
 		return false
 	}
-	ping := time.NewTicker(pingEvery)
+	ping := time.NewTimer(l.tick(pingEvery))
 	defer ping.Stop()
 	var allowed tolerance
-	quiet := time.NewTimer(lookEvery)
+	quiet, waiting := time.NewTimer(lookEvery), true // for an echo
 	defer quiet.Stop()
 	if l.sendFrame(s, framePing) != nil {
 		return false
@@ -123,6 +123,8 @@ func (l *liveness) pingUntil(ctx context.Context, c network.Conn, s network.Stre
 				return false
 			}
 			allowed.observe(time.Now(), conn.path())
+			quiet.Stop()
+			waiting = false
 		case <-quiet.C:
 			silent := conn.silence()
 			if silent > pingEvery {
@@ -135,14 +137,27 @@ func (l *liveness) pingUntil(ctx context.Context, c network.Conn, s network.Stre
 			}
 			quiet.Reset(max(lookEvery, min(left, pingEvery+lookEvery-silent)))
 		case <-ping.C:
-			if conn.silence() > lookEvery {
+			ping.Reset(l.tick(pingEvery))
+			silent := conn.silence()
+			if silent > lookEvery {
 				allowed.suspect(time.Now(), conn.path())
+			}
+			if !waiting {
+				quiet.Reset(max(lookEvery, pingEvery+lookEvery-silent))
+				waiting = true
 			}
 			if l.sendFrame(s, framePing) != nil {
 				return false
 			}
 		}
 	}
+}
+
+// tick returns when, about after that time, this device wakes up anyway: all its
+// pings go out together, for what costs is to wake up.
+func (l *liveness) tick(about time.Duration) time.Duration {
+	next := pingEvery - time.Since(l.born)%pingEvery
+	return max(next+(about-next).Round(pingEvery), next)
 }
 
 // readEchoes measures the pings that come back, until the stream ends.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -236,4 +237,21 @@ func (w *wire) freezeOneWay() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.frozen[0] = true
+}
+
+// All that is done at ticks is done at once, and about when it is due.
+func TestTicksAreTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &liveness{born: time.Now()}
+		for _, about := range []time.Duration{pingEvery, 1500 * time.Millisecond, 9 * time.Second} {
+			for range 100 {
+				time.Sleep(about / 37)
+				began := time.Now()
+				time.Sleep(l.tick(about))
+				if late := (time.Since(began) - about).Abs(); late > pingEvery/2 || time.Since(l.born)%pingEvery != 0 {
+					t.Fatalf("a tick that was due after %v came %v off, at %v", about, late, time.Since(l.born))
+				}
+			}
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -49,6 +50,7 @@ type live struct {
 	sw        *swarm.Swarm
 	door      *doorman
 	gossip    *gossip
+	pulse     *liveness
 	connector *connector
 	mdns      *mdns.Service // nil without discovery
 	// watches say goodbye when Run ends; handlers end with the host.
@@ -135,6 +137,15 @@ func (m *Mesh) Publish(s protocol.Score) error {
 		return fmt.Errorf("publish score: %w", err)
 	}
 	return nil
+}
+
+// Tick returns after what time, some half a second less or more than about, this
+// device wakes up anyway. What is not urgent is best done then.
+func (m *Mesh) Tick(about time.Duration) time.Duration {
+	if l := m.live.Load(); l != nil {
+		return l.pulse.tick(about)
+	}
+	return about
 }
 
 // Peers returns the connected members, by name.
@@ -238,7 +249,10 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 	if err := l.gossip.join(ctx, h, m.cfg.Secret.Topic()); err != nil {
 		return nil, errors.Join(fmt.Errorf("start gossip: %w", err), h.Close())
 	}
-	pulse := &liveness{born: time.Now(), measured: m.members.measured, leaving: m.members.goodbye, lost: m.members.gone, log: m.cfg.Log}
+	// Pings go out with the heartbeat of pubsub.
+	born := time.Now().Add(pubsub.GossipSubHeartbeatInitialDelay - pingEvery)
+	pulse := &liveness{born: born, measured: m.members.measured, leaving: m.members.goodbye, lost: m.members.gone, log: m.cfg.Log}
+	l.pulse = pulse
 	m.serve(ctx, l, pulse)
 	m.members.opened = func(c network.Conn) {
 		if c.Stat().Direction == network.DirOutbound {

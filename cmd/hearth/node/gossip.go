@@ -107,7 +107,7 @@ func (g *gossip) run(ctx context.Context) error {
 		}
 		last = time.Now()
 		g.publish(ctx)
-		timer.Reset(g.beat())
+		timer.Reset(g.n.mesh.Tick(g.beat()))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/libp2p/go-libp2p/gologshim"
@@ -21,6 +22,10 @@ import (
 	"github.com/hearth-edge/hearth/runtime"
 	"github.com/hearth-edge/hearth/runtime/docker"
 )
+
+// settleAfter is how long after its start a device gives back what only that took:
+// it has met the others by then.
+const settleAfter = 5 * time.Second
 
 // upFlags are the flags of `hearth up` as they were typed.
 type upFlags struct {
@@ -124,12 +129,20 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	announced := make(chan struct{})
-	go func() { // tells that the device is ready; ends with up
+	go func() { // tells that the device is ready, and tidies up then; ends with up
 		defer close(announced)
 		select {
 		case <-device.Ready():
 			log.Info("ready", "name", cfg.Name, "peer", device.ID(), "mesh", cfg.Secret.Fingerprint(), "addresses", device.Addresses())
 			notify(log, daemon.SdNotifyReady)
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(settleAfter):
+			if err := settle(); err != nil {
+				log.Debug("memory could not be given back", "err", err)
+			}
 		case <-ctx.Done():
 		}
 	}()

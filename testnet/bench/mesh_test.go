@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -117,7 +118,8 @@ func (m *mesh) host(b *testing.B, place *netns.Host, h hosted) {
 	cmd := place.Command(context.Background(), self)
 	cmd.Env = append(cmd.Environ(), hostEnv+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.Stderr = os.Stderr
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
@@ -151,7 +153,7 @@ func (m *mesh) host(b *testing.B, place *netns.Host, h hosted) {
 	select {
 	case <-ready:
 	case <-ended:
-		b.Fatal("a process that hosts nodes ended: see above")
+		b.Fatalf("a process that hosts nodes ended: %s", &complaints)
 	case <-time.After(meshPatience):
 		b.Fatalf("%d nodes are not ready after %v", len(h.Nodes), meshPatience)
 	}

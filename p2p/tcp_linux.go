@@ -28,7 +28,7 @@ func pathOf(c net.Conn) (p pathInfo) {
 			return
 		}
 		p = pathInfo{
-			sent: uint64(info.Data_segs_out), repeated: uint64(info.Total_retrans),
+			sent: uint64(info.Data_segs_out), repeated: uint64(info.Total_retrans), needless: uint64(info.Dsack_dups),
 			timeout: time.Duration(info.Rto) * time.Microsecond,
 			quiet:   time.Duration(info.Last_ack_recv) * time.Millisecond,
 		}

@@ -34,23 +34,28 @@ const (
 // pathInfo is what the kernel knows of a connection.
 type pathInfo struct {
 	sent, repeated uint64        // packets with data, and those of them sent again
+	needless       uint64        // those sent again that the other side had already, as it tells
 	timeout        time.Duration // after which what was not acknowledged is sent again
 	quiet          time.Duration // for how long no packet of any kind came
 }
+
+// lost is what was sent again for a reason.
+func (p *pathInfo) lost() uint64 { return p.repeated - min(p.needless, p.repeated) }
 
 // A tolerance learns how long one connection may be silent before it is dead.
 // TCP repeats what was lost after a timeout; a link that loses one packet in
 // three is therefore silent for seconds every few minutes, and alive. The kernel
 // counts what it repeats, which shows loss long before a silence does. While the
 // device is silent a repetition shows nothing, for it may be in vain, unless a
-// packet comes after it.
+// packet comes after it. One that was needless shows nothing either: the kernel of
+// a device that hangs acknowledges, and late.
 //
 // Its owner is the goroutine that watches the connection.
 type tolerance struct {
 	window   pathInfo // as the present window began
 	began    time.Time
 	seen     time.Time     // the last observation
-	heard    uint64        // what had been repeated then
+	heard    uint64        // what had been repeated then, and not needlessly
 	repeated time.Time     // when more was first seen to be, in the present silence
 	loss     float64       // the worst share of late, fading
 	timeout  time.Duration // the longest of late, fading
@@ -65,7 +70,7 @@ func (t *tolerance) observe(now time.Time, p pathInfo) {
 		t.began, t.window = now, p
 	}
 	fade := math.Exp2(-float64(now.Sub(t.seen)) / float64(oblivion))
-	t.seen, t.heard, t.repeated = now, p.repeated, time.Time{}
+	t.seen, t.heard, t.repeated = now, p.lost(), time.Time{}
 	sent, repeated := p.sent-t.window.sent, p.repeated-t.window.repeated
 	t.loss = max(t.loss*fade, float64(repeated)/float64(max(sent, windowPackets)))
 	t.timeout = max(time.Duration(float64(t.timeout)*fade), p.timeout, t.grown)
@@ -79,7 +84,7 @@ func (t *tolerance) observe(now time.Time, p pathInfo) {
 func (t *tolerance) suspect(now time.Time, p pathInfo) {
 	t.grown = max(t.grown, p.timeout)
 	switch {
-	case p.repeated == t.heard:
+	case p.lost() <= t.heard:
 	case t.repeated.IsZero():
 		t.repeated = now
 	case now.Add(-p.quiet).After(t.repeated):

@@ -44,9 +44,10 @@ func TestToleranceWhileSilent(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(0, 0)
 	p := pathInfo{sent: 100, timeout: 200 * time.Millisecond}
-	var cut, lossy tolerance
+	var cut, lossy, hung tolerance
 	cut.observe(now, p)
 	lossy.observe(now, p)
+	hung.observe(now, p)
 	for i := range 10 {
 		now = now.Add(lookEvery)
 		p.sent, p.repeated, p.quiet = p.sent+1, p.repeated+1, p.quiet+lookEvery
@@ -59,6 +60,14 @@ func TestToleranceWhileSilent(t *testing.T) {
 	}
 	if got := cut.limit(); got != maxSilence {
 		t.Errorf("%v for a device that is cut off", got)
+	}
+	late := p // a kernel acknowledges what was sent twice, and says so
+	late.repeated, late.needless = 1, 0
+	hung.suspect(now, late)
+	late.needless, late.quiet = 1, 0
+	hung.suspect(now.Add(lookEvery), late)
+	if got := hung.limit(); got != maxSilence {
+		t.Errorf("%v for a device that hangs", got)
 	}
 	wide := lossy.limit()
 	if wide < 5*time.Second {

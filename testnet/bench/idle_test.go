@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -44,10 +45,18 @@ func idle(b *testing.B, count int) float64 {
 	lan := netns.New(b)
 	options := testnet.Options{Secret: secret, Binary: []string{testnet.Binary(b)}}
 	var nodes []*testnet.Node
+	var watch *testnet.Watch // by the second node: who is watched does not idle
 	for i := range count {
 		nodes = append(nodes, lan.AddHost(fmt.Sprintf("node%d", i+1)).StartNode(b, options))
+		if i == 1 {
+			watch = nodes[i].Watch()
+		}
+		if watch != nil {
+			watch.Until("all that were started", func(ds []testnet.Device) bool {
+				return len(ds) == i+1 && !slices.ContainsFunc(ds, func(d testnet.Device) bool { return d.Score == 0 })
+			})
+		}
 	}
-	nodes[0].WaitAble(count)
 	pid := nodes[0].PID()
 	timer := time.NewTimer(10 * time.Second) // for what starting left to do
 	<-timer.C

@@ -131,7 +131,7 @@ func (m *mesh) idleCosts(b *testing.B) {
 	}
 	shared := fmt.Sprintf("up to %d nodes share a process, and its memory", perProcess)
 	for _, f := range []*report.Figure{
-		{Name: "until all are seen", Unit: "s", Samples: series{m.formed.Seconds()}},
+		{Name: "until all are seen", Unit: "s", Samples: series{m.formed.Seconds()}, Note: "nodes start one after another"},
 		{Name: "network of a node", Unit: "kB/s", Samples: network},
 		{Name: "processor of a node", Unit: "%", Samples: cpu},
 		{Name: "memory of a node", Unit: "MB", Samples: memory, Note: shared},

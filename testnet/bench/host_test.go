@@ -42,11 +42,16 @@ type hostedNode struct {
 	Speed       float64
 }
 
-// host runs nodes until the input ends. It writes a line "ready" once all are, and
-// one for each container that starts: node, request and attempt.
+// host runs nodes until the input ends: each line of it has the next one start. It
+// writes a line for each container that starts: node, request and attempt.
 func host() error {
+	in := bufio.NewReader(os.Stdin)
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
 	var h hosted
-	if err := json.NewDecoder(os.Stdin).Decode(&h); err != nil {
+	if err := json.Unmarshal(line, &h); err != nil {
 		return err
 	}
 	secret, err := keys.ReadSecretFile(h.Secret)
@@ -55,25 +60,20 @@ func host() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() { // ends with the input
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		cancel()
-	}()
-	out := &lines{w: bufio.NewWriter(os.Stdout)}
 	g, ctx := errgroup.WithContext(ctx)
+	out := &lines{w: bufio.NewWriter(os.Stdout)}
 	for _, n := range h.Nodes {
+		if _, err := in.ReadBytes('\n'); err != nil {
+			break // nobody wants the rest
+		}
 		made, err := n.make(secret, out)
 		if err != nil {
 			return err
 		}
 		g.Go(func() error { return made.Run(ctx) })
-		select {
-		case <-made.Ready():
-		case <-ctx.Done():
-			return g.Wait()
-		}
 	}
-	out.write("ready")
+	_, _ = io.Copy(io.Discard, in) // until it ends
+	cancel()
 	return g.Wait()
 }
 

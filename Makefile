@@ -46,6 +46,7 @@ units: need-go
 
 meshes: need-go
 	go test -race -p 1 -timeout 45m $(MESHES)
+	go test -run TestSeedRepeats ./testnet/lifesim
 
 check: build vet lint tidy test ## Run all that CI runs: build, vet, lint, tidy check, tests with the race detector
 

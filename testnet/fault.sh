@@ -338,9 +338,24 @@ engine_hold() {
 	nsenter --target "$(engine_first "$1")" --net -- ip link set lo up
 }
 
-# engine_start NODE starts its engine and waits until it answers.
+# engine_start NODE starts its engine and waits until it answers. dockerd gives
+# its containerd 15 s, which a busy disk may need, and then ends: it gets two more
+# starts.
 engine_start() {
-	local dir end=$((SECONDS + wait_seconds))
+	local dir starts=1 end=$((SECONDS + wait_seconds))
+	dir=$(fault_dir "$1")/engine
+	engine_launch "$1"
+	until docker -H "unix://$dir/docker.sock" version >/dev/null 2>&1; do
+		if ! alive "$(cat "$dir/enter")" && [ $((starts++)) -lt 3 ]; then
+			engine_launch "$1"
+		fi
+		alive "$(cat "$dir/enter")" && [ $SECONDS -lt $end ] || { tail "$dir/log" >&2; die "the engine of $1 does not start"; }
+		sleep 0.05
+	done
+}
+
+engine_launch() {
+	local dir
 	dir=$(fault_dir "$1")/engine
 	rm -f "$dir/pid"
 	setsid nsenter --target "$(engine_first "$1")" --net --mount --pid -- \
@@ -349,10 +364,6 @@ engine_start() {
 		>>"$dir/log" 2>&1 </dev/null 3>&- &
 	disown # or bash would tell of its end
 	echo $! >"$dir/enter"
-	until docker -H "unix://$dir/docker.sock" version >/dev/null 2>&1; do
-		alive $! && [ $SECONDS -lt $end ] || { tail "$dir/log" >&2; die "the engine of $1 does not start"; }
-		sleep 0.05
-	done
 }
 
 # load IMAGE... gives images of this machine's engine to the nodes' own.

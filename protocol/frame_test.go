@@ -219,6 +219,7 @@ func TestBadUpdates(t *testing.T) {
 		"credit":         {Update: &pb.Update_Credit{Credit: &pb.Credit{Bytes: 1}}},
 		"complete":       {Update: &pb.Update_Complete{}},
 		"decision":       {Update: &pb.Update_Decision{Decision: &pb.Decision{Level: 1 << 63}}},
+		"unnamed":        {Update: &pb.Update_Decision{Decision: &pb.Decision{Unnamed: MaxDevices + 1}}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := Pipe()

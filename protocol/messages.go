@@ -309,8 +309,10 @@ type Decision struct {
 	Level time.Duration
 	// Places is how many places below the level were wanted.
 	Places float64
-	// Candidates holds every device known, best first, those left out last.
+	// Candidates holds the devices known, best first, those left out last; of
+	// many not all. Unnamed is how many more there are.
 	Candidates []Candidate
+	Unnamed    int
 }
 
 // A Candidate is one device in a Decision.

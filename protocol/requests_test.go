@@ -270,7 +270,7 @@ func TestInspect(t *testing.T) {
 	for i := range 5000 {
 		want.Events = append(want.Events, Event{Attempt: uint32(i), State: StateRunning, Reason: strings.Repeat("x", 100)})
 	}
-	big := Decision{Places: 7}
+	big := Decision{Places: 7, Unnamed: 3}
 	for i := range 1000 {
 		big.Candidates = append(big.Candidates, Candidate{Node: NodeID(fmt.Sprint("node", i)), Excluded: strings.Repeat("x", 500)})
 	}

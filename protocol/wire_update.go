@@ -68,6 +68,7 @@ func decisionToPB(d *Decision) []*pb.Decision {
 		part := &pb.Decision{}
 		if first {
 			part.Level, part.Places = durationToPB(d.Level), finite(d.Places)
+			part.Unnamed = uint32(min(max(d.Unnamed, 0), MaxDevices))
 		}
 		n := min(len(rest), candidatesPerFrame)
 		for i := range rest[:n] {
@@ -103,7 +104,10 @@ func (d *decisionParts) add(p *pb.Decision) (*Decision, error) {
 		if err := checkFinite("places", p.GetPlaces()); err != nil {
 			return nil, err
 		}
-		d.decision = &Decision{Level: level, Places: p.GetPlaces()}
+		if p.GetUnnamed() > MaxDevices {
+			return nil, Errorf(CodeInvalid, "decision: more than %d devices are not named", MaxDevices)
+		}
+		d.decision = &Decision{Level: level, Places: p.GetPlaces(), Unnamed: int(p.GetUnnamed())}
 	}
 	if len(d.decision.Candidates)+len(p.GetCandidates()) > MaxDevices {
 		return nil, Errorf(CodeInvalid, "decision: more than %d candidates", MaxDevices)

@@ -33,20 +33,21 @@ func (i instant) Attach(context.Context, protocol.Attach) (protocol.Session, err
 	return nil, protocol.Errorf(protocol.CodeNotFound, "no such execution")
 }
 
-// benchOrchestrator runs one on a journal on disk, with five nodes.
-func benchOrchestrator(b *testing.B, node instant) *Orchestrator {
+// benchOrchestrator runs one on a journal on disk, in a mesh of so many nodes.
+func benchOrchestrator(b *testing.B, nodes int, node instant) *Orchestrator {
 	j := openJournal(b, filepath.Join(b.TempDir(), "journal"))
 	start := time.Now()
 	clock := func() time.Duration { return time.Since(start) }
-	view := NewView("a", clock, DefaultParams())
-	for i, id := range []protocol.NodeID{"a", "b", "c", "d", "e"} {
+	view := NewView("node0", clock, DefaultParams())
+	for i := range nodes {
+		id := protocol.NodeID(fmt.Sprint("node", i))
 		view.Joined(id, string(id), "addr")
-		score := nodeScore(id, float64(i+1), 4)
+		score := nodeScore(id, float64(i%5+1), 4)
 		score.Beat = time.Minute
 		view.Score(score)
 	}
 	o := New(Config{
-		Self: "a", Name: "a", View: view, Clock: clock, Now: time.Now, Rand: seeded(1), Journal: j.Journal,
+		Self: "node0", Name: "node0", View: view, Clock: clock, Now: time.Now, Rand: seeded(1), Journal: j.Journal,
 		Executor: func(protocol.NodeID) (protocol.Executor, error) { return node, nil },
 		Params:   DefaultParams(), Log: slog.New(slog.DiscardHandler),
 	})
@@ -88,7 +89,7 @@ func life(b *testing.B, o *Orchestrator, id int) time.Duration {
 func BenchmarkRequests(b *testing.B) {
 	for _, callers := range []int{1, 16, 256} {
 		b.Run(fmt.Sprint("callers=", callers), func(b *testing.B) {
-			o := benchOrchestrator(b, instant{})
+			o := benchOrchestrator(b, 5, instant{})
 			var next atomic.Int64
 			var wg sync.WaitGroup
 			b.ResetTimer()
@@ -105,10 +106,24 @@ func BenchmarkRequests(b *testing.B) {
 	}
 }
 
+// BenchmarkMesh: one operation is a request as in BenchmarkRequests, in a mesh of
+// so many nodes. What it allocates must hardly grow with the mesh.
+func BenchmarkMesh(b *testing.B) {
+	for _, nodes := range []int{3, 30, 100, 200} {
+		b.Run(fmt.Sprint("nodes=", nodes), func(b *testing.B) {
+			o := benchOrchestrator(b, nodes, instant{})
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				life(b, o, n)
+			}
+		})
+	}
+}
+
 // BenchmarkAcceptAt1000PerSecond: requests come at a steady rate, whatever
 // becomes of them; the metrics are how long the accepts took.
 func BenchmarkAcceptAt1000PerSecond(b *testing.B) {
-	o := benchOrchestrator(b, instant{})
+	o := benchOrchestrator(b, 5, instant{})
 	took := make([]time.Duration, b.N)
 	beat := time.NewTicker(time.Millisecond)
 	defer beat.Stop()
@@ -127,7 +142,7 @@ func BenchmarkAcceptAt1000PerSecond(b *testing.B) {
 // BenchmarkAttached: what a request under way costs in memory, with an app
 // attached to it.
 func BenchmarkAttached(b *testing.B) {
-	o := benchOrchestrator(b, instant{forever: true})
+	o := benchOrchestrator(b, 5, instant{forever: true})
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)

@@ -58,24 +58,8 @@ func (r *request) leased() bool { return r.service.Retry > 0 }
 func (r *request) move(e protocol.Event) {
 	r.moves++
 	r.exclude(r.node, &protocol.Refusal{Code: e.Code, Reason: e.Reason})
-	if e.Code == protocol.CodeImageNotFound {
-		r.excludeWithoutImage()
-	}
+	r.demand.NoFetch = r.demand.NoFetch || e.Code == protocol.CodeImageNotFound
 	r.next(e, fmt.Sprintf("%s did not start it: %s", r.name, e.Reason))
-}
-
-// excludeWithoutImage leaves out all nodes that would have to look for the image
-// where it was not found.
-func (r *request) excludeWithoutImage() {
-	_, decisions := r.account.history()
-	if len(decisions) == 0 {
-		return
-	}
-	for _, c := range decisions[len(decisions)-1].Candidates {
-		if c.Cold > 0 && r.demand.Excluded[c.Node] == nil {
-			r.exclude(c.Node, &protocol.Refusal{Code: protocol.CodeImageNotFound, Reason: "does not have the image"})
-		}
-	}
 }
 
 // lose takes note that this attempt was lost, and has surely stopped if it has a

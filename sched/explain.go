@@ -7,44 +7,91 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// Explain returns the last placement in a form that people can follow: every
-// device with its estimate and chance, best first, then those left out, each
-// with its reason, up to Params.MaxExplained. It must be called before the
-// snapshot's memory is used again.
-func (p *Placer) Explain() protocol.Decision {
-	s := p.snapshot
+// Explain returns the last placement in a form that people can follow: devices
+// with their estimate and chance, best first, then those left out, each with its
+// reason; at most so many, the chosen one among them. Looking at the others takes
+// time, but no memory. It must be called before the snapshot's memory is used
+// again.
+func (p *Placer) Explain(most int) protocol.Decision {
+	named := p.best(most)
+	if room := most - len(named); room > 0 {
+		named = append(named, p.others(room)...)
+	}
 	d := protocol.Decision{
-		Level:      seconds(p.poured.level),
-		Places:     p.poured.wanted,
-		Candidates: make([]protocol.Candidate, len(s.Peers)),
+		Level: seconds(p.poured.level), Places: p.poured.wanted,
+		Candidates: make([]protocol.Candidate, len(named)),
+		Unnamed:    len(p.snapshot.Peers) - len(named),
 	}
-	for i := range s.Peers {
-		d.Candidates[i] = p.explain(&s.Peers[i])
+	for i, n := range named {
+		d.Candidates[i] = p.explain(n)
 	}
-	if p.chosen >= 0 {
-		d.Candidates[p.chosen].Chosen = true
-		d.Candidates[p.chosen].Chance = 1 // of a choice without drawing
-	}
-	for i := range p.poured.below {
-		c := &p.poured.below[i]
-		d.Candidates[c.peer].Chance = c.places(p.poured.level) / p.poured.places
-	}
-	slices.SortFunc(d.Candidates, p.compare)
-	d.Candidates = shorten(d.Candidates, p.params.MaxExplained)
 	return d
 }
 
-// shorten keeps the first most candidates, and the chosen one in any case.
-func shorten(all []protocol.Candidate, most int) []protocol.Candidate {
-	if len(all) <= most {
-		return all
+// A prospect is a device as a Decision names it.
+type prospect struct {
+	*Peer
+	index            int // in Snapshot.Peers
+	estimate, chance float64
+}
+
+// best returns those who could run it, the best first, at most so many; the
+// chosen one is among them.
+func (p *Placer) best(most int) []prospect {
+	top := make([]prospect, 0, min(most, len(p.ranked)))
+	var chosen prospect
+	for i := range p.ranked {
+		c := &p.ranked[i]
+		n := prospect{Peer: &p.snapshot.Peers[c.peer], index: c.peer, estimate: c.start}
+		if i < len(p.poured.below) { // which is where p.ranked begins
+			n.chance = c.places(p.poured.level) / p.poured.places
+		}
+		if c.peer == p.chosen {
+			chosen = n
+		}
+		top = insert(top, n, most, func(a, b prospect) int {
+			return cmp.Or(cmp.Compare(a.estimate, b.estimate), cmp.Compare(b.chance, a.chance), byName(a, b))
+		})
 	}
-	for i := most; i < len(all); i++ {
-		if all[i].Chosen {
-			all[most-1] = all[i]
+	if chosen.Peer != nil && !slices.Contains(top, chosen) && len(top) > 0 {
+		top[len(top)-1] = chosen
+	}
+	return top
+}
+
+// others returns those left out, by name, at most so many; one that was asked
+// for comes first.
+func (p *Placer) others(most int) []prospect {
+	var all []prospect
+	asked := p.demand.Service.Constraints.Node
+	wanted := func(n prospect) int {
+		if asked != "" && (n.Name == asked || string(n.Node) == asked) {
+			return 0
+		}
+		return 1
+	}
+	for i := range p.snapshot.Peers {
+		peer := &p.snapshot.Peers[i]
+		if p.leftOut(peer).why != fits {
+			all = insert(all, prospect{Peer: peer, index: i}, most, func(a, b prospect) int {
+				return cmp.Or(cmp.Compare(wanted(a), wanted(b)), byName(a, b))
+			})
 		}
 	}
-	return slices.Clone(all[:most])
+	return all
+}
+
+func byName(a, b prospect) int {
+	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Node, b.Node))
+}
+
+// insert puts n into its place among the first most of all, which are in order.
+func insert(all []prospect, n prospect, most int, compare func(a, b prospect) int) []prospect {
+	i, _ := slices.BinarySearchFunc(all, n, compare)
+	if i == most {
+		return all
+	}
+	return slices.Insert(all[:min(len(all), most-1)], i, n)
 }
 
 // reason says why placement left the peer out.
@@ -57,6 +104,8 @@ func (m misfit) reason(peer *Peer, d *Demand) (protocol.Code, string) {
 		return protocol.CodeBusy, "has told no score yet: it has just joined"
 	case misfitStale:
 		return protocol.CodeNodeLost, "has told no score for too long: it does not answer"
+	case misfitNoImage:
+		return protocol.CodeImageNotFound, "does not have the image"
 	case misfitPlatform:
 		return protocol.CodeImagePlatform, d.Facts.otherPlatform(peer.Score)
 	}
@@ -64,39 +113,23 @@ func (m misfit) reason(peer *Peer, d *Demand) (protocol.Code, string) {
 	return refusal.Code, refusal.Reason
 }
 
-func (p *Placer) explain(peer *Peer) protocol.Candidate {
-	c := protocol.Candidate{Node: peer.Node, Name: peer.Name, Self: peer.Self}
-	if peer.Score != nil {
-		c.Rating = peer.Score.Rating
+func (p *Placer) explain(n prospect) protocol.Candidate {
+	c := protocol.Candidate{Node: n.Node, Name: n.Name, Self: n.Self, Chance: n.chance}
+	if n.index == p.chosen {
+		c.Chosen = true
+		if len(p.poured.below) == 0 {
+			c.Chance = 1 // there was no draw
+		}
 	}
-	if m := p.leftOut(peer); m.why != fits {
-		c.Code, c.Excluded = m.reason(peer, p.demand)
+	if n.Score != nil {
+		c.Rating = n.Score.Rating
+	}
+	if m := p.leftOut(n.Peer); m.why != fits {
+		c.Code, c.Excluded = m.reason(n.Peer, p.demand)
 		return c
 	}
-	e := p.params.estimate(peer, p.demand, p.snapshot.MeanWork)
+	e := p.params.estimate(n.Peer, p.demand, p.snapshot.MeanWork)
 	c.Estimate = seconds(e.total())
 	c.Work, c.Network, c.Cold = seconds(e.work), seconds(e.network), seconds(e.cold)
 	return c
-}
-
-// compare puts the ranked ones first, the best of them first, then the one that
-// was asked for by name, if it was left out, then the others left out, by name.
-func (p *Placer) compare(a, b protocol.Candidate) int {
-	asked := p.demand.Service.Constraints.Node
-	group := func(c *protocol.Candidate) int {
-		switch {
-		case c.Code == protocol.CodeNone:
-			return 0
-		case asked != "" && (c.Name == asked || string(c.Node) == asked):
-			return 1
-		}
-		return 2
-	}
-	return cmp.Or(
-		cmp.Compare(group(&a), group(&b)),
-		cmp.Compare(a.Estimate, b.Estimate),
-		cmp.Compare(b.Chance, a.Chance),
-		cmp.Compare(a.Name, b.Name),
-		cmp.Compare(a.Node, b.Node),
-	)
 }

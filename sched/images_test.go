@@ -77,7 +77,7 @@ func TestPlacementKeepsToPlatforms(t *testing.T) {
 			p := NewPlacer(DefaultParams())
 			p.Place(&s, &d, seeded(1))
 			var out []string
-			for _, e := range p.Explain().Candidates {
+			for _, e := range p.Explain(3).Candidates {
 				if e.Code == protocol.CodeImagePlatform {
 					out = append(out, string(e.Node))
 				}

@@ -33,7 +33,9 @@ const (
 	misfitCPUs
 	misfitMemory
 	misfitAccelerator
-	misfitPlatform // only placement knows it: see Demand.Facts
+	// Only placement knows these: see Demand.
+	misfitNoImage
+	misfitPlatform
 )
 
 // Match returns why the device that s speaks of can never run the service, or

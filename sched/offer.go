@@ -174,7 +174,7 @@ func (r *request) refuse(d *protocol.Decision) {
 	r.node, r.name = "", ""
 	asked := r.service.Constraints.Node
 	if asked == "" {
-		r.end(protocol.StateRefused, protocol.CodeNoNode, "no node can run it: %s", list(d.Candidates,
+		r.end(protocol.StateRefused, protocol.CodeNoNode, "no node can run it: %s", list(d,
 			func(c *protocol.Candidate) string { return nameOr(c.Name, c.Node) + " " + c.Excluded }))
 		return
 	}
@@ -185,20 +185,20 @@ func (r *request) refuse(d *protocol.Decision) {
 		}
 	}
 	r.end(protocol.StateRefused, protocol.CodeUnknownNode, "no device named %s is in the mesh; there are: %s", asked,
-		list(d.Candidates, func(c *protocol.Candidate) string { return nameOr(c.Name, c.Node) }))
+		list(d, func(c *protocol.Candidate) string { return nameOr(c.Name, c.Node) }))
 }
 
 // listed is how many devices a text names; the decision has them all.
 const listed = 8
 
-func list(all []protocol.Candidate, text func(*protocol.Candidate) string) string {
+func list(d *protocol.Decision, text func(*protocol.Candidate) string) string {
+	all := d.Candidates[:min(len(d.Candidates), listed)]
 	var parts []string
 	for i := range all {
-		if i == listed {
-			parts = append(parts, fmt.Sprintf("and %d more", len(all)-listed))
-			break
-		}
 		parts = append(parts, text(&all[i]))
+	}
+	if more := len(d.Candidates) + d.Unnamed - len(all); more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(parts, "; ")
 }

@@ -175,16 +175,18 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 }
 
 // choose places the demand as things are now, and counts the offer as sent, so
-// that the next placement sees it.
+// that the next placement sees it. The decision says why: where there is no node,
+// of as many devices as are ever named.
 func (o *Orchestrator) choose(d *Demand) (Choice, protocol.Decision, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.snapshot = o.cfg.View.Snapshot(o.snapshot.Peers)
 	choice, ok := o.placer.Place(&o.snapshot, d, o.cfg.Rand)
-	if ok {
-		o.cfg.View.Dispatched(choice.Node)
+	if !ok {
+		return choice, o.placer.Explain(o.cfg.Params.MaxExplained), false
 	}
-	return choice, o.placer.Explain(), ok
+	o.cfg.View.Dispatched(choice.Node)
+	return choice, o.placer.Explain(o.cfg.Params.Explained), true
 }
 
 // Plan returns where the service would go if it were asked for now, and why. It
@@ -195,5 +197,5 @@ func (o *Orchestrator) Plan(ctx context.Context, s *protocol.Service) protocol.D
 	defer o.mu.Unlock()
 	o.snapshot = o.cfg.View.Snapshot(o.snapshot.Peers)
 	o.placer.Place(&o.snapshot, &d, o.cfg.Rand)
-	return o.placer.Explain()
+	return o.placer.Explain(o.cfg.Params.MaxExplained)
 }

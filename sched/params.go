@@ -116,15 +116,15 @@ type Params struct {
 	// HistoryKept is how many events are kept of each request, the first and the
 	// last ones; DecisionsKept how many decisions, the last ones.
 	HistoryKept, DecisionsKept int
-	// CandidatesKept is how many devices of each decision are written down.
-	CandidatesKept int
 	// WatchBuffer is how many events may wait for one watcher.
 	WatchBuffer int
 	// JournalPause is the first pause before an end is written down again that
 	// could not be; it doubles up to JournalPauseMax.
 	JournalPause, JournalPauseMax time.Duration
-	// MaxExplained is how many devices a Decision names.
-	MaxExplained int
+	// Explained is how many devices the decision about a request names, so that
+	// no request costs more in a large mesh. MaxExplained is how many are named
+	// where that is all that is asked for, or why there is no node.
+	Explained, MaxExplained int
 }
 
 // DefaultParams returns what Hearth runs with.
@@ -179,10 +179,10 @@ func DefaultParams() Params {
 		KeepUnknown:     256,
 		HistoryKept:     64,
 		DecisionsKept:   4,
-		CandidatesKept:  16,
 		WatchBuffer:     4096,
 		JournalPause:    time.Second,
 		JournalPauseMax: time.Minute,
+		Explained:       16,
 		MaxExplained:    256,
 	}
 }

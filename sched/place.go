@@ -16,6 +16,8 @@ type Demand struct {
 	// Fetch is how much a node moves that has to fetch the image; 0 is not
 	// known.
 	Fetch protocol.Bytes
+	// NoFetch: the image cannot be fetched, so only a node that has it can run it.
+	NoFetch bool
 	// Facts say for which machines the image is made, where that is known.
 	Facts ImageFacts
 	// Work that one execution is expected to take, in seconds of one core of
@@ -182,7 +184,11 @@ func (p *Placer) leftOut(peer *Peer) misfit {
 		return misfit{why: misfitStale}
 	}
 	m := match(d.Service, p.labels, peer.Score, peer.Name, peer.Self)
-	if m.why == fits && !d.runsOn(peer) {
+	switch {
+	case m.why != fits:
+	case d.NoFetch && !hasImage(peer.Score, d.Image):
+		m.why = misfitNoImage
+	case !d.runsOn(peer):
 		m.why = misfitPlatform
 	}
 	return m

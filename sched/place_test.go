@@ -79,8 +79,9 @@ func TestPlaceProperties(t *testing.T) {
 		seed := rapid.Uint64().Draw(t, "seed")
 		p := NewPlacer(DefaultParams())
 		choice, ok := p.Place(&s, &d, seeded(seed))
-		decision := p.Explain()
+		decision := p.Explain(len(s.Peers))
 		checkDecision(t, &s, &d, choice, ok, &decision)
+		checkShorter(t, &decision, p.Explain(rapid.IntRange(1, max(1, len(s.Peers))).Draw(t, "named")))
 
 		shuffled := s
 		shuffled.Peers = rapid.Permutation(s.Peers).Draw(t, "order")
@@ -89,6 +90,23 @@ func TestPlaceProperties(t *testing.T) {
 			t.Fatalf("%+v chosen, in another order %+v", choice, again)
 		}
 	})
+}
+
+// checkShorter: fewer names are the first ones of all, the chosen one among them.
+func checkShorter(t *rapid.T, all *protocol.Decision, short protocol.Decision) {
+	n := len(short.Candidates)
+	if n+short.Unnamed != len(all.Candidates) || all.Unnamed != 0 {
+		t.Fatalf("%d of %d devices named, %d not", n, len(all.Candidates), short.Unnamed)
+	}
+	want := slices.Clone(all.Candidates[:n])
+	for _, c := range all.Candidates[n:] {
+		if c.Chosen {
+			want[n-1] = c
+		}
+	}
+	if !slices.Equal(short.Candidates, want) {
+		t.Fatalf("named are %+v\nof %+v", short.Candidates, all.Candidates)
+	}
 }
 
 func checkDecision(t *rapid.T, s *Snapshot, d *Demand, choice Choice, ok bool, decision *protocol.Decision) {
@@ -222,7 +240,7 @@ func TestDrawFollowsPlaces(t *testing.T) {
 		c, _ := p.Place(&s, &d, rng)
 		drawn[c.Node]++
 	}
-	for _, c := range p.Explain().Candidates {
+	for _, c := range p.Explain(40).Candidates {
 		if got := float64(drawn[c.Node]) / n; math.Abs(got-c.Chance) > 0.01 {
 			t.Errorf("%s was drawn with %.3f, its chance is %.3f", c.Node, got, c.Chance)
 		}
@@ -246,9 +264,10 @@ func TestExplainIsBounded(t *testing.T) {
 	p := NewPlacer(DefaultParams())
 	for seed := range uint64(50) {
 		c, _ := p.Place(&s, &d, seeded(seed))
-		got := p.Explain().Candidates
-		if len(got) != DefaultParams().MaxExplained {
-			t.Fatalf("%d explained", len(got))
+		d := p.Explain(16)
+		got := d.Candidates
+		if len(got) != 16 || d.Unnamed != 1000-16 {
+			t.Fatalf("%d explained, %d not", len(got), d.Unnamed)
 		}
 		if !slices.ContainsFunc(got, func(e protocol.Candidate) bool { return e.Chosen && e.Node == c.Node }) {
 			t.Fatalf("seed %d: the chosen node is not among those explained", seed)
@@ -291,8 +310,9 @@ func BenchmarkExplain1000(b *testing.B) {
 	s, d := fleet(1000)
 	p := NewPlacer(DefaultParams())
 	p.Place(&s, &d, seeded(1))
+	b.ReportAllocs()
 	for b.Loop() {
-		p.Explain()
+		p.Explain(16)
 	}
 }
 

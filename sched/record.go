@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
@@ -140,7 +139,7 @@ func (r *request) keepEnd(e protocol.Event) {
 	events, decisions := r.account.history()
 	err := r.o.cfg.Journal.Ended(context.Background(), r.id, journal.End{
 		Event: e, Attempts: r.attempt, History: before(events, e),
-		Decisions: shortened(decisions, r.o.cfg.Params.CandidatesKept), Output: outputOf(feed),
+		Decisions: decisions, Output: outputOf(feed),
 	})
 	switch {
 	case err == nil:
@@ -170,25 +169,6 @@ func (r *request) keepTrying(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// shortened returns decisions with the first n candidates of each, and the one
-// chosen.
-func shortened(decisions []protocol.Decision, n int) []protocol.Decision {
-	for i := range decisions {
-		d := &decisions[i]
-		if len(d.Candidates) <= n {
-			continue
-		}
-		kept := slices.Clone(d.Candidates[:n])
-		for _, c := range d.Candidates[n:] {
-			if c.Chosen {
-				kept = append(kept, c)
-			}
-		}
-		d.Candidates = kept
-	}
-	return decisions
 }
 
 // before returns the events without e at their end.

@@ -52,8 +52,7 @@ func (o *Orchestrator) Stop(ctx context.Context, s protocol.Stop) error {
 	return err
 }
 
-// Inspect implements protocol.Requests. Of what comes from the journal decisions
-// name the first Params.CandidatesKept devices only.
+// Inspect implements protocol.Requests.
 func (o *Orchestrator) Inspect(ctx context.Context, id protocol.RequestID) (protocol.RequestDetail, error) {
 	r, err := o.find(ctx, id)
 	if err != nil {

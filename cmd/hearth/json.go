@@ -116,6 +116,7 @@ type decisionJSON struct {
 	LevelMS    float64         `json:"level_ms"`
 	Places     float64         `json:"places"`
 	Candidates []candidateJSON `json:"candidates"`
+	Unnamed    int             `json:"unnamed,omitempty"`
 }
 
 type candidateJSON struct {
@@ -137,7 +138,7 @@ func toDecisionsJSON(ds []protocol.Decision) []decisionJSON {
 	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	out := make([]decisionJSON, 0, len(ds))
 	for _, d := range ds {
-		j := decisionJSON{LevelMS: ms(d.Level), Places: d.Places, Candidates: []candidateJSON{}}
+		j := decisionJSON{LevelMS: ms(d.Level), Places: d.Places, Candidates: []candidateJSON{}, Unnamed: d.Unnamed}
 		for _, c := range d.Candidates {
 			k := candidateJSON{
 				Node: c.Node, Name: c.Name, Self: c.Self, Score: c.Rating, EstimateMS: ms(c.Estimate), WorkMS: ms(c.Work),

@@ -182,6 +182,9 @@ func explainDecision(w *os.File, d *protocol.Decision) error {
 			fmt.Sprintf("%.0f%%", 100*c.Chance), chosen,
 		})
 	}
+	if d.Unnamed > 0 {
+		rows = append(rows, []string{fmt.Sprintf("and %d more", d.Unnamed)})
+	}
 	return table(w, rows)
 }
 

@@ -2727,6 +2727,7 @@ type Decision struct {
 	Places        float64                `protobuf:"fixed64,2,opt,name=places,proto3" json:"places,omitempty"`
 	Candidates    []*Candidate           `protobuf:"bytes,3,rep,name=candidates,proto3" json:"candidates,omitempty"`
 	More          bool                   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`
+	Unnamed       uint32                 `protobuf:"varint,5,opt,name=unnamed,proto3" json:"unnamed,omitempty"` // how many devices more there are, which are not told
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2787,6 +2788,13 @@ func (x *Decision) GetMore() bool {
 		return x.More
 	}
 	return false
+}
+
+func (x *Decision) GetUnnamed() uint32 {
+	if x != nil {
+		return x.Unnamed
+	}
+	return 0
 }
 
 type Candidate struct {
@@ -3983,14 +3991,15 @@ const file_hearth_proto_rawDesc = "" +
 	"\x05total\x18\x02 \x01(\x04R\x05total\x12\x1f\n" +
 	"\vlayers_done\x18\x03 \x01(\rR\n" +
 	"layersDone\x12\x16\n" +
-	"\x06layers\x18\x04 \x01(\rR\x06layers\"\x82\x01\n" +
+	"\x06layers\x18\x04 \x01(\rR\x06layers\"\x9c\x01\n" +
 	"\bDecision\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\x04R\x05level\x12\x16\n" +
 	"\x06places\x18\x02 \x01(\x01R\x06places\x124\n" +
 	"\n" +
 	"candidates\x18\x03 \x03(\v2\x14.hearth.v1.CandidateR\n" +
 	"candidates\x12\x12\n" +
-	"\x04more\x18\x04 \x01(\bR\x04more\"\xae\x02\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\x12\x18\n" +
+	"\aunnamed\x18\x05 \x01(\rR\aunnamed\"\xae\x02\n" +
 	"\tCandidate\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +

@@ -30,6 +30,7 @@ var suites = []suite{
 	{"./protocol", "^Benchmark(ScoreEncode|ScoreDecode|Frame|Offer|Feed)$", 2000, allocations},
 	{"./sched", "^Benchmark(Place1000|Snapshot1000)$", 200, allocations},
 	{"./sched", "^BenchmarkRequests$/^callers=1$", 1000, allocations},
+	{"./sched", "^BenchmarkMesh$", 300, allocations},
 	{"./sched/journal", "^BenchmarkAccept$/^callers=1$", 500, allocations},
 	{"./sched/journal", "^Benchmark(EncodeRequest|ServiceHash)$", 500, allocations},
 	{"./runtime/fake", "^BenchmarkExecution$", 1000, allocations},

@@ -47,7 +47,7 @@ func (c *AppClient) Plan(ctx context.Context, s Service) (Decision, error) {
 	}
 	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Plan{Plan: &pb.Plan{Service: serviceToPB(&s)}}}
 	var parts detailParts
-	err := collect(ctx, c.open, first, func(w *wire) (done bool, err error) {
+	err := collect(ctx, c.open, first, func() {}, func(w *wire) (done bool, err error) {
 		m := new(pb.RequestsItem)
 		if err := w.receive(m); err != nil {
 			return false, broken(unexpected(err))
@@ -73,7 +73,7 @@ func (c *AppClient) Plan(ctx context.Context, s Service) (Decision, error) {
 func (c *AppClient) Devices(ctx context.Context, watch bool, yield func([]Device) error) error {
 	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Devices{Devices: &pb.Devices{Watch: watch}}}
 	var list []Device
-	return collect(ctx, c.open, first, func(w *wire) (done bool, err error) {
+	return collect(ctx, c.open, first, func() {}, func(w *wire) (done bool, err error) {
 		m := new(pb.DevicesItem)
 		if err := w.receive(m); err != nil {
 			return false, broken(unexpected(err))
@@ -101,7 +101,7 @@ func (c *AppClient) Devices(ctx context.Context, watch bool, yield func([]Device
 func (c *AppClient) Diagnose(ctx context.Context) ([]Check, error) {
 	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Diagnose{Diagnose: &pb.Diagnose{}}}
 	var list []Check
-	err := collect(ctx, c.open, first, func(w *wire) (done bool, err error) {
+	err := collect(ctx, c.open, first, func() {}, func(w *wire) (done bool, err error) {
 		m := new(pb.ChecksItem)
 		if err := w.receive(m); err != nil {
 			return false, broken(unexpected(err))

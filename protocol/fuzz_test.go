@@ -78,8 +78,8 @@ func FuzzAnswers(f *testing.F) {
 		ctx := context.Background()
 		c := NewRequestsClient(func(context.Context) (Stream, error) { return received(b), nil })
 		_ = c.Stop(ctx, Stop{Request: "r"})
-		_ = c.List(ctx, true, func(RequestInfo) error { return nil })
-		_ = c.Watch(ctx, func(Event) error { return nil })
+		_, _ = c.List(ctx, true, func(RequestInfo) error { return nil })
+		_ = c.Watch(ctx, func() {}, func(Event) error { return nil })
 		if d, err := c.Inspect(ctx, "r"); err == nil && d.Service.Validate() != nil {
 			t.Fatalf("a detail with an invalid service: %+v", d)
 		}

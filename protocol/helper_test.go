@@ -64,9 +64,9 @@ type device struct {
 	devices  func(ctx context.Context, watch bool, yield func([]Device) error) error
 	diagnose func(context.Context) ([]Check, error)
 	stop     func(context.Context, Stop) error
-	list     func(ctx context.Context, all bool, yield func(RequestInfo) error) error
+	list     func(ctx context.Context, all bool, yield func(RequestInfo) error) ([]string, error)
 	inspect  func(context.Context, RequestID) (RequestDetail, error)
-	watch    func(ctx context.Context, yield func(Event) error) error
+	watch    func(ctx context.Context, begun func(), yield func(Event) error) error
 	plan     func(context.Context, Service) (Decision, error)
 	renew    func(context.Context, NodeID, Renewal) error
 }
@@ -79,7 +79,7 @@ func (d *device) Devices(ctx context.Context, watch bool, yield func([]Device) e
 	return d.devices(ctx, watch, yield)
 }
 func (d *device) Stop(ctx context.Context, s Stop) error { return d.stop(ctx, s) }
-func (d *device) List(ctx context.Context, all bool, yield func(RequestInfo) error) error {
+func (d *device) List(ctx context.Context, all bool, yield func(RequestInfo) error) ([]string, error) {
 	return d.list(ctx, all, yield)
 }
 
@@ -93,8 +93,8 @@ func (d *device) Renew(ctx context.Context, node NodeID, r Renewal) error {
 	return d.renew(ctx, node, r)
 }
 
-func (d *device) Watch(ctx context.Context, yield func(Event) error) error {
-	return d.watch(ctx, yield)
+func (d *device) Watch(ctx context.Context, begun func(), yield func(Event) error) error {
+	return d.watch(ctx, begun, yield)
 }
 
 // link serves conversations over pipes and records what the serving ends return.
@@ -142,11 +142,14 @@ func running(s Session) *device {
 		},
 		diagnose: func(context.Context) ([]Check, error) { return nil, nil },
 		stop:     func(context.Context, Stop) error { return nil },
-		list:     func(context.Context, bool, func(RequestInfo) error) error { return nil },
+		list:     func(context.Context, bool, func(RequestInfo) error) ([]string, error) { return nil, nil },
 		inspect:  func(context.Context, RequestID) (RequestDetail, error) { return sampleDetail(), nil },
-		watch:    func(context.Context, func(Event) error) error { return nil },
-		plan:     func(context.Context, Service) (Decision, error) { return sampleDecision(), nil },
-		renew:    func(context.Context, NodeID, Renewal) error { return nil },
+		watch: func(_ context.Context, begun func(), _ func(Event) error) error {
+			begun()
+			return nil
+		},
+		plan:  func(context.Context, Service) (Decision, error) { return sampleDecision(), nil },
+		renew: func(context.Context, NodeID, Renewal) error { return nil },
 	}
 }
 

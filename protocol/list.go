@@ -9,11 +9,11 @@ import (
 	"github.com/hearth-edge/hearth/protocol/pb"
 )
 
-// collect asks first and calls receive for each frame until it is done, fails,
-// or ctx ends.
+// collect asks first, calls accepted when that is, and receive for each frame
+// until it is done, fails, or ctx ends.
 func collect(
 	ctx context.Context, open func(context.Context) (Stream, error),
-	first proto.Message, receive func(*wire) (done bool, err error),
+	first proto.Message, accepted func(), receive func(*wire) (done bool, err error),
 ) error {
 	w, _, err := ask(ctx, open, first)
 	if err != nil {
@@ -22,6 +22,7 @@ func collect(
 	defer w.stream.Close()
 	release := context.AfterFunc(ctx, func() { _ = w.stream.Reset() })
 	defer release()
+	accepted()
 	for {
 		done, err := receive(w)
 		if ctx.Err() != nil && err != nil {
@@ -40,9 +41,19 @@ func serveList(
 	list func(ctx context.Context, send func(proto.Message) error) error,
 	last func(*pb.Error) proto.Message,
 ) error {
-	if err := w.answer(nil); err != nil {
-		return err
-	}
+	return serveStream(ctx, w, func(ctx context.Context, accept func(), send func(proto.Message) error) error {
+		accept()
+		return list(ctx, send)
+	}, last)
+}
+
+// serveStream is serveList for a stream that is accepted when it calls accept, which
+// it does before it sends anything. Where it fails before that, that is the answer.
+func serveStream(
+	ctx context.Context, w *wire,
+	stream func(ctx context.Context, accept func(), send func(proto.Message) error) error,
+	last func(*pb.Error) proto.Message,
+) error {
 	listing, cancel := context.WithCancel(ctx)
 	release := context.AfterFunc(listing, func() { _ = w.stream.Reset() })
 	watched := make(chan struct{})
@@ -51,7 +62,14 @@ func serveList(
 		_, _ = w.in.Peek(1) // the app sends no more: its end is that it went
 		cancel()
 	}()
-	err := list(listing, func(m proto.Message) error {
+	accepted := false
+	accept := func() {
+		accepted = true
+		if w.answer(nil) != nil {
+			cancel() // the app went
+		}
+	}
+	err := stream(listing, accept, func(m proto.Message) error {
 		if err := listing.Err(); err != nil {
 			return err // a list that ended with its context is not whole
 		}
@@ -64,7 +82,13 @@ func serveList(
 	left := listing.Err() != nil
 	release() // from here on the stream is closed in order
 	whole := true
-	if err != nil && !left {
+	switch {
+	case left:
+	case !accepted:
+		var a *pb.Answer
+		a, whole = answerToPB(err)
+		_ = w.send(a, nil, frameTimeout)
+	case err != nil:
 		var e *pb.Error
 		e, whole = errorToPB(err)
 		_ = w.send(last(e), nil, frameTimeout)

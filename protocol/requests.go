@@ -45,9 +45,13 @@ func (c *RequestsClient) Stop(ctx context.Context, s Stop) error {
 }
 
 // List implements Requests.
-func (c *RequestsClient) List(ctx context.Context, all bool, yield func(RequestInfo) error) error {
+func (c *RequestsClient) List(ctx context.Context, all bool, yield func(RequestInfo) error) (silent []string, err error) {
 	verb := &pb.Requests{Verb: &pb.Requests_List{List: &pb.List{All: all}}}
-	return c.items(ctx, verb, func(m *pb.RequestsItem) error {
+	err = c.items(ctx, verb, func() {}, func(m *pb.RequestsItem) error {
+		if end, ok := m.GetItem().(*pb.RequestsItem_Complete); ok {
+			silent = end.Complete.GetSilent()
+			return nil
+		}
 		v, ok := m.GetItem().(*pb.RequestsItem_Info)
 		if !ok {
 			return nil
@@ -58,13 +62,14 @@ func (c *RequestsClient) List(ctx context.Context, all bool, yield func(RequestI
 		}
 		return yield(info)
 	})
+	return silent, err
 }
 
 // Inspect implements Requests.
 func (c *RequestsClient) Inspect(ctx context.Context, id RequestID) (RequestDetail, error) {
 	verb := &pb.Requests{Verb: &pb.Requests_Inspect{Inspect: &pb.Inspect{Request: string(id)}}}
 	var parts detailParts
-	err := c.items(ctx, verb, func(m *pb.RequestsItem) error {
+	err := c.items(ctx, verb, func() {}, func(m *pb.RequestsItem) error {
 		if err := parts.add(m); err != nil {
 			return broken(err)
 		}
@@ -77,9 +82,9 @@ func (c *RequestsClient) Inspect(ctx context.Context, id RequestID) (RequestDeta
 }
 
 // Watch implements Requests. When ctx ends, it returns ctx's cause.
-func (c *RequestsClient) Watch(ctx context.Context, yield func(Event) error) error {
+func (c *RequestsClient) Watch(ctx context.Context, begun func(), yield func(Event) error) error {
 	verb := &pb.Requests{Verb: &pb.Requests_Watch{Watch: &pb.Watch{}}}
-	return c.items(ctx, verb, func(m *pb.RequestsItem) error {
+	return c.items(ctx, verb, begun, func(m *pb.RequestsItem) error {
 		v, ok := m.GetItem().(*pb.RequestsItem_Event)
 		if !ok {
 			return nil
@@ -92,16 +97,17 @@ func (c *RequestsClient) Watch(ctx context.Context, yield func(Event) error) err
 	})
 }
 
-// items asks and calls each for the items that come until they are complete.
-func (c *RequestsClient) items(ctx context.Context, verb *pb.Requests, each func(*pb.RequestsItem) error) error {
-	return collect(ctx, c.open, c.first(verb), func(w *wire) (done bool, err error) {
+// items asks and calls accepted, and then each for the items that come until they
+// are complete, the item that says so included.
+func (c *RequestsClient) items(ctx context.Context, verb *pb.Requests, accepted func(), each func(*pb.RequestsItem) error) error {
+	return collect(ctx, c.open, c.first(verb), accepted, func(w *wire) (done bool, err error) {
 		m := new(pb.RequestsItem)
 		if err := w.receive(m); err != nil {
 			return false, broken(unexpected(err))
 		}
 		switch v := m.GetItem().(type) {
 		case *pb.RequestsItem_Complete:
-			return true, nil
+			return true, each(m)
 		case *pb.RequestsItem_Error:
 			return false, errorFromPB(v.Error)
 		}
@@ -118,19 +124,11 @@ func serveRequests(ctx context.Context, w *wire, requests Requests, p *pb.Reques
 	case *pb.Requests_Stop:
 		return serveStop(ctx, w, requests, v.Stop)
 	case *pb.Requests_List:
-		return serveItems(ctx, w, func(ctx context.Context, send func(*pb.RequestsItem) error) error {
-			return requests.List(ctx, v.List.GetAll(), func(i RequestInfo) error {
-				return send(&pb.RequestsItem{Item: &pb.RequestsItem_Info{Info: infoToPB(&i)}})
-			})
-		})
+		return serveRequestList(ctx, w, requests, v.List.GetAll())
 	case *pb.Requests_Inspect:
 		return serveInspect(ctx, w, requests, v.Inspect)
 	case *pb.Requests_Watch:
-		return serveItems(ctx, w, func(ctx context.Context, send func(*pb.RequestsItem) error) error {
-			return requests.Watch(ctx, func(e Event) error {
-				return send(&pb.RequestsItem{Item: &pb.RequestsItem_Event{Event: eventToPB(&e)}})
-			})
-		})
+		return serveWatch(ctx, w, requests)
 	}
 	return w.reject(unknownVerb())
 }
@@ -156,6 +154,36 @@ func serveStop(ctx context.Context, w *wire, requests Requests, p *pb.StopReques
 	logged := w.answer(err)
 	_ = w.stream.Close()
 	return logged
+}
+
+// maxSilent bounds how many devices a list names that did not answer.
+const maxSilent = 256
+
+func serveRequestList(ctx context.Context, w *wire, requests Requests, all bool) error {
+	list := func(ctx context.Context, send func(proto.Message) error) error {
+		silent, err := requests.List(ctx, all, func(i RequestInfo) error {
+			return send(&pb.RequestsItem{Item: &pb.RequestsItem_Info{Info: infoToPB(&i)}})
+		})
+		if err != nil {
+			return err
+		}
+		silent = silent[:min(len(silent), maxSilent)]
+		return send(&pb.RequestsItem{Item: &pb.RequestsItem_Complete{Complete: &pb.Complete{Silent: silent}}})
+	}
+	return serveList(ctx, w, list, lastRequestsItem)
+}
+
+// serveWatch accepts when no event can be missed any more.
+func serveWatch(ctx context.Context, w *wire, requests Requests) error {
+	return serveStream(ctx, w, func(ctx context.Context, accept func(), send func(proto.Message) error) error {
+		err := requests.Watch(ctx, accept, func(e Event) error {
+			return send(&pb.RequestsItem{Item: &pb.RequestsItem_Event{Event: eventToPB(&e)}})
+		})
+		if err != nil {
+			return err
+		}
+		return send(&pb.RequestsItem{Item: &pb.RequestsItem_Complete{Complete: &pb.Complete{}}})
+	}, lastRequestsItem)
 }
 
 func serveInspect(ctx context.Context, w *wire, requests Requests, p *pb.Inspect) error {
@@ -185,7 +213,9 @@ func serveItems(ctx context.Context, w *wire, list func(ctx context.Context, sen
 		}
 		return send(&pb.RequestsItem{Item: &pb.RequestsItem_Complete{Complete: &pb.Complete{}}})
 	}
-	return serveList(ctx, w, whole, func(e *pb.Error) proto.Message {
-		return &pb.RequestsItem{Item: &pb.RequestsItem_Error{Error: e}}
-	})
+	return serveList(ctx, w, whole, lastRequestsItem)
+}
+
+func lastRequestsItem(e *pb.Error) proto.Message {
+	return &pb.RequestsItem{Item: &pb.RequestsItem_Error{Error: e}}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -218,30 +219,38 @@ func TestListRequests(t *testing.T) {
 	want := sampleInfos(2000)
 	want[1] = RequestInfo{ID: "bare", Orchestrator: nodeA, Last: Event{State: StateAccepted}}
 	want[2].Args = []string{strings.Repeat("x", maxText), strings.Repeat("y", 16<<10)}
-	d := &device{list: func(_ context.Context, all bool, yield func(RequestInfo) error) error {
+	mute := make([]string, maxSilent+1)
+	for i := range mute {
+		mute[i] = strings.Repeat("n", 63) // the longest name
+	}
+	d := &device{list: func(_ context.Context, all bool, yield func(RequestInfo) error) ([]string, error) {
 		if !all {
-			return Errorf(CodeLeaving, "shutting down")
+			return nil, Errorf(CodeLeaving, "shutting down")
 		}
 		for _, i := range want {
 			if err := yield(i); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		return nil
+		return mute, nil
 	}}
 	bothLinks(t, d, func(t *testing.T, r Requests, l *link) {
 		var got []RequestInfo
 		keep := func(i RequestInfo) error { got = append(got, i); return nil }
-		if err := r.List(t.Context(), true, keep); err != nil || !reflect.DeepEqual(got, want) {
+		silent, err := r.List(t.Context(), true, keep)
+		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%d requests, or different ones: %v", len(got), err)
 		}
+		if !slices.Equal(silent, mute[:maxSilent]) {
+			t.Errorf("%d were named that did not answer", len(silent))
+		}
 		wantServed(t, l, nil)
-		if err := r.List(t.Context(), false, keep); CodeOf(err) != CodeLeaving {
+		if _, err := r.List(t.Context(), false, keep); CodeOf(err) != CodeLeaving {
 			t.Errorf("an error was told as %v", err)
 		}
 		wantServed(t, l, nil)
 		enough := errors.New("enough")
-		if err := r.List(t.Context(), true, func(RequestInfo) error { return enough }); !errors.Is(err, enough) {
+		if _, err := r.List(t.Context(), true, func(RequestInfo) error { return enough }); !errors.Is(err, enough) {
 			t.Errorf("yield's error: %v", err)
 		}
 		wantServed(t, l, nil)
@@ -251,14 +260,14 @@ func TestListRequests(t *testing.T) {
 // A list that was cut off is not taken for a whole one.
 func TestListThatBreaks(t *testing.T) {
 	var l *link
-	d := &device{list: func(_ context.Context, _ bool, yield func(RequestInfo) error) error {
+	d := &device{list: func(_ context.Context, _ bool, yield func(RequestInfo) error) ([]string, error) {
 		err := yield(sampleInfo())
 		l.stream.Reset()
-		return err
+		return nil, err
 	}}
 	bothLinks(t, d, func(t *testing.T, r Requests, this *link) {
 		l = this
-		if err := r.List(t.Context(), true, func(RequestInfo) error { return nil }); err == nil {
+		if _, err := r.List(t.Context(), true, func(RequestInfo) error { return nil }); err == nil {
 			t.Error("a broken list was taken for a whole one")
 		}
 		<-l.served
@@ -307,7 +316,8 @@ func TestInspect(t *testing.T) {
 
 func TestWatchRequests(t *testing.T) {
 	ended := make(chan error, 1)
-	d := &device{watch: func(ctx context.Context, yield func(Event) error) error {
+	d := &device{watch: func(ctx context.Context, begun func(), yield func(Event) error) error {
+		begun()
 		for i := range 3 {
 			if err := yield(Event{Request: "r", Attempt: uint32(i), State: StateRunning}); err != nil {
 				return err
@@ -320,7 +330,7 @@ func TestWatchRequests(t *testing.T) {
 	bothLinks(t, d, func(t *testing.T, r Requests, l *link) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var got []uint32
-		err := r.Watch(ctx, func(e Event) error {
+		err := r.Watch(ctx, func() {}, func(e Event) error {
 			if got = append(got, e.Attempt); len(got) == 3 {
 				cancel()
 			}
@@ -336,14 +346,55 @@ func TestWatchRequests(t *testing.T) {
 	})
 }
 
+// A watch is accepted when it has begun, and no sooner; one that fails before that
+// is answered with the reason.
+func TestWatchIsAcceptedWhenItHasBegun(t *testing.T) {
+	begin, denied := make(chan struct{}), false
+	d := &device{watch: func(ctx context.Context, begun func(), _ func(Event) error) error {
+		if denied {
+			return Errorf(CodeLeaving, "shutting down")
+		}
+		<-begin
+		begun()
+		<-ctx.Done()
+		return nil
+	}}
+	bothLinks(t, d, func(t *testing.T, r Requests, l *link) {
+		denied, begin = false, make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		accepted, watched := make(chan struct{}), make(chan error)
+		go func() { watched <- r.Watch(ctx, func() { close(accepted) }, func(Event) error { return nil }) }()
+		select {
+		case <-accepted:
+			t.Error("it was accepted before it had begun")
+		case begin <- struct{}{}: // the device is asked, and has not begun
+		}
+		<-accepted
+		cancel()
+		if err := <-watched; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		wantServed(t, l, nil)
+
+		denied = true
+		err := r.Watch(t.Context(), func() { t.Error("accepted") }, func(Event) error { return nil })
+		if CodeOf(err) != CodeLeaving {
+			t.Errorf("denied with %v", err)
+		}
+		wantServed(t, l, nil)
+	})
+}
+
 func TestWatchThatEnds(t *testing.T) {
 	for _, end := range []error{Errorf(CodeOverloaded, "too slow"), nil} {
-		d := &device{watch: func(_ context.Context, yield func(Event) error) error {
+		d := &device{watch: func(_ context.Context, begun func(), yield func(Event) error) error {
+			begun()
 			return errors.Join(yield(sampleEvent()), end)
 		}}
 		bothLinks(t, d, func(t *testing.T, r Requests, l *link) {
 			var got []Event
-			err := r.Watch(t.Context(), func(e Event) error { got = append(got, e); return nil })
+			err := r.Watch(t.Context(), func() {}, func(e Event) error { got = append(got, e); return nil })
 			if CodeOf(err) != CodeOf(end) || !reflect.DeepEqual(got, []Event{sampleEvent()}) {
 				t.Errorf("%v, %v", got, err)
 			}
@@ -354,10 +405,14 @@ func TestWatchThatEnds(t *testing.T) {
 
 // A device that shuts down resets what is watched: that is no end in order.
 func TestWatchOfDeviceThatShutsDown(t *testing.T) {
-	d := &device{watch: func(ctx context.Context, _ func(Event) error) error { <-ctx.Done(); return nil }}
+	d := &device{watch: func(ctx context.Context, begun func(), _ func(Event) error) error {
+		begun()
+		<-ctx.Done()
+		return nil
+	}}
 	bothLinks(t, d, func(t *testing.T, r Requests, l *link) {
 		watched := make(chan error)
-		go func() { watched <- r.Watch(t.Context(), func(Event) error { return nil }) }()
+		go func() { watched <- r.Watch(t.Context(), func() {}, func(Event) error { return nil }) }()
 		l.cancel()
 		if err := <-watched; err == nil {
 			t.Error("the watch ended in order")

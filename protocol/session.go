@@ -153,14 +153,15 @@ type Requests interface {
 	// end. Stopping one that has ended is no error.
 	Stop(ctx context.Context, s Stop) error
 	// List calls yield for each request, the newest first; with all for those
-	// that have ended too, as long as they are kept.
-	List(ctx context.Context, all bool, yield func(RequestInfo) error) error
+	// that have ended too, as long as they are kept. It returns the names of the
+	// devices that did not answer, whose requests are missing.
+	List(ctx context.Context, all bool, yield func(RequestInfo) error) (silent []string, err error)
 	// Inspect tells all that is known of one; id may be a unique beginning.
 	Inspect(ctx context.Context, id RequestID) (RequestDetail, error)
-	// Watch calls yield for every event of every request from now on, pull
-	// progress left out, until ctx ends. A watcher that is too slow is ended
-	// with CodeOverloaded; no event is left out in silence.
-	Watch(ctx context.Context, yield func(Event) error) error
+	// Watch calls begun, once, and yield for every event of every request from
+	// then on, pull progress left out, until ctx ends. A watcher that is too slow
+	// is ended with CodeOverloaded; no event is left out in silence.
+	Watch(ctx context.Context, begun func(), yield func(Event) error) error
 }
 
 // An Orchestrator is a device as those see it that run its requests, or ask about

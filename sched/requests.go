@@ -61,8 +61,8 @@ func (o *Orchestrator) Inspect(ctx context.Context, id protocol.RequestID) (prot
 	return r.account.detail(r.service), nil
 }
 
-// List implements protocol.Requests.
-func (o *Orchestrator) List(ctx context.Context, all bool, yield func(protocol.RequestInfo) error) error {
+// List implements protocol.Requests. No other device is asked.
+func (o *Orchestrator) List(ctx context.Context, all bool, yield func(protocol.RequestInfo) error) ([]string, error) {
 	type line struct {
 		info     protocol.RequestInfo
 		sequence uint64
@@ -81,7 +81,7 @@ func (o *Orchestrator) List(ctx context.Context, all bool, yield func(protocol.R
 		})
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if all && o.cfg.Journal != nil {
 		err = o.cfg.Journal.Load(func(rec journal.Record) error {
@@ -91,16 +91,16 @@ func (o *Orchestrator) List(ctx context.Context, all bool, yield func(protocol.R
 			return ctx.Err()
 		})
 		if err != nil {
-			return journalError(ctx, err)
+			return nil, journalError(ctx, err)
 		}
 	}
 	slices.SortFunc(lines, func(a, b line) int { return cmp.Compare(b.sequence, a.sequence) })
 	for _, l := range lines {
 		if err := yield(l.info); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // line returns what a list says of a request that is only in the journal.

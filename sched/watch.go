@@ -77,9 +77,10 @@ func (w *watcher) end(err error) {
 
 // Watch implements protocol.Requests. Up to Params.WatchBuffer events wait for
 // a yield that takes its time.
-func (o *Orchestrator) Watch(ctx context.Context, yield func(protocol.Event) error) error {
+func (o *Orchestrator) Watch(ctx context.Context, begun func(), yield func(protocol.Event) error) error {
 	one := o.watchers.add(o.cfg.Params.WatchBuffer)
 	defer o.watchers.remove(one)
+	begun()
 	for {
 		select {
 		case e, ok := <-one.events:

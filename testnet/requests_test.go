@@ -23,15 +23,16 @@ func TestRequestsEverywhere(t *testing.T) {
 	defer cancel()
 
 	cancelled := errors.New("seen")
-	watched := make(chan error, 1)
+	watched, begun := make(chan error, 1), make(chan struct{})
 	go func() {
-		watched <- watching.Watch(ctx, func(e protocol.Event) error {
+		watched <- watching.Watch(ctx, func() { close(begun) }, func(e protocol.Event) error {
 			if e.Request == "longrunner" && e.State == protocol.StateCancelled {
 				return cancelled
 			}
 			return nil
 		})
 	}()
+	<-begun
 	session, err := here.Run(ctx, protocol.Run{
 		ID: "longrunner", Detach: true,
 		Service: protocol.Service{Image: inproc.Image, Args: []string{"out=begun", "sleep=1h"}},
@@ -85,7 +86,7 @@ func TestRequestsEverywhere(t *testing.T) {
 func listIDs(t *testing.T, app *protocol.AppClient, all bool) []string {
 	t.Helper()
 	var ids []string
-	err := app.List(t.Context(), all, func(r protocol.RequestInfo) error {
+	_, err := app.List(t.Context(), all, func(r protocol.RequestInfo) error {
 		ids = append(ids, string(r.ID))
 		return nil
 	})

@@ -51,12 +51,13 @@ func (c *cli) completeRequests(most int) cobra.CompletionFunc {
 		// What has ended can be asked about, but no more be stopped.
 		all := cmd.Name() != "stop"
 		c.complete(cmd, func(ctx context.Context, device *protocol.AppClient) error {
-			return device.List(ctx, all, func(r protocol.RequestInfo) error {
+			_, err := device.List(ctx, all, func(r protocol.RequestInfo) error {
 				if !slices.Contains(args, string(r.ID)) {
 					found = append(found, cobra.CompletionWithDesc(string(r.ID), oneLine(stateText(&r.Last)+", "+r.Image)))
 				}
 				return nil
 			})
+			return err
 		})
 		return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 	}

@@ -194,7 +194,7 @@ left out.
 				return err
 			}
 			defer done()
-			err = device.Watch(ctx, func(e protocol.Event) error {
+			err = device.Watch(ctx, func() {}, func(e protocol.Event) error {
 				if asJSON {
 					return json.NewEncoder(c.stdout).Encode(toEventJSON(&e))
 				}

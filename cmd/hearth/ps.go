@@ -28,8 +28,8 @@ not ended, and with --all the others as long as they are kept.
 STATE is accepted, placing, pulling, starting or running, or the end: succeeded,
 failed (with the exit code), refused, cancelled, timed_out, lost or unknown.
 Unknown is corrected when the node that had it is back; lost is what no node knows
-anything of. NODE runs it, FROM is the device that it was asked of. A device that does not answer
-within 2 s is left out; the log of this device says which.
+anything of. NODE runs it, FROM is the device that it was asked of. What devices
+that do not answer within 2 s look after is missing; a line on stderr names them.
 
 With --watch the list is printed anew on every change until Ctrl-C; with --json
 as well, as one line of JSON for each change.
@@ -64,12 +64,15 @@ is left out; times are RFC 3339, code and state are words.
 
 func (c *cli) printRequests(ctx context.Context, device *protocol.AppClient, all, asJSON bool) error {
 	list := []protocol.RequestInfo{}
-	err := device.List(ctx, all, func(r protocol.RequestInfo) error {
+	silent, err := device.List(ctx, all, func(r protocol.RequestInfo) error {
 		list = append(list, r)
 		return nil
 	})
 	if err != nil {
 		return requestFailure(err)
+	}
+	if len(silent) > 0 {
+		fmt.Fprintf(c.stderr, "hearth: no answer came from %s, whose requests are missing here\n", printable(strings.Join(silent, ", ")))
 	}
 	if asJSON {
 		out := make([]requestJSON, 0, len(list))
@@ -87,10 +90,10 @@ func (c *cli) printRequests(ctx context.Context, device *protocol.AppClient, all
 
 // watchRequests prints the list now and after each event, until ctx ends.
 func (c *cli) watchRequests(ctx context.Context, device *protocol.AppClient, all, asJSON bool) error {
-	news := make(chan struct{}, 1)
+	news, begun := make(chan struct{}, 1), make(chan struct{})
 	g, watching := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return device.Watch(watching, func(protocol.Event) error {
+		return device.Watch(watching, func() { close(begun) }, func(protocol.Event) error {
 			select {
 			case news <- struct{}{}:
 			default: // the list is due already
@@ -99,6 +102,11 @@ func (c *cli) watchRequests(ctx context.Context, device *protocol.AppClient, all
 		})
 	})
 	g.Go(func() error {
+		select {
+		case <-begun: // so that no change falls between two lists
+		case <-watching.Done():
+			return nil
+		}
 		for first := true; ; first = false {
 			if !asJSON {
 				c.redraw(first)

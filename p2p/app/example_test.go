@@ -121,7 +121,7 @@ func ExampleClient_Watch() {
 		}
 	}()
 	enough := errors.New("seen enough")
-	err = hearth.Watch(ctx, func(e protocol.Event) error {
+	err = hearth.Watch(ctx, func() {}, func(e protocol.Event) error {
 		if !e.State.Ended() {
 			return nil // on its way
 		}

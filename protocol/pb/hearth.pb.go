@@ -3127,7 +3127,10 @@ func (*ChecksItem_Error) isChecksItem_Item() {}
 
 // That was all. It is always sent, so that a broken stream is not taken for it.
 type Complete struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of a List: the names of devices that did not answer, so that their requests
+	// are missing; at most 256 of them.
+	Silent        []string `protobuf:"bytes,1,rep,name=silent,proto3" json:"silent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3160,6 +3163,13 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
 	return file_hearth_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Complete) GetSilent() []string {
+	if x != nil {
+		return x.Silent
+	}
+	return nil
 }
 
 type Device struct {
@@ -4024,9 +4034,9 @@ const file_hearth_proto_rawDesc = "" +
 	"\x05check\x18\x01 \x01(\v2\x10.hearth.v1.CheckH\x00R\x05check\x121\n" +
 	"\bcomplete\x18\x02 \x01(\v2\x13.hearth.v1.CompleteH\x00R\bcomplete\x12(\n" +
 	"\x05error\x18\x03 \x01(\v2\x10.hearth.v1.ErrorH\x00R\x05errorB\x06\n" +
-	"\x04item\"\n" +
-	"\n" +
-	"\bComplete\"\x82\x01\n" +
+	"\x04item\"\"\n" +
+	"\bComplete\x12\x16\n" +
+	"\x06silent\x18\x01 \x03(\tR\x06silent\"\x82\x01\n" +
 	"\x06Device\x12&\n" +
 	"\x05score\x18\x01 \x01(\v2\x10.hearth.v1.ScoreR\x05score\x12\x12\n" +
 	"\x04self\x18\x02 \x01(\bR\x04self\x12\x10\n" +

@@ -68,21 +68,20 @@ func (m *meshRequests) Inspect(ctx context.Context, id protocol.RequestID) (prot
 	return found.detail, err
 }
 
-// List implements protocol.Requests. Devices that do not answer are left out,
-// which is logged.
-func (m *meshRequests) List(ctx context.Context, all bool, yield func(protocol.RequestInfo) error) error {
+// List implements protocol.Requests.
+func (m *meshRequests) List(ctx context.Context, all bool, yield func(protocol.RequestInfo) error) (silent []string, err error) {
 	var list []protocol.RequestInfo
-	err := m.own.List(ctx, all, func(r protocol.RequestInfo) error {
+	_, err = m.own.List(ctx, all, func(r protocol.RequestInfo) error {
 		list = append(list, r)
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var mu sync.Mutex // guards list
-	m.askAll(ctx, func(ctx context.Context, p p2p.Peer) error {
+	silent = m.askAll(ctx, func(ctx context.Context, p p2p.Peer) error {
 		count := 0
-		return m.at(p.ID).List(ctx, all, func(r protocol.RequestInfo) error {
+		_, err := m.at(p.ID).List(ctx, all, func(r protocol.RequestInfo) error {
 			if count++; count > maxListed {
 				return fmt.Errorf("it lists more than %d requests", maxListed)
 			}
@@ -91,6 +90,7 @@ func (m *meshRequests) List(ctx context.Context, all bool, yield func(protocol.R
 			list = append(list, r)
 			return nil
 		})
+		return err
 	})
 	// Times of several clocks: good enough for people, and nothing depends on it.
 	slices.SortStableFunc(list, func(a, b protocol.RequestInfo) int {
@@ -101,10 +101,10 @@ func (m *meshRequests) List(ctx context.Context, all bool, yield func(protocol.R
 	})
 	for _, r := range list {
 		if err := yield(r); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return ctx.Err()
+	return silent, ctx.Err()
 }
 
 // askAll asks every device connected at the same time and returns when each has

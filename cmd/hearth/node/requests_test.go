@@ -23,6 +23,7 @@ type device struct {
 	silent bool
 	fails  error // what asking it for a request comes to, if not nil
 	events chan protocol.Event
+	holds  chan struct{} // is waited for before events are told, if not nil
 	broken chan error
 	asked  chan string // the verbs that reached it, if not nil
 }
@@ -43,17 +44,17 @@ func (d *device) Stop(_ context.Context, s protocol.Stop) error {
 	return nil
 }
 
-func (d *device) List(ctx context.Context, _ bool, yield func(protocol.RequestInfo) error) error {
+func (d *device) List(ctx context.Context, _ bool, yield func(protocol.RequestInfo) error) ([]string, error) {
 	if d.silent {
 		<-ctx.Done()
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	for _, r := range d.has {
 		if err := yield(r); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 func (d *device) Inspect(ctx context.Context, id protocol.RequestID) (protocol.RequestDetail, error) {
@@ -82,7 +83,15 @@ func (d *device) Inspect(ctx context.Context, id protocol.RequestID) (protocol.R
 	return protocol.RequestDetail{}, protocol.Errorf(protocol.CodeInvalid, "several begin with %s", id)
 }
 
-func (d *device) Watch(ctx context.Context, yield func(protocol.Event) error) error {
+func (d *device) Watch(ctx context.Context, begun func(), yield func(protocol.Event) error) error {
+	if d.silent {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if d.holds != nil {
+		<-d.holds
+	}
+	begun()
 	for {
 		select {
 		case e := <-d.events:
@@ -204,12 +213,15 @@ func TestSilentDevice(t *testing.T) {
 		m := mesh(having("own"), map[string]*device{"attic": having("kettle"), "shed": {silent: true}, "barn": {silent: true}})
 		start := time.Now()
 		var ids []string
-		err := m.List(t.Context(), true, func(r protocol.RequestInfo) error {
+		silent, err := m.List(t.Context(), true, func(r protocol.RequestInfo) error {
 			ids = append(ids, string(r.ID))
 			return nil
 		})
 		if err != nil || !slices.Equal(ids, []string{"kettle", "own"}) || time.Since(start) != askWait {
 			t.Errorf("listed %q, %v, after %v", ids, err, time.Since(start))
+		}
+		if !slices.Equal(silent, []string{"barn", "shed"}) {
+			t.Errorf("named as silent: %q", silent)
 		}
 		if _, err := m.Inspect(t.Context(), "kett"); err != nil {
 			t.Errorf("a request that is there was not found: %v", err)
@@ -234,7 +246,7 @@ func TestListOrder(t *testing.T) {
 		map[string]*device{"attic": {has: []protocol.RequestInfo{at("c", 3), at("a", 1), at("e", 4)}}})
 	var ids []string
 	enough := errors.New("enough")
-	err := m.List(t.Context(), true, func(r protocol.RequestInfo) error {
+	_, err := m.List(t.Context(), true, func(r protocol.RequestInfo) error {
 		ids = append(ids, string(r.ID))
 		if len(ids) == 5 {
 			return enough
@@ -272,7 +284,7 @@ func TestWatchMerges(t *testing.T) {
 		seen := make(chan protocol.RequestID)
 		ended := make(chan error)
 		go func() {
-			ended <- m.Watch(t.Context(), func(e protocol.Event) error {
+			ended <- m.Watch(t.Context(), func() {}, func(e protocol.Event) error {
 				seen <- e.Request
 				return nil
 			})
@@ -300,6 +312,49 @@ func TestWatchMerges(t *testing.T) {
 			t.Errorf("a watcher that was too slow got %v", err)
 		}
 	})
+}
+
+// TestWatchBeginsWhenAllAreWatched: what happens on any device after the watch has
+// begun is told; one that does not answer holds it up for 2 s, and no longer.
+func TestWatchBeginsWhenAllAreWatched(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			own, attic := &device{events: make(chan protocol.Event)}, &device{events: make(chan protocol.Event), holds: make(chan struct{})}
+			m := mesh(own, map[string]*device{"attic": attic, "shed": {silent: silent}})
+			ctx, stop := context.WithCancel(t.Context())
+			begun, ended := make(chan struct{}), make(chan error)
+			seen := make(chan protocol.RequestID, 2)
+			go func() {
+				ended <- m.Watch(ctx, func() { close(begun) }, func(e protocol.Event) error {
+					seen <- e.Request
+					return nil
+				})
+			}()
+			start := time.Now()
+			go func() { own.events <- protocol.Event{Request: "early"} }()
+			synctest.Wait()
+			select {
+			case <-begun:
+				t.Fatal("it has begun, though one device is not watched yet")
+			case <-seen:
+				t.Fatal("an event was told before it has begun")
+			default:
+			}
+			close(attic.holds)
+			<-begun
+			want := time.Duration(0)
+			if silent {
+				want = askWait
+			}
+			if time.Since(start) != want || <-seen != "early" {
+				t.Errorf("it began after %v", time.Since(start))
+			}
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 func peersNamed(names ...string) []p2p.Peer {

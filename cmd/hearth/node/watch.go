@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -13,15 +14,21 @@ import (
 const watchAgain = time.Second
 
 // Watch implements protocol.Requests: the events of all devices as one stream,
-// those that join meanwhile included. What happens on a device while it is not
-// connected is not told later; Inspect tells it.
-func (m *meshRequests) Watch(ctx context.Context, yield func(protocol.Event) error) error {
+// those that join meanwhile included. It has begun when every device that is
+// connected is watched, or has not answered in time. What happens on a device while
+// it is not connected is not told later; Inspect tells it.
+func (m *meshRequests) Watch(ctx context.Context, begun func(), yield func(protocol.Event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{
-		requests: m, events: make(chan protocol.Event), ended: make(chan watchEnd), watched: make(map[protocol.NodeID]bool),
+		requests: m, events: make(chan protocol.Event), begun: make(chan protocol.NodeID), ended: make(chan watchEnd),
+		watched: make(map[protocol.NodeID]bool),
 	}
 	defer w.streams.Wait()
 	defer cancel()
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	begun()
 	return w.run(ctx, yield)
 }
 
@@ -30,6 +37,7 @@ func (m *meshRequests) Watch(ctx context.Context, yield func(protocol.Event) err
 type watcher struct {
 	requests *meshRequests
 	events   chan protocol.Event // unbuffered: who watches slowly is noticed where the events are
+	begun    chan protocol.NodeID
 	ended    chan watchEnd
 	watched  map[protocol.NodeID]bool
 	streams  sync.WaitGroup
@@ -41,15 +49,37 @@ type watchEnd struct {
 	err  error
 }
 
+// begin returns when all devices that are connected are watched, but for those
+// that do not answer in time. Events wait at their devices meanwhile.
+func (w *watcher) begin(ctx context.Context) error {
+	w.startAll(ctx)
+	awaited := maps.Clone(w.watched)
+	patience := time.NewTimer(askWait)
+	defer patience.Stop()
+	for len(awaited) > 0 {
+		select {
+		case node := <-w.begun:
+			delete(awaited, node)
+		case end := <-w.ended:
+			if err := w.end(end); err != nil || end.node == "" {
+				return err
+			}
+			delete(awaited, end.node)
+		case <-patience.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
 func (w *watcher) run(ctx context.Context, yield func(protocol.Event) error) error {
-	w.start(ctx, "", w.requests.own)
 	again := time.NewTicker(watchAgain)
 	defer again.Stop()
 	for {
 		changed := w.requests.changed()
-		for _, p := range w.requests.peers() {
-			w.start(ctx, p.ID, w.requests.at(p.ID))
-		}
+		w.startAll(ctx)
 		for news := false; !news; {
 			select {
 			case <-ctx.Done():
@@ -58,19 +88,36 @@ func (w *watcher) run(ctx context.Context, yield func(protocol.Event) error) err
 				if err := yield(e); err != nil {
 					return err
 				}
+			case <-w.begun: // one that joined, or answers late
 			case end := <-w.ended:
-				// Too slow for one device is too slow: nothing is left out in silence.
-				if end.node == "" || protocol.CodeOf(end.err) == protocol.CodeOverloaded {
-					return end.err
+				if err := w.end(end); err != nil || end.node == "" {
+					return err
 				}
-				w.requests.log.Debug("a device's events stopped", "peer", end.node, "err", end.err)
-				w.watched[end.node] = false
 			case <-changed:
 				news = true
 			case <-again.C:
 				news = true
 			}
 		}
+	}
+}
+
+// end takes note that a device's events stopped. It returns what ends the watching:
+// this device's own end, and to be too slow for one, since nothing is left out in
+// silence.
+func (w *watcher) end(end watchEnd) error {
+	if end.node == "" || protocol.CodeOf(end.err) == protocol.CodeOverloaded {
+		return end.err
+	}
+	w.requests.log.Debug("a device's events stopped", "peer", end.node, "err", end.err)
+	w.watched[end.node] = false
+	return nil
+}
+
+func (w *watcher) startAll(ctx context.Context) {
+	w.start(ctx, "", w.requests.own)
+	for _, p := range w.requests.peers() {
+		w.start(ctx, p.ID, w.requests.at(p.ID))
 	}
 }
 
@@ -81,7 +128,13 @@ func (w *watcher) start(ctx context.Context, node protocol.NodeID, at protocol.R
 	}
 	w.watched[node] = true
 	w.streams.Go(func() {
-		err := at.Watch(ctx, func(e protocol.Event) error {
+		begun := func() {
+			select {
+			case w.begun <- node:
+			case <-ctx.Done():
+			}
+		}
+		err := at.Watch(ctx, begun, func(e protocol.Event) error {
 			select {
 			case w.events <- e:
 				return nil

@@ -14,6 +14,7 @@ FUZZTIME ?= 30s
 # What is measured, and how often.
 BENCH    ?= overhead,growth,join,loss,idle,throughput,burst
 COUNT    ?= 20
+TIMES    ?= 1
 comma    := ,
 SEED     ?= $(shell date +%s)
 MINUTES  ?= 10
@@ -21,7 +22,7 @@ MINUTES  ?= 10
 UNITS    = $$(go list ./... | grep -v /testnet)
 MESHES   := ./testnet/...
 
-.PHONY: help build build-all generate vet lint tidy check test units meshes demo testnet sim bench bench-micro bench-guard bench-faults chaos fuzz vuln clean need-go setup
+.PHONY: help build build-all generate vet lint tidy check test units meshes demo testnet sim bench bench-micro bench-compare bench-guard bench-faults figures chaos fuzz vuln clean need-go setup
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || sed -nE 's/^([a-z-]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -76,14 +77,21 @@ bench: need-go setup ## Measure what it costs and how fast it is, COUNT times; B
 	@mkdir -p testnet/out
 	cd testnet/bench && go test -run '^$$' -bench '(?i)^Benchmark($(subst $(comma),|,$(BENCH)))$$' -benchtime $(COUNT)x -timeout 60m -report $(CURDIR)/testnet/out
 
-bench-micro: need-go ## Run the micro-benchmarks beside the code
-	go test -run '^$$' -bench . -benchmem $(UNITS)
+bench-faults: need-go setup ## Measure how soon losses are noticed and made good, and what floods do (some 17 minutes)
+	@mkdir -p testnet/out
+	cd testnet/bench/faults && go test -run '^$$' -bench . -benchtime 30x -timeout 60m -report $(CURDIR)/testnet/out
+
+figures: need-go ## Put what make bench and make bench-faults measured into the README
+	go run ./testnet/bench/figures README.md testnet/out/bench.json testnet/out/faults.json
+
+bench-micro: need-go ## Run the micro-benchmarks beside the code; OUT=FILE keeps them, TIMES=10 runs each so often, PKG=./sched only there
+	go test -run '^$$' -bench . -benchmem -count $(TIMES) $(or $(PKG),$(UNITS)) $(if $(OUT),| tee $(OUT))
+
+bench-compare: need-go $(TOOLS)/benchstat ## Compare two files of bench-micro: BEFORE=FILE AFTER=FILE
+	$(TOOLS)/benchstat $(BEFORE) $(AFTER)
 
 bench-guard: need-go setup ## Compare allocations and sizes with those kept; UPDATE=1 keeps what is measured now
 	go run ./testnet/bench/guard $(if $(UPDATE),-update)
-
-bench-faults: need-go setup ## Measure how soon losses are noticed, made good, and over (some 15 minutes)
-	go test -run '^$$' -bench . -benchtime 30x -timeout 60m ./testnet/bench/faults
 
 chaos: need-go setup ## Bring about random faults under load: SEED=7 MINUTES=10 repeats a schedule
 	CHAOS_SEED=$(SEED) CHAOS_MINUTES=$(MINUTES) go test -run '^TestChaos$$' -v -count=1 -timeout 24h ./testnet
@@ -108,6 +116,7 @@ setup: need-go
 $(TOOLS)/golangci-lint: MAIN = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(TOOLS)/protoc-gen-go: MAIN = google.golang.org/protobuf/cmd/protoc-gen-go
 $(TOOLS)/govulncheck: MAIN = golang.org/x/vuln/cmd/govulncheck
+$(TOOLS)/benchstat: MAIN = golang.org/x/perf/cmd/benchstat
 $(TOOLS)/licences: MAIN = ./licences
 $(TOOLS)/%: .ci/tools/go.mod .ci/tools/go.sum | need-go
 	@mkdir -p $(TOOLS)

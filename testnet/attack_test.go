@@ -1,14 +1,11 @@
 package testnet_test
 
 import (
-	"bufio"
-	"context"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -31,7 +28,7 @@ const (
 //
 // It measures, so it runs beside no other test.
 func TestAttacks(t *testing.T) {
-	attacker := testnet.Attacker(t)
+	testnet.Attacker(t) // building it takes time that no attack is to count
 	image := testnet.Image(t)
 	for _, c := range []struct {
 		verb   string
@@ -62,7 +59,7 @@ func TestAttacks(t *testing.T) {
 			if c.member || c.verb == "borrowed" {
 				args = append(args, secret)
 			}
-			stop := attack(t, lan.AddHost("attacker"), attacker, args)
+			stop := lan.AddHost("attacker").Attack(t, args...)
 			if c.verb == "scores" {
 				victim.AwaitLog("name=attacker")
 			}
@@ -104,53 +101,6 @@ func askVictim(t *testing.T, friend *testnet.Node, image string) []time.Duration
 		took = append(took, time.Since(began))
 	}
 	return took
-}
-
-// attack starts the attacker and returns once it has begun; stop ends it, and
-// fails the test if it had ended before, as where the device let it in.
-func attack(t *testing.T, from *netns.Host, binary string, args []string) (stop func()) {
-	t.Helper()
-	// It has a machine of its own in life: here it must not take the victim's
-	// processor time itself.
-	cmd := from.Command(context.Background(), "nice", append([]string{"-n", "19", binary}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var said strings.Builder
-	cmd.Stderr = &said
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	begun, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			close(begun) // it says one line
-		}
-		_ = cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-	})
-	select {
-	case <-begun:
-	case <-ended:
-		t.Fatalf("the attack ended: %s", said.String())
-	case <-time.After(requestTimeout):
-		t.Fatal("the attack never began")
-	}
-	return func() {
-		select {
-		case <-ended:
-			t.Errorf("the attack ended: %s", said.String())
-		default:
-		}
-		_ = cmd.Process.Kill()
-		<-ended
-	}
 }
 
 // memory is the resident memory of a node's process, in bytes.

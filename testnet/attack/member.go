@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -95,7 +96,7 @@ func join(ctx context.Context, target, file string, prepare func(host.Host) erro
 	if err != nil {
 		return nil, "", secret, err
 	}
-	proof, err := certificate(secret, id, "attacker")
+	proof, err := certificate(secret, id, ownName())
 	if err != nil {
 		return nil, "", secret, err
 	}
@@ -125,6 +126,10 @@ func join(ctx context.Context, target, file string, prepare func(host.Host) erro
 	err = h.Connect(ctx, peer.AddrInfo{ID: victim, Addrs: []ma.Multiaddr{at}})
 	return h, victim, secret, err
 }
+
+// ownName is another one for each attacker: a mesh takes none that another device
+// had.
+func ownName() string { return fmt.Sprintf("attacker-%d", os.Getpid()) }
 
 // whoIs learns the device's ID from Noise.
 func whoIs(ctx context.Context, target string, key crypto.PrivKey) (peer.ID, error) {
@@ -161,7 +166,14 @@ func gossip(ctx context.Context, target, file string) error {
 	if _, err := topic.Subscribe(); err != nil {
 		return err
 	}
-	own := protocol.Score{Node: protocol.NodeID(h.ID().String()), Name: "attacker", Beat: time.Second, Arch: "amd64", OS: "linux", Role: protocol.RoleNode}
+	hearers, err := topic.EventHandler()
+	if err != nil {
+		return err
+	}
+	if _, err := hearers.NextPeerEvent(ctx); err != nil { // nobody hears what comes before
+		return err
+	}
+	own := protocol.Score{Node: protocol.NodeID(h.ID().String()), Name: ownName(), Beat: time.Second, Arch: "amd64", OS: "linux", Role: protocol.RoleNode}
 	for i := uint64(1); ; i++ {
 		s := own
 		s.Sequence = i

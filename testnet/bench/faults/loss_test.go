@@ -11,7 +11,6 @@ import (
 // fault is a way to lose a device, and to have it back.
 type fault struct {
 	name       string
-	limit      string // of the time until its loss is noticed
 	bring, end func()
 }
 
@@ -38,9 +37,9 @@ func start(b *testing.B) *trio {
 func (t *trio) faults(at **testnet.Node) []fault {
 	host := t.hosts[(*at).Name]
 	return []fault{
-		{"killed", "0.5 s", func() { (*at).Kill() }, func() { *at = (*at).Relaunch() }},
-		{"frozen", "3 s", func() { (*at).Freeze() }, func() { (*at).Thaw() }},
-		{"cut off", "3 s", host.Isolate, host.Heal},
+		{"killed", func() { (*at).Kill() }, func() { *at = (*at).Relaunch() }},
+		{"frozen", func() { (*at).Freeze() }, func() { (*at).Thaw() }},
+		{"cut off", host.Isolate, host.Heal},
 	}
 }
 
@@ -58,12 +57,10 @@ func BenchmarkLoss(b *testing.B) {
 		})
 	}
 	faults := t.faults(&t.third)
-	var noticed, rejoined []*figure
+	var noticed, rejoined []*timed
 	for _, f := range faults {
-		noticed = append(noticed, reported("loss noticed, "+f.name, f.limit))
-	}
-	for _, f := range faults {
-		rejoined = append(rejoined, reported("rejoined, "+f.name, "2 s"))
+		noticed = append(noticed, &timed{name: "noticed, " + f.name})
+		rejoined = append(rejoined, &timed{name: "rejoined, " + f.name})
 	}
 	for b.Loop() {
 		for i, f := range faults {
@@ -78,5 +75,10 @@ func BenchmarkLoss(b *testing.B) {
 			rejoined[i].add(time.Since(begun))
 		}
 	}
-	metric(b, noticed[1], "frozen")
+	for _, f := range noticed {
+		f.record(b, "")
+	}
+	for _, f := range rejoined {
+		f.record(b, "")
+	}
 }

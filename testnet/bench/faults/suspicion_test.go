@@ -10,6 +10,7 @@ import (
 	"github.com/hearth-edge/hearth/p2p/app"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/testnet"
+	"github.com/hearth-edge/hearth/testnet/bench/report"
 	"github.com/hearth-edge/hearth/testnet/netns"
 )
 
@@ -59,11 +60,13 @@ func BenchmarkSuspicion(b *testing.B) {
 		b.Fatal(s.failed)
 	}
 	idle, lossy := float64((watched-1)*(watched-2)/2)*minutes, float64(watched-1)*minutes
-	reported("wrong suspicions, idle", "none").text = fmt.Sprintf("%d in %.0f link minutes", s.idle, idle)
-	reported("wrong suspicions, 30 % loss and 200 ms", "none").text = fmt.Sprintf("%d in %.0f link minutes", s.lossy, lossy)
-	b.ReportMetric(float64(s.idle), "idle")
-	b.ReportMetric(float64(s.lossy), "lossy")
-	b.ReportMetric(0, "ns/op")
+	for _, f := range []*report.Figure{
+		{Name: "wrong suspicions, idle", Samples: []float64{float64(s.idle)}, Note: fmt.Sprintf("in %.0f minutes of a link", idle)},
+		{Name: "wrong suspicions, 30 % loss and 200 ms", Samples: []float64{float64(s.lossy)}, Note: fmt.Sprintf("in %.0f minutes of a link", lossy)},
+	} {
+		f.Group, f.Nodes, f.Unit = "faults", watched, "times"
+		run.Record(b, f)
+	}
 }
 
 // suspicions counts how often devices are missing from lists.

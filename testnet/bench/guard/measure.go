@@ -99,9 +99,12 @@ func parse(out string, units []string) map[string]float64 {
 	return figures
 }
 
+// tags are those that `make build` builds with.
+const tags = "nethttpomithttp2"
+
 // linked counts the modules and the packages that the binary is made of.
 func linked(figures map[string]float64) error {
-	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./cmd/hearth")
+	cmd := exec.Command("go", "list", "-deps", "-tags="+tags, "-f", "{{with .Module}}{{.Path}}{{end}}", "./cmd/hearth")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	out, err := cmd.Output()
 	if err != nil {
@@ -126,7 +129,7 @@ func binary(figures map[string]float64) error {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "hearth")
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, "./cmd/hearth")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags="+tags, "-ldflags=-s -w", "-o", path, "./cmd/hearth")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build: %w\n%s", err, out)

@@ -7,8 +7,10 @@ type Limit struct {
 	// Of is the statistic: "min", "median", "p95", "p99", "max"; "p99/median"; or the
 	// "ratio" or "difference" to the reference.
 	Of string `json:"of"`
-	// Bound is the most that it may be, or the least with AtLeast.
+	// Bound is the most that it may be, or the least with AtLeast, in Unit: that
+	// of the figure, or "fold" where one is divided by another.
 	Bound   float64 `json:"bound"`
+	Unit    string  `json:"unit"`
 	AtLeast bool    `json:"at_least,omitempty"`
 	// Value is what it is, Met whether that keeps the limit.
 	Value float64 `json:"value"`
@@ -17,6 +19,9 @@ type Limit struct {
 
 // judge fills in what became of a limit.
 func (f *Figure) judge(l Limit) Limit {
+	if l.Unit != fold && l.Unit != f.Unit {
+		panic(fmt.Sprintf("%s is in %s, and its limit in %s", f.title(), f.Unit, l.Unit))
+	}
 	l.Value = f.statistic(l.Of)
 	l.Met = l.Value <= l.Bound
 	if l.AtLeast {
@@ -47,6 +52,15 @@ func (f *Figure) statistic(of string) float64 {
 	panic(fmt.Sprintf("there is no statistic %q", of))
 }
 
+// words are what people are told of a statistic, after the name of its figure.
+var words = map[string]string{
+	"min": ", the least", "median": "", "p95": ", p95", "p99": ", p99", "max": ", the most",
+	"p99/median": ", p99 to median", "ratio": ", against its reference", "difference": ", beyond its reference",
+}
+
+// fold is the unit of what says how many times something is something else.
+const fold = "fold"
+
 // A promise is a limit and the figure that it is for; nodes is 0 for meshes of
 // every size.
 type promise struct {
@@ -55,47 +69,77 @@ type promise struct {
 	Limit
 }
 
-// limits are the promises, in the units of their figures.
+// limits are the promises, in the order in which people read them.
 var limits = []promise{
-	{"overhead", "accepted", 3, most("median", 2)},
-	{"overhead", "taken by a node", 3, most("median", 2)},
-	{"overhead", "started", 3, most("difference", 5)},
-	{"growth", "accepted", 3, most("median", 2)},
-	{"growth", "accepted", 3, most("p99/median", 5)},
-	{"growth", "accepted", 100, most("median", 4)},
-	{"growth", "accepted", 100, most("p99/median", 5)},
-	{"growth", "started", 200, most("ratio", 1.5)},
-	{"join", "ready", 0, most("median", 50)},
-	{"join", "connected", 0, most("median", 100)},
-	{"join", "usable", 0, most("median", 300)},
-	{"loss", "killed", 0, most("median", 500)},
-	{"loss", "frozen", 0, most("median", 3000)},
-	{"loss", "cut off", 0, most("median", 3000)},
-	{"idle", "memory", 3, most("median", 20)},
-	{"idle", "memory of each further node", 30, most("median", 60)},
-	{"idle", "processor", 3, most("median", 0.2)},
-	{"idle", "disk writes", 3, most("max", 0)},
-	{"idle", "wake-ups", 3, most("median", 5)},
-	{"idle", "network", 30, most("median", 10)},
-	{"idle", "binary", 0, most("median", 20)},
-	{"throughput", "requests through one device", 0, least("median", 2000)},
-	{"throughput", "accepted at 1,000 a second", 0, most("p99", 20)},
-	{"throughput", "output", 0, least("median", 200)},
-	{"throughput", "memory with 1,000 attached", 0, most("median", 150)},
-	{"burst", "requests run once, of 20", 0, least("min", 20)},
-	{"burst", "requests run once, of 200", 0, least("min", 200)},
-	{"burst", "requests run once, of 2000", 0, least("min", 2000)},
+	{"overhead", "accepted", 3, most("median", 2, "ms")},
+	{"overhead", "taken by a node", 3, most("median", 2, "ms")},
+	{"overhead", "started", 3, most("difference", 5, "ms")},
+	{"growth", "accepted", 3, most("median", 2, "ms")},
+	{"growth", "accepted", 3, most("p99/median", 5, fold)},
+	{"growth", "accepted", 100, most("median", 4, "ms")},
+	{"growth", "accepted", 100, most("p99/median", 5, fold)},
+	{"growth", "accepted", 200, most("ratio", 1.5, fold)},
+	{"growth", "started", 200, most("ratio", 1.5, fold)},
+	{"join", "ready", 3, most("median", 50, "ms")},
+	{"join", "connected", 3, most("median", 100, "ms")},
+	{"join", "usable", 3, most("median", 300, "ms")},
+	{"loss", "killed", 2, most("median", 500, "ms")},
+	{"loss", "frozen", 2, most("median", 3000, "ms")},
+	{"loss", "cut off", 2, most("median", 3000, "ms")},
+	{"idle", "memory", 3, most("median", 20, "MB")},
+	{"idle", "memory of each further node", 30, most("median", 60, "kB")},
+	{"idle", "processor", 3, most("median", 0.2, "%")},
+	{"idle", "disk writes", 3, most("max", 0, "B/s")},
+	{"idle", "wake-ups", 3, most("median", 5, "/s")},
+	{"idle", "network", 30, most("median", 10, "kB/s")},
+	{"idle", "binary", 0, most("median", 20, "MB")},
+	{"throughput", "requests through one device", 1, least("median", 2000, "/s")},
+	{"throughput", "accepted at 1,000 a second", 1, most("p99", 20, "ms")},
+	{"throughput", "output", 2, least("median", 200, "MB/s")},
+	{"throughput", "memory with 1,000 attached", 1, most("median", 150, "MB")},
+	{"burst", "requests run once, of 20", 10, least("min", 20, "requests")},
+	{"burst", "requests run once, of 200", 10, least("min", 200, "requests")},
+	{"burst", "requests run once, of 2000", 10, least("min", 2000, "requests")},
+	{"faults", "noticed, killed", 3, most("median", 0.5, "s")},
+	{"faults", "noticed, frozen", 3, most("median", 3, "s")},
+	{"faults", "noticed, cut off", 3, most("median", 3, "s")},
+	{"faults", "rejoined, killed", 3, most("p99", 2, "s")},
+	{"faults", "rejoined, frozen", 3, most("p99", 2, "s")},
+	{"faults", "rejoined, cut off", 3, most("p99", 2, "s")},
+	{"faults", "run elsewhere, warm image", 3, most("p99", 10, "s")},
+	{"faults", "wrong suspicions, idle", 13, most("max", 0, "times")},
+	{"faults", "wrong suspicions, 30 % loss and 200 ms", 13, most("max", 0, "times")},
+	{"faults", "request while a member floods scores", 3, most("ratio", 2, fold)},
+	{"faults", "request while a member floods streams", 3, most("ratio", 2, fold)},
+	{"faults", "request while a member floods frames", 3, most("ratio", 2, fold)},
 }
 
-func most(of string, bound float64) Limit { return Limit{Of: of, Bound: bound} }
+func most(of string, bound float64, unit string) Limit {
+	return Limit{Of: of, Bound: bound, Unit: unit}
+}
 
-func least(of string, bound float64) Limit { return Limit{Of: of, Bound: bound, AtLeast: true} }
+func least(of string, bound float64, unit string) Limit {
+	return Limit{Of: of, Bound: bound, Unit: unit, AtLeast: true}
+}
+
+// about returns whether the promise is about the figure.
+func (p *promise) about(f *Figure) bool {
+	return p.group == f.Group && p.name == f.Name && (p.nodes == 0 || p.nodes == f.Nodes)
+}
 
 // String tells a limit to people.
 func (l Limit) String() string {
-	sign, of := "≤", l.Of+" "
+	sign := "≤"
 	if l.AtLeast {
 		sign = "≥"
 	}
-	return fmt.Sprintf("%s%s %s", of, sign, short(l.Bound))
+	return sign + " " + quantity(l.Bound, l.Unit)
+}
+
+// verdict says whether the limit is kept.
+func (l Limit) verdict() string {
+	if l.Met {
+		return "met"
+	}
+	return "NOT MET"
 }

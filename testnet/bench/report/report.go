@@ -1,7 +1,9 @@
 // Package report holds what was measured, beside what it was measured against
 // and the limit that the project sets itself, and tells it to people (a table, a
-// drawing) and to programs (JSON, whose schema is that of the type Report). It
-// measures nothing and judges nothing but whether a limit was kept.
+// drawing, a page of a README) and to programs (JSON, whose schema is that of the
+// type Report). It measures nothing and judges nothing but whether a limit was kept.
+//
+// limits.go holds the promises, established.go what the established project does.
 package report
 
 import (
@@ -19,17 +21,6 @@ type Report struct {
 	Figures []*Figure `json:"figures"`
 	// Unmeasured says what this machine could not bring about, and why.
 	Unmeasured []string `json:"unmeasured,omitempty"`
-}
-
-// Machine says where it was measured, and how much else there was to do: Load is
-// the number of processes that wanted to run, over a minute, before and after.
-type Machine struct {
-	Processor string     `json:"processor"`
-	Cores     int        `json:"cores"`
-	Memory    uint64     `json:"memory_bytes"`
-	Kernel    string     `json:"kernel"`
-	Go        string     `json:"go"`
-	Load      [2]float64 `json:"load"`
 }
 
 // A Figure is one quantity: its samples, and those of its reference where there
@@ -93,7 +84,7 @@ func (r *Report) Add(f *Figure) {
 		}
 	}
 	for _, l := range limits {
-		if l.group == f.Group && l.name == f.Name && (l.nodes == 0 || l.nodes == f.Nodes) {
+		if l.about(f) {
 			f.Limits = append(f.Limits, f.judge(l.Limit))
 		}
 	}

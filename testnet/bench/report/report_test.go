@@ -19,7 +19,7 @@ func sample() *Report {
 		})
 	}
 	r.Add(&Figure{Group: "growth", Name: "accepted", Nodes: 100, Unit: "ms", Samples: []float64{1, 1, 1, 9}})
-	r.Add(&Figure{Group: "throughput", Name: "output", Unit: "MB/s", Samples: []float64{199}})
+	r.Add(&Figure{Group: "throughput", Name: "output", Nodes: 2, Unit: "MB/s", Samples: []float64{199}})
 	return r
 }
 
@@ -47,9 +47,27 @@ func TestLimits(t *testing.T) {
 // the figure could have one.
 func TestLimitsAreOfStatistics(t *testing.T) {
 	t.Parallel()
-	f := &Figure{Samples: []float64{1}, Stats: Summarise([]float64{1}), Reference: &Reference{}}
 	for _, l := range limits {
+		f := &Figure{Unit: l.Unit, Samples: []float64{1}, Stats: Summarise([]float64{1}), Reference: &Reference{}}
 		f.judge(l.Limit) // panics
+		if _, ok := words[l.Of]; !ok {
+			t.Errorf("there are no words for %q", l.Of)
+		}
+	}
+}
+
+// Each figure of the established project stands beside one of ours, which has a
+// limit or is drawn.
+func TestEstablishedHasAPlace(t *testing.T) {
+	t.Parallel()
+	for _, e := range instead {
+		drawn := e.group == "growth"
+		for _, l := range limits {
+			drawn = drawn || l.group == e.group && l.name == e.name && l.nodes == e.nodes
+		}
+		if !drawn {
+			t.Errorf("nothing stands beside %q: %s", e.name, e.figure)
+		}
 	}
 }
 
@@ -73,7 +91,10 @@ func TestForms(t *testing.T) {
 	r := sample()
 	var table bytes.Buffer
 	r.Table(&table)
-	for _, want := range []string{"growth: started", "3 nodes", "NOT MET (199)", "1 of 4 limits"} {
+	for _, want := range []string{
+		"growth: started", "3 nodes 1", "1 of 4 limits", "NOT MET: throughput: output, 2 nodes: 199 MB/s, limit ≥ 200 MB/s",
+		"    p99 to median",
+	} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table has no %q:\n%s", want, &table)
 		}

@@ -9,19 +9,38 @@ import (
 	"text/tabwriter"
 )
 
-// Table prints the report for people.
+// Table prints the report for people: a line for each figure, and one for each
+// limit on anything but its median.
 func (r *Report) Table(w io.Writer) {
-	m := &r.Machine
-	fmt.Fprintf(w, "\n%s, %d cores, %.0f GB of memory; %s; %s; load %.1f before, %.1f after; %.0f s\n\n",
-		m.Processor, m.Cores, float64(m.Memory)/1e9, m.Kernel, m.Go, m.Load[0], m.Load[1], r.Seconds)
+	fmt.Fprintf(w, "\n%s; %.0f s\n\n", r.Machine.String(), r.Seconds)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "what\tnodes\tmedian\tp95\tp99\tn\treference\tits median\tratio\tdifference\tlimit\t")
+	columns := []string{"what", "nodes", "median", "p95", "p99", "n", "reference", "ratio", "limit", "", "established project"}
+	fmt.Fprintln(t, strings.Join(columns, "\t")+"\t")
+	group := ""
 	for _, f := range r.Figures {
-		fmt.Fprintln(t, strings.Join(f.row(), "\t")+"\t")
+		if f.Group != group && group != "" {
+			fmt.Fprintln(t, strings.Repeat("\t", len(columns)))
+		}
+		group = f.Group
+		for _, row := range f.rows() {
+			fmt.Fprintln(t, strings.Join(row, "\t")+"\t")
+		}
 	}
 	t.Flush()
+	r.conclude(w)
+}
+
+// conclude sums up which limits are kept, and says what a reader has to know.
+func (r *Report) conclude(w io.Writer) {
 	judged, missed := r.Missed()
 	fmt.Fprintf(w, "\n%d of %d limits are kept.\n", judged-missed, judged)
+	for _, f := range r.Figures {
+		for _, l := range f.Limits {
+			if !l.Met {
+				fmt.Fprintf(w, "NOT MET: %s%s: %s, limit %s\n", f.title(), words[l.Of], quantity(l.Value, l.Unit), l)
+			}
+		}
+	}
 	for _, what := range r.Unmeasured {
 		fmt.Fprintf(w, "NOT MEASURED: %s\n", what)
 	}
@@ -32,6 +51,7 @@ func (r *Report) Table(w io.Writer) {
 			fmt.Fprintf(w, "  %s: %s: %s\n", f.Group, f.Name, f.Note)
 		}
 	}
+	fmt.Fprintf(w, "  %s\n", explained)
 }
 
 // title names the figure to people.
@@ -42,26 +62,40 @@ func (f *Figure) title() string {
 	return f.Group + ": " + f.Name
 }
 
-func (f *Figure) row() []string {
+// rows are the figure's lines in the table. The first is for its samples and a
+// limit on their median, and each further one for another limit.
+func (f *Figure) rows() [][]string {
 	nodes := ""
 	if f.Nodes > 0 {
 		nodes = strconv.Itoa(f.Nodes)
 	}
-	row := []string{f.Group + ": " + f.Name, nodes, short(f.Stats.Median) + " " + f.Unit, short(f.Stats.P95), short(f.Stats.P99), strconv.Itoa(f.Stats.Count)}
+	first := []string{
+		f.Group + ": " + f.Name, nodes, quantity(f.Stats.Median, f.Unit), short(f.Stats.P95), short(f.Stats.P99),
+		strconv.Itoa(f.Stats.Count), "", "", "", "", other(f.Group, f.Name, f.Nodes),
+	}
+	if f.Stats.Count == 1 {
+		first[3], first[4] = "", ""
+	}
 	if ref := f.Reference; ref != nil {
-		row = append(row, ref.Name, short(ref.Stats.Median), short(ref.Ratio), fmt.Sprintf("%+.3g", ref.Difference))
-	} else {
-		row = append(row, "", "", "", "")
+		first[6], first[7] = ref.Name+" "+short(ref.Stats.Median), short(ref.Ratio)
 	}
-	var kept []string
+	rows := [][]string{first}
 	for _, l := range f.Limits {
-		verdict := "met"
-		if !l.Met {
-			verdict = fmt.Sprintf("NOT MET (%s)", short(l.Value))
+		if l.Of == "median" {
+			rows[0][8], rows[0][9] = l.String(), l.verdict()
+			continue
 		}
-		kept = append(kept, l.String()+": "+verdict)
+		rows = append(rows, []string{strings.Repeat(" ", 4) + strings.TrimPrefix(words[l.Of], ", "), nodes, quantity(l.Value, l.Unit), "", "", "", "", "", l.String(), l.verdict(), ""})
 	}
-	return append(row, strings.Join(kept, "; "))
+	return rows
+}
+
+// quantity prints a number with its unit.
+func quantity(v float64, unit string) string {
+	if unit == fold {
+		return short(v) + "-fold"
+	}
+	return short(v) + " " + unit
 }
 
 // short prints a number with about three digits.

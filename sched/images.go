@@ -113,6 +113,17 @@ func (t *imageTable) facts(ctx context.Context, image string) ImageFacts {
 	}
 }
 
+// remembered returns the answer that there is already, and that counts still.
+func (t *imageTable) remembered(image string) (facts ImageFacts, known bool) {
+	now := t.clock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if look := t.known[image]; look != nil && now < look.until {
+		return look.facts, true
+	}
+	return ImageFacts{}, false
+}
+
 // look returns the lookup of the image, and whether it is the caller's to ask;
 // nil where so many are under way that there is no room for another one.
 func (t *imageTable) look(image string) (look *imageLookup, mine bool) {
@@ -168,19 +179,37 @@ func (t *imageTable) ask(ctx context.Context, image string, look *imageLookup) {
 // or the registry about the image, for Params.ImageWait at most, where the answer
 // can make a difference.
 func (o *Orchestrator) demand(ctx context.Context, service *protocol.Service) Demand {
-	d := o.cfg.View.Demand(service)
-	if o.cfg.Inspect == nil || !o.cfg.View.unsure(&d) {
-		return d
-	}
-	d.Facts = o.images.facts(ctx, service.Image)
-	switch {
-	case d.Fetch != 0:
-	case d.Facts.Fetch != 0:
-		d.Fetch = d.Facts.Fetch
-	default:
-		d.Fetch = o.cfg.Params.moved(d.Facts.Size)
+	d, whole := o.demandAtOnce(service)
+	if !whole {
+		d.learn(o.images.facts(ctx, service.Image), &o.cfg.Params)
 	}
 	return d
+}
+
+// demandAtOnce is demand without asking anybody; whole says that there is nobody
+// to ask, or no need to.
+func (o *Orchestrator) demandAtOnce(service *protocol.Service) (d Demand, whole bool) {
+	d = o.cfg.View.Demand(service)
+	if o.cfg.Inspect == nil || !o.cfg.View.unsure(&d) {
+		return d, true
+	}
+	facts, known := o.images.remembered(service.Image)
+	if known {
+		d.learn(facts, &o.cfg.Params)
+	}
+	return d, known
+}
+
+// learn takes in what is known of the image.
+func (d *Demand) learn(f ImageFacts, p *Params) {
+	d.Facts = f
+	switch {
+	case d.Fetch != 0:
+	case f.Fetch != 0:
+		d.Fetch = f.Fetch
+	default:
+		d.Fetch = p.moved(f.Size)
+	}
 }
 
 // unsure reports whether more should be known of the image than the scores tell:

@@ -18,28 +18,30 @@ var errUnreachable = errors.New("cannot be reached")
 func (r *request) place(ctx context.Context) protocol.Session {
 	for {
 		if r.stopping() {
+			r.dropFirst()
 			r.endUnplaced()
 			return nil
 		}
 		if ctx.Err() != nil {
+			r.dropFirst()
 			return nil
 		}
 		changed := r.o.cfg.View.Changed() // before looking, to miss nothing
-		choice, decision, ok := r.o.choose(&r.demand)
-		if !ok && r.awaitMesh(ctx, changed) {
+		p := r.choose()
+		if !p.found && r.awaitMesh(ctx, changed) {
 			continue
 		}
-		r.account.decision(decision)
-		if !ok {
-			r.refuse(&decision)
+		r.account.decision(p.decision)
+		if !p.found {
+			r.refuse(&p.decision)
 			return nil
 		}
-		r.node, r.name = choice.Node, nameOr(choice.Name, choice.Node)
-		if !r.keepOffer(ctx) {
-			r.o.cfg.View.Forgotten(choice.Node)
+		r.node, r.name = p.Node, nameOr(p.Name, p.Node)
+		if !p.kept && !r.keepOffer(ctx) {
+			r.o.cfg.View.Forgotten(p.Node)
 			return nil
 		}
-		s, err := r.offer(ctx, choice)
+		s, err := r.offer(ctx, p.Choice)
 		if err == nil {
 			r.report(protocol.Event{State: r.state}) // with the node that takes it
 			return s
@@ -48,6 +50,36 @@ func (r *request) place(ctx context.Context) protocol.Session {
 			return nil
 		}
 		r.node, r.name = "", ""
+	}
+}
+
+// A placement is what becomes of choosing a node.
+type placement struct {
+	Choice
+	found    bool // there is a node
+	kept     bool // the offer is written down
+	decision protocol.Decision
+}
+
+// choose returns the node that is offered the request next.
+func (r *request) choose() *placement {
+	if p := r.first; p != nil {
+		r.first = nil
+		return p
+	}
+	return r.o.choose(&r.demand)
+}
+
+// dropFirst gives up a first offer that was not sent.
+func (r *request) dropFirst() {
+	p := r.first
+	if p == nil {
+		return
+	}
+	r.first = nil
+	r.o.cfg.View.Forgotten(p.Node)
+	if p.kept {
+		r.takeBackOffer()
 	}
 }
 

@@ -177,16 +177,16 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 // choose places the demand as things are now, and counts the offer as sent, so
 // that the next placement sees it. The decision says why: where there is no node,
 // of as many devices as are ever named.
-func (o *Orchestrator) choose(d *Demand) (Choice, protocol.Decision, bool) {
+func (o *Orchestrator) choose(d *Demand) *placement {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.snapshot = o.cfg.View.Snapshot(o.snapshot.Peers)
 	choice, ok := o.placer.Place(&o.snapshot, d, o.cfg.Rand)
 	if !ok {
-		return choice, o.placer.Explain(o.cfg.Params.MaxExplained), false
+		return &placement{decision: o.placer.Explain(o.cfg.Params.MaxExplained)}
 	}
 	o.cfg.View.Dispatched(choice.Node)
-	return choice, o.placer.Explain(o.cfg.Params.Explained), true
+	return &placement{Choice: choice, found: true, decision: o.placer.Explain(o.cfg.Params.Explained)}
 }
 
 // Plan returns where the service would go if it were asked for now, and why. It

@@ -15,7 +15,8 @@ import (
 type Journal interface {
 	// Accepted returns the record; with journal.ErrExists the one there was.
 	Accepted(ctx context.Context, r journal.Request) (journal.Record, error)
-	// Offered is called before the offer is sent.
+	// Offered is called before the offer is sent, where that was not known when the
+	// request was accepted. The zero value says that there is none.
 	Offered(ctx context.Context, id protocol.RequestID, o journal.Offer) error
 	// Ended replaces an end as protocol.StateUnknown, and no other.
 	Ended(ctx context.Context, id protocol.RequestID, end journal.End) error
@@ -36,9 +37,11 @@ func (r *request) accept(ctx context.Context) bool {
 	}
 	if r.o.cfg.Journal != nil {
 		info, _, _ := r.account.line()
-		rec, err := r.o.cfg.Journal.Accepted(ctx, journal.Request{
-			ID: r.id, Service: r.service, Detached: info.Detached, At: accepted.At,
-		})
+		request := journal.Request{ID: r.id, Service: r.service, Detached: info.Detached, At: accepted.At}
+		if f := r.first; f != nil {
+			request.Offer = journal.Offer{Attempt: 1, Node: f.Node, Name: nameOr(f.Name, f.Node)}
+		}
+		rec, err := r.o.cfg.Journal.Accepted(ctx, request)
 		switch {
 		case errors.Is(err, journal.ErrExists) && rec.Hash != r.hash:
 			r.decide(protocol.Errorf(protocol.CodeConflict,
@@ -53,6 +56,9 @@ func (r *request) accept(ctx context.Context) bool {
 			return false
 		}
 		r.account.numbered(rec.Sequence)
+		if r.first != nil {
+			r.first.kept = err == nil
+		}
 	}
 	r.report(accepted)
 	r.decide(nil)
@@ -101,6 +107,14 @@ func (r *request) keepOffer(ctx context.Context) bool {
 	r.node, r.name = "", ""
 	r.end(protocol.StateRefused, protocol.CodeOf(why), "it could not be offered: %v", why)
 	return false
+}
+
+// takeBackOffer writes down that nobody was offered the request, so that the next
+// start of this device places it.
+func (r *request) takeBackOffer() {
+	if err := r.o.cfg.Journal.Offered(context.Background(), r.id, journal.Offer{}); err != nil {
+		r.log.Warn("that it was not offered was not written down", "err", err)
+	}
 }
 
 // record returns what is written down of the attempt.

@@ -36,6 +36,11 @@ func TestDiskFullAtAccept(t *testing.T) {
 		if m.offers("r") != 0 || len(w.all()) != 0 {
 			t.Errorf("%d offers, %v", m.offers("r"), w.all())
 		}
+		for _, p := range m.view.Snapshot(nil).Peers {
+			if p.Own != 0 || p.Sent != 0 {
+				t.Errorf("what was not accepted counts on %s: %+v", p.Node, p)
+			}
+		}
 		m.journal.set(nil)
 		// It is free for another service, too.
 		m.run(on("c", "r"))
@@ -45,7 +50,7 @@ func TestDiskFullAtAccept(t *testing.T) {
 
 // Nobody could say after a restart who has it, so it is not offered.
 func TestDiskFullAtOffer(t *testing.T) {
-	withJournal(t, abc, func(t *testing.T, m *mesh) {
+	withOffersApart(t, abc, func(t *testing.T, m *mesh) {
 		m.journal.set(diskFull("offered"))
 		app := m.run(on("b", "r"))
 		app.end()

@@ -38,6 +38,9 @@ type request struct {
 	state   protocol.State
 	demand  Demand
 	attempt uint32
+	// first is the first placement where that was before the request was accepted,
+	// until the offer is sent.
+	first *placement
 	// node has the offer or the execution; name is what it is called.
 	node protocol.NodeID
 	name string
@@ -139,13 +142,26 @@ func (r *request) attend(ctx context.Context, how func(context.Context) protocol
 	<-watched
 }
 
-// begin accepts a new request and places it.
+// begin accepts a new request and places it. Where nobody has to be asked for
+// that, it is placed before it is accepted, so that both are written down at once.
 func (r *request) begin(ctx context.Context) protocol.Session {
+	r.o.cfg.View.Arrived()
+	if d, whole := r.o.demandAtOnce(&r.service); whole {
+		r.demand = d
+		if p := r.choose(); p.found {
+			r.first = p
+		}
+	}
 	if !r.accept(ctx) {
+		r.dropFirst()
 		return nil
 	}
-	r.o.cfg.View.Arrived()
-	return r.placeFirst(ctx)
+	if r.first == nil {
+		return r.placeFirst(ctx)
+	}
+	r.attempt = 1
+	r.report(protocol.Event{State: protocol.StatePlacing})
+	return r.place(ctx)
 }
 
 // placeFirst places a request that was never offered.

@@ -280,7 +280,7 @@ func TestAbandoned(t *testing.T) {
 		})
 	}
 	t.Run("before it was placed", func(t *testing.T) {
-		withJournal(t, abc, func(t *testing.T, m *mesh) {
+		withOffersApart(t, abc, func(t *testing.T, m *mesh) {
 			hook, reached, over := block("offered")
 			m.journal.set(hook)
 			app := m.run(attached)

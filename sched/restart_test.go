@@ -62,7 +62,7 @@ func TestKilledBeforeAccepted(t *testing.T) {
 }
 
 func TestKilledBeforeOffered(t *testing.T) {
-	withJournal(t, abc, func(t *testing.T, m *mesh) {
+	withOffersApart(t, abc, func(t *testing.T, m *mesh) {
 		hook, reached, over := block("offered")
 		m.journal.set(hook)
 		app := m.run(on("b", "r"))
@@ -86,10 +86,56 @@ func TestKilledBeforeOffered(t *testing.T) {
 	})
 }
 
+// The first offer goes to disk with the request, where nothing has to be found out
+// for it.
+func TestFirstOfferIsWrittenWithTheRequest(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		m.journal.set(func(step string) error {
+			if step == "offered" {
+				t.Error("the first offer was written down by itself")
+			}
+			return nil
+		})
+		app := m.run(on("b", "r"))
+		m.nodes["b"].only(t)
+		if rec, err := m.journal.Find("r"); err != nil || rec.Offer != (journal.Offer{Attempt: 1, Node: "b", Name: "b"}) {
+			t.Errorf("%+v, %v", rec.Offer, err)
+		}
+		m.restart()
+		<-app.done
+		if n := m.offers("r"); n != 1 {
+			t.Errorf("%d offers", n)
+		}
+	})
+}
+
+// What was accepted together with its first offer is not taken for offered when
+// this device shuts down before it was: it is placed at the next start.
+func TestStoppedBeforeTheFirstOffer(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		m.journal.set(func(step string) error {
+			if step == "written" {
+				m.stop()
+			}
+			return nil
+		})
+		app := m.run(on("b", "r"))
+		<-app.done
+		if own := m.view.Snapshot(nil).Peers[1]; m.offers("r") != 0 || own.Own != 0 || own.Sent != 0 {
+			t.Errorf("%d offers, counted %+v", m.offers("r"), own)
+		}
+		m.restart()
+		m.nodes["b"].only(t).exit(0)
+		if d := m.inspect("r"); d.Last.State != protocol.StateSucceeded || m.offers("r") != 1 {
+			t.Errorf("%+v, %d offers", d.Last, m.offers("r"))
+		}
+	})
+}
+
 // After a start this device knows nobody, and not even itself.
 func TestTakenUpWaitsForNodes(t *testing.T) {
 	for _, comes := range []bool{true, false} {
-		withJournal(t, abc, func(t *testing.T, m *mesh) {
+		withOffersApart(t, abc, func(t *testing.T, m *mesh) {
 			hook, reached, over := block("offered")
 			m.journal.set(hook)
 			m.run(on("b", "r"))

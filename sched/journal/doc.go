@@ -33,8 +33,8 @@
 //
 // The states between (placing, pulling, starting, running) are not kept. Whoever
 // takes a request up again asks the node that has it, and the node knows better.
-// The offer is: without it, a request might be started a second time. Its first
-// offer can be handed in with Accepted where it is known, to save a sync.
+// The offer is: without it, a request might be started a second time. The first one
+// is handed in with Accepted where it is known, to save a commit.
 //
 // # The file
 //

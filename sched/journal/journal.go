@@ -119,12 +119,15 @@ func (j *Journal) Accepted(ctx context.Context, r Request) (Record, error) {
 }
 
 // Offered writes down to whom the request is about to be offered. Call it before
-// the offer is sent. Only the last one is kept. Errors are as for Accepted, and
-// ErrNotFound and ErrEnded.
+// the offer is sent. Only the last one is kept; the zero value takes it back,
+// where it was not sent. Errors are as for Accepted, and ErrNotFound and ErrEnded.
 func (j *Journal) Offered(ctx context.Context, id protocol.RequestID, o Offer) error {
-	raw, err := encodeOffer(o)
-	if err != nil {
-		return err
+	var raw []byte
+	if o != (Offer{}) {
+		var err error
+		if raw, err = encodeOffer(o); err != nil {
+			return err
+		}
 	}
 	return j.submit(ctx, len(raw), func(b *batch) (verdict, err error) {
 		e := b.find(id)
@@ -133,6 +136,8 @@ func (j *Journal) Offered(ctx context.Context, id protocol.RequestID, o Offer) e
 			return ErrNotFound, nil
 		case e.ended:
 			return ErrEnded, nil
+		case raw == nil:
+			return nil, b.remove(offers, e.seq)
 		}
 		return nil, b.put(offers, e.seq, raw)
 	})

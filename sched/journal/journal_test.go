@@ -342,3 +342,33 @@ func TestPanicOfBboltBreaksTheJournalOnly(t *testing.T) {
 		t.Fatalf("%d records", len(got))
 	}
 }
+
+// An offer that was not sent can be taken back: then there is none.
+func TestOfferTakenBack(t *testing.T) {
+	path := pathIn(t)
+	j := open(t, path, testOptions())
+	r := request("a")
+	r.Offer = Offer{Attempt: 1, Node: "nodeA"}
+	if _, err := j.Accepted(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	accept(t, j, "b")
+	for _, id := range []protocol.RequestID{"a", "b"} { // b has none
+		if err := j.Offered(t.Context(), id, Offer{}); err != nil {
+			t.Fatalf("%s: %v", id, err)
+		}
+	}
+	if err := j.Offered(t.Context(), "c", Offer{}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+	j.Close()
+	j = open(t, path, testOptions())
+	if j.Report() != (Report{}) {
+		t.Errorf("%+v", j.Report())
+	}
+	for _, rec := range loadAll(t, j) {
+		if rec.Offer != (Offer{}) {
+			t.Errorf("%s: %+v", rec.ID, rec.Offer)
+		}
+	}
+}

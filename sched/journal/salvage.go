@@ -331,7 +331,7 @@ func (s *saver) dropOrphans(tx *bbolt.Tx) error {
 		}
 	}
 	for _, seq := range drop {
-		if err := remove(tx, &s.sum, seq); err != nil {
+		if err := remove(tx, &s.sum, seq, records...); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,9 @@ const (
 
 var buckets = []string{state, requests, offers, ends, outputs}
 
+// records are those that hold what there is of a request.
+var records = buckets[1:]
+
 // formatVersion changes when older programs would misread the file.
 const formatVersion = 1
 
@@ -95,10 +98,10 @@ func checksum(sealed []byte) uint64 {
 	return uint64(binary.BigEndian.Uint32(sealed))
 }
 
-// remove deletes all that there is of a request.
-func remove(tx *bbolt.Tx, sum *uint64, seq uint64) error {
+// remove deletes what there is of a request in some buckets.
+func remove(tx *bbolt.Tx, sum *uint64, seq uint64, from ...string) error {
 	key := keyOf(seq)
-	for _, name := range buckets[1:] {
+	for _, name := range from {
 		if b := tx.Bucket([]byte(name)); b != nil {
 			*sum -= checksum(b.Get(key))
 			if err := b.Delete(key); err != nil {
@@ -224,6 +227,11 @@ func (b *batch) put(bucket string, seq uint64, content []byte) error {
 	return put(b.tx, &b.j.kept.sum, bucket, seq, content)
 }
 
+func (b *batch) remove(bucket string, seq uint64) error {
+	b.changed = true
+	return remove(b.tx, &b.j.kept.sum, seq, bucket)
+}
+
 func (b *batch) accept(id protocol.RequestID, raw []byte, o Offer) (uint64, error) {
 	b.j.kept.next++
 	e := &entry{id: id, seq: b.j.kept.next, bytes: int64(len(raw))}
@@ -264,7 +272,7 @@ func (b *batch) end(e *entry, raw, output []byte, unknown bool) error {
 func (b *batch) undo() error {
 	for _, seq := range b.j.kept.undo {
 		b.changed = true
-		if err := remove(b.tx, &b.j.kept.sum, seq); err != nil {
+		if err := remove(b.tx, &b.j.kept.sum, seq, records...); err != nil {
 			return err
 		}
 	}
@@ -279,7 +287,7 @@ func (b *batch) purge() error {
 		if len(k.ended) <= o.KeepEnded && k.bytes <= int64(o.KeepBytes) && b.age-e.age < o.KeepEndedFor {
 			break
 		}
-		if err := remove(b.tx, &k.sum, e.seq); err != nil {
+		if err := remove(b.tx, &k.sum, e.seq, records...); err != nil {
 			return err
 		}
 		k.bytes -= e.bytes

@@ -300,3 +300,33 @@ func TestPlacedWithoutImageFacts(t *testing.T) {
 		}
 	})
 }
+
+// What is known of the image counts for every attempt, also where this device was
+// restarted since it placed the first.
+func TestImageFactsForLaterAttempts(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		withJournal(t, abc, func(t *testing.T, m *mesh) {
+			m.close()
+			foreign := nodeScore("b", 100, 4)
+			foreign.Sequence, foreign.Beat, foreign.Arch = 2, time.Minute, "arm64"
+			m.view.Score(foreign)
+			m.images = func(context.Context, string) (ImageFacts, error) {
+				return ImageFacts{Platforms: []string{"linux/amd64"}}, nil
+			}
+			m.start(DefaultParams())
+			m.run(protocol.Run{ID: "r", Detach: true, Service: protocol.Service{Image: "tool", Retry: 1}})
+			e := m.nodes["c"].only(t)
+			e.say(protocol.StateRunning)
+			if restarted {
+				m.restart()
+			}
+			e.feed.Event(protocol.Event{State: protocol.StateLost, Code: protocol.CodeEngineDown})
+			e.feed.End()
+			m.nodes["a"].only(t).exit(0)
+			synctest.Wait()
+			if n := len(m.nodes["b"].offers); n != 0 {
+				t.Errorf("restarted %v: it was offered to one that cannot run it, %d times", restarted, n)
+			}
+		})
+	}
+}

@@ -27,7 +27,7 @@ func (r *request) place(ctx context.Context) protocol.Session {
 			return nil
 		}
 		changed := r.o.cfg.View.Changed() // before looking, to miss nothing
-		p := r.choose()
+		p := r.choose(ctx)
 		if !p.found && r.awaitMesh(ctx, changed) {
 			continue
 		}
@@ -62,11 +62,12 @@ type placement struct {
 }
 
 // choose returns the node that is offered the request next.
-func (r *request) choose() *placement {
+func (r *request) choose(ctx context.Context) *placement {
 	if p := r.first; p != nil {
 		r.first = nil
 		return p
 	}
+	r.reckon(ctx)
 	return r.o.choose(&r.demand)
 }
 
@@ -81,6 +82,15 @@ func (r *request) dropFirst() {
 	if p.kept {
 		r.takeBackOffer()
 	}
+}
+
+// reckon brings up to date what is demanded: another attempt may come hours after the
+// first, and after a restart the mesh, which says whether the image is to be asked
+// for, is known only by and by. What nodes have said of this request stays.
+func (r *request) reckon(ctx context.Context) {
+	d := r.o.demand(ctx, &r.service)
+	d.Refusals, d.Excluded, d.NoFetch = r.demand.Refusals, r.demand.Excluded, r.demand.NoFetch
+	r.demand = d
 }
 
 // endUnplaced ends the request because somebody wanted that before it was placed.

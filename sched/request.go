@@ -148,7 +148,7 @@ func (r *request) begin(ctx context.Context) protocol.Session {
 	r.o.cfg.View.Arrived()
 	if d, whole := r.o.demandAtOnce(&r.service); whole {
 		r.demand = d
-		if p := r.choose(); p.found {
+		if p := r.o.choose(&r.demand); p.found {
 			r.first = p
 		}
 	}
@@ -172,7 +172,6 @@ func (r *request) placeFirst(ctx context.Context) protocol.Session {
 
 func (r *request) placeNew(ctx context.Context) protocol.Session {
 	r.report(protocol.Event{State: protocol.StatePlacing})
-	r.demand = r.o.demand(ctx, &r.service)
 	return r.place(ctx)
 }
 

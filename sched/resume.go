@@ -60,7 +60,6 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 		r.lost = r.service.Retry // it may have ended, and that was told
 	}
 	r.beginAt(position{rec.Offer.Stdout, rec.Offer.Stderr})
-	r.demand = r.o.cfg.View.Demand(&r.service)
 	r.report(protocol.Event{State: protocol.StatePlacing, Reason: "this device was restarted: asking " + r.name})
 	s, err := r.regain(ctx, newPatience(params, params.ResumeTimeout))
 	switch {

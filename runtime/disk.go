@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"strings"
 
@@ -10,38 +11,55 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
+// Space is what is left in a file system.
+type Space struct {
+	Bytes protocol.Bytes
+	// Files is how many can still be made: one that has room in bytes may be out
+	// of inodes. It is math.MaxUint64 where there is no such bound.
+	Files uint64
+}
+
+var unbounded = Space{Bytes: math.MaxUint64, Files: math.MaxUint64}
+
 const (
 	// DiskReserve is how much must be free where the engine keeps images before
 	// one is fetched: containers that run write there too, and a full disk harms
 	// more than them.
 	DiskReserve protocol.Bytes = 256 << 20
+	// FileReserve is the same in files: as many as come with those bytes where a
+	// file system has an inode for each 16 KiB, which is ext4's default.
+	FileReserve uint64 = 16 << 10
 	// unpacked is how many times as much as its fetch moves an image takes on the
 	// disk, for a short while with what was fetched beside it.
 	unpacked = 2.5
 )
 
-// diskFree returns what is left in the file system of a folder.
-func diskFree(ctx context.Context, dir string) (protocol.Bytes, error) {
+// spaceOf returns what is left in the file system of a folder.
+func spaceOf(ctx context.Context, dir string) (Space, error) {
 	usage, err := disk.UsageWithContext(ctx, dir)
 	if err != nil {
-		return 0, err
+		return Space{}, err
 	}
-	return protocol.Bytes(usage.Free), nil
+	s := Space{Bytes: protocol.Bytes(usage.Free), Files: usage.InodesFree}
+	if usage.InodesTotal == 0 { // as btrfs tells, which makes them as needed
+		s.Files = math.MaxUint64
+	}
+	return s, nil
 }
 
 // room returns what is free where the engine keeps images. Where that cannot be
 // found out, as for an engine on another machine, it is no obstacle.
-func (n *Node) room(ctx context.Context) protocol.Bytes {
+func (n *Node) room(ctx context.Context) Space {
 	n.mu.Lock()
 	dir := n.engine.info.DataDir
 	n.mu.Unlock()
 	if dir == "" {
-		return math.MaxUint64
+		return unbounded
 	}
-	free, err := n.cfg.DiskFree(ctx, dir)
+	free, err := n.cfg.Space(ctx, dir)
 	if err != nil {
 		n.cfg.Log.Debug("room for images not known", "err", err)
-		return math.MaxUint64
+		return unbounded
 	}
 	return free
 }
@@ -57,14 +75,16 @@ func (n *Node) checkRoom(ctx context.Context, image string) error {
 
 // enough reports whether an image of which a fetch moves that much, 0 where it is
 // not known, may be fetched with so much room: as an error with CodeDiskFull.
-func enough(image string, free, fetch protocol.Bytes) error {
+func enough(image string, free Space, fetch protocol.Bytes) error {
+	const text = "fetching the image %q needs room for %s where the container engine keeps images, and there is room for %s: make some, for example with \"docker system prune\""
 	needed := max(DiskReserve, protocol.Bytes(unpacked*float64(fetch)))
-	if free >= needed {
-		return nil
+	switch {
+	case free.Bytes < needed:
+		return protocol.Errorf(protocol.CodeDiskFull, text, image, size(needed), size(free.Bytes))
+	case free.Files < FileReserve:
+		return protocol.Errorf(protocol.CodeDiskFull, text, image, fmt.Sprintf("%d files", FileReserve), fmt.Sprintf("%d (inodes)", free.Files))
 	}
-	return protocol.Errorf(protocol.CodeDiskFull,
-		"fetching the image %q needs %s of room where the container engine keeps images, and %s is free: make some, for example with \"docker system prune\"",
-		image, size(needed), size(free))
+	return nil
 }
 
 // present reports whether the image is on the engine, or named by what looks like

@@ -38,21 +38,27 @@ func fetch(id, image string) protocol.Offer {
 func TestDiskReserve(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		b.cfg.Driver = keeping{b.cfg.Driver, "/images"}
-		var free atomic.Uint64
-		b.cfg.DiskFree = func(_ context.Context, dir string) (protocol.Bytes, error) {
+		var free, files atomic.Uint64
+		b.cfg.Space = func(_ context.Context, dir string) (runtime.Space, error) {
 			if dir != "/images" {
 				t.Errorf("room looked for in %q", dir)
 			}
-			return protocol.Bytes(free.Load()), nil
+			return runtime.Space{Bytes: protocol.Bytes(free.Load()), Files: files.Load()}, nil
 		}
 		free.Store(uint64(runtime.DiskReserve - 1))
+		files.Store(runtime.FileReserve)
 		b.run()
 		r := b.refused(fetch("a", "absent"), protocol.CodeDiskFull)
 		contains(t, r.Reason, "256 MiB")
+		free.Store(uint64(runtime.DiskReserve))
+		files.Store(runtime.FileReserve - 1)
+		r = b.refused(fetch("a", "absent"), protocol.CodeDiskFull)
+		contains(t, r.Reason, "needs room for 16384 files")
+		contains(t, r.Reason, "16383 (inodes)")
 		if got := listen(b.offer(fetch("b", image))); got.end().State != protocol.StateSucceeded {
 			t.Errorf("an image that is there: %+v", got.end())
 		}
-		free.Store(uint64(runtime.DiskReserve))
+		files.Store(runtime.FileReserve)
 		if got := listen(b.offer(fetch("a", "absent"))); got.end().State != protocol.StateSucceeded {
 			t.Errorf("with room: %+v", got.end())
 		}
@@ -71,7 +77,9 @@ func TestDiskReserveOfLargeImages(t *testing.T) {
 	for free, fits := range map[protocol.Bytes]bool{2499 * mebibyte: false, 2500 * mebibyte: true} {
 		inBubble(t, func(b *bed) {
 			b.cfg.Driver = keeping{b.cfg.Driver, "/images"}
-			b.cfg.DiskFree = func(context.Context, string) (protocol.Bytes, error) { return free, nil }
+			b.cfg.Space = func(context.Context, string) (runtime.Space, error) {
+				return runtime.Space{Bytes: free, Files: 1e6}, nil
+			}
 			b.engine.AddImage("large", fake.Image{Absent: true, Pull: time.Hour, Size: 1000 * mebibyte})
 			b.run()
 			begin := time.Now()
@@ -94,7 +102,9 @@ func TestRoomThatFillsUp(t *testing.T) {
 		b.cfg.Driver = keeping{b.cfg.Driver, "/images"}
 		var free atomic.Uint64
 		free.Store(uint64(runtime.DiskReserve))
-		b.cfg.DiskFree = func(context.Context, string) (protocol.Bytes, error) { return protocol.Bytes(free.Load()), nil }
+		b.cfg.Space = func(context.Context, string) (runtime.Space, error) {
+			return runtime.Space{Bytes: protocol.Bytes(free.Load()), Files: 1e6}, nil
+		}
 		b.run()
 		first := forced("a", "sleep=1m")
 		first.Service.CPUs = 2
@@ -126,7 +136,7 @@ func TestRoomNotKnown(t *testing.T) {
 		inBubble(t, func(b *bed) {
 			b.engine.AddImage("sha256:0123456789ab", fake.Image{})
 			b.cfg.Driver = keeping{b.cfg.Driver, c.dir}
-			b.cfg.DiskFree = func(context.Context, string) (protocol.Bytes, error) { return 0, c.err }
+			b.cfg.Space = func(context.Context, string) (runtime.Space, error) { return runtime.Space{}, c.err }
 			b.run()
 			if got := listen(b.offer(fetch("a", c.image))); got.end().State != protocol.StateSucceeded {
 				t.Errorf("%s: %+v", what, got.end())

@@ -56,9 +56,9 @@ type Config struct {
 	// process and ended in its time, with the last event and how long the
 	// container ran: 0 where it never started.
 	Finished func(s protocol.Service, end protocol.Event, ran time.Duration)
-	// DiskFree returns what is left in the file system of the engine's folder; nil
+	// Space returns what is left in the file system of the engine's folder; nil
 	// asks the system.
-	DiskFree func(ctx context.Context, dir string) (protocol.Bytes, error)
+	Space func(ctx context.Context, dir string) (Space, error)
 	// Dir keeps what the Node has measured over restarts; where it is empty,
 	// nothing is kept.
 	Dir string
@@ -105,8 +105,8 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Leases == nil {
 		cfg.Leases = newOwnLeases()
 	}
-	if cfg.DiskFree == nil {
-		cfg.DiskFree = diskFree
+	if cfg.Space == nil {
+		cfg.Space = spaceOf
 	}
 	lent := Lent{CPUs: cfg.CPUs, Memory: cfg.Memory}
 	return &Node{

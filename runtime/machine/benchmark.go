@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,13 +22,15 @@ const (
 	// core of an x86-64 server of about 2.6 GHz.
 	reference  = 5 * time.Millisecond
 	mostSlices = 19
-	// enough slices for a median, where a slow device takes long for each.
+	// enough slices, where a slow device takes long for each.
 	minSlices = 5
-	// patience bounds the whole measurement, once there are enough slices.
-	patience = 250 * time.Millisecond
-	// mixture is the version of the work in a slice: figures of another one
-	// cannot be compared.
-	mixture   = 1
+	// effort bounds the processor time of the whole measurement and patience how
+	// long it takes a busy device, once there are enough slices.
+	effort   = 250 * time.Millisecond
+	patience = time.Second
+	// mixture is the version of the work in a slice, and of how it is measured:
+	// figures of another one cannot be compared.
+	mixture   = 2
 	speedFile = "speed.json"
 	maxFile   = 4 << 10
 	maxBoard  = 128 // bytes of its name
@@ -148,32 +149,49 @@ func save(file string, m measurement) error {
 	return nil
 }
 
-// measure runs the slices. The processor time that they take counts, and of that
-// the median: other programs that are busy just now do not make a core slow.
+// measure runs the slices. The processor time that they take counts, and of each
+// part the least: other programs that are busy just now do not make a core slow, but
+// they empty its caches, and may be a virtual machine's neighbours.
 func measure(ctx context.Context) (float64, error) {
 	goruntime.LockOSThread() // whose time is read
 	defer goruntime.UnlockOSThread()
 	w := newWork()
-	w.slice() // warms caches and clock up
-	var times []time.Duration
-	start := time.Now()
-	for len(times) < mostSlices && (len(times) < minSlices || time.Since(start) < patience) {
+	parts := []func(){w.arithmetic, w.hash, w.walk}
+	for _, part := range parts {
+		part() // warms caches and clock up
+	}
+	least, used, start := make([]time.Duration, len(parts)), time.Duration(0), time.Now()
+	for n := 0; n < mostSlices && (n < minSlices || used < effort && time.Since(start) < patience); n++ {
 		if err := ctx.Err(); err != nil {
 			return 0, fmt.Errorf("measure the speed: %w", err)
 		}
-		before, err := threadTime()
-		if err != nil {
-			return 0, err
+		for i, part := range parts {
+			took, err := timed(part)
+			if err != nil {
+				return 0, err
+			}
+			used += took
+			if n == 0 || took < least[i] {
+				least[i] = took
+			}
 		}
-		w.slice()
-		after, err := threadTime()
-		if err != nil {
-			return 0, err
-		}
-		times = append(times, max(after-before, 1))
 	}
-	slices.Sort(times)
-	return float64(reference) / float64(times[len(times)/2]), nil
+	slice := time.Duration(0)
+	for _, took := range least {
+		slice += took
+	}
+	return float64(reference) / float64(slice), nil
+}
+
+// timed returns the processor time that work takes of this thread.
+func timed(work func()) (time.Duration, error) {
+	before, err := threadTime()
+	if err != nil {
+		return 0, err
+	}
+	work()
+	after, err := threadTime()
+	return max(after-before, 1), err
 }
 
 // threadTime returns the processor time that this thread has had.
@@ -213,12 +231,6 @@ func newWork() *work {
 		w.table[i] = (uint32(i)*1_664_525 + 1_013_904_223) % tableSize
 	}
 	return w
-}
-
-func (w *work) slice() {
-	w.arithmetic()
-	w.hash()
-	w.walk()
 }
 
 func (w *work) arithmetic() {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,8 +44,9 @@ func (c *cli) upCommand() *cobra.Command {
 with the same secret find each other by themselves.
 
 The secret comes from --secret-file, from HEARTH_SECRET, or from the state folder
-of an earlier start. Without --driver the device runs work if a Docker engine
-answers; else it joins to ask for work only, and says so.
+of an earlier start. The device runs work while a Docker engine answers, also one
+that is started later; without one it asks for work only, as with --driver none.
+With --driver docker, 'hearth doctor' calls it a problem that there is none.
 
 Every flag can be given in the environment too: HEARTH_NAME, HEARTH_LISTEN and
 so on; lists are separated by commas. The flag wins.
@@ -71,7 +73,7 @@ func (f *upFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.memory, "memory", "", "lend this much memory: `SIZE` such as 2g (default 80 % of what there is)")
 	flags.StringArrayVar(&f.labels, "label", nil, "label `K=V` that --constraint can ask for; may be repeated")
 	flags.StringVar(&f.policy, "policy", "", "`FILE` that says what a container may have here (default policy.toml in the state folder, if there is one)")
-	flags.StringVar(&f.driver, "driver", "", "run work with `docker`, or none to only ask for it (default docker if it answers)")
+	flags.StringVar(&f.driver, "driver", "", "run work with `docker`, or none to only ask for it (default docker while it answers)")
 	flags.BoolVar(&f.noDiscovery, "no-discovery", false, "do not use mDNS; find devices by --peer and from earlier starts only")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log details too")
 	_ = cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions([]cobra.Completion{"docker", "none"}, cobra.ShellCompDirectiveNoFileComp))
@@ -118,7 +120,7 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		log.Warn("a crash may leave the secret in a core file", "err", err)
 	}
-	cfg, err := c.nodeConfig(ctx, f, log)
+	cfg, err := c.nodeConfig(f, log)
 	if err != nil {
 		return err
 	}
@@ -164,7 +166,7 @@ func notify(log *slog.Logger, state string) {
 }
 
 // nodeConfig turns the flags into what the device is made of.
-func (c *cli) nodeConfig(ctx context.Context, f upFlags, log *slog.Logger) (node.Config, error) {
+func (c *cli) nodeConfig(f upFlags, log *slog.Logger) (node.Config, error) {
 	cfg, err := c.settings(f, log)
 	if err != nil {
 		return cfg, err
@@ -172,7 +174,8 @@ func (c *cli) nodeConfig(ctx context.Context, f upFlags, log *slog.Logger) (node
 	if cfg.Secret, err = c.findSecret(f.secretFile); err != nil {
 		return cfg, err
 	}
-	return cfg, c.chooseDriver(ctx, f.driver, &cfg)
+	c.chooseDriver(f.driver, &cfg)
+	return cfg, nil
 }
 
 // settings is what the flags say by themselves, whatever this machine has.
@@ -227,27 +230,21 @@ func drivers() map[string]driverMaker {
 	}}
 }
 
-// chooseDriver decides whether the device runs work, and how.
-func (c *cli) chooseDriver(ctx context.Context, name string, cfg *node.Config) error {
+// chooseDriver decides whether the device runs work, and how. Whether there is an
+// engine is found out while it runs: one that is started later is as good.
+func (c *cli) chooseDriver(name string, cfg *node.Config) {
 	if name == "none" {
 		cfg.NoDriver = "it was started with --driver none"
-		return nil
+		return
 	}
-	if name == "" {
-		if err := node.PingEngine(ctx); err != nil {
-			cfg.NoDriver = "no container engine answered when it started"
-			cfg.Log.Warn("joining without running work, since no container engine answers: start it and then hearth again to run work", "err", err)
-			return nil
-		}
-		name = "docker"
-	}
+	cfg.EngineOptional = name == ""
+	name = cmp.Or(name, "docker")
 	cfg.Driver = c.drivers[name](cfg.Log)
 	if name == "docker" {
 		cfg.Guard = func(mesh keys.Fingerprint, self protocol.NodeID) (string, []string) {
 			return "/proc/self/exe", []string{"guard", "--state", c.state, "--mesh", string(mesh), "--node", string(self)}
 		}
 	}
-	return nil
 }
 
 // deviceName is the name given, else made from the host's.

@@ -33,7 +33,7 @@ func (d *Driver) Watch(ctx context.Context, up func(bool), changed func()) error
 		if wasUp && ctx.Err() == nil {
 			wasUp = false
 			up(false)
-			d.cfg.Log.Warn("Docker engine does not answer", "err", lost)
+			d.cfg.Log.Warn("Docker engine does not answer: nothing is run here until it does", "err", lost)
 		}
 		select {
 		case <-ctx.Done():

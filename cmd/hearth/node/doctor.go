@@ -163,11 +163,6 @@ func CheckEngine(ctx context.Context) protocol.Check {
 	return ok("engine", "docker %s, %s/%s", info.Version, info.OS, info.Arch)
 }
 
-// PingEngine returns nil if a container engine answers.
-func PingEngine(ctx context.Context) error {
-	return askEngine(ctx, func(ctx context.Context, d *docker.Driver) error { return d.Ping(ctx) })
-}
-
 // askEngine asks the engine for no mesh in particular.
 func askEngine(ctx context.Context, ask func(context.Context, *docker.Driver) error) error {
 	ctx, cancel := context.WithTimeout(ctx, engineWait)
@@ -182,10 +177,14 @@ func askEngine(ctx context.Context, ask func(context.Context, *docker.Driver) er
 
 func (n *Node) checkEngine() protocol.Check {
 	if n.runtime == nil {
-		return warning("engine", "this device can ask for work all the same; to run work, start Docker and then 'hearth up' again",
+		return warning("engine", "this device can ask for work all the same; to run work, start it without --driver none",
 			"this device runs no work: %s", n.cfg.NoDriver)
 	}
 	state := n.runtime.State()
+	if !state.Ready && n.cfg.EngineOptional && state.Info.Version == "" {
+		return warning("engine", "this device can ask for work all the same; it runs work as soon as Docker is started (systemctl start docker)",
+			"this device runs no work: %s", state.Reason)
+	}
 	if !state.Ready {
 		return problem("engine", "start it (systemctl start docker); this device runs work again as soon as it answers", "%s", state.Reason)
 	}

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/hearth-edge/hearth/cmd/hearth/node"
+)
+
+// A device has a driver whether or not there is an engine when it starts, unless
+// it was told not to; only one that was told to have one misses it.
+func TestChooseDriver(t *testing.T) {
+	for name, want := range map[string]struct{ runs, optional bool }{
+		"": {true, true}, "docker": {true, false}, "none": {false, false},
+	} {
+		c, cfg := &cli{drivers: drivers()}, node.DefaultConfig()
+		c.chooseDriver(name, &cfg)
+		if (cfg.Driver != nil) != want.runs || (cfg.Guard != nil) != want.runs || cfg.EngineOptional != want.optional {
+			t.Errorf("--driver %q: driver %v, guard %v, optional %v", name, cfg.Driver != nil, cfg.Guard != nil, cfg.EngineOptional)
+		}
+	}
+}

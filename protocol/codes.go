@@ -28,12 +28,13 @@ const (
 	CodeBusy
 	// CodePolicy means that the node's owner does not allow it.
 	CodePolicy
-	// CodeImageNotFound means that there is no such image here, and the
-	// registry has none or cannot be reached.
+	// CodeImageNotFound means that there is no such image, neither here nor in
+	// the registry.
 	CodeImageNotFound
 	// CodeImagePlatform means that the image is made for another architecture or OS.
 	CodeImagePlatform
-	// CodePullFailed means that the image exists but could not be fetched.
+	// CodePullFailed means that the image could not be fetched, as from a registry
+	// that this node does not reach.
 	CodePullFailed
 	// CodeEngineDown means that the node's container engine does not answer; with
 	// StateLost that it went down while the container ran.

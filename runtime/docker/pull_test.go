@@ -165,7 +165,7 @@ func TestPullErrors(t *testing.T) {
 		words []string
 	}{
 		{r.ref("nosuch"), protocol.CodeImageNotFound, []string{r.ref("nosuch"), "check its name"}},
-		{"127.0.0.1:1/thing:x", protocol.CodeImageNotFound, []string{"127.0.0.1:1/thing:x", "cannot be reached"}},
+		{"127.0.0.1:1/thing:x", protocol.CodePullFailed, []string{"127.0.0.1:1/thing:x", "cannot be reached"}},
 		{r.ref("elsewhere"), protocol.CodeImagePlatform, []string{r.ref("elsewhere"), "linux/s390x", "linux/" + goruntime.GOARCH}},
 		{r.ref("list"), protocol.CodeImagePlatform, []string{r.ref("list"), "linux/" + goruntime.GOARCH}},
 		{"Not A Name", protocol.CodeInvalid, []string{"Not A Name"}},

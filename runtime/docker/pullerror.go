@@ -91,7 +91,8 @@ func (d *Driver) explainPull(ctx context.Context, named reference.Named, err err
 	case unknown:
 		return protocol.Errorf(protocol.CodeImageNotFound, "the image %q is neither on this node nor in the registry %s: check its name and tag; if it is private, run \"docker login %s\" on this node", name, registry, registry)
 	case unreachable:
-		return passing(protocol.CodeImageNotFound, "the image %q is not on this node, and the registry %s cannot be reached from it: check the node's network, or load the image there with \"docker load\"", name, registry)
+		// Whether there is such an image is not known: another node may reach it.
+		return passing(protocol.CodePullFailed, "the image %q is not on this node, and the registry %s cannot be reached from it: check the node's network, or load the image there with \"docker load\"", name, registry)
 	case broken:
 		return passing(protocol.CodePullFailed, "the image %q could not be fetched from %s: %s", name, registry, message(err))
 	default:

@@ -14,7 +14,7 @@ var sizes = []int{3, 10, 30, 100, 200}
 
 const (
 	// asksEach is how many requests one iteration asks for in either mesh.
-	asksEach = 10
+	asksEach = 50
 	// watched is for how long an idle mesh is watched.
 	watched = 10 * time.Second
 )

@@ -30,9 +30,11 @@ func requests(b *testing.B, name string, count int) {
 	for i := range count {
 		devices = append(devices, m.app(b, i))
 	}
+	bare := newPair(b)
 	var mu sync.Mutex // guards accepted
-	var accepted, rate series
+	var accepted, rate, streams series
 	for b.Loop() {
+		streams = append(streams, bare.echoes(b, apps, each))
 		var all sync.WaitGroup
 		start := time.Now()
 		for i := range apps {
@@ -52,7 +54,10 @@ func requests(b *testing.B, name string, count int) {
 		all.Wait()
 		rate = append(rate, apps*each/time.Since(start).Seconds())
 	}
-	record(b, &report.Figure{Group: "throughput", Name: name, Nodes: count, Unit: "/s", Samples: rate})
+	record(b, &report.Figure{
+		Group: "throughput", Name: name, Nodes: count, Unit: "/s", Samples: rate,
+		Reference: &report.Reference{Name: "libp2p streams echoed", Samples: streams},
+	})
 	record(b, &report.Figure{Group: "throughput", Name: "accepted with 100 at once", Nodes: count, Unit: "ms", Samples: thin(accepted)})
 }
 
@@ -97,15 +102,18 @@ func thin(s series) series {
 	return out
 }
 
-// output: 256 MiB from one device to an app of another, over loopback.
+// output: 256 MiB from one device to an app of another, over loopback, beside as much
+// over one of libp2p's own streams, and that beside TCP alone, in turns.
 func output(b *testing.B) {
 	const size = 256 << 20
 	m := mustStart(b, 2, nil)
 	device := m.app(b, 0)
 	service := work(fmt.Sprintf("bytes=%d", size))
 	service.Constraints.Node = m.nodes[1].Name
-	var rate series
+	bare := newPair(b)
+	var rate, stream, wire series
 	for b.Loop() {
+		wire, stream = append(wire, plain(b, size)), append(stream, bare.send(b, size))
 		start := time.Now()
 		t, err := ask(b.Context(), device, protocol.Run{Service: service})
 		if err != nil || t.output != size {
@@ -115,7 +123,12 @@ func output(b *testing.B) {
 	}
 	record(b, &report.Figure{
 		Group: "throughput", Name: "output", Nodes: 2, Unit: "MB/s", Samples: rate,
-		Note: "both nodes share a process; it makes the data, encrypts and decrypts them twice, and passes them on, all on this machine",
+		Reference: &report.Reference{Name: "libp2p's own stream", Samples: stream},
+		Note:      "it is made by one device and passed on by another to the app: encrypted and decrypted twice, all on this machine; libp2p's own stream does that once",
+	})
+	record(b, &report.Figure{
+		Group: "throughput", Name: "libp2p's own stream", Nodes: 2, Unit: "MB/s", Samples: stream,
+		Reference: &report.Reference{Name: "TCP alone", Samples: wire},
 	})
 }
 

@@ -91,11 +91,7 @@ func (f *Figure) distribution(b *bytes.Buffer) {
 	}
 	high *= 1.05
 	x := func(v float64) float64 { return plotLeft + min(v/high, 1)*plotWidth }
-	name := f.Name
-	if f.Nodes > 0 {
-		name = fmt.Sprintf("%s, %d nodes", f.Name, f.Nodes)
-	}
-	text(b, nameWidth, 19, `text-anchor="end"`, name)
+	text(b, nameWidth, 19, `text-anchor="end"`, f.inMesh())
 	line(b, plotLeft, 30, plotLeft+plotWidth, 30, `stroke="#ddd"`)
 	text(b, plotLeft+plotWidth, 29, `text-anchor="end" font-size="8" fill="#888"`, quantity(high, f.Unit))
 	strip(b, f.Samples, f.Stats, 6, ours, x)

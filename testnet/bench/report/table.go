@@ -46,8 +46,8 @@ func (r *Report) conclude(w io.Writer) {
 	}
 	told := make(map[string]bool)
 	for _, f := range r.Figures {
-		if f.Note != "" && !told[f.Group+f.Name] {
-			told[f.Group+f.Name] = true
+		if f.Note != "" && !told[f.Note] {
+			told[f.Note] = true
 			fmt.Fprintf(w, "  %s: %s: %s\n", f.Group, f.Name, f.Note)
 		}
 	}
@@ -56,10 +56,18 @@ func (r *Report) conclude(w io.Writer) {
 
 // title names the figure to people.
 func (f *Figure) title() string {
-	if f.Nodes > 0 {
-		return fmt.Sprintf("%s: %s, %d nodes", f.Group, f.Name, f.Nodes)
+	return f.Group + ": " + f.inMesh()
+}
+
+// inMesh is the figure's name, and the mesh that it was measured in.
+func (f *Figure) inMesh() string {
+	switch f.Nodes {
+	case 0:
+		return f.Name
+	case 1:
+		return f.Name + ", 1 node"
 	}
-	return f.Group + ": " + f.Name
+	return fmt.Sprintf("%s, %d nodes", f.Name, f.Nodes)
 }
 
 // rows are the figure's lines in the table. The first is for its samples and a

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -27,6 +28,9 @@ const (
 	maxKnown = 256
 	// maxAddrs is how many addresses of one device are kept or announced.
 	maxAddrs = 12
+	// writePause is between two writes of the file: a mesh that comes up changes it
+	// hundreds of times, and a memory card takes up to 50 ms for each.
+	writePause = time.Second
 	// maxPeersFile bounds what is read: far more than maxKnown peers take.
 	maxPeersFile = 1 << 20
 )
@@ -209,28 +213,34 @@ func (r *roster) touch() {
 	}
 }
 
-// run writes the file after each change, until ctx ends; what changed last is
-// written then. It owns the file.
+// run writes the file when it has changed, the first change at once and what
+// follows closely together, until ctx ends; what changed last is written then. It
+// owns the file.
 func (r *roster) run(ctx context.Context) {
 	if r.path == "" {
 		return
 	}
-	for failing := false; ; {
+	failing := false
+	for ctx.Err() == nil {
 		select {
 		case <-r.changed:
 		case <-ctx.Done():
-			select {
-			case <-r.changed:
-				_ = r.write()
-			default:
-			}
-			return
+			continue
 		}
 		err := r.write()
 		if err != nil && !failing {
 			r.log.Warn("known peers could not be saved; after a restart they must be found anew", "file", r.path, "err", err)
 		}
 		failing = err != nil
+		select {
+		case <-time.After(writePause):
+		case <-ctx.Done():
+		}
+	}
+	select {
+	case <-r.changed:
+		_ = r.write()
+	default:
 	}
 }
 

@@ -1,12 +1,15 @@
 package p2p
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -82,6 +85,42 @@ func TestRosterIsIdleWhenNothingChanges(t *testing.T) {
 	if n := len(r.members[0].Addresses); n != maxAddrs {
 		t.Errorf("%d addresses kept", n)
 	}
+}
+
+// The first change is on disk at once, those after it together, and what is left
+// when the device ends.
+func TestRosterIsWrittenSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		r, _ := testRoster(t, dir)
+		kept := func() int {
+			synctest.Wait()
+			members, err := readPeers(r.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(members)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); r.run(ctx) }()
+		for i, want := range []int{1, 1, 1} {
+			r.claim(fmt.Sprint("n", i), somePeer(t, i))
+			if n := kept(); n != want {
+				t.Errorf("%d members are on disk after %d changes", n, i+1)
+			}
+		}
+		time.Sleep(writePause)
+		if n := kept(); n != 3 {
+			t.Errorf("%d of 3 members are on disk in the end", n)
+		}
+		r.claim("last", somePeer(t, 4))
+		cancel()
+		<-ended
+		if n := kept(); n != 4 {
+			t.Errorf("%d of 4 members are on disk when it has ended", n)
+		}
+	})
 }
 
 func TestRosterIsBounded(t *testing.T) {

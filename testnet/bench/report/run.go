@@ -21,7 +21,7 @@ func (r *Report) Main(m *testing.M, name string) int {
 	code := m.Run()
 	r.Machine.Load[1] = load()
 	r.Seconds = time.Since(r.Began).Seconds()
-	if len(r.Figures) == 0 || *folder == "" {
+	if len(r.Figures)+len(r.Unmeasured) == 0 || *folder == "" {
 		return code
 	}
 	r.Table(os.Stdout)

@@ -27,12 +27,15 @@ import (
 )
 
 const (
-	// perProcess is how many nodes share a process: their connections must stay
-	// within the number of files that it may open.
+	// perProcess is how many nodes share a process, but for the first, which is asked
+	// and has its own: their connections must stay within the number of files that it
+	// may open.
 	perProcess = 50
 	firstPort  = 20000
 	// meshPatience bounds how long a mesh takes until its first node sees all.
-	meshPatience = 3 * time.Minute
+	meshPatience = 4 * time.Minute
+	// lookEvery is how often is looked whether it is as it should be by now.
+	lookEvery = 20 * time.Millisecond
 )
 
 // A mesh is a number of nodes with fake engines in processes of their own, which
@@ -82,8 +85,8 @@ func startMesh(b *testing.B, count int, size func(i int) (protocol.Cores, float6
 	}
 	place := netns.New(b).AddHost("mesh")
 	var next []func() error // has each node start
-	for first := 0; first < count; first += perProcess {
-		some := m.nodes[first:min(first+perProcess, count)]
+	for together := 1; len(next) < count; together = perProcess {
+		some := m.nodes[len(next):min(len(next)+together, count)]
 		start := m.host(b, place, hosted{Secret: file, Nodes: some})
 		for range some {
 			next = append(next, start)
@@ -193,48 +196,65 @@ func (m *mesh) app(b *testing.B, i int) *protocol.AppClient {
 	return protocol.NewAppClient(conn.Open, conn.Token())
 }
 
-// form starts the nodes one after another, each when the first one is connected
-// with those before it, and waits until that sees all able to work. All at once
-// would be a test of handshakes under overload: hundreds of devices have hundreds
-// of processors, and these have one machine.
+// form starts the nodes one after another, each when the one before it is connected
+// with all, and waits until the first one sees all able to work. All at once would
+// be a test of handshakes under overload: hundreds of devices have hundreds of
+// processors, and these have one machine.
 func (m *mesh) form(b *testing.B, next []func() error) error {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), meshPatience)
 	defer cancel()
-	if err := next[0](); err != nil {
-		return err
+	for i, start := range next {
+		if err := start(); err != nil {
+			return err
+		}
+		if err := m.sees(ctx, i, func(ds []protocol.Device) bool { return len(ds) == i+1 }); err != nil {
+			return fmt.Errorf("of %d nodes %d were started within %v, and the last one does not see all: %w", len(next), i+1, meshPatience, err)
+		}
 	}
-	first, err := m.dial(ctx, 0)
-	if err != nil {
-		return err
-	}
-	b.Cleanup(func() { first.Close() })
-	running, able, done := 1, 0, errors.New("all there")
-	err = protocol.NewAppClient(first.Open, first.Token()).Devices(ctx, true, func(ds []protocol.Device) error {
+	able := 0
+	err := m.sees(ctx, 0, func(ds []protocol.Device) bool {
 		able = 0
 		for _, d := range ds {
 			if d.Score.Rating > 0 {
 				able++
 			}
 		}
-		if able == len(m.nodes) {
-			return done
-		}
-		if len(ds) >= running && running < len(m.nodes) {
-			running++
-			return next[running-1]()
-		}
-		return nil
+		return able == len(next)
 	})
-	if able != len(m.nodes) {
-		return fmt.Errorf("of %d nodes %d were started and %d seen able to work after %v: %w", len(m.nodes), running, able, meshPatience, err)
+	if err != nil {
+		return fmt.Errorf("of %d nodes %d are seen able to work after %v: %w", len(next), able, meshPatience, err)
 	}
 	return nil
 }
 
+// sees waits until the i-th node, which may be starting, has the list of devices that
+// is wanted.
+func (m *mesh) sees(ctx context.Context, i int, wanted func([]protocol.Device) bool) error {
+	conn, err := m.dial(ctx, i)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	device := protocol.NewAppClient(conn.Open, conn.Token())
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		done := false
+		if err := device.Devices(ctx, false, func(ds []protocol.Device) error { done = wanted(ds); return nil }); err != nil || done {
+			return err
+		}
+		select {
+		case <-look.C: // watching would have it tell of all with each of hundreds that it meets
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // dial connects to the app endpoint of the i-th node, which may be starting.
 func (m *mesh) dial(ctx context.Context, i int) (*app.Conn, error) {
-	look := time.NewTicker(5 * time.Millisecond)
+	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
 		conn, err := app.Dial(ctx, m.nodes[i].State)
@@ -249,17 +269,20 @@ func (m *mesh) dial(ctx context.Context, i int) (*app.Conn, error) {
 	}
 }
 
-// used is what all processes of the mesh have used.
-func (m *mesh) used(b *testing.B) (u usage) {
+// used is what the first node has used, and all of them of the network that they
+// share.
+func (m *mesh) used(b *testing.B) usage {
 	b.Helper()
-	for i, p := range m.procs {
-		one := readUsage(b, p.Process.Pid, "lo")
-		u.at, u.rss, u.cpu, u.switches = one.at, u.rss+one.rss, u.cpu+one.cpu, u.switches+one.switches
-		if i == 0 {
-			u.network = one.network // all share the interface
-		}
+	return readUsage(b, m.procs[0].Process.Pid, "lo")
+}
+
+// processor is what all nodes have used of it.
+func (m *mesh) processor(b *testing.B) (all time.Duration) {
+	b.Helper()
+	for _, p := range m.procs {
+		all += readUsage(b, p.Process.Pid, "lo").cpu
 	}
-	return u
+	return all
 }
 
 // times is what an asker saw of one request, since it asked.

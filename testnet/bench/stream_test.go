@@ -2,20 +2,28 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	p2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/core/sec"
+	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // chunk is how much is written at once to a plain stream, and to libp2p's.
@@ -33,23 +41,48 @@ type pair struct {
 
 func newPair(b *testing.B) *pair {
 	b.Helper()
-	make := func() p2phost.Host {
-		h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.Transport(tcp.NewTCPTransport),
-			libp2p.Security(noise.ID, noise.New), libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
-			libp2p.ResourceManager(&network.NullResourceManager{}), libp2p.DisableRelay())
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { h.Close() })
-		return h
-	}
-	from, to := make(), make()
+	from, to := newHost(b), newHost(b)
 	to.SetStreamHandler(sink, func(s network.Stream) { swallow(s); s.Close() })
 	to.SetStreamHandler(echo, func(s network.Stream) { _, _ = io.Copy(s, s); s.Close() })
 	if err := from.Connect(b.Context(), peer.AddrInfo{ID: to.ID(), Addrs: to.Addrs()}); err != nil {
 		b.Fatal(err)
 	}
 	return &pair{from: from, to: to.ID()}
+}
+
+// newHost puts a host together from libp2p's parts: its constructor would link what
+// the nodes that share this program are not to carry.
+func newHost(b *testing.B) p2phost.Host {
+	b.Helper()
+	must := func(err error) {
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	key, _, err := crypto.GenerateEd25519Key(nil)
+	must(err)
+	id, err := peer.IDFromPrivateKey(key)
+	must(err)
+	store, err := pstoremem.NewPeerstore()
+	must(err)
+	must(errors.Join(store.AddPrivKey(id, key), store.AddPubKey(id, key.GetPublic())))
+	bus := eventbus.NewBus()
+	sw, err := swarm.NewSwarm(id, store, bus)
+	must(err)
+	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
+	secure, err := noise.New(noise.ID, key, muxers)
+	must(err)
+	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers, nil, &network.NullResourceManager{}, nil)
+	must(err)
+	transport, err := tcp.NewTCPTransport(up, &network.NullResourceManager{}, nil)
+	must(err)
+	must(sw.AddTransport(transport))
+	must(sw.Listen(ma.StringCast("/ip4/127.0.0.1/tcp/0")))
+	h, err := basichost.NewHost(sw, &basichost.HostOpts{EventBus: bus})
+	must(err)
+	h.Start()
+	b.Cleanup(func() { h.Close() })
+	return h
 }
 
 // send returns how many MB/s of size bytes arrive.

@@ -186,8 +186,9 @@ type Driver interface {
 	// denies or does not have, is not.
 	Pull(ctx context.Context, image string, progress func(PullStep)) error
 	// Create makes the container and connects its streams without starting
-	// it, and returns its ID at the engine. ErrExists where there is one. The
-	// streams outlive ctx.
+	// it, and returns its ID at the engine. ErrExists where there is one,
+	// CodeImageNotFound where the image is not present: nothing was made then,
+	// and Pull may help. It checks the platform, too. The streams outlive ctx.
 	Create(ctx context.Context, spec Spec) (container string, stdio Stdio, err error)
 	// Start starts a created container. CodeStartFailed where that cannot be
 	// done; an engine that notices only later lets Wait say so.

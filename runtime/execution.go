@@ -106,22 +106,19 @@ func (e *execution) run(ctx context.Context) {
 }
 
 // start makes the image present and the container run. A stop that comes
-// before the start is errStopped.
+// before the start is errStopped. The image is there more often than not, so it is
+// only asked for when the container cannot be made without it.
 func (e *execution) start(ctx context.Context) (Stdio, error) {
-	if err := e.pull(ctx); err != nil {
-		return Stdio{}, err
+	stdio, err := e.create(ctx)
+	if protocol.CodeOf(err) == protocol.CodeImageNotFound {
+		if err := e.pull(ctx); err != nil {
+			return Stdio{}, err
+		}
+		stdio, err = e.create(ctx)
 	}
-	if err := e.node.lookAgain(e); err != nil {
-		return Stdio{}, err
-	}
-	call, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	e.created = true
-	container, stdio, err := e.node.cfg.Driver.Create(call, e.spec)
 	if err != nil {
 		return Stdio{}, err
 	}
-	e.container = container
 	if e.isStopped() {
 		stdio.close()
 		return Stdio{}, errStopped
@@ -132,12 +129,27 @@ func (e *execution) start(ctx context.Context) (Stdio, error) {
 	}
 	e.feed.Event(e.event(protocol.StateStarting))
 	e.started = true
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	if err := e.node.cfg.Driver.Start(call, e.spec.ID); err != nil {
 		stdio.close()
 		return Stdio{}, err
 	}
 	e.feed.Event(e.event(protocol.StateRunning))
 	return stdio, nil
+}
+
+// create makes the container.
+func (e *execution) create(ctx context.Context) (Stdio, error) {
+	if err := e.node.lookAgain(e); err != nil {
+		return Stdio{}, err
+	}
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	container, stdio, err := e.node.cfg.Driver.Create(call, e.spec)
+	e.created = protocol.CodeOf(err) != protocol.CodeImageNotFound
+	e.container = container
+	return stdio, err
 }
 
 // pull makes the image present. A stop cuts it short.

@@ -1,10 +1,12 @@
 package runtime_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
 	"github.com/hearth-edge/hearth/runtime/fake"
 )
 
@@ -54,4 +56,45 @@ func TestStateTellsSizesOfImages(t *testing.T) {
 			}
 		}
 	})
+}
+
+// asking counts what is asked of a driver.
+type asking struct {
+	runtime.Driver
+	pulls, removals int
+}
+
+func (a *asking) Pull(ctx context.Context, image string, progress func(runtime.PullStep)) error {
+	a.pulls++
+	return a.Driver.Pull(ctx, image, progress)
+}
+
+func (a *asking) Remove(ctx context.Context, id runtime.ExecutionID) error {
+	a.removals++
+	return a.Driver.Remove(ctx, id)
+}
+
+// TestPullsOnlyWhatIsMissing, and removes only what may have been made.
+func TestPullsOnlyWhatIsMissing(t *testing.T) {
+	for name, want := range map[string]asking{
+		image:    {pulls: 0, removals: 1},
+		"absent": {pulls: 1, removals: 1},
+		"broken": {pulls: 1, removals: 0},
+		"no one": {pulls: 1, removals: 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(b *bed) {
+				got := &asking{Driver: b.cfg.Driver}
+				b.cfg.Driver = got
+				b.run()
+				o := offer("a")
+				o.Service.Image = name
+				listen(b.offer(o))
+				b.idle()
+				if got.pulls != want.pulls || got.removals != want.removals {
+					t.Errorf("%d pulls and %d removals, want %d and %d", got.pulls, got.removals, want.pulls, want.removals)
+				}
+			})
+		})
+	}
 }

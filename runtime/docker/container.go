@@ -2,8 +2,10 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -27,23 +29,77 @@ func (d *Driver) name(id runtime.ExecutionID) string {
 	return fmt.Sprintf("hearth-%s-%s-%d", node, id.Request, id.Attempt)
 }
 
-// Create implements runtime.Driver. The streams outlive ctx.
+// Create implements runtime.Driver. The streams outlive ctx. The engine is asked
+// for two things at a time where neither needs the other: whoever waits for the
+// start waits for this.
 func (d *Driver) Create(ctx context.Context, spec runtime.Spec) (string, runtime.Stdio, error) {
 	e, err := d.describe(ctx)
 	if err != nil {
 		return "", runtime.Stdio{}, err
 	}
 	spec.CPUs = clampCPUs(spec.CPUs, e.cpus)
-	id, err := d.create(ctx, spec)
+	id, err := d.createChecked(ctx, spec)
 	if err != nil {
 		return "", runtime.Stdio{}, err
 	}
-	stdio, err := d.attach(ctx, spec, id)
+	stdio, err := d.connect(ctx, spec, id)
 	if err != nil {
 		d.discard(ctx, id)
 		return "", runtime.Stdio{}, err
 	}
 	return id, stdio, nil
+}
+
+// createChecked makes the container while it looks at the image, which is there
+// and fits in nearly all cases; in the others nothing is left.
+func (d *Driver) createChecked(ctx context.Context, spec runtime.Spec) (string, error) {
+	looked := make(chan error, 1)
+	go func() { looked <- d.checkImage(ctx, spec.Image) }()
+	id, err := d.create(ctx, spec)
+	unfit := <-looked
+	switch {
+	case errors.Is(err, runtime.ErrExists), unfit == nil:
+		return id, err
+	case err == nil:
+		d.discard(ctx, id)
+	}
+	return "", unfit
+}
+
+// checkImage returns why a container cannot be made of the image.
+func (d *Driver) checkImage(ctx context.Context, ref string) error {
+	present, err := d.checkLocal(ctx, ref)
+	if err == nil && !present {
+		return errImageAbsent(ref)
+	}
+	return err
+}
+
+func errImageAbsent(ref string) error {
+	return protocol.Errorf(protocol.CodeImageNotFound, "the image %q is not on this node", ref)
+}
+
+// connect connects to the streams of a container that has not started, and has
+// the engine tell its end.
+func (d *Driver) connect(ctx context.Context, spec runtime.Spec, container string) (runtime.Stdio, error) {
+	var end *ending
+	var silent error
+	var expecting sync.WaitGroup
+	expecting.Go(func() { end, silent = d.expect(ctx, container) })
+	out, in, err := d.attach(ctx, spec, container)
+	expecting.Wait()
+	switch {
+	case err == nil && silent == nil:
+		d.endings.keep(spec.ID, end)
+		out.ended = d.endOf(spec.ID, end)
+		return runtime.Stdio{Stdin: in, Output: out}, nil
+	case err == nil:
+		out.Close()
+		return runtime.Stdio{}, silent
+	case silent == nil:
+		end.release()
+	}
+	return runtime.Stdio{}, err
 }
 
 // create makes the container. The engine finishes what it began even when the
@@ -89,7 +145,7 @@ func (d *Driver) explainCreate(ctx context.Context, spec runtime.Spec, err error
 	case cerrdefs.IsConflict(err):
 		return runtime.ErrExists
 	case cerrdefs.IsNotFound(err):
-		return protocol.Errorf(protocol.CodeImageNotFound, "the image %q is not on this node", spec.Image)
+		return errImageAbsent(spec.Image)
 	case cerrdefs.IsInvalidArgument(err):
 		return protocol.Errorf(protocol.CodeStartFailed, "the Docker engine refused to create the container: %s", message(err))
 	default:
@@ -166,7 +222,11 @@ func (d *Driver) Resize(ctx context.Context, id runtime.ExecutionID, rows, colum
 
 // Remove implements runtime.Driver.
 func (d *Driver) Remove(ctx context.Context, id runtime.ExecutionID) error {
-	return d.remove(ctx, d.name(id))
+	err := d.remove(ctx, d.name(id))
+	if err == nil {
+		d.endings.drop(id)
+	}
+	return err
 }
 
 func (d *Driver) remove(ctx context.Context, target string) error {

@@ -1,12 +1,13 @@
 // Package docker runs executions on a Docker engine, through the Engine API
-// and never a shell. It holds no state of its own: a container's name says
+// and never a shell. It holds no state that matters: a container's name says
 // which attempt of which request it is, which is what keeps one from running
 // twice, and its labels say the rest, so that a restarted device finds its
 // executions again.
 //
-// The way of one execution: Pull (pull.go) looks the image up here and else
-// fetches it; Create (container.go) makes the container, as policy.go allows,
-// and connects its streams (stream.go); Start; Wait (wait.go); Remove.
+// The way of one execution: Create (container.go) looks at the image and makes the
+// container, as policy.go allows, connects its streams (stream.go) and has its end
+// told (ending.go); where the image is not here, Pull (pull.go) fetches it before;
+// Start; Wait (wait.go); Remove.
 package docker
 
 import (
@@ -59,6 +60,8 @@ type Driver struct {
 	client atomic.Pointer[client.Client]
 	engine atomic.Pointer[engine]
 	pulls  pulls
+	// endings are state that may be lost: Wait can ask anew.
+	endings endings
 	// stall, pause and patience are pullStall, pullPause and sizePatience, but for
 	// tests.
 	stall, pause, patience time.Duration
@@ -90,7 +93,7 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Mesh == "" || cfg.Node == "" || cfg.Log == nil {
 		return nil, errors.New("docker driver: mesh, node and log must be set")
 	}
-	d := &Driver{cfg: cfg, calls: newCalls(), now: now, stall: pullStall, pause: pullPause, patience: sizePatience, pulls: pulls{running: make(map[string]*pull)}}
+	d := &Driver{cfg: cfg, calls: newCalls(), now: now, stall: pullStall, pause: pullPause, patience: sizePatience, pulls: pulls{running: make(map[string]*pull)}, endings: newEndings()}
 	if err := d.renew(); err != nil {
 		return nil, fmt.Errorf("docker driver: %w", err)
 	}
@@ -127,6 +130,7 @@ func (d *Driver) Name() string { return "docker" }
 // called once.
 func (d *Driver) Close() error {
 	d.pulls.cancelAll()
+	d.endings.dropAll()
 	defer time.AfterFunc(closeTimeout, func() { close(d.calls.closed) }).Stop()
 	d.background.Wait()
 	return d.client.Load().Close()
@@ -134,8 +138,7 @@ func (d *Driver) Close() error {
 
 // Info implements runtime.Driver.
 func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
-	d.engine.Store(nil)
-	e, err := d.describe(ctx)
+	e, err := d.ask(ctx)
 	if err != nil {
 		return runtime.Info{}, err
 	}
@@ -185,11 +188,17 @@ func references(i image.Summary) []string {
 	return refs
 }
 
-// describe returns what is known of the engine, and asks it once.
+// describe returns what is known of the engine, and asks where that is nothing.
 func (d *Driver) describe(ctx context.Context) (*engine, error) {
 	if e := d.engine.Load(); e != nil {
 		return e, nil
 	}
+	return d.ask(ctx)
+}
+
+// ask asks the engine what it is. Until it has answered, describe goes by what it
+// said before.
+func (d *Driver) ask(ctx context.Context) (*engine, error) {
 	c := d.client.Load()
 	e := &engine{}
 	err := d.within(ctx, askTimeout, "ask the engine what it is", func(ctx context.Context) error {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
-	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
 )
 
@@ -32,31 +31,31 @@ const (
 // container.
 const endTimeout = 5 * time.Second
 
-// attach connects to the streams of a container that has not started.
-func (d *Driver) attach(ctx context.Context, spec runtime.Spec, target string) (runtime.Stdio, error) {
+// attach connects to the streams of a container that has not started; stdin is nil
+// where it has none. What the end of the output means is for the caller to say.
+func (d *Driver) attach(ctx context.Context, spec runtime.Spec, target string) (out *reader, stdin io.WriteCloser, err error) {
 	query := url.Values{"stream": {"1"}, "stdout": {"1"}, "stderr": {"1"}, "detachKeys": {detachKeys}}
 	if spec.Stdin {
 		query.Set("stdin", "1")
 	}
 	var conn net.Conn
 	var in io.Reader
-	err := d.within(ctx, askTimeout, "attach to container", func(ctx context.Context) (err error) {
+	err = d.within(ctx, askTimeout, "attach to container", func(ctx context.Context) (err error) {
 		conn, in, err = d.upgrade(ctx, "/containers/"+target+"/attach?"+query.Encode())
 		return err
 	})
 	if err != nil {
-		return runtime.Stdio{}, err
+		return nil, nil, err
 	}
-	out := newReader(in, conn, &d.buffers)
-	out.raw, out.ended = spec.TTY, d.endOf(spec.ID)
-	stdio := runtime.Stdio{Output: out}
+	out = newReader(in, conn, &d.buffers)
+	out.raw = spec.TTY
 	switch {
 	case spec.Stdin && spec.TTY:
-		stdio.Stdin = &terminalInput{conn: conn}
+		stdin = &terminalInput{conn: conn}
 	case spec.Stdin:
-		stdio.Stdin = input{conn}
+		stdin = input{conn}
 	}
-	return stdio, nil
+	return out, stdin, nil
 }
 
 // upgrade makes a request that turns its connection into a raw stream, and
@@ -167,7 +166,7 @@ func (d *Driver) Attach(ctx context.Context, id runtime.ExecutionID) (runtime.St
 		cancel()
 		return log.Close()
 	}), &d.buffers)
-	out.raw, out.ended = c.Config.Tty, d.endOf(id)
+	out.raw, out.ended = c.Config.Tty, d.endOf(id, nil)
 	return runtime.Stdio{Output: out}, nil
 }
 
@@ -176,15 +175,20 @@ type closeFunc func() error
 func (f closeFunc) Close() error { return f() }
 
 // endOf returns a function that tells the end of a container's output from
-// the loss of the connection: it is the end only if the engine, asked once and
-// at once, has lived through it and tells that the container has ended. What
-// ends soon after its engine was killed may have more in its log.
-func (d *Driver) endOf(id runtime.ExecutionID) func() error {
+// the loss of the connection: it is the end only if the engine has lived through
+// it and tells that the container has ended. What ends soon after its engine was
+// killed may have more in its log. Where the engine is still to tell end, it does
+// so after the output's end; else, as for a slow reader, it is asked once and at once.
+func (d *Driver) endOf(id runtime.ExecutionID, end *ending) func() error {
 	return func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 		defer cancel()
-		_, err := d.waitOnce(ctx, d.name(id), d.losses.Load())
-		if err == nil || errors.Is(err, runtime.ErrNotFound) || protocol.CodeOf(err) == protocol.CodeStartFailed {
+		if end != nil && !end.over() {
+			if _, err := end.await(ctx); final(err) {
+				return io.EOF
+			}
+		}
+		if _, err := d.waitOnce(ctx, d.name(id), d.losses.Load()); final(err) {
 			return io.EOF
 		}
 		return io.ErrUnexpectedEOF

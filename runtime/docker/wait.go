@@ -26,14 +26,24 @@ var errStillThere = errors.New("the container has not ended")
 // Wait implements runtime.Driver. It outlives restarts of the engine: what
 // counts is the state that the engine tells in the end, unless that is made up.
 func (d *Driver) Wait(ctx context.Context, id runtime.ExecutionID) (runtime.Exit, error) {
-	losses := d.losses.Load()
+	losses, end := d.losses.Load(), d.endings.of(id)
 	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
-		exit, err := d.waitOnce(ctx, d.name(id), losses)
-		if err == nil || errors.Is(err, runtime.ErrNotFound) || protocol.CodeOf(err) == protocol.CodeStartFailed {
+		var exit runtime.Exit
+		var err error
+		if end != nil {
+			exit, err = end.await(ctx)
+		} else {
+			exit, err = d.waitOnce(ctx, d.name(id), losses)
+		}
+		if final(err) {
 			return exit, err
 		}
 		if protocol.CodeOf(err) == protocol.CodeEngineDown {
 			d.losses.Add(1)
+		}
+		if end != nil && ctx.Err() == nil {
+			d.endings.drop(id)
+			end = nil
 		}
 		select {
 		case <-ctx.Done():
@@ -44,45 +54,25 @@ func (d *Driver) Wait(ctx context.Context, id runtime.ExecutionID) (runtime.Exit
 	}
 }
 
-// waitOnce registers for the container's end before it looks at its state, so
-// that no end falls in between. For losses see lost: it is the count when the
+// final reports whether err, of a wait, says how the container ended.
+func final(err error) bool {
+	return err == nil || errors.Is(err, runtime.ErrNotFound) || protocol.CodeOf(err) == protocol.CodeStartFailed
+}
+
+// waitOnce has the engine tell the container's end before it looks at its state,
+// so that no end falls in between. For losses see lost: it is the count when the
 // container ran.
 func (d *Driver) waitOnce(ctx context.Context, name string, losses uint64) (runtime.Exit, error) {
-	now := d.losses.Load()
-	waitCtx, cancel := context.WithCancel(ctx)
-	var ended <-chan container.WaitResponse
-	var failed <-chan error
-	late := d.begin(ctx, "wait for container", cancel, func() error {
-		ended, failed = d.client.Load().ContainerWait(waitCtx, name, container.WaitConditionNextExit)
-		return nil
-	})
-	waiting := true
-	defer func() {
-		cancel()
-		if waiting { // the client's goroutine delivers one of the two, and ends
-			select {
-			case <-ended:
-			case err := <-failed:
-				d.cfg.Log.Debug("wait given up", "container", name, "err", err)
-			}
-		}
-	}()
-
-	if late != nil {
-		return runtime.Exit{}, late
+	end, err := d.expect(ctx, name)
+	if err != nil {
+		return runtime.Exit{}, err
 	}
+	defer end.release()
 	exit, err := d.inspect(ctx, name, losses)
 	if !errors.Is(err, errStillThere) {
 		return exit, err
 	}
-	select {
-	case <-ended:
-		waiting = false
-		return d.inspect(ctx, name, now)
-	case err := <-failed:
-		waiting = false
-		return runtime.Exit{}, d.explain(ctx, "wait for container", err)
-	}
+	return end.await(ctx)
 }
 
 // inspect returns how the container ended, or errStillThere; for losses see lost.

@@ -210,6 +210,9 @@ func (d *Driver) Create(ctx context.Context, spec runtime.Spec) (string, runtime
 	if image := e.images[spec.Image]; image == nil || image.Absent {
 		return "", runtime.Stdio{}, protocol.Errorf(protocol.CodeImageNotFound, "the image %q is not on this node", spec.Image)
 	}
+	if err := e.checkPlatform(spec.Image, e.images[spec.Image].Image); err != nil {
+		return "", runtime.Stdio{}, err
+	}
 	e.created++
 	c := newContainer(fmt.Sprintf("fake-%08d", e.created), spec, e.cfg.Speed)
 	e.containers[d.key(spec.ID)] = c

@@ -65,9 +65,9 @@ func atRest() (goroutines, heap float64) {
 	return goroutines, heap
 }
 
-// BenchmarkCalls: how often the engine is asked for something about containers
-// for one execution, from its offer until its container is removed. The container runs
-// for long enough to be seen running.
+// BenchmarkCalls: how often the engine is asked for something about a container
+// or its image for one execution, from its offer until its container is removed. The
+// container runs for long enough to be seen running.
 func BenchmarkCalls(b *testing.B) {
 	var calls atomic.Int64
 	n := testnet.Start(b, testnet.Options{
@@ -102,7 +102,7 @@ func BenchmarkCalls(b *testing.B) {
 }
 
 // countCalls returns a socket of the engine's, and counts what is asked there
-// about containers.
+// about single containers and images.
 func countCalls(b *testing.B, calls *atomic.Int64) string {
 	b.Helper()
 	c, err := client.NewClientWithOpts(client.FromEnv)
@@ -126,7 +126,9 @@ func countCalls(b *testing.B, calls *atomic.Int64) string {
 		return new(net.Dialer).DialContext(ctx, "unix", real)
 	}}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.URL.Path, "/containers/") && !strings.HasSuffix(r.URL.Path, "/containers/json") {
+		of := strings.Contains(r.URL.Path, "/containers/") || strings.Contains(r.URL.Path, "/images/")
+		list := strings.HasSuffix(r.URL.Path, "/containers/json") || strings.HasSuffix(r.URL.Path, "/images/json")
+		if of && !list {
 			calls.Add(1)
 		}
 		proxy.ServeHTTP(w, r)

@@ -150,3 +150,51 @@ func TestConflictWithOneThatFails(t *testing.T) {
 		}
 	})
 }
+
+// The mark of an earlier attempt must not take the place of a later offer.
+func TestMarkDoesNotOverwriteOffer(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		hook, reached, over := block("begun")
+		m.journal.set(hook)
+		run := on("a", "r")
+		run.Service.Retry = 1
+		m.run(run)
+		e := m.nodes["a"].only(t)
+		e.say(protocol.StateRunning)
+		<-reached
+		e.feed.Event(protocol.Event{State: protocol.StateFailed, Code: protocol.CodeEngineDown})
+		e.feed.End()
+		synctest.Wait()
+		m.view.Score(nodeScore("a", 1, 4)) // it is avoided until something changes
+		synctest.Wait()
+		if n := m.offers("r"); n != 1 {
+			t.Errorf("%d offers while the mark was on its way", n)
+		}
+		close(over)
+		synctest.Wait()
+		if rec, err := m.journal.Find("r"); err != nil || rec.Offer.Attempt != 2 || rec.Offer.Lost != 1 {
+			t.Errorf("%+v, %v", rec.Offer, err)
+		}
+	})
+}
+
+// Once told, the end of what could be run again is on disk.
+func TestEndIsWrittenBeforeItIsTold(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		hook, reached, over := block("ended")
+		m.journal.set(hook)
+		app := m.run(retried("r", 1))
+		e := m.nodes["c"].only(t)
+		e.say(protocol.StateRunning)
+		e.exit(0)
+		<-reached
+		if last := app.last(); last.State.Ended() {
+			t.Errorf("told before it was on disk: %+v", last)
+		}
+		m.journal.set(nil)
+		close(over)
+		if end := app.end(); end.State != protocol.StateSucceeded {
+			t.Errorf("%+v", end)
+		}
+	})
+}

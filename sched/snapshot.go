@@ -1,0 +1,124 @@
+package sched
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// A Peer is one device as placement sees it.
+type Peer struct {
+	Node protocol.NodeID
+	Name string
+	Self bool
+	// Score is nil where none has come yet; it is never written to.
+	Score *protocol.Score
+	// Stale says that the score is too old to count.
+	Stale bool
+	// Age is how long ago the load was learned.
+	Age time.Duration
+	RTT time.Duration
+	// Sent counts what this orchestrator sent there since then, Returned what
+	// came back, and Own all that it has there now, whenever it was sent.
+	Sent, Returned, Own int
+	// Waited is for how long this device has been kept waiting there: for a
+	// score that is due, for the answer to an offer, or for an execution to begin.
+	Waited time.Duration
+	// Slower is by how much longer executions take there than by its score,
+	// according to what this orchestrator has seen: 1 is twice as long, 0 just so
+	// long, and less than 0 is faster.
+	Slower float64
+}
+
+// A Snapshot is the view at one moment. It does not change, and holds nothing
+// that does.
+type Snapshot struct {
+	// Peers holds every device once, in no particular order.
+	Peers []Peer
+	// Rate is how many requests a second this orchestrator gets.
+	Rate float64
+	// MeanWork of recent executions of all services, as Demand.Work.
+	MeanWork float64
+}
+
+// Snapshot returns the view as it is now, in buf where that is large enough:
+// the caller gives up the Snapshot that buf came from.
+func (v *View) Snapshot(buf []Peer) Snapshot {
+	now := v.clock()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := Snapshot{
+		Peers:    slices.Grow(buf[:0], len(v.list)),
+		Rate:     v.arrivals.at(now),
+		MeanWork: v.work.mean,
+	}
+	for _, d := range v.list {
+		s.Peers = append(s.Peers, v.peer(d, now))
+	}
+	return s
+}
+
+func (v *View) peer(d *device, now time.Duration) Peer {
+	p := Peer{
+		Node: d.id, Name: d.label(), Self: d.id == v.self,
+		Score: d.score, Age: now - d.known, RTT: d.rtt,
+		Sent: d.pending + d.taken, Returned: d.returned, Own: v.own[d.id],
+		Slower: v.learned.of[d.id].factor(&v.params, now),
+	}
+	if len(d.waits) > 0 {
+		p.Waited = now - d.waits[0]
+	}
+	if p.Self {
+		p.Age = 0 // its load is told at once
+	} else if d.score != nil {
+		beat := min(d.score.Beat, maxBeat)
+		if v.params.ChangesPerBeat > 0 {
+			p.Age = min(p.Age, beat/time.Duration(v.params.ChangesPerBeat))
+		}
+		p.Waited = max(p.Waited, now-d.at-beat)
+		p.Stale = now-d.at > time.Duration(v.params.ScoreBeats)*beat
+	}
+	return p
+}
+
+// Demand returns what placing the service needs to know of it, as far as the
+// mesh tells.
+func (v *View) Demand(service *protocol.Service) Demand {
+	d := Demand{Service: service, Image: protocol.HashImage(service.Image)}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	d.Work = v.work.expect(keyOf(service))
+	d.Fetch = v.params.moved(v.sizeOnDisk(d.Image))
+	return d
+}
+
+// sizeOnDisk returns how much the image takes on a device that has it; 0 where
+// none says. v.mu is held.
+func (v *View) sizeOnDisk(image uint32) protocol.Bytes {
+	for _, dev := range v.list {
+		if s := dev.score; s != nil && len(s.ImageSizes) == len(s.Images) {
+			if i := slices.Index(s.Images, image); i >= 0 && s.ImageSizes[i] != 0 {
+				return protocol.CodedSize(s.ImageSizes[i])
+			}
+		}
+	}
+	return 0
+}
+
+// EstimateHere is how long the service would take on this device from now to its
+// end, with running and queued executions before it and slots of its size: what
+// a node compares with Offer.Bound. It is the longest duration where the device
+// has no score yet.
+func (v *View) EstimateHere(service protocol.Service, running, queued, slots int) time.Duration {
+	demand := v.Demand(&service)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	here := v.devices[v.self].score
+	if here == nil || slots <= 0 {
+		return math.MaxInt64
+	}
+	slower := v.learned.of[v.self].factor(&v.params, v.clock())
+	return seconds(v.params.expect(here, &demand, float64(running+queued), float64(slots), slower).total())
+}

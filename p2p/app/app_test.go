@@ -349,3 +349,23 @@ func BenchmarkStream(b *testing.B) {
 		_ = s.Close()
 	}
 }
+
+// BenchmarkAsk is a conversation as most begin: the app says something, and the
+// device answers.
+func BenchmarkAsk(b *testing.B) {
+	dir := b.TempDir()
+	start(b, dir, echo, io.Discard)
+	c := dial(b, dir)
+	frame := make([]byte, 150)
+	b.ReportAllocs()
+	for b.Loop() {
+		s := open(b, c)
+		if _, err := s.Write(frame); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(s, frame); err != nil {
+			b.Fatal(err)
+		}
+		_ = s.Close()
+	}
+}

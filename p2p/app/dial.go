@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -14,7 +13,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/transport"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
-	mss "github.com/multiformats/go-multistream"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -99,21 +97,15 @@ func dialAddr(ctx context.Context, text string, id peer.ID) (transport.CapableCo
 	return up.Upgrade(ctx, nil, raw, network.DirOutbound, id, &network.NullScope{})
 }
 
-// Open opens a stream for one conversation. ctx bounds the opening only.
+// Open opens a stream for one conversation. ctx bounds the opening only. It does
+// not wait for the device: one that does not take the stream says so by resetting
+// it.
 func (c *Conn) Open(ctx context.Context) (protocol.Stream, error) {
 	s, err := c.conn.OpenStream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open a stream to hearth: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
-	_ = s.SetDeadline(time.Now().Add(handshake))
-	err = mss.SelectProtoOrFail(protocol.AppProtocol, s)
-	if !stop() || err != nil {
-		_ = s.Reset()
-		return nil, fmt.Errorf("open a stream to hearth: %w", errors.Join(ctx.Err(), err))
-	}
-	_ = s.SetDeadline(time.Time{})
-	return s, nil
+	return newAppStream(s), nil
 }
 
 // Token is what the device wants to see on each stream.

@@ -60,7 +60,7 @@ func FuzzStream(f *testing.F) {
 			t.Fatal(err)
 		}
 		asked := false
-		e := &Endpoint{key: key, gate: newGate(1), cfg: Config{
+		e := &Endpoint{key: key, known: protocols(), gate: newGate(1), cfg: Config{
 			Log:    slog.New(panicHandler{t}),
 			Handle: func(_ context.Context, s protocol.Stream) { asked = true; _ = s.Close() },
 		}}

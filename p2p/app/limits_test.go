@@ -71,6 +71,32 @@ func eventually(t *testing.T, f func() error) {
 	}
 }
 
+// greet has a stream say one byte, and waits until it comes back.
+func greet(t *testing.T, s protocol.Stream) {
+	t.Helper()
+	if err := ping(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ping(s protocol.Stream) error {
+	one := []byte{1}
+	if _, err := s.Write(one); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(s, one)
+	return err
+}
+
+// try opens a stream, uses it and leaves it open; or it says why not.
+func try(t *testing.T, c *Conn) error {
+	s, err := c.Open(t.Context())
+	if err != nil {
+		return err
+	}
+	return ping(s)
+}
+
 func TestStreamsOfOneAppAreBounded(t *testing.T) {
 	dir := t.TempDir()
 	start(t, dir, echo, io.Discard)
@@ -78,17 +104,15 @@ func TestStreamsOfOneAppAreBounded(t *testing.T) {
 	streams := make([]protocol.Stream, maxStreamsPerConn)
 	for i := range streams {
 		streams[i] = open(t, c)
+		greet(t, streams[i])
 	}
-	if _, err := c.Open(t.Context()); err == nil {
+	if err := try(t, c); err == nil {
 		t.Fatal("one stream too many was let in")
 	}
 	say(t, open(t, dial(t, dir)), "another app is not concerned")
-	say(t, streams[0], "the others go on")
+	greet(t, streams[0])
 	_ = streams[0].Close()
-	eventually(t, func() error {
-		_, err := c.Open(t.Context())
-		return err
-	})
+	eventually(t, func() error { return try(t, c) })
 }
 
 func TestStreamsOfAllAppsAreBounded(t *testing.T) {
@@ -96,15 +120,14 @@ func TestStreamsOfAllAppsAreBounded(t *testing.T) {
 	start(t, dir, echo, io.Discard, func(e *Endpoint) { e.gate = newGate(2) })
 	a, b := dial(t, dir), dial(t, dir)
 	one, two := open(t, a), open(t, b)
-	if _, err := a.Open(t.Context()); err == nil {
+	greet(t, one)
+	greet(t, two)
+	if err := try(t, a); err == nil {
 		t.Fatal("one stream too many was let in")
 	}
 	say(t, one, "x")
 	say(t, two, "y")
-	eventually(t, func() error {
-		_, err := a.Open(t.Context())
-		return err
-	})
+	eventually(t, func() error { return try(t, a) })
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
@@ -136,12 +159,18 @@ func TestConnectionsAreBounded(t *testing.T) {
 // What a handler still has to say when the device ends reaches the app.
 func TestFarewell(t *testing.T) {
 	dir := t.TempDir()
+	begun := make(chan struct{})
 	stop := start(t, dir, func(ctx context.Context, s protocol.Stream) {
+		close(begun)
 		<-ctx.Done()
 		_, _ = io.WriteString(s, "bye")
 		_ = s.Close()
 	}, io.Discard)
 	s := open(t, dial(t, dir))
+	if _, err := io.WriteString(s, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
 	stop()
 	if got, err := io.ReadAll(s); string(got) != "bye" {
 		t.Errorf("got %q, %v", got, err)

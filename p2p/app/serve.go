@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -91,6 +92,14 @@ func (e *Endpoint) serveConn(ctx context.Context, c transport.CapableConn) {
 	}
 }
 
+// protocols are those that are served.
+func protocols() *mss.MultistreamMuxer[string] {
+	known := mss.NewMultistreamMuxer[string]()
+	known.AddHandler(protocol.AppProtocol, nil)
+	known.AddHandler(identifyProtocol, nil)
+	return known
+}
+
 // serveStream finds out which protocol a stream is for and serves it.
 func (e *Endpoint) serveStream(ctx context.Context, c transport.CapableConn, s network.MuxedStream) {
 	defer func() {
@@ -99,27 +108,25 @@ func (e *Endpoint) serveStream(ctx context.Context, c transport.CapableConn, s n
 			e.cfg.Log.Error("panic while serving an app", "peer", c.RemotePeer(), "err", r, "stack", string(debug.Stack()))
 		}
 	}()
-	known := mss.NewMultistreamMuxer[string]()
-	known.AddHandler(protocol.AppProtocol, nil)
-	known.AddHandler(identifyProtocol, nil)
 	_ = s.SetDeadline(time.Now().Add(handshake))
-	name, _, err := known.Negotiate(s)
+	stream := newDeviceStream(s)
+	name, _, err := e.known.Negotiate(negotiation{stream})
 	if err != nil {
 		_ = s.ResetWithError(network.StreamProtocolNegotiationFailed)
 		return
 	}
 	if name == identifyProtocol {
-		if err := identify(s, c, e.key.GetPublic()); err != nil {
+		if err := identify(stream, c, e.key.GetPublic()); err != nil {
 			_ = s.Reset()
 		}
 		return
 	}
 	_ = s.SetDeadline(time.Time{})
-	e.cfg.Handle(ctx, s)
+	e.cfg.Handle(ctx, stream)
 }
 
 // identify says what this host is and serves, and ends the stream.
-func identify(s network.MuxedStream, c transport.CapableConn, pub crypto.PubKey) error {
+func identify(s io.WriteCloser, c transport.CapableConn, pub crypto.PubKey) error {
 	key, err := crypto.MarshalPublicKey(pub)
 	if err != nil {
 		return err

@@ -14,6 +14,8 @@ const (
 	killedWithin = 500 * time.Millisecond
 	lostWithin   = 3 * time.Second
 	leftWithin   = 500 * time.Millisecond
+	// lossTries: a busy machine may be slow now and then, a slow program always is.
+	lossTries = 3
 )
 
 // TestLoss: a killed, frozen, cut-off or leaving device is gone from the lists
@@ -29,43 +31,47 @@ func TestLoss(t *testing.T) {
 	host := lan.AddHost("c")
 	c := host.StartNode(t, options)
 	watch := a.Watch()
-	back := func() {
+	all := func() {
 		t.Helper()
 		watch.Until("all three", func(ds []testnet.Device) bool { return len(ds) == 3 })
 	}
-	gone := func(fault string, within time.Duration, cause func()) {
-		t.Helper()
-		start := time.Now()
-		cause()
-		watch.Until("c gone", func(ds []testnet.Device) bool {
-			_, there := testnet.Find(ds, "c")
-			return !there
-		})
-		took := time.Since(start)
-		t.Logf("%s: gone after %v", fault, took.Round(time.Millisecond))
-		if took > within {
-			t.Errorf("%s: gone after %v, promised is %v", fault, took, within)
+	all()
+	restart := func() { c = c.Restart("--driver", "none") }
+	for _, f := range []struct {
+		fault       string
+		within      time.Duration
+		cause, mend func()
+	}{
+		{"killed", killedWithin, func() { c.Kill() }, restart},
+		{"frozen", lostWithin, func() { c.Freeze() }, func() { c.Thaw() }},
+		{"cut off", lostWithin, host.Isolate, host.Heal},
+		{"cable pulled", lostWithin, host.Down, host.Up},
+		{"leaving", leftWithin, func() {
+			if code := c.Stop(); code != 0 {
+				t.Errorf("leaving ended with exit code %d", code)
+			}
+		}, restart},
+	} {
+		for try := 1; ; try++ {
+			begun := time.Now()
+			f.cause()
+			watch.Until("c gone", func(ds []testnet.Device) bool {
+				_, there := testnet.Find(ds, "c")
+				return !there
+			})
+			took := time.Since(begun)
+			t.Logf("%s: gone after %v", f.fault, took.Round(time.Millisecond))
+			f.mend()
+			all()
+			if took <= f.within {
+				break
+			}
+			if try == lossTries {
+				t.Errorf("%s: gone after %v, promised is %v", f.fault, took, f.within)
+				break
+			}
 		}
 	}
-
-	back()
-	gone("killed", killedWithin, c.Kill)
-	c = c.Restart("--driver", "none")
-	back()
-	gone("frozen", lostWithin, c.Freeze)
-	c.Thaw()
-	back()
-	gone("cut off", lostWithin, host.Isolate)
-	host.Heal()
-	back()
-	gone("cable pulled", lostWithin, host.Down)
-	host.Up()
-	back()
-	gone("leaving", leftWithin, func() {
-		if code := c.Stop(); code != 0 {
-			t.Errorf("leaving ended with exit code %d", code)
-		}
-	})
 }
 
 // TestKilledWhileRunning: the asker is told when the node that runs its request

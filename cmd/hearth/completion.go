@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -24,7 +25,12 @@ without one there are none.
   bash: source <(hearth completion bash)        in ~/.bashrc; needs bash-completion
   zsh:  source <(hearth completion zsh)         in ~/.zshrc, after compinit
   fish: hearth completion fish | source         in ~/.config/fish/config.fish`,
-		Args:                  cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && slices.Contains(cmd.ValidArgs, args[0]) {
+				return nil
+			}
+			return &failure{err: errors.New("name one shell: bash, zsh or fish"), hint: "see 'hearth completion --help'"}
+		},
 		ValidArgs:             []string{"bash", "zsh", "fish"},
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {

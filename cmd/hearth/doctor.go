@@ -20,7 +20,7 @@ container engine, the peers seen and other meshes seen, each with what to do
 about it. Where no device is running, what can be checked without one is.
 
 Exit code 0 if nothing is wrong (warnings aside), 125 otherwise.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			checks, err := c.diagnose(cmd)
 			if err != nil {

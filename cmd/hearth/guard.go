@@ -17,7 +17,7 @@ func (c *cli) guardCommand() *cobra.Command {
 		Use:    "guard",
 		Short:  "Stop containers whose leases have run out, should 'hearth up' die",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := c.logger(slog.LevelInfo)
 			driver, err := docker.New(docker.Config{Mesh: mesh, Node: protocol.NodeID(node), Log: log})

@@ -174,7 +174,8 @@ func (c *cli) eventsCommand() *cobra.Command {
 		Use:   "events",
 		Short: "Show every change of every request as it happens",
 		Long: `Print a line for every change of every request in the mesh, from now on until
-Ctrl-C. What happened before is told by 'hearth inspect'.
+Ctrl-C, which ends it with exit code 0. What happened before is told by 'hearth
+inspect'.
 
 If this command is read too slowly the device ends it, with exit code 125: no
 change is left out in silence.
@@ -185,7 +186,7 @@ left out.
 
   hearth events
   hearth events --json | jq -r 'select(.state == "lost").request'`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()

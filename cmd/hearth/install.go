@@ -51,7 +51,7 @@ calls. Containers go on while it restarts.
   sudo hearth uninstall                             undo it, keep the state
 
 Installing again with other flags replaces the unit; --now restarts it.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.install(cmd, &u, &f) },
 	}
 	f.register(cmd)
@@ -168,7 +168,7 @@ func (c *cli) uninstallCommand() *cobra.Command {
 		Long: `Stop the service that 'hearth install' made, and remove its unit. Containers that
 run go on to their ends. The state folder stays: with it the device comes back as
 the same member of the mesh; remove it by hand to forget the secret.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error { return c.uninstall(&u) },
 	}
 	cmd.Flags().StringVar(&u.dir, "unit-dir", "/etc/systemd/system", "`DIR` of the unit")

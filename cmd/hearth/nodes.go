@@ -61,7 +61,7 @@ only what is known and not 0.
 
 With --watch the list is printed anew on every change until Ctrl-C; with --json
 as well, as one line of JSON for each change.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			device, done, err := c.device(ctx)

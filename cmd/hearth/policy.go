@@ -26,7 +26,7 @@ type policyFlags struct {
 }
 
 func (c *cli) policyCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "policy",
 		Short: "Show what a container may have on this device, and check a service against it",
 		Long: `What containers may have on this device is its owner's to say, in policy.toml in
@@ -36,12 +36,11 @@ These verbs need no running device; a running one reads the file when it starts.
 
   hearth policy example > policy.toml      all keys, explained
   hearth policy check --mount /srv/photos:/in indexer`,
-		Args: cobra.NoArgs,
-	}
+	})
 	example := &cobra.Command{
 		Use:   "example",
 		Short: "Print a policy with all its keys, explained",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprint(c.stdout, policyfile.Example())
 			return err
@@ -96,7 +95,7 @@ func (c *cli) policyShowCommand() *cobra.Command {
 What says nothing is commented out.
 
 With --json: policy (the file, empty for the default) and text.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			p, from, err := c.findPolicy(f.file)
 			if err != nil {

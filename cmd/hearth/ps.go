@@ -41,7 +41,7 @@ is left out; times are RFC 3339, code and state are words.
 
   hearth ps
   hearth ps -a --json | jq -r '.[] | select(.state == "failed").id'`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()

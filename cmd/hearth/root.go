@@ -55,7 +55,7 @@ func (e exited) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // root builds the command tree.
 func (c *cli) root() *cobra.Command {
-	root := &cobra.Command{
+	root := group(&cobra.Command{
 		Use:   "hearth",
 		Short: "Turn the computers of a home into one",
 		Long: `Hearth turns the computers of one home or one small site into one computer.
@@ -71,15 +71,15 @@ will finish it first, and passes on its input, output and exit code.
   hearth ps                          what runs in the mesh, and what became of it
 
 Exit codes: 0 all is well; 124 the request ran into its --timeout; 125 hearth
-itself failed; 126 no node can run the request; 130 ended by Ctrl-C; any other
-is that of the container.
+itself failed; 126 no node can run the request; 130 ended by Ctrl-C, where that
+is not the only way to end it; any other is that of the container.
 
 Environment: HEARTH_STATE is --state; HEARTH_SECRET is the secret itself;
 HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
-	}
+	})
 	root.PersistentFlags().StringVar(&c.state, "state", defaultState(), "`DIR` that the device keeps its state in [$HEARTH_STATE]")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &failure{err: err, hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath())}
@@ -91,6 +91,35 @@ HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
 	root.CompletionOptions.DisableDefaultCmd = true // completionCommand says more
 	_ = root.MarkPersistentFlagDirname("state")
 	return root
+}
+
+// noArgs checks that a verb got no arguments.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return &failure{
+		err:  fmt.Errorf("%s takes no arguments, and %q is one", cmd.CommandPath(), args[0]),
+		hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath()),
+	}
+}
+
+// group makes cmd one that only holds others: alone it shows its help, and one
+// that it has not is an error, which cobra's own groups pass over.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		hint := fmt.Sprintf("see '%s --help'", cmd.CommandPath())
+		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+			hint = fmt.Sprintf("is '%s %s' meant? Else %s", cmd.CommandPath(), like[0], hint)
+		}
+		return &failure{err: fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()), hint: hint}
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.SuggestionsMinimumDistance = 2
+	return cmd
 }
 
 // defaultState is /var/lib/hearth for root, else in the XDG state folder.

@@ -28,7 +28,7 @@ type runFlags struct {
 	devices, capabilities                []string
 	envFile, memory, entrypoint, workDir string
 	user, node, id, network, accelerator string
-	cpus                                 float64
+	cpus                                 string
 	timeout                              time.Duration
 	retry                                uint32
 }
@@ -121,7 +121,7 @@ func (c *cli) runCommand() *cobra.Command {
 func (f *runFlags) describe(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "set a variable for the container, `K=V`, or K to pass on this one's")
 	flags.StringVar(&f.envFile, "env-file", "", "read variables from `FILE`, one K=V a line, # for comments")
-	flags.Float64Var(&f.cpus, "cpus", 0, "cores that it needs; `N` may be a fraction")
+	flags.StringVar(&f.cpus, "cpus", "", "cores that it needs; `N` may be a fraction")
 	flags.StringVar(&f.memory, "memory", "", "memory that it needs and may use at most: `SIZE` such as 512m or 2g")
 	flags.StringVar(&f.accelerator, "accelerator", "", "accelerator that it needs, of a `KIND` such as gpu or npu, where the owner lends one")
 	flags.StringVar(&f.entrypoint, "entrypoint", "", "run `PROGRAM` instead of the image's entrypoint")
@@ -204,7 +204,7 @@ func (f *runFlags) service(args []string) (protocol.Service, error) {
 	}
 	s := protocol.Service{
 		Image: args[0], Args: args[1:], Entrypoint: f.entrypoint, WorkDir: f.workDir, User: f.user,
-		CPUs: protocol.Cores(f.cpus), Stdin: f.interactive, TTY: f.tty, Timeout: f.timeout,
+		Stdin: f.interactive, TTY: f.tty, Timeout: f.timeout,
 		Network: f.network, Devices: f.devices, Accelerator: f.accelerator, Retry: f.retry,
 		Constraints: protocol.Constraints{Node: f.node, NotHere: f.notHere},
 	}
@@ -214,6 +214,9 @@ func (f *runFlags) service(args []string) (protocol.Service, error) {
 	}
 	for _, name := range f.capabilities {
 		s.Capabilities = append(s.Capabilities, strings.TrimPrefix(strings.ToUpper(name), "CAP_"))
+	}
+	if s.CPUs, err = parseCores(f.cpus); err != nil {
+		return s, fmt.Errorf("--cpus: %w", err)
 	}
 	if s.Memory, err = parseSize(f.memory); err != nil {
 		return s, fmt.Errorf("--memory: %w", err)

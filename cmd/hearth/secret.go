@@ -14,13 +14,12 @@ import (
 )
 
 func (c *cli) secretCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "secret",
 		Short: "Make a mesh's secret, or show its fingerprint",
 		Long: `A mesh is all devices that hold the same secret. Whoever has it can run
 containers on every node, within each node's own policy: keep it like a key.`,
-		Args: cobra.NoArgs,
-	}
+	})
 	var out string
 	create := &cobra.Command{
 		Use:   "new",
@@ -28,7 +27,7 @@ containers on every node, within each node's own policy: keep it like a key.`,
 		Long: `Make a new secret and print it, or write it to a new file that only its owner
 can read (--out). Nothing else is ever needed to found a mesh: copy the secret
 to every device and start 'hearth up' there.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			s := keys.NewSecret()
 			if out == "" {
@@ -51,7 +50,7 @@ to every device and start 'hearth up' there.`,
 		Long: `Show the fingerprint of the secret in --secret-file, in HEARTH_SECRET, or in
 the state folder. It is public: two devices with the same fingerprint have the
 same secret.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			s, err := c.findSecret(file)
 			if err != nil {

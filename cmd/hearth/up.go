@@ -53,7 +53,7 @@ so on; lists are separated by commas. The flag wins.
 
   hearth secret new --out /etc/hearth.secret      once, on one device
   hearth up --secret-file /etc/hearth.secret      on every device`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.up(cmd.Context(), f) },
 	}
 	f.register(cmd)

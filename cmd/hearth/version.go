@@ -21,7 +21,7 @@ func (c *cli) versionCommand() *cobra.Command {
 		Long: `Show the version. With --sbom, show the licence of this program and all modules
 that are linked into it, with their versions and licences, as a CycloneDX 1.5
 bill of materials in JSON.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if asBOM {
 				return writeBOM(c.stdout)

@@ -77,7 +77,7 @@ bench: need-go setup ## Measure what it costs and how fast it is, COUNT times; B
 	@mkdir -p testnet/out
 	cd testnet/bench && go test -run '^$$' -bench '(?i)^Benchmark($(subst $(comma),|,$(BENCH)))$$' -benchtime $(COUNT)x -timeout 60m -report $(CURDIR)/testnet/out
 
-bench-faults: need-go setup ## Measure how soon losses are noticed and made good, and what floods do (some 17 minutes)
+bench-faults: need-go setup ## Measure how soon losses are noticed and made good, and what floods do (some 20 minutes)
 	@mkdir -p testnet/out
 	cd testnet/bench/faults && go test -run '^$$' -bench . -benchtime 30x -timeout 60m -report $(CURDIR)/testnet/out
 

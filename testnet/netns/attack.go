@@ -21,8 +21,8 @@ func (h *Host) Attack(t testing.TB, args ...string) (stop func()) {
 	t.Helper()
 	binary := testnet.Attacker(t)
 	// It has a machine of its own in life: here it must not take the victim's
-	// processor time itself.
-	cmd := h.Command(context.Background(), "nice", append([]string{"-n", "19", binary}, args...)...)
+	// processor time itself, so it runs only while nobody else wants to.
+	cmd := h.Command(context.Background(), "chrt", append([]string{"--idle", "0", binary}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var said strings.Builder
 	cmd.Stderr = &said

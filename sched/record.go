@@ -142,8 +142,9 @@ func (r *request) markBegun(s protocol.State) {
 	})
 }
 
-// keepEnd writes down that the request ended with e, which may not be told yet.
-func (r *request) keepEnd(e protocol.Event) {
+// keepEnd writes down that the request ended with e. told says that it was told,
+// so that nobody waits for the disk.
+func (r *request) keepEnd(e protocol.Event, told bool) {
 	if r.o.cfg.Journal == nil {
 		r.kept = true
 		return
@@ -152,7 +153,7 @@ func (r *request) keepEnd(e protocol.Event) {
 	// What has ended is written down while this device shuts down, too.
 	events, decisions := r.account.history()
 	err := r.o.cfg.Journal.Ended(context.Background(), r.id, journal.End{
-		Event: e, Attempts: r.attempt, History: before(events, e),
+		Event: e, Attempts: r.attempt, Unhurried: told, History: before(events, e),
 		Decisions: decisions, Output: outputOf(feed),
 	})
 	switch {
@@ -172,7 +173,7 @@ func (r *request) keepTrying(ctx context.Context) {
 	params := &r.o.cfg.Params
 	for pause := params.JournalPause; ; pause = min(2*pause, params.JournalPauseMax) {
 		info, _, _ := r.account.line()
-		if r.keepEnd(info.Last); r.kept {
+		if r.keepEnd(info.Last, true); r.kept {
 			return
 		}
 		timer := time.NewTimer(pause)

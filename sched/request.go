@@ -335,7 +335,7 @@ func (r *request) told(e protocol.Event) bool {
 	if e.State.Ended() && r.leased() {
 		// Should this process die now and the node be gone, it would be run again.
 		e = r.stamp(e)
-		r.keepEnd(e)
+		r.keepEnd(e, false)
 	}
 	r.learn(e.State)
 	r.markBegun(e.State)
@@ -435,7 +435,7 @@ func (r *request) note(code protocol.Code, format string, args ...any) {
 func (r *request) end(s protocol.State, code protocol.Code, format string, args ...any) {
 	e := r.stamp(protocol.Event{State: s, Code: code, Reason: fmt.Sprintf(format, args...)})
 	if mayFollow(r.state, s) {
-		r.keepEnd(e)
+		r.keepEnd(e, false)
 	}
 	r.report(e)
 }

@@ -25,8 +25,12 @@
 //
 // A caller blocks until its record is synced. The first one starts a goroutine
 // that commits; whoever comes meanwhile shares the next commit, so that a sync
-// serves all who wait, and nobody waits for company. The goroutine ends when
-// nobody waits: an idle journal has no goroutine, no timer, and writes nothing.
+// serves all who wait, and nobody waits for company. But an end that was told
+// already, by a node that keeps it until it is written down, waits for it a little
+// (End.Unhurried, Options.Patience): where one request follows another, the end of
+// the one goes to disk with the acceptance of the other, which else would wait for
+// it. The goroutine ends when nobody waits: an idle journal has no goroutine, no
+// timer, and writes nothing.
 // A context ends the wait for a commit, never a commit that has begun: so the
 // caller always knows which it was. There is no bound on how many wait, as each
 // of them is a blocked caller.

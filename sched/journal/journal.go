@@ -34,6 +34,9 @@ type Options struct {
 	// LockTimeout is how long Open waits for another process to let go of the
 	// file.
 	LockTimeout time.Duration
+	// Patience is how long an End that is Unhurried waits for others to share a
+	// commit with.
+	Patience time.Duration
 	// KeepEnded, KeepEndedFor and KeepBytes say how many ended requests are
 	// kept, for how long, and how many bytes their records and output may take.
 	KeepEnded    int
@@ -49,6 +52,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		LockTimeout:  time.Second,
+		Patience:     50 * time.Millisecond,
 		KeepEnded:    1000,
 		KeepEndedFor: 24 * time.Hour,
 		KeepBytes:    32 << 20,
@@ -62,7 +66,7 @@ func (o *Options) Validate() error {
 	switch {
 	case o.Clock == nil || o.Log == nil:
 		return errors.New("journal: Clock and Log must be set")
-	case o.LockTimeout < 0 || o.KeepEnded < 0 || o.KeepEndedFor < 0 || o.MaxOutput < 0 || o.MaxHistory < 0:
+	case o.LockTimeout < 0 || o.Patience < 0 || o.KeepEnded < 0 || o.KeepEndedFor < 0 || o.MaxOutput < 0 || o.MaxHistory < 0:
 		return errors.New("journal: an option is negative")
 	}
 	return nil
@@ -81,6 +85,9 @@ type Journal struct {
 	index   map[protocol.RequestID]*entry // of all that is committed
 	waiting []*call
 	writing bool // a writer runs
+	// hurry holds a token when somebody came since the writer looked who does not
+	// wait for company.
+	hurry   chan struct{}
 	closed  bool
 	broken  error          // set when bbolt cannot be trusted any more
 	writers sync.WaitGroup // at most one at a time
@@ -104,7 +111,7 @@ func (j *Journal) Accepted(ctx context.Context, r Request) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	err = j.submit(ctx, len(raw), func(b *batch) (verdict, err error) {
+	err = j.submit(ctx, &call{size: len(raw)}, func(b *batch) (verdict, err error) {
 		if e := b.find(r.ID); e != nil {
 			rec, err = b.read(e.seq)
 			return ErrExists, err
@@ -129,7 +136,7 @@ func (j *Journal) Offered(ctx context.Context, id protocol.RequestID, o Offer) e
 			return err
 		}
 	}
-	return j.submit(ctx, len(raw), func(b *batch) (verdict, err error) {
+	return j.submit(ctx, &call{size: len(raw)}, func(b *batch) (verdict, err error) {
 		e := b.find(id)
 		switch {
 		case e == nil:
@@ -156,7 +163,7 @@ func (j *Journal) Ended(ctx context.Context, id protocol.RequestID, end End) err
 		return err
 	}
 	output := encodeOutput(tail(end.Output, j.opts.MaxOutput))
-	return j.submit(ctx, len(raw)+len(output), func(b *batch) (verdict, err error) {
+	return j.submit(ctx, &call{size: len(raw) + len(output), patient: end.Unhurried}, func(b *batch) (verdict, err error) {
 		e := b.find(id)
 		switch {
 		case e == nil:
@@ -233,6 +240,7 @@ func (j *Journal) Close() error {
 	j.mu.Lock()
 	first := !j.closed
 	j.closed = true
+	j.hasten()
 	j.mu.Unlock()
 	j.writers.Wait()
 	if !first {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -328,7 +329,7 @@ func TestPanicOfBboltBreaksTheJournalOnly(t *testing.T) {
 	path := pathIn(t)
 	j := open(t, path, testOptions())
 	accept(t, j, "a")
-	err := j.submit(t.Context(), 0, func(*batch) (error, error) { panic("page 7: corrupt") })
+	err := j.submit(t.Context(), new(call), func(*batch) (error, error) { panic("page 7: corrupt") })
 	if protocol.CodeOf(err) != protocol.CodeInternal || !strings.Contains(err.Error(), "restart hearth") {
 		t.Fatalf("%v", err)
 	}
@@ -369,6 +370,55 @@ func TestOfferTakenBack(t *testing.T) {
 	for _, rec := range loadAll(t, j) {
 		if rec.Offer != (Offer{}) {
 			t.Errorf("%s: %+v", rec.ID, rec.Offer)
+		}
+	}
+}
+
+// An end that has time shares the commit of what comes next; by itself it waits for
+// as long as there is patience, and when the journal is closed no more.
+func TestUnhurriedEndsWaitForCompany(t *testing.T) {
+	path := pathIn(t)
+	unhurried := ending(protocol.StateSucceeded, 0, "")
+	unhurried.Unhurried = true
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions()
+		o.Patience = time.Second
+		j, err := Open(path, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		finish := func(id string) {
+			go func() { ended <- j.Ended(t.Context(), protocol.RequestID(id), unhurried) }()
+			synctest.Wait()
+		}
+		for _, id := range []string{"a", "b", "c"} {
+			accept(t, j, id)
+		}
+		synctest.Wait()
+		start, commits := time.Now(), j.kept.commit
+		finish("a")
+		accept(t, j, "d")
+		if err := <-ended; err != nil || time.Since(start) != 0 {
+			t.Errorf("with company: %v after %v", err, time.Since(start))
+		}
+		synctest.Wait()
+		if n := j.kept.commit - commits; n != 1 {
+			t.Errorf("%d commits of an end and an acceptance", n)
+		}
+		finish("b")
+		if err := <-ended; err != nil || time.Since(start) != o.Patience {
+			t.Errorf("alone: %v after %v", err, time.Since(start))
+		}
+		finish("c")
+		closed := j.Close()
+		if err := <-ended; err != nil || closed != nil || time.Since(start) != o.Patience {
+			t.Errorf("while closing: %v, %v after %v", err, closed, time.Since(start))
+		}
+	})
+	for _, r := range loadAll(t, open(t, path, testOptions())) {
+		if (r.End == nil) != (r.ID == "d") {
+			t.Errorf("%s: %+v", r.ID, r.End)
 		}
 	}
 }

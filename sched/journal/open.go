@@ -60,6 +60,7 @@ func Open(path string, opts Options) (*Journal, error) {
 	j := &Journal{
 		opts: opts, log: opts.Log,
 		index: make(map[protocol.RequestID]*entry),
+		hurry: make(chan struct{}, 1),
 		kept:  kept{start: opts.Clock(), undo: make(map[protocol.RequestID]uint64)},
 	}
 	if err := j.open(path, f); err != nil {

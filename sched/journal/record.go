@@ -51,6 +51,9 @@ type End struct {
 	// Decisions explain its placements. They are left out where they cannot be
 	// written down.
 	Decisions []protocol.Decision `json:",omitempty"`
+	// Unhurried says that what waits for Ended has time: it may wait a little, to
+	// share a commit with others. It is not kept.
+	Unhurried bool `json:"-"`
 	// Output holds what the container wrote, in order. Only Ended uses it;
 	// Journal.Output returns what was kept.
 	Output []protocol.Output `json:"-"`

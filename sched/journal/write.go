@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -28,21 +29,22 @@ var errDamaged = errors.New("the journal is damaged")
 // call is one record on its way to disk. apply runs in the writer's
 // transaction; verdict is what the caller did wrong, err fails the commit.
 type call struct {
-	apply func(*batch) (verdict, err error)
-	size  int
-	err   error         // the answer, before done is closed
-	done  chan struct{} // closed when it is answered
+	apply   func(*batch) (verdict, err error)
+	size    int
+	patient bool          // it waits for company: see End.Unhurried
+	err     error         // the answer, before done is closed
+	done    chan struct{} // closed when it is answered
 
 	taken, gone bool // guarded by Journal.mu: by the writer; the caller left
 }
 
 // submit commits what apply writes, together with others, and returns its
 // verdict or why there was no commit.
-func (j *Journal) submit(ctx context.Context, size int, apply func(*batch) (verdict, err error)) error {
+func (j *Journal) submit(ctx context.Context, c *call, apply func(*batch) (verdict, err error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c := &call{apply: apply, size: size, done: make(chan struct{})}
+	c.apply, c.done = apply, make(chan struct{})
 	if err := j.enqueue(c); err != nil {
 		return err
 	}
@@ -68,11 +70,47 @@ func (j *Journal) enqueue(c *call) error {
 		return err
 	}
 	j.waiting = append(j.waiting, c)
+	if !c.patient {
+		j.hasten()
+	}
 	if !j.writing {
 		j.writing = true
 		j.writers.Go(j.write)
 	}
 	return nil
+}
+
+// hasten has the writer wait for no company. It is called with mu held.
+func (j *Journal) hasten() {
+	select {
+	case j.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// awaitCompany waits for the first who is in a hurry where nobody is, but not for
+// long.
+func (j *Journal) awaitCompany() {
+	if !j.patient() {
+		return
+	}
+	timer := time.NewTimer(j.opts.Patience)
+	defer timer.Stop()
+	select {
+	case <-j.hurry:
+	case <-timer.C:
+	}
+}
+
+// patient reports whether there are calls, and none is in a hurry.
+func (j *Journal) patient() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	select {
+	case <-j.hurry: // of those who wait now, or are served
+	default:
+	}
+	return !j.closed && len(j.waiting) > 0 && !slices.ContainsFunc(j.waiting, func(c *call) bool { return !c.patient })
 }
 
 // usable is called with mu held.
@@ -86,6 +124,7 @@ func (j *Journal) usable() error {
 // write commits until nobody waits.
 func (j *Journal) write() {
 	for {
+		j.awaitCompany()
 		calls := j.take()
 		if calls == nil {
 			return

@@ -10,6 +10,7 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	"golang.org/x/time/rate"
 
 	"github.com/hearth-edge/hearth/protocol"
@@ -36,6 +37,10 @@ const (
 	// passed on, so that it hears of everybody; later each spreadEvery-th is.
 	spreadBeats, spreadEvery = 2, 8
 )
+
+// gossipProtocols is the only protocol that pubsub speaks here: what later ones add
+// is for messages that are longer, and all members must have it.
+var gossipProtocols = []libp2pproto.ID{pubsub.GossipSubID_v11}
 
 // gossip is the score topic.
 type gossip struct {
@@ -72,6 +77,7 @@ func (g *gossip) join(ctx context.Context, h host.Host, topic string) (err error
 		return err
 	}
 	g.pub, err = pubsub.NewGossipSub(ctx, h,
+		pubsub.WithGossipSubProtocols(gossipProtocols, pubsub.GossipSubDefaultFeatures),
 		pubsub.WithGossipSubParams(gossipParams()),
 		pubsub.WithFloodPublish(true), // else the first score waits for a heartbeat
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),

@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 		runLossyChild(text)
 		return
 	}
+	if text := os.Getenv(membersChild); text != "" {
+		runMembersChild(text)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

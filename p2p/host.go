@@ -5,17 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"syscall"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
-	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
@@ -52,17 +49,17 @@ const (
 )
 
 // newHost assembles a libp2p host from its parts; it listens nowhere yet.
-func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman, announce *announced) (*basichost.BasicHost, *swarm.Swarm, error) {
+func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman) (*streams, error) {
 	store, err := pstoremem.NewPeerstore()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := errors.Join(store.AddPrivKey(id, cfg.Key), store.AddPubKey(id, cfg.Key.GetPublic())); err != nil {
-		return nil, nil, errors.Join(err, store.Close())
+		return nil, errors.Join(err, store.Close())
 	}
 	limits, err := newLimits()
 	if err != nil {
-		return nil, nil, errors.Join(err, store.Close())
+		return nil, errors.Join(err, store.Close())
 	}
 	bus := eventbus.NewBus()
 	// The swarm's guesses about networks that swallow packets are off: the
@@ -71,19 +68,16 @@ func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman, announc
 		swarm.WithDialTimeout(dialTimeout), swarm.WithDialTimeoutLocal(dialTimeout),
 		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil))
 	if err != nil {
-		return nil, nil, errors.Join(err, limits.Close(), store.Close())
+		return nil, errors.Join(err, limits.Close(), store.Close())
+	}
+	host, err := newStreams(sw, bus)
+	if err != nil {
+		return nil, errors.Join(err, sw.Close(), limits.Close(), store.Close())
 	}
 	if err := addTransport(sw, limits, secure, door); err != nil {
-		return nil, nil, errors.Join(err, sw.Close(), limits.Close(), store.Close())
+		return nil, errors.Join(err, host.Close())
 	}
-	host, err := basichost.NewHost(sw, &basichost.HostOpts{
-		EventBus: bus, ConnManager: &connmgr.NullConnMgr{}, UserAgent: "hearth", ProtocolVersion: "hearth/1.0.0",
-		AddrsFactory: func([]ma.Multiaddr) []ma.Multiaddr { return slices.Clone(announce.get()) },
-	})
-	if err != nil {
-		return nil, nil, errors.Join(err, sw.Close(), limits.Close(), store.Close())
-	}
-	return host, sw, nil
+	return host, nil
 }
 
 // addTransport gives the swarm TCP with the membership handshake and yamux.

@@ -118,7 +118,7 @@ func (m *Mesh) Open(ctx context.Context, to protocol.NodeID, proto string) (prot
 	if l == nil || !m.members.reachable(id) {
 		return nil, fmt.Errorf("open stream to %s: %w", to, ErrNotConnected)
 	}
-	s, err := l.host.NewStream(network.WithNoDial(ctx, "only the connector dials"), id, libp2pproto.ID(proto))
+	s, err := l.host.NewStream(ctx, id, libp2pproto.ID(proto))
 	if err != nil {
 		return nil, fmt.Errorf("open stream to %s: %w", to, err)
 	}
@@ -236,12 +236,12 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 		return nil, err
 	}
 	door := &doorman{}
-	h, sw, err := newHost(&m.cfg, m.id, secure, door, m.announced)
+	h, err := newHost(&m.cfg, m.id, secure, door)
 	if err != nil {
 		return nil, fmt.Errorf("start the network host: %w", err)
 	}
-	l := &live{host: h, sw: sw, door: door}
-	l.connector = newConnector(m.id, sw, secure, r, m.members, m.cfg.Log)
+	l := &live{host: h, sw: h.Swarm, door: door}
+	l.connector = newConnector(m.id, l.sw, secure, r, m.members, m.cfg.Log)
 	l.gossip = &gossip{
 		self: m.id, roster: r, members: m.members, found: m.located(l, r), log: m.cfg.Log,
 		drops: make(map[string]uint64), counter: nextBoot(m.cfg.StateDir, m.cfg.Log)<<32 | 1,
@@ -266,7 +266,7 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 			l.connector.hint(hint{id: c.RemotePeer(), gone: true})
 		}
 	}
-	sw.Notify(m.members)
+	l.sw.Notify(m.members)
 	if m.cfg.Discovery {
 		l.mdns = mdns.New(mdns.Config{
 			Peer: m.id, Fingerprint: string(m.cfg.Secret.Fingerprint()), Interfaces: m.cfg.Interfaces, Log: m.cfg.Log,
@@ -275,7 +275,6 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 			Stranger: func(addr, fingerprint string) { m.report.stranger(addr, fingerprint, nil) },
 		})
 	}
-	h.Start()
 	return l, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -123,7 +124,16 @@ func join(ctx context.Context, target, file string, prepare func(host.Host) erro
 	if err != nil {
 		return nil, "", secret, err
 	}
-	err = h.Connect(ctx, peer.AddrInfo{ID: victim, Addrs: []ma.Multiaddr{at}})
+	if err := h.Connect(ctx, peer.AddrInfo{ID: victim, Addrs: []ma.Multiaddr{at}}); err != nil {
+		return nil, "", secret, err
+	}
+	// Devices don't answer libp2p's identify, which is what pubsub waits for.
+	met, err := h.EventBus().Emitter(new(event.EvtPeerIdentificationCompleted))
+	if err != nil {
+		return nil, "", secret, err
+	}
+	defer met.Close()
+	err = met.Emit(event.EvtPeerIdentificationCompleted{Peer: victim, Protocols: []libp2pproto.ID{pubsub.GossipSubID_v11}})
 	return h, victim, secret, err
 }
 

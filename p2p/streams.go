@@ -1,0 +1,170 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/connmgr"
+	libp2pevent "github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	ma "github.com/multiformats/go-multiaddr"
+	mss "github.com/multiformats/go-multistream"
+)
+
+// negotiationTimeout bounds how long a stream may take to say which protocol it is
+// for, and to end.
+const negotiationTimeout = 10 * time.Second
+
+// streams is a host.Host of no more than a mesh needs: streams by their protocols.
+// All members serve the same ones and learn each other's addresses from scores, so
+// none asks what the other is (libp2p's identify), and whoever opens a stream
+// writes without waiting for the other side to agree to the protocol.
+type streams struct {
+	*swarm.Swarm
+	bus libp2pevent.Bus
+	mux *mss.MultistreamMuxer[libp2pproto.ID]
+	// met tells pubsub of a new member.
+	met libp2pevent.Emitter
+}
+
+var _ host.Host = (*streams)(nil)
+
+// newStreams takes over the swarm: Close closes it, and what it is made of.
+func newStreams(sw *swarm.Swarm, bus libp2pevent.Bus) (*streams, error) {
+	met, err := bus.Emitter(new(libp2pevent.EvtPeerIdentificationCompleted))
+	if err != nil {
+		return nil, err
+	}
+	h := &streams{Swarm: sw, bus: bus, mux: mss.NewMultistreamMuxer[libp2pproto.ID](), met: met}
+	sw.SetStreamHandler(h.accept)
+	sw.Notify(&network.NotifyBundle{ConnectedF: h.connected, DisconnectedF: h.disconnected})
+	return h, nil
+}
+
+// connected has pubsub take up the member: that waits for this event of identify's.
+func (h *streams) connected(_ network.Network, c network.Conn) {
+	_ = h.met.Emit(libp2pevent.EvtPeerIdentificationCompleted{Peer: c.RemotePeer(), Conn: c, Protocols: gossipProtocols})
+}
+
+// disconnected forgets the key of who is gone.
+func (h *streams) disconnected(_ network.Network, c network.Conn) {
+	if h.Connectedness(c.RemotePeer()) != network.Connected {
+		h.Peerstore().RemovePeer(c.RemotePeer())
+	}
+}
+
+// accept finds out which protocol a stream is for and serves it.
+func (h *streams) accept(s network.Stream) {
+	if s.SetDeadline(time.Now().Add(negotiationTimeout)) != nil {
+		_ = s.Reset()
+		return
+	}
+	proto, handle, err := h.mux.Negotiate(s)
+	if err == nil {
+		err = errors.Join(s.SetDeadline(time.Time{}), s.SetProtocol(proto))
+	}
+	if err == nil {
+		err = handle(proto, s)
+	}
+	if err != nil {
+		_ = s.Reset()
+	}
+}
+
+// NewStream implements host.Host. It never dials, and it returns at once: that the
+// other side does not serve the protocol is an error of the first Read. Only the
+// first protocol is offered. Where there is more than one connection it uses the
+// newest, since that replaces the others.
+func (h *streams) NewStream(ctx context.Context, id peer.ID, protos ...libp2pproto.ID) (network.Stream, error) {
+	conns := h.ConnsToPeer(id)
+	if len(conns) == 0 {
+		return nil, network.ErrNoConn
+	}
+	s, err := conns[len(conns)-1].NewStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return speak(s, protos[0])
+}
+
+// speak has a new stream be of a protocol; it resets one that cannot be.
+func speak(s network.Stream, proto libp2pproto.ID) (network.Stream, error) {
+	if err := s.SetProtocol(proto); err != nil {
+		_ = s.Reset()
+		return nil, fmt.Errorf("open a stream for %s: %w", proto, err)
+	}
+	return &spoken{Stream: s, lazy: mss.NewMSSelect(s, proto)}, nil
+}
+
+// A spoken stream names its protocol with the first bytes that are written, and
+// expects the other side's agreement before the first that are read.
+type spoken struct {
+	network.Stream
+	lazy mss.LazyConn
+}
+
+func (s *spoken) Read(p []byte) (int, error)  { return s.lazy.Read(p) }
+func (s *spoken) Write(p []byte) (int, error) { return s.lazy.Write(p) }
+
+// Close implements network.Stream. It may wait for the other side's agreement.
+func (s *spoken) Close() error {
+	_ = s.SetReadDeadline(time.Now().Add(negotiationTimeout))
+	return s.lazy.Close()
+}
+
+// CloseWrite implements network.Stream.
+func (s *spoken) CloseWrite() error {
+	_ = s.lazy.Flush() // an error shows in the next Read
+	return s.Stream.CloseWrite()
+}
+
+// SetStreamHandler implements host.Host.
+func (h *streams) SetStreamHandler(proto libp2pproto.ID, handler network.StreamHandler) {
+	h.mux.AddHandler(proto, serving(handler))
+}
+
+// SetStreamHandlerMatch implements host.Host.
+func (h *streams) SetStreamHandlerMatch(proto libp2pproto.ID, match func(libp2pproto.ID) bool, handler network.StreamHandler) {
+	h.mux.AddHandlerWithFunc(proto, match, serving(handler))
+}
+
+func serving(handler network.StreamHandler) mss.HandlerFunc[libp2pproto.ID] {
+	return func(_ libp2pproto.ID, s io.ReadWriteCloser) error {
+		stream, ok := s.(network.Stream)
+		if !ok {
+			return errors.New("not a stream of the swarm")
+		}
+		handler(stream)
+		return nil
+	}
+}
+
+// RemoveStreamHandler implements host.Host.
+func (h *streams) RemoveStreamHandler(proto libp2pproto.ID) { h.mux.RemoveHandler(proto) }
+
+// Close ends all connections and closes what the swarm is made of.
+func (h *streams) Close() error {
+	err := h.Swarm.Close()
+	return errors.Join(err, h.met.Close(), h.Peerstore().Close(), h.ResourceManager().Close())
+}
+
+// ID, Network, Mux, EventBus, ConnManager, Addrs and Connect implement host.Host.
+func (h *streams) ID() peer.ID                      { return h.LocalPeer() }
+func (h *streams) Network() network.Network         { return h.Swarm }
+func (h *streams) Mux() libp2pproto.Switch          { return h.mux }
+func (h *streams) EventBus() libp2pevent.Bus        { return h.bus }
+func (h *streams) ConnManager() connmgr.ConnManager { return connmgr.NullConnMgr{} }
+func (h *streams) Addrs() []ma.Multiaddr            { return h.ListenAddresses() }
+func (h *streams) Connect(ctx context.Context, at peer.AddrInfo) error {
+	h.Peerstore().AddAddrs(at.ID, at.Addrs, peerstore.TempAddrTTL)
+	_, err := h.DialPeer(ctx, at.ID)
+	return err
+}

@@ -12,7 +12,7 @@ BUILD    := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags $(TAGS) -ldfl
 TOOLS    := .cache/bin
 FUZZTIME ?= 30s
 # What is measured, and how often.
-BENCH    ?= overhead,growth,join,loss,idle,throughput,burst
+BENCH    ?= overhead,own,growth,join,loss,idle,throughput,burst
 COUNT    ?= 20
 TIMES    ?= 1
 comma    := ,
@@ -73,7 +73,7 @@ sim: need-go ## Simulate placement beside other policies; the report is drawn in
 	@mkdir -p testnet/out
 	go run ./testnet/sim --set all --svg testnet/out/sim.svg
 
-bench: need-go setup ## Measure what it costs and how fast it is, COUNT times; BENCH=overhead,growth,join,loss,idle,throughput,burst
+bench: need-go setup ## Measure what it costs and how fast it is, COUNT times; BENCH=overhead,own,growth,join,loss,idle,throughput,burst
 	@mkdir -p testnet/out
 	cd testnet/bench && go test -run '^$$' -bench '(?i)^Benchmark($(subst $(comma),|,$(BENCH)))$$' -benchtime $(COUNT)x -timeout 60m -report $(CURDIR)/testnet/out
 

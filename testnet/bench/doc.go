@@ -11,7 +11,7 @@
 // runs twice.
 //
 // There are two kinds of mesh. One is of built binaries in network namespaces with
-// mDNS and a Docker engine. The other is of nodes with fake engines, the one that is
+// mDNS and a Docker engine, or for BenchmarkOwn one that takes no time. The other is of nodes with fake engines, the one that is
 // asked in a process of its own and the others up to fifty in one: all but discovery
 // and the engine is real, and hundreds fit on one machine. Apps and what measures
 // are in this process, never in theirs, but for BenchmarkNode, which counts what

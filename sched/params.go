@@ -182,7 +182,7 @@ func DefaultParams() Params {
 		WatchBuffer:     4096,
 		JournalPause:    time.Second,
 		JournalPauseMax: time.Minute,
-		Explained:       16,
+		Explained:       32,
 		MaxExplained:    256,
 	}
 }

@@ -135,7 +135,7 @@ JSON: an array with, for each offer, the keys level_ms, places and candidates;
 each of these has node, name, self, score, estimate_ms, work_ms, network_ms,
 cold_ms, chance (0 to 1), chosen, and, of those left out, code and excluded (why).
 Who had an estimate below level_ms had a chance; places is how many executions
-were to fit below it. Of a large mesh the best 16 devices are told, and as unnamed
+were to fit below it. Of a large mesh the best 32 devices are told, and as unnamed
 how many more there are; 'hearth run --dry-run' tells the best 256.
 
   hearth explain k3v

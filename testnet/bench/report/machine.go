@@ -32,7 +32,8 @@ func thisMachine() Machine {
 		m.Processor = name
 	}
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.Kernel = "Linux " + strings.TrimSpace(string(text))
+		version, _, _ := strings.Cut(strings.TrimSpace(string(text)), "-") // what follows names who built it
+		m.Kernel = "Linux " + version
 	}
 	if kib, err := strconv.ParseUint(strings.TrimSuffix(lineOf("/proc/meminfo", "MemTotal"), " kB"), 10, 64); err == nil {
 		m.Memory = 1024 * kib

@@ -38,6 +38,10 @@ const (
 	// a stream fills a 1 Gbit/s link of 8 ms, and a reader that stalls holds no
 	// more than this.
 	streamWindow = 1 << 20
+	// roundTripEvery is how often yamux measures a round trip, by which a stream's
+	// window grows. It does so at the start of each connection; each further time wakes
+	// both sides up.
+	roundTripEvery = time.Hour
 	// Limits: one connection per member is kept, a second one while the two
 	// sides agree on which.
 	maxConns       = 1024
@@ -162,6 +166,7 @@ func newLimits() (network.ResourceManager, error) {
 func muxers() []upgrader.StreamMuxer {
 	cfg := *yamux.DefaultTransport.Config()
 	cfg.EnableKeepAlive = false
+	cfg.MeasureRTTInterval = roundTripEvery
 	cfg.ConnectionWriteTimeout = 2 * maxTolerance
 	cfg.MaxStreamWindowSize = streamWindow
 	t := yamux.Transport(cfg)

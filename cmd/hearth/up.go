@@ -24,8 +24,8 @@ import (
 	"github.com/hearth-edge/hearth/runtime/docker"
 )
 
-// settleAfter is how long after its start a device gives back what only that took:
-// it has met the others by then.
+// settleAfter is how long after its start, and after the last of some devices that
+// joined, a device gives back what only that took.
 const settleAfter = 5 * time.Second
 
 // upFlags are the flags of `hearth up` as they were typed.
@@ -124,6 +124,13 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 	if err != nil {
 		return err
 	}
+	joined := make(chan struct{}, 1)
+	cfg.Joined = func() {
+		select {
+		case joined <- struct{}{}:
+		default:
+		}
+	}
 	device, err := node.New(cfg)
 	if err != nil {
 		return err
@@ -140,13 +147,7 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 		case <-ctx.Done():
 			return
 		}
-		select {
-		case <-time.After(settleAfter):
-			if err := settle(); err != nil {
-				log.Debug("memory could not be given back", "err", err)
-			}
-		case <-ctx.Done():
-		}
+		tidyUp(ctx, joined, settle, log)
 	}()
 	err = device.Run(ctx)
 	cancel()
@@ -156,6 +157,25 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 		log.Info("left the mesh", "name", cfg.Name)
 	}
 	return err
+}
+
+// tidyUp calls settle once it has been quiet after the start, and after devices joined,
+// until ctx ends.
+func tidyUp(ctx context.Context, joined <-chan struct{}, settle func() error, log *slog.Logger) {
+	quiet := time.NewTimer(settleAfter)
+	defer quiet.Stop()
+	for {
+		select {
+		case <-joined:
+			quiet.Reset(settleAfter)
+		case <-quiet.C:
+			if err := settle(); err != nil {
+				log.Debug("memory could not be given back", "err", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // notify tells the service manager, if there is one.

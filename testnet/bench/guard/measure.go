@@ -37,6 +37,7 @@ var suites = []suite{
 	{"./runtime/docker", "^BenchmarkReader$", 1000, allocations},
 	{"./p2p", "^BenchmarkHandshake$", 500, allocations},
 	{"./p2p", "^BenchmarkOpenAndEcho$", 1000, allocations},
+	{"./p2p", "^BenchmarkMemberMemory$", 3, []string{"heap-B/member", "goroutines/member"}},
 	{"./p2p/app", "^BenchmarkAsk$", 1000, allocations},
 	{"./testnet/bench", "^BenchmarkNode$", 3, []string{"goroutines-of-a-node-goroutines", "heap-of-a-node-kB"}},
 	{"./testnet/bench", "^BenchmarkCalls$", 3, []string{"calls-of-the-engine-for-an-execution-calls"}},

@@ -320,6 +320,8 @@ func (c *connector) whoIs(ctx context.Context, addr ma.Multiaddr) (peer.ID, erro
 	if err := conn.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
 		return "", err
 	}
+	// A device that hangs does not hold up the end of this one.
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	if err := mss.SelectProtoOrFail(securityID, conn); err != nil {
 		return "", err
 	}

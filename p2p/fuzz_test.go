@@ -1,10 +1,12 @@
 package p2p
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hearth-edge/hearth/keys"
 )
@@ -37,6 +39,39 @@ func FuzzPeers(f *testing.F) {
 			for _, a := range addrs {
 				if !isTCP(a) || strings.Contains(a.String(), "/p2p/") {
 					t.Errorf("address %s", a)
+				}
+			}
+		}
+	})
+}
+
+// FuzzAlive: a frame of liveness that is taken could have been sent, and what it
+// tells is within bounds.
+func FuzzAlive(f *testing.F) {
+	for _, body := range [][]byte{{}, {framePing}, {frameGoodbye}, append([]byte{frameScore}, make([]byte, 300)...), append([]byte{framePing}, pingBody(time.Hour, time.Second)...)} {
+		var frame bytes.Buffer
+		if err := writeFrame(&frame, body); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(frame.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		in := bytes.NewReader(data)
+		kind, body, err := readAlive(in)
+		if err != nil {
+			return
+		}
+		var again bytes.Buffer
+		if err := writeFrame(&again, append([]byte{kind}, body...)); err != nil {
+			t.Fatal(err)
+		}
+		if k, b, err := readAlive(&again); err != nil || k != kind || !bytes.Equal(b, body) {
+			t.Errorf("%d %x came back as %d %x, %v", kind, body, k, b, err)
+		}
+		if kind == framePing || kind == frameEcho {
+			for _, rtt := range []time.Duration{told(body), echoed(body, time.Hour)} {
+				if rtt < 0 || rtt >= maxRTT {
+					t.Errorf("a round trip of %v", rtt)
 				}
 			}
 		}

@@ -29,13 +29,14 @@ const (
 	// scoreQueue is how many scores wait for OnScore; more are dropped, since
 	// newer ones follow.
 	scoreQueue = 256
-	// readyPoll is how soon gossip looks again whether a new member is
-	// reachable, for pubsub tells of no event that says so; each further look
-	// comes after twice the time, up to slowPoll.
+	// readyPoll is how soon gossip looks again whether it reaches a new member,
+	// for pubsub tells of no event that says so; each further look comes after
+	// twice the time, up to slowPoll.
 	readyPoll, slowPoll = time.Millisecond, 64 * time.Millisecond
 	// spreadBeats is for how many beats after a device joined all scores are
-	// passed on, so that it hears of everybody; later each spreadEvery-th is.
-	spreadBeats, spreadEvery = 2, 8
+	// passed on, so that it hears of everybody; later each spreadEvery-th is by
+	// each device.
+	spreadBeats, spreadEvery = 2, 16
 )
 
 // gossipProtocols is the only protocol that pubsub speaks here: what later ones add
@@ -49,22 +50,23 @@ type gossip struct {
 	members *members
 	// found is told where a device can be dialled; it must not block.
 	found func(peer.ID, []string)
-	log   *slog.Logger
+	// handOver takes a score of this device to those that gossip does not reach yet.
+	handOver func(score []byte)
+	log      *slog.Logger
 
 	pub   *pubsub.PubSub
 	topic *pubsub.Topic
 	// scores are those that wait for OnScore.
 	scores chan *protocol.Score
 
-	// sources is what is remembered of each device that sends scores. Only the
-	// validator uses it, which is called by one goroutine.
-	sources *lru.Cache[peer.ID, *source]
-
 	mu      sync.Mutex // owns what follows
+	sources *lru.Cache[peer.ID, *source]
 	drops   map[string]uint64
-	counter uint64 // of the next score of this device
+	counter uint64          // of the next score of this device
+	latest  *protocol.Score // of this device; nil before the first
 }
 
+// A source is what is remembered of a device that sends scores.
 type source struct {
 	sequence uint64
 	direct   bool // one came from the device itself
@@ -115,16 +117,55 @@ func gossipParams() pubsub.GossipSubParams {
 
 // publish sends this device's score, under its name and the next sequence.
 func (g *gossip) publish(ctx context.Context, s protocol.Score) error {
+	data, err := g.encode(s)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.latest = &s
+	g.mu.Unlock()
+	g.handOver(data)
+	return g.topic.Publish(ctx, data)
+}
+
+// introduce gossips the latest score once more, so that those that this device is
+// not connected to learn where it is.
+func (g *gossip) introduce(ctx context.Context) {
+	score := g.own()
+	if score == nil {
+		return
+	}
+	if err := g.topic.Publish(ctx, score); err != nil && ctx.Err() == nil {
+		g.log.Warn("the score could not be gossiped", "err", err)
+	}
+}
+
+func (g *gossip) encode(s protocol.Score) ([]byte, error) {
 	g.mu.Lock()
 	s.Sequence = g.counter
 	g.counter++
 	g.mu.Unlock()
-	data, err := protocol.EncodeScore(s)
-	if err != nil {
-		return err
-	}
-	return g.topic.Publish(ctx, data)
+	return protocol.EncodeScore(s)
 }
+
+// own returns this device's latest score, encoded under the next sequence; nil
+// before the first.
+func (g *gossip) own() []byte {
+	g.mu.Lock()
+	s := g.latest
+	g.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	data, err := g.encode(*s)
+	if err != nil {
+		g.log.Error("a score that could be sent cannot be any more", "err", err)
+	}
+	return data
+}
+
+// handed takes a score that a device handed over on their connection.
+func (g *gossip) handed(from peer.ID, data []byte) { g.judge(from, from, data) }
 
 // validate takes each message, and decides whether it is passed on. Its signature
 // was checked before. Only what can be nobody's mistake but the sender's is
@@ -139,15 +180,15 @@ func (g *gossip) validate(_ context.Context, sender peer.ID, msg *pubsub.Message
 	}
 	verdict := pubsub.ValidationReject
 	_ = contain(g.log, sender, func() error {
-		verdict = g.judge(from, sender, msg)
+		verdict = g.judge(from, sender, msg.GetData())
 		return nil
 	})
 	return verdict
 }
 
-// judge is validate for the messages of others.
-func (g *gossip) judge(from, sender peer.ID, msg *pubsub.Message) pubsub.ValidationResult {
-	s, reason, verdict := g.check(from, sender, msg.GetData())
+// judge takes a score of another device, or counts why it does not.
+func (g *gossip) judge(from, sender peer.ID, data []byte) pubsub.ValidationResult {
+	s, reason, verdict := g.check(from, sender, data)
 	if verdict != pubsub.ValidationAccept {
 		g.mu.Lock()
 		g.drops[reason]++
@@ -171,8 +212,11 @@ func (g *gossip) judge(from, sender peer.ID, msg *pubsub.Message) pubsub.Validat
 // device to all who are connected to that, as a rule everybody: passing it on is
 // for those who are not yet.
 func (g *gossip) spreads(from peer.ID, s *protocol.Score) bool {
-	return s.Sequence%spreadEvery == 0 || !g.members.has(from) || g.members.sinceJoin() < spreadBeats*s.Beat
+	return (s.Sequence+g.share())%spreadEvery == 0 || !g.members.has(from) || g.members.sinceJoin() < spreadBeats*s.Beat
 }
+
+// share says which of the scores this device passes on: others do so with others.
+func (g *gossip) share() uint64 { return uint64(g.self[len(g.self)-1]) }
 
 // A checked score is one that may be taken. It counts here only if its device
 // itself has handed over one since this device started: what others pass on before
@@ -187,6 +231,8 @@ func (g *gossip) check(from, sender peer.ID, data []byte) (*checked, string, pub
 	if len(data) > protocol.MaxScore {
 		return nil, "size", pubsub.ValidationReject
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	src, ok := g.sources.Get(from)
 	if !ok {
 		src = &source{limit: rate.NewLimiter(sourceRate, sourceBurst)}
@@ -247,8 +293,8 @@ func (g *gossip) run(ctx context.Context, onScore func(protocol.Score)) {
 	}
 }
 
-// makeReady watches until scores reach each new member, and from time to time
-// whether they still do. A connection over which they do not is made anew.
+// makeReady watches until gossip reaches each new member, and from time to time
+// whether it still does. A connection over which they do not is made anew.
 func (g *gossip) makeReady(ctx context.Context) {
 	check := time.NewTicker(readyTimeout)
 	defer check.Stop()
@@ -266,13 +312,16 @@ func (g *gossip) makeReady(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		late, waiting := g.members.ready(g.pub.ListPeers(g.topic.String()), checking)
-		for _, c := range late {
+		reach := g.members.reach(g.pub.ListPeers(g.topic.String()), checking)
+		for _, c := range reach.late {
 			g.log.Info("scores do not reach a device; connecting anew", "peer", c.RemotePeer())
 			go func() { _ = c.Close() }()
 		}
-		if waiting {
+		if reach.waiting {
 			poll.Reset(pause)
+		}
+		if reach.first {
+			g.introduce(ctx)
 		}
 	}
 }

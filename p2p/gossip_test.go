@@ -46,6 +46,7 @@ func TestBadScoresAreDropped(t *testing.T) {
 	b := start(t, secret, "b", a.asPeer())
 	a.joins(b)
 	b.joins(a)
+	a.gossipsTo(b)
 	good := aScore()
 	good.Node, good.Name, good.Sequence = a.ID(), "a", 1<<40
 	publish := func(change func(*protocol.Score)) {
@@ -161,6 +162,7 @@ func TestWhichScoresSpread(t *testing.T) {
 	a.joins(b)
 	g := a.live.Load().gossip
 	s := aScore()
+	base := 100*uint64(spreadEvery) - g.share()
 	for _, c := range []struct {
 		from     peer.ID
 		sequence uint64
@@ -169,7 +171,7 @@ func TestWhichScoresSpread(t *testing.T) {
 	}{
 		{newPeer(t, secret, "other"), 1, time.Hour, true}, {b.id, 1, 0, true}, {b.id, 1, time.Hour, false}, {b.id, spreadEvery, time.Hour, true},
 	} {
-		s.Sequence = c.sequence
+		s.Sequence = base + c.sequence
 		a.members.mu.Lock()
 		a.members.last = time.Now().Add(-c.since)
 		a.members.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -130,6 +131,13 @@ func (d *device) joins(others ...*device) {
 			delete(missing, e.peer.ID)
 		}
 	}
+}
+
+// gossipsTo waits until gossip reaches another device.
+func (d *device) gossipsTo(other *device) {
+	d.t.Helper()
+	g := d.live.Load().gossip
+	eventually(d.t, func() bool { return slices.Contains(g.pub.ListPeers(g.topic.String()), other.id) })
 }
 
 // logs waits until each of the texts was logged.

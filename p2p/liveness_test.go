@@ -3,12 +3,12 @@ package p2p
 import (
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -105,36 +105,102 @@ func TestBusyConnectionIsAlive(t *testing.T) {
 	}
 }
 
-// Old pings and strange frames are sent back and change nothing else.
-func TestAliveEchoes(t *testing.T) {
-	t.Parallel()
+// What a device sends on the stream of liveness is answered as it should be, and
+// what is strange changes nothing.
+func TestAliveStream(t *testing.T) {
 	secret := keys.NewSecret()
 	a := start(t, secret, "a")
 	b := start(t, secret, "b", a.asPeer())
 	a.joins(b)
+	b.joins(a)
+	w := b.watches(a)
+	// Frames of another kind, scores that are none, answers to nothing.
+	w.send(200, []byte{1, 2, 3})
+	w.send(frameScore, []byte("garbage"))
+	w.send(frameEcho, make([]byte, pingSize))
+	w.send(frameFarewell, nil)
+	eventually(t, func() bool { return a.live.Load().gossip.dropped()["malformed"] == 1 })
+	// A second stream is none of its business.
 	s, err := b.Open(t.Context(), a.ID(), string(aliveProtocol))
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := []byte{200, 1, 2, 3, 4, 5, 6, 7, 8}
-	if _, err := s.Write(sent); err != nil {
-		t.Fatal(err)
+	if _, _, err := readAlive(s); err == nil {
+		t.Error("served twice")
 	}
-	got := make([]byte, frameSize)
-	if _, err := io.ReadFull(s, got); err != nil || string(got) != string(sent) {
-		t.Errorf("echoed %v, %v", got, err)
+	if len(a.events) > 0 || len(b.events) > 0 {
+		t.Fatalf("%v, %v", len(a.events), len(b.events))
 	}
 	// A goodbye that is not followed by the end of the connection.
-	sent[0] = frameGoodbye
-	if _, err := s.Write(sent); err != nil {
-		t.Fatal(err)
-	}
+	w.send(frameGoodbye, nil)
 	if e := a.next(); e.how != Left {
 		t.Errorf("%+v", e)
 	}
-	eventually(t, func() bool {
-		return a.live.Load().sw.Connectedness(b.id) != network.Connected || len(a.Peers()) == 1
+	a.joins(b) // once it is made anew
+}
+
+// What is no frame ends the stream, and with it the connection.
+func TestAliveGarbage(t *testing.T) {
+	secret := keys.NewSecret()
+	a := start(t, secret, "a")
+	b := start(t, secret, "b", a.asPeer())
+	a.joins(b)
+	b.joins(a)
+	b.watches(a).send(framePing, []byte("too long for a ping"))
+	if e := a.next(); e.how != Lost {
+		t.Errorf("%+v", e)
+	}
+	a.joins(b)
+}
+
+// The latest score of each device is handed over on their connection; a device that
+// has none yet gossips it later.
+func TestScoresAreHandedOver(t *testing.T) {
+	secret := keys.NewSecret()
+	a := start(t, secret, "a")
+	if err := a.Publish(aScore()); err != nil {
+		t.Fatal(err)
+	}
+	b := start(t, secret, "b", a.asPeer())
+	first := b.nextScore(a.ID())
+	b.joins(a)
+	if err := b.Publish(aScore()); err != nil { // whether or not gossip goes so far yet
+		t.Fatal(err)
+	}
+	a.nextScore(b.ID())
+	a.gossipsTo(b)
+	if err := a.Publish(aScore()); err != nil {
+		t.Fatal(err)
+	}
+	if next := b.nextScore(a.ID()); next.Sequence <= first.Sequence {
+		t.Errorf("%d after %d", next.Sequence, first.Sequence)
+	}
+}
+
+// Both sides know the round trip time, though one of them pings.
+func TestBothKnowTheRTT(t *testing.T) {
+	secret := keys.NewSecret()
+	a := start(t, secret, "a")
+	b := start(t, secret, "b", a.asPeer())
+	for _, d := range []*device{a, b} {
+		eventually(t, func() bool { return len(d.Peers()) == 1 && d.Peers()[0].RTT > 0 })
+	}
+}
+
+// watches returns the connection to another device.
+func (d *device) watches(other *device) (found *watched) {
+	d.t.Helper()
+	l := d.live.Load().pulse
+	eventually(d.t, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		i := slices.IndexFunc(l.watched, func(w *watched) bool { return w.conn.RemotePeer() == other.id })
+		if i >= 0 {
+			found = l.watched[i]
+		}
+		return i >= 0
 	})
+	return found
 }
 
 type endless struct{}

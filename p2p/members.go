@@ -43,8 +43,8 @@ type member struct {
 	name  string
 	since time.Time
 	rtt   time.Duration
-	// joined: OnPeer was told. left: it said goodbye.
-	joined, left bool
+	// joined: OnPeer was told. reached: gossip reaches it. left: it said goodbye.
+	joined, reached, left bool
 	// missed counts how often in a row a check found scores not reaching it.
 	missed int
 }
@@ -140,34 +140,64 @@ func (m *members) depart(id peer.ID, e *member, how Departure) {
 	}
 }
 
-// ready tells of the devices that scores now reach. It returns the connections
-// of those that they do not reach in time, to be made anew, and whether any is
-// waited for. With check it also looks at those that joined before: pubsub can
-// forget a device whose earlier connection ended late.
-func (m *members) ready(reachable []peer.ID, check bool) (late []network.Conn, waiting bool) {
+// met tells of the device at the other end of a connection: it was heard, so that
+// it can be worked with.
+func (m *members) met(c network.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	id := c.RemotePeer()
+	if e := m.table[id]; e != nil && e.conns[0] == c && !e.joined && !e.left {
+		e.joined = true
+		m.tell(news{id: id, peer: e.peer(id), joined: true})
+	}
+}
+
+// reached reports whether gossip reaches the device at the other end.
+func (m *members) reached(c network.Conn) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.table[c.RemotePeer()]
+	return e != nil && e.reached
+}
+
+// A reach is how far gossip goes.
+type reach struct {
+	first   bool           // there was nobody before
+	waiting bool           // it is soon to reach more
+	late    []network.Conn // to be made anew: in time nothing came through
+}
+
+// reach takes whom gossip reaches now. With check it also looks at those that it
+// reached before: pubsub can forget a device whose earlier connection ended late.
+func (m *members) reach(reachable []peer.ID, check bool) (r reach) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before, now := 0, 0
 	for id, e := range m.table {
-		reached := slices.Contains(reachable, id)
+		if e.reached {
+			before++
+		}
+		there := slices.Contains(reachable, id)
 		switch {
 		case e.left:
-		case reached && !e.joined:
-			e.joined = true
-			m.tell(news{id: id, peer: e.peer(id), joined: true})
-		case reached:
-			e.missed = 0
-		case e.joined && check:
+		case there:
+			e.reached, e.missed = true, 0
+		case e.reached && check:
 			if e.missed++; e.missed > 1 {
-				late = append(late, e.conns...)
+				r.late = append(r.late, e.conns...)
 			}
-		case e.joined:
+		case e.reached:
 		case time.Since(e.since) > readyTimeout:
-			late = append(late, e.conns...)
+			r.late = append(r.late, e.conns...)
 		default:
-			waiting = true
+			r.waiting = true
+		}
+		if e.reached {
+			now++
 		}
 	}
-	return late, waiting
+	r.first = before == 0 && now > 0
+	return r
 }
 
 // tell queues news. A device that comes and goes faster than OnPeer returns

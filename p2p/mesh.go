@@ -251,10 +251,14 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 	}
 	// Pings go out with the heartbeat of pubsub.
 	born := time.Now().Add(pubsub.GossipSubHeartbeatInitialDelay - pingEvery)
-	pulse := &liveness{born: born, measured: m.members.measured, leaving: m.members.goodbye, lost: m.members.gone, log: m.cfg.Log}
-	l.pulse = pulse
-	m.serve(ctx, l, pulse)
+	pulse := &liveness{
+		born: born, members: m.members, gossip: l.gossip, work: m.protocols(), log: m.cfg.Log,
+		awaited: make(map[network.Conn]chan network.Stream),
+	}
+	l.pulse, l.gossip.handOver = pulse, pulse.handOver
+	m.serve(ctx, l)
 	m.members.opened = func(c network.Conn) {
+		pulse.expect(c)
 		if c.Stat().Direction == network.DirOutbound {
 			r.located(c.RemotePeer(), []ma.Multiaddr{c.RemoteMultiaddr()})
 		}
@@ -290,13 +294,19 @@ func (m *Mesh) located(l *live, r *roster) func(peer.ID, []string) {
 	}
 }
 
+// protocols returns those that are served for the caller.
+func (m *Mesh) protocols() (all []libp2pproto.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for proto := range m.handlers {
+		all = append(all, libp2pproto.ID(proto))
+	}
+	return all
+}
+
 // serve registers the stream handlers.
-func (m *Mesh) serve(ctx context.Context, l *live, pulse *liveness) {
-	l.host.SetStreamHandler(aliveProtocol, func(s network.Stream) {
-		l.handlers.do(func() {
-			_ = contain(m.cfg.Log, node(s.Conn().RemotePeer()), func() error { pulse.serve(s); return nil })
-		})
-	})
+func (m *Mesh) serve(ctx context.Context, l *live) {
+	l.host.SetStreamHandler(aliveProtocol, l.pulse.serve)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for proto, h := range m.handlers {
@@ -344,6 +354,7 @@ func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r
 	wg.Go(func() { r.run(ctx) })
 	wg.Go(func() { m.members.run(ctx, onPeer) })
 	wg.Go(func() { l.gossip.makeReady(ctx) })
+	wg.Go(func() { l.pulse.run(ctx) })
 	wg.Go(func() { l.connector.run(ctx, slices.Clone(m.byHand)) })
 	wg.Go(func() { m.watchNetwork(ctx, l) })
 	wg.Go(func() { l.gossip.run(ctx, onScore) })

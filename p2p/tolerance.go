@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// maxSilence is how long a device on a good link may be silent. Each side
-	// pings, so that a device that is there is heard at least once in pingEvery,
+	// maxSilence is how long a device on a good link may be silent where one ping a
+	// second is sent: a device that is there is then heard at least once in pingEvery,
 	// whatever else is queued on the connection.
 	maxSilence = 2400 * time.Millisecond
 	// maxTolerance is how long a device may be silent on the worst link.
@@ -80,17 +80,26 @@ func (t *tolerance) observe(now time.Time, p pathInfo) {
 	}
 }
 
-// suspect notes what the kernel said while the device was silent.
-func (t *tolerance) suspect(now time.Time, p pathInfo) {
+// suspect notes what the kernel said while the device was silent, which was asked
+// for a sign of life at some time before; zero if it was not yet.
+func (t *tolerance) suspect(now, asked time.Time, p pathInfo) {
 	t.grown = max(t.grown, p.timeout)
-	switch {
-	case p.lost() <= t.heard:
-	case t.repeated.IsZero():
+	if p.lost() <= t.heard {
+		return
+	}
+	if t.repeated.IsZero() {
 		t.repeated = now
-	case now.Add(-p.quiet).After(t.repeated):
+		if !asked.IsZero() {
+			t.repeated = asked
+		}
+	}
+	if now.Add(-p.quiet).After(t.repeated) {
 		t.loss = max(t.loss, badLoss)
 	}
 }
+
+// lossy reports whether packets got lost of late.
+func (t *tolerance) lossy() bool { return t.loss > leastLoss }
 
 // limit is how long the device may be silent now: until its next ping is due,
 // and then for as many repetitions as make its loss as unlikely as wronged.

@@ -48,14 +48,15 @@ func TestToleranceWhileSilent(t *testing.T) {
 	cut.observe(now, p)
 	lossy.observe(now, p)
 	hung.observe(now, p)
+	asked := now
 	for i := range 10 {
 		now = now.Add(lookEvery)
 		p.sent, p.repeated, p.quiet = p.sent+1, p.repeated+1, p.quiet+lookEvery
-		cut.suspect(now, p)
+		cut.suspect(now, asked, p)
 		if i == 5 {
 			p.quiet = 0
 		}
-		lossy.suspect(now, p)
+		lossy.suspect(now, asked, p)
 		p.quiet = time.Duration(i+1) * lookEvery
 	}
 	if got := cut.limit(); got != maxSilence {
@@ -63,9 +64,9 @@ func TestToleranceWhileSilent(t *testing.T) {
 	}
 	late := p // a kernel acknowledges what was sent twice, and says so
 	late.repeated, late.needless = 1, 0
-	hung.suspect(now, late)
+	hung.suspect(now, asked, late)
 	late.needless, late.quiet = 1, 0
-	hung.suspect(now.Add(lookEvery), late)
+	hung.suspect(now.Add(lookEvery), asked, late)
 	if got := hung.limit(); got != maxSilence {
 		t.Errorf("%v for a device that hangs", got)
 	}

@@ -165,7 +165,7 @@ type Score struct {
 	// PullRate is how fast images were fetched lately, in bytes a second; 0 is
 	// not known.
 	PullRate Bytes
-	// Addresses are the multiaddrs that the device listens on.
+	// Addresses are the multiaddrs that the device listens on, without its ID.
 	Addresses []string
 }
 

@@ -111,8 +111,6 @@ func join(ctx context.Context, target, file string, prepare func(host.Host) erro
 	if err != nil {
 		return nil, "", secret, err
 	}
-	// The device's pings are sent back, so that it takes the attacker for alive.
-	h.SetStreamHandler("/hearth/alive/1.0.0", func(s network.Stream) { _, _ = io.Copy(s, s) })
 	if err := prepare(h); err != nil {
 		return nil, "", secret, err
 	}
@@ -127,6 +125,11 @@ func join(ctx context.Context, target, file string, prepare func(host.Host) erro
 	if err := h.Connect(ctx, peer.AddrInfo{ID: victim, Addrs: []ma.Multiaddr{at}}); err != nil {
 		return nil, "", secret, err
 	}
+	alive, err := h.NewStream(ctx, victim, "/hearth/alive/1.0.0")
+	if err != nil {
+		return nil, "", secret, err
+	}
+	go stayAlive(alive)
 	// Devices don't answer libp2p's identify, which is what pubsub waits for.
 	met, err := h.EventBus().Emitter(new(event.EvtPeerIdentificationCompleted))
 	if err != nil {
@@ -135,6 +138,18 @@ func join(ctx context.Context, target, file string, prepare func(host.Host) erro
 	defer met.Close()
 	err = met.Emit(event.EvtPeerIdentificationCompleted{Peer: victim, Protocols: []libp2pproto.ID{pubsub.GossipSubID_v11}})
 	return h, victim, secret, err
+}
+
+// stayAlive pings, so that the device takes the attacker for alive. It ends with the
+// stream.
+func stayAlive(s network.Stream) {
+	go func() { _, _ = io.Copy(io.Discard, s) }()
+	for {
+		if _, err := s.Write([]byte{9, 1, 0, 0, 0, 0, 0, 0, 0, 0}); err != nil {
+			return
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 // ownName is another one for each attacker: a mesh takes none that another device

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	goruntime "runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,7 +129,10 @@ func (g *gossip) compose(ctx context.Context) protocol.Score {
 	n := g.n
 	s := protocol.Score{
 		Node: n.id, Name: n.cfg.Name, Beat: g.beat(), Arch: goruntime.GOARCH, OS: goruntime.GOOS,
-		Labels: n.cfg.Labels, Addresses: n.mesh.Addresses(),
+		Labels: n.cfg.Labels,
+	}
+	for _, a := range n.mesh.Addresses() { // whose they are the score says already
+		s.Addresses = append(s.Addresses, strings.TrimSuffix(a, "/p2p/"+string(n.id)))
 	}
 	g.mu.Lock()
 	s.Speed = g.speed

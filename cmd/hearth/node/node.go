@@ -243,7 +243,6 @@ func (n *Node) peerChanged(p p2p.Peer, joined bool, how p2p.Departure) {
 	if joined {
 		n.view.Joined(p.ID, p.Name, p.Address)
 		n.log.Info("device joined", "peer", p.ID, "name", p.Name, "address", p.Address)
-		n.gossip.changed()
 		if n.cfg.Joined != nil {
 			n.cfg.Joined()
 		}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
-	mss "github.com/multiformats/go-multistream"
 )
 
 const (
@@ -41,28 +40,34 @@ type liveness struct {
 
 // run pings until ctx ends.
 func (l *liveness) run(ctx context.Context) {
-	timer := time.NewTimer(l.tick(pingEvery))
+	next := l.tick(pingEvery)
+	timer := time.NewTimer(next)
 	defer timer.Stop()
-	for {
+	for planned := time.Now().Add(next); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-			timer.Reset(l.look(time.Now()))
+			now := time.Now()
+			next = l.look(now, max(0, now.Sub(planned)))
+			timer.Reset(next)
+			planned = now.Add(next)
 		}
 	}
 }
 
 // look goes over all connections: it pings where it is time to, and ends those
-// that are dead. It returns when to look again.
-func (l *liveness) look(now time.Time) time.Duration {
+// that are dead. It returns when to look again. late is by how much it was called
+// too late: a device that gets no processor hears nobody, and must not take all
+// others for dead.
+func (l *liveness) look(now time.Time, late time.Duration) time.Duration {
 	l.mu.Lock()
 	all := slices.Clone(l.watched)
 	l.mu.Unlock()
 	interval := max(pingEvery, time.Duration(len(all))*time.Second/pingsPerSecond)
 	next := l.tick(pingEvery)
 	for _, w := range all {
-		next = min(next, w.look(now, interval))
+		next = min(next, w.look(now, late, interval))
 	}
 	return next
 }
@@ -160,22 +165,8 @@ func openAlive(c network.Conn) (network.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.SetProtocol(aliveProtocol); err != nil {
-		_ = s.Reset()
-		return nil, err
-	}
-	return &aliveStream{Stream: s, spoken: mss.NewMSSelect(s, aliveProtocol)}, nil
+	return speak(s, aliveProtocol)
 }
-
-// An aliveStream sends its first ping without waiting for the other side to agree
-// to the protocol: until then silence already counts.
-type aliveStream struct {
-	network.Stream
-	spoken mss.LazyConn
-}
-
-func (s *aliveStream) Read(p []byte) (int, error)  { return s.spoken.Read(p) }
-func (s *aliveStream) Write(p []byte) (int, error) { return s.spoken.Write(p) }
 
 func (l *liveness) add(w *watched) {
 	l.mu.Lock()

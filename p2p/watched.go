@@ -76,14 +76,18 @@ func (w *watched) ping() {
 }
 
 // look pings if it is time to, given the interval between pings in a mesh of this
-// size, and ends the connection if it is dead. It returns when to look again.
-func (w *watched) look(now time.Time, interval time.Duration) time.Duration {
+// size, and ends the connection if it is dead. By how much it is late does not count
+// against the other side. It returns when to look again.
+func (w *watched) look(now time.Time, late, interval time.Duration) time.Duration {
 	if interval > pingEvery && w.busy() {
 		interval = pingEvery
 	}
 	silent := w.member.silence()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.asked.IsZero() {
+		w.asked, w.due = w.asked.Add(late), w.due.Add(late)
+	}
 	unsure := !w.asked.IsZero() || w.allowed.lossy()
 	if unsure {
 		interval = pingEvery

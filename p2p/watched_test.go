@@ -72,6 +72,31 @@ func TestPings(t *testing.T) {
 	}
 }
 
+// A device that was held up itself does not take the others for dead.
+func TestHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &liveness{born: time.Now(), members: newMembers("self"), log: slog.New(slog.DiscardHandler)}
+		w := &watched{l: l, conn: &fakeConn{}, member: newMemberConn(nil, nil, "b"), stream: &fakeStream{}, dialled: true}
+		l.add(w)
+		for _, step := range []struct {
+			after, late time.Duration
+			dead        bool
+		}{
+			{time.Second, 0, false},
+			{10 * time.Second, 10*time.Second - lookEvery, false},
+			{lookEvery, 0, false},
+			{maxSilence, 0, true},
+		} {
+			time.Sleep(step.after)
+			l.look(time.Now(), step.late)
+			synctest.Wait()
+			if w.dead != step.dead {
+				t.Errorf("%v later, of which it was held up for %v: dead is %v", step.after, step.late, w.dead)
+			}
+		}
+	})
+}
+
 // fakeStream answers pings at once, or is one of a device that is gone.
 type fakeStream struct {
 	network.Stream

@@ -58,7 +58,7 @@ func idle(b *testing.B, count int) float64 {
 		}
 	}
 	pid := nodes[0].PID()
-	timer := time.NewTimer(10 * time.Second) // for what starting left to do
+	timer := time.NewTimer(calm(count))
 	<-timer.C
 	var rss, cpu, written, wakes, network, files, threads series
 	before := readUsage(b, pid, "eth0")

@@ -3,7 +3,9 @@ package main
 import (
 	"log/slog"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -15,6 +17,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Under nohup the tests' own commands would be deaf, too, to what they are sent:
+	// what a process listens for is not ignored by those that it starts.
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	testscript.Main(m, map[string]func(){"hearth": hearth})
 }
 

@@ -125,27 +125,8 @@ func (e *Engine) childOf(pid int) int {
 }
 
 // Restart starts an engine that was killed or stopped again, and waits until it
-// answers. dockerd gives its containerd 15 s, which a busy disk may need, and then
-// ends: it gets two more starts.
+// answers.
 func (e *Engine) Restart() {
-	e.t.Helper()
-	end := time.After(patience)
-	for range 3 {
-		ready := e.launch()
-		select {
-		case <-ready:
-			e.daemon = e.childOf(e.enter.Process.Pid)
-			return
-		case <-e.ended:
-		case <-end:
-			e.t.Fatalf("the engine does not answer after %v:\n%s", patience, e.Log())
-		}
-	}
-	e.t.Fatalf("the engine ended instead of getting ready:\n%s", e.Log())
-}
-
-// launch starts dockerd; it sends when it is ready.
-func (e *Engine) launch() <-chan struct{} {
 	e.t.Helper()
 	pidfile := filepath.Join(e.dir, "pid")
 	_ = os.Remove(pidfile) // what a killed one left could name another process by now
@@ -174,7 +155,14 @@ func (e *Engine) launch() <-chan struct{} {
 		_ = cmd.Process.Kill()
 		<-ended
 	})
-	return ready
+	select {
+	case <-ready:
+	case <-ended:
+		e.t.Fatalf("the engine ended instead of getting ready:\n%s", e.Log())
+	case <-time.After(patience):
+		e.t.Fatalf("the engine does not answer after %v:\n%s", patience, e.Log())
+	}
+	e.daemon = e.childOf(cmd.Process.Pid)
 }
 
 // Log returns what the engine has logged so far.

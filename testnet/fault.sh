@@ -28,6 +28,11 @@ fault_usage() {
 
 fault_dir() { echo "$out/faults/$1"; }
 
+# run_dir NODE: where its engine has its sockets. containerd takes none whose path,
+# .../containerd/containerd.sock.ttrpc, is longer than 104 characters, and the
+# source tree may be anywhere.
+run_dir() { echo "/run/$mesh/$1"; }
+
 # need_root: entering namespaces and mounting is root's.
 need_root() { [ "$(id -u)" = 0 ] || die "faults of networks, clocks, disks and engines need root: sudo testnet/testnet.sh $*"; }
 
@@ -319,6 +324,7 @@ make_able() {
 		dir=$(fault_dir "node$i")
 		mkdir -p "$dir/disk" "$dir/engine"
 		[ ${#dir} -le 80 ] || die "the path $dir is too long for an engine's socket; keep the source tree elsewhere"
+		[ ${#mesh} -le 50 ] || die "the name $mesh is too long for an engine's socket; HEARTH_TESTNET names another"
 		mountpoint -q "$dir/disk" || mount -t tmpfs -o size=16m,nr_inodes=2048,mode=0700 tmpfs "$dir/disk"
 		engine_first "node$i" >/dev/null || engine_hold "node$i"
 		engine_pid "node$i" >/dev/null || engine_start "node$i"
@@ -338,32 +344,21 @@ engine_hold() {
 	nsenter --target "$(engine_first "$1")" --net -- ip link set lo up
 }
 
-# engine_start NODE starts its engine and waits until it answers. dockerd gives
-# its containerd 15 s, which a busy disk may need, and then ends: it gets two more
-# starts.
+# engine_start NODE starts its engine and waits until it answers.
 engine_start() {
-	local dir starts=1 end=$((SECONDS + wait_seconds))
-	dir=$(fault_dir "$1")/engine
-	engine_launch "$1"
-	until docker -H "unix://$dir/docker.sock" version >/dev/null 2>&1; do
-		if ! alive "$(cat "$dir/enter")" && [ $((starts++)) -lt 3 ]; then
-			engine_launch "$1"
-		fi
-		alive "$(cat "$dir/enter")" && [ $SECONDS -lt $end ] || { tail "$dir/log" >&2; die "the engine of $1 does not start"; }
-		sleep 0.05
-	done
-}
-
-engine_launch() {
-	local dir
+	local dir end=$((SECONDS + wait_seconds))
 	dir=$(fault_dir "$1")/engine
 	rm -f "$dir/pid"
 	setsid nsenter --target "$(engine_first "$1")" --net --mount --pid -- \
-		dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" --config-file "$dir/daemon.json" \
+		dockerd --data-root "$dir/data" --exec-root "$(run_dir "$1")" --pidfile "$dir/pid" --config-file "$dir/daemon.json" \
 		--host "unix://$dir/docker.sock" --cgroup-parent "/$mesh-$1" --exec-opt native.cgroupdriver=cgroupfs \
 		>>"$dir/log" 2>&1 </dev/null 3>&- &
 	disown # or bash would tell of its end
 	echo $! >"$dir/enter"
+	until docker -H "unix://$dir/docker.sock" version >/dev/null 2>&1; do
+		alive $! && [ $SECONDS -lt $end ] || { tail "$dir/log" >&2; die "the engine of $1 does not start"; }
+		sleep 0.05
+	done
 }
 
 # load IMAGE... gives images of this machine's engine to the nodes' own.
@@ -405,6 +400,8 @@ end_faults() {
 			await_end "$holder"
 		fi
 		! mountpoint -q "$dir/disk" || umount --lazy "$dir/disk"
+		rm -rf "$(run_dir "$node")"
 		remove_groups "$mesh-$node"
 	done
+	[ ! -d "/run/$mesh" ] || rmdir "/run/$mesh"
 }

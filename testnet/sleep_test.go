@@ -14,7 +14,8 @@ import (
 func TestSleepingDevice(t *testing.T) {
 	t.Parallel()
 	m := chaos.Start(t, chaos.Options{Seed: 3, Devices: 3, Engines: true, Clocks: true})
-	load := m.Load(chaos.LoadOptions{Apps: 1, Lines: 20, Every: 200 * time.Millisecond, Timeout: 5 * time.Minute})
+	// An app whose request is asleep waits; that of all apps it is can hardly be.
+	load := m.Load(chaos.LoadOptions{Apps: 4, Lines: 20, Every: 200 * time.Millisecond, Timeout: 5 * time.Minute})
 	m.AwaitStarts(6)
 	asleep := m.Devices[0]
 	asleep.AwaitStarts(1)

@@ -36,7 +36,7 @@ func codecOf[T any, P interface {
 	return codec{
 		name: name, sample: sample,
 		encode: func(v any) ([]byte, error) {
-			value := v.(T)
+			value, _ := v.(T) // an answer without an error is none
 			return marshal(nil, to(&value))
 		},
 		decode: func(b []byte) (any, error) {

@@ -3,7 +3,6 @@ package p2p
 import (
 	"encoding/binary"
 	"errors"
-	"io"
 	"math"
 	"time"
 
@@ -41,10 +40,12 @@ const (
 	maxAliveFrame = 1 + protocol.MaxScore
 	// maxRTT bounds what is taken for a round trip time.
 	maxRTT = time.Minute
+	// aliveBuffer is how much of a connection's frames is read at once.
+	aliveBuffer = 64
 )
 
 // readAlive reads one frame.
-func readAlive(r io.Reader) (kind byte, body []byte, err error) {
+func readAlive(r frameReader) (kind byte, body []byte, err error) {
 	data, err := readFrame(r, maxAliveFrame)
 	if err != nil {
 		return 0, nil, err

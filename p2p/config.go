@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -44,7 +45,10 @@ type Config struct {
 	// OnPeer is told that a device joined (usable for streams and gossip) or
 	// that it is gone, by one goroutine and in order. May be nil.
 	OnPeer func(p Peer, joined bool, how Departure)
-	Log    *slog.Logger
+	// OnRTT is told the smoothed round trip time to a device, after each ping; it
+	// must not block. May be nil.
+	OnRTT func(id protocol.NodeID, rtt time.Duration)
+	Log   *slog.Logger
 }
 
 // DefaultListen returns the addresses listened on where none are named: TCP

@@ -38,6 +38,9 @@ const (
 	// a stream fills a 1 Gbit/s link of 8 ms, and a reader that stalls holds no
 	// more than this.
 	streamWindow = 1 << 20
+	// streamBacklog is how many streams of a connection may have been opened that the
+	// other side has not seen yet. Each connection has room for as many.
+	streamBacklog = 64
 	// roundTripEvery is how often yamux measures a round trip, by which a stream's
 	// window grows. It does so at the start of each connection; each further time wakes
 	// both sides up.
@@ -169,6 +172,7 @@ func muxers() []upgrader.StreamMuxer {
 	cfg.MeasureRTTInterval = roundTripEvery
 	cfg.ConnectionWriteTimeout = 2 * maxTolerance
 	cfg.MaxStreamWindowSize = streamWindow
+	cfg.AcceptBacklog = streamBacklog
 	t := yamux.Transport(cfg)
 	return []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: &muxer{&t}}}
 }

@@ -15,7 +15,8 @@ const (
 	// pingEvery is the time between pings.
 	pingEvery = time.Second
 	// pingsPerSecond bounds the pings of a device, sent and answered together: in a
-	// larger mesh the time between them grows. Where work is under way it does not.
+	// larger mesh there are more ticks between them. Where work is under way there
+	// are not.
 	pingsPerSecond = 16
 	// lookEvery is the time between looks at a device that does not answer.
 	lookEvery = 200 * time.Millisecond
@@ -64,13 +65,16 @@ func (l *liveness) look(now time.Time, late time.Duration) time.Duration {
 	l.mu.Lock()
 	all := slices.Clone(l.watched)
 	l.mu.Unlock()
-	interval := max(pingEvery, time.Duration(len(all))*time.Second/pingsPerSecond)
+	ticks := max(1, (len(all)+pingsPerSecond-1)/pingsPerSecond)
 	next := l.tick(pingEvery)
 	for _, w := range all {
-		next = min(next, w.look(now, late, interval))
+		next = min(next, w.look(now, late, ticks))
 	}
 	return next
 }
+
+// ticked counts the ticks until now.
+func (l *liveness) ticked(now time.Time) int { return int((now.Sub(l.born) + atOnce) / pingEvery) }
 
 // tick returns when, about after that time, this device wakes up anyway: all its
 // pings go out together, for what costs is to wake up.
@@ -107,23 +111,36 @@ func (l *liveness) serve(s network.Stream) {
 // the other side knows, and returns. A connection over which nothing comes any more
 // is closed.
 func (l *liveness) watch(ctx context.Context, c network.Conn) {
-	s := l.stream(ctx, c)
-	var conn *memberConn
-	if s == nil || !c.As(&conn) {
+	w, forget := l.meet(ctx, c)
+	if w == nil {
 		_ = c.Close()
 		return
 	}
-	w := &watched{l: l, conn: c, member: conn, stream: s, dialled: dialled(c)}
-	l.add(w)
-	defer l.remove(w)
-	// Closing the connection alone could tell the other side nothing: TCP may drop
-	// what was sent last.
-	defer context.AfterFunc(ctx, w.sayGoodbye)()
-	w.begin()
-	_ = contain(l.log, node(c.RemotePeer()), func() error { w.read(ctx); return nil })
-	_ = s.Reset()
+	defer forget()
+	w.read(ctx)
+	_ = w.stream.Reset()
 	if ctx.Err() == nil {
 		w.end()
+	}
+}
+
+// meet starts to watch a connection until forget is called; it returns nil where
+// that cannot be.
+func (l *liveness) meet(ctx context.Context, c network.Conn) (w *watched, forget func()) {
+	s := l.stream(ctx, c)
+	var conn *memberConn
+	if s == nil || !c.As(&conn) {
+		return nil, nil
+	}
+	w = &watched{l: l, conn: c, member: conn, stream: s, dialled: dialled(c)}
+	l.add(w)
+	// Closing the connection alone could tell the other side nothing: TCP may drop
+	// what was sent last.
+	stop := context.AfterFunc(ctx, w.sayGoodbye)
+	w.begin()
+	return w, func() {
+		stop()
+		l.remove(w)
 	}
 }
 

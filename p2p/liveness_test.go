@@ -125,7 +125,7 @@ func TestAliveStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := readAlive(s); err == nil {
+	if _, _, err := readAlive(unbuffered{s}); err == nil {
 		t.Error("served twice")
 	}
 	if len(a.events) > 0 || len(b.events) > 0 {

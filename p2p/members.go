@@ -10,6 +10,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/hearth-edge/hearth/protocol"
 )
 
 const (
@@ -26,6 +28,8 @@ type members struct {
 	// opened is called for each new connection, closed for each one that
 	// ended. They must not block.
 	opened, closed func(network.Conn)
+	// timed is told each new round trip time; it must not block.
+	timed func(protocol.NodeID, time.Duration)
 
 	// unready and told have one place each: there is someone to make ready,
 	// there is news to tell.
@@ -40,6 +44,7 @@ type members struct {
 // member is a connected device.
 type member struct {
 	conns []network.Conn // of which all but the first are being closed
+	node  protocol.NodeID
 	name  string
 	since time.Time
 	rtt   time.Duration
@@ -63,6 +68,7 @@ func newMembers(self peer.ID) *members {
 	return &members{
 		self: self, table: make(map[peer.ID]*member),
 		unready: make(chan struct{}, 1), told: make(chan struct{}, 1),
+		timed: func(protocol.NodeID, time.Duration) {},
 	}
 }
 
@@ -83,7 +89,7 @@ func (m *members) Connected(_ network.Network, c network.Conn) {
 		m.depart(id, old, Lost)
 	}
 	m.last = time.Now()
-	m.table[id] = &member{name: conn.name, since: m.last, conns: append([]network.Conn{c}, stale...)}
+	m.table[id] = &member{node: node(id), name: conn.name, since: m.last, conns: append([]network.Conn{c}, stale...)}
 	m.mu.Unlock()
 	wake(m.unready)
 	for _, o := range stale {
@@ -136,7 +142,7 @@ func (m *members) goodbye(id peer.ID) {
 func (m *members) depart(id peer.ID, e *member, how Departure) {
 	if e.joined {
 		e.joined = false
-		m.tell(news{id: id, peer: e.peer(id), how: how})
+		m.tell(news{id: id, peer: e.peer(), how: how})
 	}
 }
 
@@ -148,7 +154,7 @@ func (m *members) met(c network.Conn) {
 	id := c.RemotePeer()
 	if e := m.table[id]; e != nil && e.conns[0] == c && !e.joined && !e.left {
 		e.joined = true
-		m.tell(news{id: id, peer: e.peer(id), joined: true})
+		m.tell(news{id: id, peer: e.peer(), joined: true})
 	}
 }
 
@@ -238,15 +244,29 @@ func (m *members) run(ctx context.Context, onPeer func(Peer, bool, Departure)) {
 // measured notes the round trip time of a ping.
 func (m *members) measured(id peer.ID, rtt time.Duration) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	e, ok := m.table[id]
-	switch {
-	case !ok:
-	case e.rtt == 0:
+	e := m.table[id]
+	if e != nil {
+		if e.rtt > 0 { // smoothed as TCP does it (RFC 6298)
+			rtt = e.rtt + (rtt-e.rtt)/8
+		}
 		e.rtt = rtt
-	default: // smoothed as TCP does it (RFC 6298)
-		e.rtt += (rtt - e.rtt) / 8
 	}
+	m.mu.Unlock()
+	if e != nil {
+		m.timed(e.node, rtt)
+	}
+}
+
+// count returns how many members joined.
+func (m *members) count() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.table {
+		if e.joined {
+			n++
+		}
+	}
+	return n
 }
 
 // has reports whether there is a connection to id.
@@ -271,9 +291,9 @@ func (m *members) list() []Peer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []Peer
-	for id, e := range m.table {
+	for _, e := range m.table {
 		if e.joined {
-			out = append(out, e.peer(id))
+			out = append(out, e.peer())
 		}
 	}
 	slices.SortFunc(out, func(a, b Peer) int { return cmp.Compare(a.Name, b.Name) })
@@ -281,8 +301,8 @@ func (m *members) list() []Peer {
 }
 
 // peer describes the member; the caller holds the mutex.
-func (e *member) peer(id peer.ID) Peer {
-	p := Peer{ID: node(id), Name: e.name, RTT: e.rtt}
+func (e *member) peer() Peer {
+	p := Peer{ID: e.node, Name: e.name, RTT: e.rtt}
 	if len(e.conns) > 0 {
 		p.Address = e.conns[0].RemoteMultiaddr().String()
 	}

@@ -254,7 +254,7 @@ func (m *membership) conclude(cert keys.Certificate, addr string, mine verdict, 
 // not valid is keys.ErrNotMember.
 func (m *membership) readCertificate(c sec.SecureConn) (keys.Certificate, error) {
 	var cert keys.Certificate
-	data, err := readFrame(c, keys.MaxCertificate)
+	data, err := readFrame(unbuffered{c}, keys.MaxCertificate)
 	if err != nil {
 		return cert, err
 	}
@@ -269,7 +269,7 @@ func encodeVerdict(v verdict, holder peer.ID) []byte {
 }
 
 func readVerdict(r io.Reader) (verdict, peer.ID, error) {
-	data, err := readFrame(r, maxVerdict)
+	data, err := readFrame(unbuffered{r}, maxVerdict)
 	if err != nil {
 		return 0, "", err
 	}
@@ -293,9 +293,9 @@ func writeFrame(w io.Writer, data []byte) error {
 }
 
 // readFrame reads what writeFrame wrote, at most limit bytes, and not one byte
-// more: what follows belongs to the multiplexer.
-func readFrame(r io.Reader, limit int) ([]byte, error) {
-	size, err := binary.ReadUvarint(byteReader{r})
+// more: what follows a handshake belongs to the multiplexer.
+func readFrame(r frameReader, limit int) ([]byte, error) {
+	size, err := binary.ReadUvarint(r)
 	if err != nil {
 		return nil, err
 	}
@@ -307,12 +307,17 @@ func readFrame(r io.Reader, limit int) ([]byte, error) {
 	return data, err
 }
 
-// byteReader reads single bytes from an unbuffered reader.
-type byteReader struct{ r io.Reader }
+type frameReader interface {
+	io.Reader
+	io.ByteReader
+}
 
-func (b byteReader) ReadByte() (byte, error) {
+// unbuffered reads single bytes from a reader.
+type unbuffered struct{ io.Reader }
+
+func (u unbuffered) ReadByte() (byte, error) {
 	var one [1]byte
-	_, err := io.ReadFull(b.r, one[:])
+	_, err := io.ReadFull(u.Reader, one[:])
 	return one[0], err
 }
 

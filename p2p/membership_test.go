@@ -155,7 +155,7 @@ func impersonate(raw net.Conn, key crypto.PrivKey, answer []byte) {
 	if err != nil {
 		return
 	}
-	if _, err := readFrame(c, keys.MaxCertificate); err == nil {
+	if _, err := readFrame(unbuffered{c}, keys.MaxCertificate); err == nil {
 		_, _ = c.Write(answer)
 	}
 }

@@ -148,6 +148,9 @@ func (m *Mesh) Tick(about time.Duration) time.Duration {
 	return about
 }
 
+// Size returns how many devices the mesh has, this one included.
+func (m *Mesh) Size() int { return m.members.count() + 1 }
+
 // Peers returns the connected members, by name.
 func (m *Mesh) Peers() []Peer { return m.members.list() }
 
@@ -257,12 +260,20 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 	}
 	l.pulse, l.gossip.handOver = pulse, pulse.handOver
 	m.serve(ctx, l)
+	if m.cfg.OnRTT != nil {
+		m.members.timed = m.cfg.OnRTT
+	}
 	m.members.opened = func(c network.Conn) {
 		pulse.expect(c)
 		if c.Stat().Direction == network.DirOutbound {
 			r.located(c.RemotePeer(), []ma.Multiaddr{c.RemoteMultiaddr()})
 		}
-		go l.watches.do(func() { pulse.watch(ctx, c) })
+		if l.watches.begin() {
+			go func() {
+				defer l.watches.wg.Done()
+				pulse.watch(ctx, c)
+			}()
+		}
 	}
 	m.members.closed = func(c network.Conn) {
 		if !m.members.has(c.RemotePeer()) {
@@ -311,7 +322,10 @@ func (m *Mesh) serve(ctx context.Context, l *live) {
 	defer m.mu.Unlock()
 	for proto, h := range m.handlers {
 		l.host.SetStreamHandler(libp2pproto.ID(proto), func(s network.Stream) {
-			l.handlers.do(func() { m.handle(ctx, h, s) })
+			if l.handlers.begin() {
+				defer l.handlers.wg.Done()
+				m.handle(ctx, h, s)
+			}
 		})
 	}
 }
@@ -404,17 +418,15 @@ type conversations struct {
 	wg     sync.WaitGroup
 }
 
-// do runs f, unless Run is ending.
-func (c *conversations) do(f func()) {
+// begin counts one more, whose end is told by wg.Done; it returns false where Run is
+// ending.
+func (c *conversations) begin() bool {
 	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.wg.Add(1)
 	}
-	c.wg.Add(1)
-	c.mu.Unlock()
-	defer c.wg.Done()
-	f()
+	return !c.closed
 }
 
 func (c *conversations) wait() {

@@ -1,7 +1,9 @@
 package p2p
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -14,7 +16,7 @@ const (
 	// frameRate and frameBurst bound the frames a second that are taken from the
 	// other side: who sends more waits.
 	frameRate, frameBurst = 20, 50
-	// atOnce is how much before its time a ping goes out with others.
+	// atOnce is by how much a ping may be before its time, to go out with others.
 	atOnce = lookEvery / 2
 	// answerTime is what the answer to a ping gets at least.
 	answerTime = 600 * time.Millisecond
@@ -75,13 +77,15 @@ func (w *watched) ping() {
 	}()
 }
 
-// look pings if it is time to, given the interval between pings in a mesh of this
-// size, and ends the connection if it is dead. By how much it is late does not count
-// against the other side. It returns when to look again.
-func (w *watched) look(now time.Time, late, interval time.Duration) time.Duration {
-	if interval > pingEvery && w.busy() {
-		interval = pingEvery
+// look pings if it is time to, given how many ticks are between pings in a mesh of
+// this size, and ends the connection if it is dead. By how much it is late does not
+// count against the other side. It returns when to look again, if not at the next
+// tick.
+func (w *watched) look(now time.Time, late time.Duration, ticks int) time.Duration {
+	if ticks > 1 && w.busy() {
+		ticks = 1
 	}
+	interval := time.Duration(ticks) * pingEvery
 	silent := w.member.silence()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,21 +94,21 @@ func (w *watched) look(now time.Time, late, interval time.Duration) time.Duratio
 	}
 	unsure := !w.asked.IsZero() || w.allowed.lossy()
 	if unsure {
-		interval = pingEvery
+		ticks, interval = 1, pingEvery
 		w.allowed.suspect(now, w.asked, w.member.path())
 	}
 	switch {
 	case w.dead:
-		return interval
+		return pingEvery
 	case !w.asked.IsZero() && w.left(now, silent) <= 0:
 		w.dead = true
 		w.l.log.Info("a device stopped answering", "peer", w.conn.RemotePeer(), "silent", silent, "loss", w.allowed.loss)
 		go w.end()
-		return interval
+		return pingEvery
 	case !w.dialled && silent > interval:
 		unsure = true
 	}
-	if (w.dialled || unsure) && now.Sub(w.pinged) >= interval-atOnce {
+	if (w.dialled && w.turn(now, ticks) || unsure) && now.Sub(w.pinged) >= pingEvery-atOnce {
 		if w.asked.IsZero() {
 			w.asked, w.due = now, now
 			if !w.dialled { // the other side's ping was due
@@ -119,11 +123,16 @@ func (w *watched) look(now time.Time, late, interval time.Duration) time.Duratio
 		return lookEvery
 	case unsure:
 		return min(lookEvery, w.left(now, silent))
-	case w.dialled && interval > pingEvery:
-		return interval - now.Sub(w.pinged)
-	default: // at the next tick
-		return interval
+	default:
+		return pingEvery
 	}
+}
+
+// turn reports whether it is this connection's turn to be pinged, which is each so
+// many ticks: that of others comes at other ticks, so that they are spread evenly.
+func (w *watched) turn(now time.Time, ticks int) bool {
+	id := w.conn.RemotePeer()
+	return (w.l.ticked(now)+int(id[len(id)-1]))%ticks == 0
 }
 
 // left is how long a device that was asked may still be silent: after something was
@@ -141,11 +150,13 @@ func (w *watched) busy() bool {
 }
 
 // read takes what the other side sends, until the stream ends or both know that
-// this device leaves.
+// this device leaves. Each member has a goroutine that waits here: what is on its
+// stack then is kept small.
 func (w *watched) read(ctx context.Context) {
 	pace := rate.NewLimiter(frameRate, frameBurst)
+	in := bufio.NewReaderSize(w.stream, aliveBuffer)
 	for met := false; ; {
-		kind, body, err := readAlive(w.stream)
+		kind, body, err := readAlive(in)
 		if err != nil {
 			return
 		}
@@ -153,29 +164,36 @@ func (w *watched) read(ctx context.Context) {
 			w.l.members.met(w.conn)
 			met = true
 		}
-		switch kind {
-		case framePing:
-			w.wasPinged(body)
-			w.send(frameEcho, body)
-		case frameEcho:
-			w.wasAnswered(body)
-		case frameGoodbye:
-			w.l.members.goodbye(w.conn.RemotePeer())
-			w.send(frameFarewell, nil)
-			// The other side closes the connection; if it does not, this one does.
-			_ = w.stream.SetReadDeadline(time.Now().Add(time.Second))
-			if ctx.Err() != nil {
-				return
-			}
-		case frameFarewell:
-			if ctx.Err() != nil {
-				return
-			}
-		case frameScore:
-			w.l.gossip.handed(w.conn.RemotePeer(), body)
+		if contain(w.l.log, w.conn.RemotePeer(), func() error { return w.take(ctx, kind, body) }) != nil {
+			return
 		}
 		time.Sleep(pace.Reserve().Delay())
 	}
+}
+
+// errLeaving ends read: this device leaves, and the other side knows.
+var errLeaving = errors.New("this device leaves")
+
+// take takes one frame.
+func (w *watched) take(ctx context.Context, kind byte, body []byte) error {
+	switch kind {
+	case framePing:
+		w.wasPinged(body)
+		w.send(frameEcho, body)
+	case frameEcho:
+		w.wasAnswered(body)
+	case frameScore:
+		w.l.gossip.handed(w.conn.RemotePeer(), body)
+	case frameGoodbye:
+		w.l.members.goodbye(w.conn.RemotePeer())
+		w.send(frameFarewell, nil)
+		// The other side closes the connection; if it does not, this one does.
+		_ = w.stream.SetReadDeadline(time.Now().Add(time.Second))
+	}
+	if (kind == frameGoodbye || kind == frameFarewell) && ctx.Err() != nil {
+		return errLeaving
+	}
+	return nil
 }
 
 // wasPinged notes a ping of the other side.

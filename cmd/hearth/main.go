@@ -4,6 +4,10 @@
 //
 // It is one file per verb. `up` runs the device (package node); every other
 // verb talks to the running device over its app endpoint.
+//
+// How many processors there are is looked up at the start, not each second:
+//
+//go:debug updatemaxprocs=0
 package main
 
 import (

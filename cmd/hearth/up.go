@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -123,6 +124,9 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 	cfg, err := c.nodeConfig(f, log)
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		paceCollection(debug.SetGCPercent)
 	}
 	joined := make(chan struct{}, 1)
 	cfg.Joined = func() {

@@ -21,11 +21,12 @@
 // a stranger's address would be what the stranger claims; it keeps all that it
 // hears, freezes interfaces at its start, and asks ever more rarely.
 //
-// A device announces itself and asks, once more a second later, when its
-// addresses change and about once a minute; everybody answers to everybody. Thus
-// a newcomer knows all and is known to all within milliseconds, and what was lost
-// is made good within a minute. Where there is no network it waits for one. Either
-// IP family will do.
+// A device announces itself and asks, and does both once more a second later, at
+// its start and when its addresses change; everybody answers to everybody. Thus
+// a newcomer knows all and is known to all within milliseconds. From then on it
+// announces itself about once a minute, by which what was lost is made good: if all
+// asked as often, too, a mesh of n would send n² answers a minute. Where there is no
+// network it waits for one. Either IP family will do.
 //
 // Anybody on the network can say anything. Packets that don't mention the service
 // are not decoded; of the others so many a second of one address, and in all.

@@ -19,12 +19,14 @@ import (
 )
 
 const (
-	// period is the time between two questions, give or take a sixth, so that the
-	// devices of a mesh don't ask in step.
+	// period is the time between two announcements, give or take a sixth, so that the
+	// devices of a mesh don't speak in step.
 	period = time.Minute
 	// again is after what times an announcement and its question are sent again,
 	// should they have been lost.
 	again = time.Second
+	// asks is how often is asked who is there: all announce themselves anyway.
+	asks = 2
 	// retry is when to try again what failed.
 	retry = 3 * time.Second
 	// recheck is when to look at the addresses again after a change: those of
@@ -50,8 +52,8 @@ type runner struct {
 	interfaces []netif.Interface
 	ear        *ear // nil while there is none
 	advert     *advert
-	askAt      time.Time // when the next question is due
-	repeated   bool      // the announcement was sent a second time
+	speakAt    time.Time // when the next announcement is due
+	asking     int       // with how many announcements is still to be asked
 }
 
 func newRunner(s *Service) *runner {
@@ -110,8 +112,8 @@ func (r *runner) watch(ctx context.Context) {
 	}
 }
 
-// refresh makes ear and announcement fit the network as it is, asks when that is
-// due, and returns when to call it next.
+// refresh makes ear and announcement fit the network as it is, announces and asks
+// when that is due, and returns when to call it next.
 func (r *runner) refresh() time.Duration {
 	now := time.Now()
 	r.table.expire(now)
@@ -120,11 +122,11 @@ func (r *runner) refresh() time.Duration {
 			r.cfg.Log.Warn("not found by mDNS for now; waiting for the network", "err", err)
 			r.set(func(s *Status) { s.Err = msg })
 		}
-		r.askAt = time.Time{} // ask at once when the network is back
+		r.speakAt, r.asking = time.Time{}, asks // at once when the network is back
 		return retry
 	}
 	r.set(func(s *Status) { s.Err = "" })
-	return max(r.askAt.Sub(now), 0)
+	return max(r.speakAt.Sub(now), 0)
 }
 
 // join is refresh without its bookkeeping of errors.
@@ -142,21 +144,23 @@ func (r *runner) join(now time.Time) error {
 		if r.ear, err = open(multicast, r.gate, r.heardOf); err != nil {
 			return err
 		}
-		r.interfaces, r.askAt, r.repeated = ifs, time.Time{}, false
+		r.interfaces, r.speakAt, r.asking = ifs, time.Time{}, asks
 	}
 	addrs := netif.Filter(r.cfg.Addrs(), ifs)
 	renew := r.advert == nil || !slices.EqualFunc(addrs, r.advert.addrs, ma.Multiaddr.Equal)
 	old := r.advert
 	if renew {
 		r.advert = newAdvert(r.cfg.Peer, r.cfg.Fingerprint, addrs)
-		r.askAt, r.repeated = time.Time{}, false
+		r.speakAt, r.asking = time.Time{}, asks
 	}
-	if now.Before(r.askAt) {
+	if now.Before(r.speakAt) {
 		return nil
 	}
-	// The question comes after the announcement: who hears both is known and
-	// answers.
-	if err := errors.Join(r.announce(0, ttl), r.ask()); err != nil {
+	// A question comes after the announcement: who hears both is known and answers.
+	if err = r.announce(0, ttl); err == nil && r.asking > 0 {
+		err = r.ask()
+	}
+	if err != nil {
 		r.ear.close()
 		r.ear = nil
 		return err
@@ -165,10 +169,11 @@ func (r *runner) join(now time.Time) error {
 		r.goodbye(old)
 		r.announced()
 	}
-	if r.repeated {
-		r.askAt = now.Add(r.period - r.period/6 + rand.N(r.period/3))
+	r.asking = max(r.asking-1, 0)
+	if r.asking > 0 {
+		r.speakAt = now.Add(min(again, r.period))
 	} else {
-		r.askAt, r.repeated = now.Add(min(again, r.period)), true
+		r.speakAt = now.Add(r.period - r.period/6 + rand.N(r.period/3))
 	}
 	return nil
 }

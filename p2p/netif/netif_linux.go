@@ -6,23 +6,20 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// settle is how long Watch waits for a burst of changes to end: plugging in a
-// cable makes about six within some milliseconds.
-const settle = 100 * time.Millisecond
+// settle is how long Watch waits for a burst of changes to end, which is not longer
+// than settleMost: plugging in a cable makes about six within some milliseconds.
+const settle, settleMost = 100 * time.Millisecond, time.Second
 
 // listTries is how often the kernel is asked for a list: it breaks a list off
 // while an interface comes or goes, as they do in bursts where containers run.
 const listTries = 10
-
-// errWatchEnded is what Watch returns when the kernel ends the subscription,
-// as it does when events come faster than they are read.
-var errWatchEnded = errors.New("the kernel ended the subscription to network changes")
 
 // system asks the kernel for all interfaces.
 func system() ([]link, error) {
@@ -84,43 +81,47 @@ func prefix(n *net.IPNet) (netip.Prefix, bool) {
 // listened to any more; changes may have been missed by then, so that the
 // caller should List again and start another Watch.
 func Watch(ctx context.Context, changed func()) error {
-	done := make(chan struct{})
-	links, addrs := make(chan netlink.LinkUpdate, 16), make(chan netlink.AddrUpdate, 16)
-	// Both subscriptions end with done; each closes its channel when it has
-	// ended, and until then must be read or it would hang for ever.
-	defer func() {
-		close(done)
-		for range links {
-		}
-		for range addrs {
-		}
-	}()
-	if err := netlink.LinkSubscribe(links, done); err != nil {
-		close(links)
-		close(addrs)
+	news, err := subscribe()
+	if err != nil {
 		return fmt.Errorf("watch network interfaces: %w", err)
 	}
-	if err := netlink.AddrSubscribe(addrs, done); err != nil {
-		close(addrs)
-		return fmt.Errorf("watch network addresses: %w", err)
-	}
-	quiet := time.NewTimer(settle)
-	quiet.Stop()
-	defer quiet.Stop()
-	for {
-		open := true
-		select {
-		case <-ctx.Done():
+	defer news.Close()
+	defer context.AfterFunc(ctx, func() { news.Close() })()
+	// List tells what there is now, so what a message says does not matter.
+	buf := make([]byte, os.Getpagesize())
+	for began := (time.Time{}); ; {
+		_, err := news.Read(buf)
+		now := time.Now()
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		case _, open = <-links:
-			quiet.Reset(settle)
-		case _, open = <-addrs:
-			quiet.Reset(settle)
-		case <-quiet.C:
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			changed()
+			began = time.Time{}
+			err = news.SetReadDeadline(began)
+		case err == nil, errors.Is(err, unix.ENOBUFS): // with that some were missed
+			if began.IsZero() {
+				began = now
+			}
+			err = news.SetReadDeadline(now.Add(min(settle, began.Add(settleMost).Sub(now))))
 		}
-		if !open {
-			return errWatchEnded
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("watch network interfaces: %w", err)
 		}
 	}
+}
+
+// subscribe has the kernel tell of changes of links and addresses. It takes a
+// socket of its own: the library's has 64 KiB on the stack of a goroutine, for as
+// long as it waits.
+func subscribe() (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR}
+	if err := unix.Bind(fd, to); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), "netlink"), nil
 }

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"fmt"
+	"math"
+	"reflect"
 	goruntime "runtime"
 	"runtime/debug"
 	"strings"
@@ -15,21 +17,32 @@ import (
 )
 
 const (
-	// minBeat is how often a score is gossiped in a small mesh.
-	minBeat = time.Second
+	// activeBeat is how often a score is gossiped at least in a small mesh, where
+	// the device works or its score changes; quietBeat where neither does.
+	activeBeat, quietBeat = time.Second, 5 * time.Second
 	// beatPerDevice stretches the beat, so that what a node sends and receives
 	// stays bounded: one message costs each node about 1.3 KB in and out together,
 	// so 0.3 s for each device keeps it near 4 KB/s.
 	beatPerDevice = 300 * time.Millisecond
+	// changeDelay is how long after a change it is gossiped: several close together
+	// go out as one, and what is over by then is nobody's business.
+	changeDelay = 25 * time.Millisecond
+	// little is the share of what there is by which a score's amounts may differ
+	// and still say the same.
+	little = 0.05
 )
 
 // changesPerBeat bounds how often a change is gossiped at once; placement counts
 // with it.
 func changesPerBeat() time.Duration { return time.Duration(sched.DefaultParams().ChangesPerBeat) }
 
-// beat is the time between two scores of a device in a mesh of that many.
-func beat(devices int) time.Duration {
-	return max(minBeat, time.Duration(devices)*beatPerDevice)
+// beat is the longest time between two scores of a device in a mesh of that many.
+func beat(devices int, quiet bool) time.Duration {
+	least := activeBeat
+	if quiet {
+		least = quietBeat
+	}
+	return max(least, time.Duration(devices)*beatPerDevice)
 }
 
 // gossip makes this device's score and publishes it: at its beat, and soon
@@ -39,6 +52,7 @@ func beat(devices int) time.Duration {
 type gossip struct {
 	n    *Node
 	poke chan struct{}
+	told protocol.Score // what was published last; run's own
 
 	mu    sync.Mutex // guards speed and score
 	speed float64    // 0 until measured
@@ -91,44 +105,67 @@ func (g *gossip) run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	due, soon := time.NewTimer(0), time.NewTimer(0)
+	soon.Stop()
+	defer due.Stop()
+	defer soon.Stop()
 	var last time.Time
-	for {
+	for changing := false; ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-timer.C:
 		case <-g.poke:
-			// Several changes close together go out as one.
-			if wait := time.Until(last.Add(g.beat() / changesPerBeat())); wait > 0 {
-				timer.Reset(wait)
+			if !changing {
+				changing = true
+				soon.Reset(max(changeDelay, time.Until(last.Add(g.beat(false)/changesPerBeat()))))
+			}
+			continue
+		case <-soon.C:
+			changing = false
+			if score := g.compose(ctx); !alike(&score, &g.told) {
+				g.publish(ctx, score)
+			} else {
 				continue
 			}
+		case <-due.C:
+			g.publish(ctx, g.compose(ctx))
 		}
 		last = time.Now()
-		g.publish(ctx)
-		timer.Reset(g.n.mesh.Tick(g.beat()))
+		due.Reset(g.n.mesh.Tick(g.told.Beat))
 	}
 }
 
-func (g *gossip) beat() time.Duration { return beat(len(g.n.mesh.Peers()) + 1) }
+func (g *gossip) beat(quiet bool) time.Duration { return beat(g.n.mesh.Size(), quiet) }
 
-func (g *gossip) publish(ctx context.Context) {
-	score := g.compose(ctx)
-	for _, p := range g.n.mesh.Peers() {
-		g.n.view.RTT(p.ID, p.RTT)
-	}
+func (g *gossip) publish(ctx context.Context, score protocol.Score) {
+	g.told = score
 	if err := g.n.mesh.Publish(score); err != nil && ctx.Err() == nil {
 		g.n.log.Warn("the score could not be gossiped", "err", err)
 	}
 }
 
-// compose makes the score as things are now and puts it into the own view.
+// alike reports whether two scores of one device say the same, but for what always
+// moves a little.
+func alike(a, b *protocol.Score) bool {
+	near := func(x, y, whole float64) bool { return math.Abs(x-y) <= little*whole }
+	if !near(a.Rating, b.Rating, b.Rating) ||
+		!near(float64(a.CPUOthers), float64(b.CPUOthers), float64(b.CPUs)) ||
+		!near(float64(a.MemoryFree), float64(b.MemoryFree), float64(b.MemoryTotal)) ||
+		!near(float64(a.DiskFree), float64(b.DiskFree), float64(b.DiskFree)) {
+		return false
+	}
+	c := *a
+	c.Beat, c.Rating, c.CPUOthers, c.MemoryFree, c.DiskFree = b.Beat, b.Rating, b.CPUOthers, b.MemoryFree, b.DiskFree
+	return reflect.DeepEqual(&c, b)
+}
+
+// compose makes the score as things are now and puts it into the own view. Its beat
+// is that of a device with nothing to tell where it has no work and says what it
+// said before.
 func (g *gossip) compose(ctx context.Context) protocol.Score {
 	n := g.n
 	s := protocol.Score{
-		Node: n.id, Name: n.cfg.Name, Beat: g.beat(), Arch: goruntime.GOARCH, OS: goruntime.GOOS,
+		Node: n.id, Name: n.cfg.Name, Arch: goruntime.GOARCH, OS: goruntime.GOOS,
 		Labels: n.cfg.Labels,
 	}
 	for _, a := range n.mesh.Addresses() { // whose they are the score says already
@@ -140,6 +177,7 @@ func (g *gossip) compose(ctx context.Context) protocol.Score {
 	if n.runtime != nil && s.Speed > 0 {
 		g.addWork(ctx, &s)
 	}
+	s.Beat = g.beat(s.Running+s.Queued == 0 && alike(&s, &g.told))
 	g.mu.Lock()
 	g.score = s
 	g.mu.Unlock()

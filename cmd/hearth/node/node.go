@@ -115,7 +115,8 @@ func (n *Node) buildMesh() error {
 	n.mesh, err = p2p.New(p2p.Config{
 		Secret: n.cfg.Secret, Key: key, Name: n.cfg.Name, StateDir: n.cfg.StateDir,
 		Listen: n.cfg.Listen, Interfaces: n.cfg.Interfaces, Peers: n.cfg.Peers, Discovery: !n.cfg.NoDiscovery,
-		OnScore: func(s protocol.Score) { n.view.Score(s) }, OnPeer: n.peerChanged, Log: n.cfg.Log,
+		OnScore: func(s protocol.Score) { n.view.Score(s) }, OnPeer: n.peerChanged,
+		OnRTT: func(id protocol.NodeID, rtt time.Duration) { n.view.RTT(id, rtt) }, Log: n.cfg.Log,
 	})
 	if err == nil {
 		n.mesh.Handle(protocol.ExecuteProtocol, n.serveExecute)

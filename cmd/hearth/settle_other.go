@@ -9,3 +9,6 @@ func settle() error {
 	debug.FreeOSMemory()
 	return nil
 }
+
+// allowLateTimers has no meaning here.
+func allowLateTimers() error { return nil }

@@ -125,6 +125,9 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := allowLateTimers(); err != nil {
+		log.Debug("this process may be woken more often than need be", "err", err)
+	}
 	if os.Getenv("GOGC") == "" {
 		paceCollection(debug.SetGCPercent)
 	}

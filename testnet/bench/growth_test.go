@@ -124,7 +124,7 @@ func (m *mesh) idleCosts(b *testing.B) {
 	b.Helper()
 	tick := time.NewTicker(watched / 5)
 	defer tick.Stop()
-	var network, cpu, memory, wakes series
+	var network, cpu, memory, switches series
 	before, nodes := m.used(b), float64(len(m.nodes))
 	for range 5 {
 		<-tick.C
@@ -133,7 +133,7 @@ func (m *mesh) idleCosts(b *testing.B) {
 		// Each byte on the loopback interface goes out of one and into another.
 		network = append(network, float64(now.network-before.network)/seconds/nodes/1e3)
 		cpu = append(cpu, 100*(now.cpu-before.cpu).Seconds()/seconds)
-		wakes = append(wakes, float64(now.switches-before.switches)/seconds)
+		switches = append(switches, float64(now.switches-before.switches)/seconds)
 		memory = append(memory, float64(now.rss)/1e6)
 		before = now
 	}
@@ -142,7 +142,7 @@ func (m *mesh) idleCosts(b *testing.B) {
 		{Name: "network of a node", Unit: "kB/s", Samples: network},
 		{Name: "processor of a node", Unit: "%", Samples: cpu},
 		{Name: "memory of a node", Unit: "MB", Samples: memory, Note: "of this program, which is larger than hearth; idle: memory is of hearth"},
-		{Name: "wake-ups of a node", Unit: "/s", Samples: wakes},
+		{Name: "switches of threads of a node", Unit: "/s", Samples: switches},
 	} {
 		f.Group, f.Nodes = "growth", len(m.nodes)
 		record(b, f)

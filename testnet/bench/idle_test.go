@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -30,6 +31,7 @@ func BenchmarkIdle(b *testing.B) {
 		once(b)
 		record(b, &report.Figure{
 			Group: "idle", Name: "memory of each further node", Nodes: 30, Unit: "kB", Samples: series{1e3 * (memory[2] - memory[1]) / 27},
+			Note: "without the pages of the program's file, which are the same for any number",
 		})
 		info, err := os.Stat(testnet.Binary(b))
 		if err != nil {
@@ -39,7 +41,7 @@ func BenchmarkIdle(b *testing.B) {
 	})
 }
 
-// idle watches the first node of a mesh, and returns its memory in MB.
+// idle watches the first node of a mesh, and returns in MB the memory of its own.
 func idle(b *testing.B, count int) float64 {
 	secret := testnet.NewSecret(b)
 	lan := netns.New(b)
@@ -60,26 +62,39 @@ func idle(b *testing.B, count int) float64 {
 	pid := nodes[0].PID()
 	timer := time.NewTimer(calm(count))
 	<-timer.C
-	var rss, cpu, written, wakes, network, files, threads series
+	var rss, own, cpu, written, switches, wakes, network, files, threads series
+	trace, err := traceWakes(b, filepath.Base(testnet.Binary(b)))
+	if err != nil {
+		run.Unmeasured = append(run.Unmeasured, err.Error())
+	}
 	before := readUsage(b, pid, "eth0")
 	for b.Loop() {
 		timer.Reset(time.Second)
 		<-timer.C
 		now := readUsage(b, pid, "eth0")
 		seconds := now.at.Sub(before.at).Seconds()
-		rss = append(rss, float64(now.rss)/1e6)
+		rss, own = append(rss, float64(now.rss)/1e6), append(own, float64(now.anonymous)/1e6)
 		cpu = append(cpu, 100*(now.cpu-before.cpu).Seconds()/seconds)
 		written = append(written, float64(now.written-before.written))
-		wakes = append(wakes, float64(now.switches-before.switches)/seconds)
+		if trace != nil {
+			n, err := trace.take(pid)
+			if err != nil {
+				b.Fatal(err)
+			}
+			wakes = append(wakes, float64(n)/seconds)
+		}
+		switches = append(switches, float64(now.switches-before.switches)/seconds)
 		network = append(network, float64(now.network-before.network)/seconds/1e3)
 		files, threads = append(files, float64(now.files)), append(threads, float64(now.threads))
 		before = now
 	}
 	for _, f := range []*report.Figure{
 		{Name: "memory", Unit: "MB", Samples: rss},
+		{Name: "memory of its own", Unit: "MB", Samples: own, Note: "without the pages of the program's file"},
 		{Name: "processor", Unit: "%", Samples: cpu},
 		{Name: "disk writes", Unit: "B/s", Samples: written},
 		{Name: "wake-ups", Unit: "/s", Samples: wakes},
+		{Name: "switches of threads", Unit: "/s", Samples: switches},
 		{Name: "network", Unit: "kB/s", Samples: network},
 		{Name: "network, an hour", Unit: "MB", Samples: series{3.6 * mean(network)}},
 		{Name: "open files", Unit: "files", Samples: files},
@@ -87,9 +102,11 @@ func idle(b *testing.B, count int) float64 {
 		{Name: "goroutines", Unit: "goroutines", Samples: series{goroutines(b, nodes[0])}},
 	} {
 		f.Group, f.Nodes = "idle", count
-		record(b, f)
+		if len(f.Samples) > 0 {
+			record(b, f)
+		}
 	}
-	return mean(rss)
+	return mean(own)
 }
 
 // goroutines ends a node by the signal that has Go tell of them all, and counts.

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// usage is what a process has used since its start; rss, files and threads are
-// now.
+// usage is what a process has used since its start; rss, of which anonymous is no
+// file's, files and threads are now.
 type usage struct {
-	at                                              time.Time
-	rss, written, switches, network, files, threads uint64
-	cpu                                             time.Duration
+	at                                                         time.Time
+	rss, anonymous, written, switches, network, files, threads uint64
+	cpu                                                        time.Duration
 }
 
 // readUsage reads /proc for all threads of the process; link is the interface
@@ -40,7 +40,7 @@ func usageOf(pid int, link string) (u usage, err error) {
 		}
 		return n
 	}
-	u.rss = 1024 * get("/status", "VmRSS:", 1)
+	u.rss, u.anonymous = 1024*get("/status", "VmRSS:", 1), 1024*get("/status", "RssAnon:", 1)
 	u.written = get("/io", "write_bytes:", 1)
 	u.network = get("/net/dev", link+":", 1) + get("/net/dev", link+":", 9)
 	files, e := os.ReadDir(proc + "/fd")

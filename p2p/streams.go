@@ -63,20 +63,22 @@ func (h *streams) disconnected(_ network.Network, c network.Conn) {
 
 // accept finds out which protocol a stream is for and serves it.
 func (h *streams) accept(s network.Stream) {
-	if s.SetDeadline(time.Now().Add(negotiationTimeout)) != nil {
+	if handle := h.negotiate(s); handle == nil || handle(s.Protocol(), s) != nil {
 		_ = s.Reset()
-		return
+	}
+}
+
+// negotiate returns who serves the protocol that a stream is for, or nil. What it
+// needs is off the stack again when the stream is served, which may be for long.
+func (h *streams) negotiate(s network.Stream) mss.HandlerFunc[libp2pproto.ID] {
+	if s.SetDeadline(time.Now().Add(negotiationTimeout)) != nil {
+		return nil
 	}
 	proto, handle, err := h.mux.Negotiate(s)
-	if err == nil {
-		err = errors.Join(s.SetDeadline(time.Time{}), s.SetProtocol(proto))
+	if err != nil || s.SetDeadline(time.Time{}) != nil || s.SetProtocol(proto) != nil {
+		return nil
 	}
-	if err == nil {
-		err = handle(proto, s)
-	}
-	if err != nil {
-		_ = s.Reset()
-	}
+	return handle
 }
 
 // NewStream implements host.Host. It never dials, and it returns at once: that the

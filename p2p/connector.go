@@ -11,6 +11,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
@@ -349,7 +350,10 @@ func (c *connector) finish(a attempt) {
 	if cand.id != "" {
 		c.sw.Backoff().Clear(cand.id)
 	}
-	if errors.Is(a.err, keys.ErrNotMember) || errors.Is(a.err, errSilent) {
+	// A known member that closes is only shutting down; the next device at its
+	// address may be a new one.
+	stranger := c.roster.name(cand.id) == ""
+	if errors.Is(a.err, keys.ErrNotMember) || errors.Is(a.err, errSilent) && stranger {
 		c.budget.distrust(cand.addrs, time.Now())
 	}
 	if errors.Is(a.err, errSurplus) {
@@ -367,8 +371,13 @@ func (c *connector) finish(a attempt) {
 		return
 	}
 	failures := cand.failures
-	if c.roster.name(cand.id) != "" {
+	if !stranger {
 		failures = max(1, failures-steadyFailures)
+	}
+	if errors.As(a.err, new(sec.ErrPeerIDMismatch)) && !cand.named {
+		// Another device has its address, which is not to be troubled for every
+		// device that once had it. When this one is back it is heard of.
+		failures = cand.failures + steadyFailures
 	}
 	cand.due = time.Now().Add(pause(failures))
 }

@@ -117,13 +117,10 @@ func gossipParams() pubsub.GossipSubParams {
 
 // publish sends this device's score, under its name and the next sequence.
 func (g *gossip) publish(ctx context.Context, s protocol.Score) error {
-	data, err := g.encode(s)
+	data, err := g.encode(&s)
 	if err != nil {
 		return err
 	}
-	g.mu.Lock()
-	g.latest = &s
-	g.mu.Unlock()
 	g.handOver(data)
 	return g.topic.Publish(ctx, data)
 }
@@ -140,8 +137,14 @@ func (g *gossip) introduce(ctx context.Context) {
 	}
 }
 
-func (g *gossip) encode(s protocol.Score) ([]byte, error) {
+// encode returns a score under the next sequence: a new one, which is the latest from
+// then on, or with nil the latest. A newer sequence is never of an older score.
+func (g *gossip) encode(score *protocol.Score) ([]byte, error) {
 	g.mu.Lock()
+	if score != nil {
+		g.latest = score
+	}
+	s := *g.latest
 	s.Sequence = g.counter
 	g.counter++
 	g.mu.Unlock()
@@ -152,12 +155,12 @@ func (g *gossip) encode(s protocol.Score) ([]byte, error) {
 // before the first.
 func (g *gossip) own() []byte {
 	g.mu.Lock()
-	s := g.latest
+	none := g.latest == nil
 	g.mu.Unlock()
-	if s == nil {
+	if none {
 		return nil
 	}
-	data, err := g.encode(*s)
+	data, err := g.encode(nil)
 	if err != nil {
 		g.log.Error("a score that could be sent cannot be any more", "err", err)
 	}

@@ -72,8 +72,10 @@
 //	  }],
 //	  "network": {
 //	    "beat_s": 1,           // between two scores of a node, at least; and
+//	    "quiet_beat_s": 0,     // the same of a node that is idle and was when it gossiped last: 5 in hearth
 //	    "beat_per_device_s": 0,    // at least so much for each device: 0.3 in hearth
-//	    "changes_per_beat": 0, // a change is gossiped at once, at most so often: 10 in hearth; 0: never
+//	    "changes_per_beat": 0, // a change is gossiped soon, at most so often: 10 in hearth; 0: never
+//	    "settle_ms": 0,        // so long after it, unless it is over by then: 25 in hearth
 //	    "delay_ms": 5,         // of a score
 //	    "rtt_ms": 2,           // between two devices
 //	    "loss": 0,             // of scores

@@ -17,7 +17,7 @@ func (n *node) told(load int) protocol.Load {
 func (n *node) score() protocol.Score {
 	load := n.told(n.load())
 	s := protocol.Score{
-		Node: n.id, Name: string(n.id), Sequence: n.gossips, Beat: n.m.beat(),
+		Node: n.id, Name: string(n.id), Sequence: n.gossips, Beat: n.beat(),
 		Role: protocol.RoleNode, Speed: n.plan.told, CPUs: protocol.Cores(n.plan.slots), Slots: load.Slots,
 		CPUOthers: protocol.Cores(n.others() * float64(n.plan.slots)),
 		Running:   load.Running, Queued: load.Queued,
@@ -51,19 +51,34 @@ func (m *mesh) beat() time.Duration {
 	return seconds(max(w.BeatS, w.DeviceS*float64(m.known)))
 }
 
+// beat is that of the node: it gossips more rarely what it has said before, that it
+// is idle.
+func (n *node) beat() time.Duration {
+	if n.load() > 0 || n.said.Running+n.said.Queued > 0 {
+		return n.m.beat()
+	}
+	return max(n.m.beat(), seconds(n.m.scenario.Network.QuietS))
+}
+
 // changed tells the node's own view what it is now, and the others soon, where
 // changes are gossiped.
 func (n *node) changed() {
 	if n.view == nil || n.state != in {
 		return
 	}
+	m := n.m
 	n.view.Score(n.score())
-	changes := n.m.scenario.Network.Changes
+	changes := m.scenario.Network.Changes
 	if changes == 0 || n.soon {
 		return
 	}
 	n.soon = true
-	n.gossipAt(n.last + time.Duration(float64(n.m.beat())/changes))
+	settle := m.now + seconds(m.scenario.Network.SettleMS/1e3)
+	n.gossipAt(max(settle, n.last+time.Duration(float64(m.beat())/changes)), func() bool {
+		n.soon = false
+		s := n.score()
+		return s.Running != n.said.Running || s.Queued != n.said.Queued || len(s.Images) != len(n.said.Images)
+	})
 }
 
 // gossip sends the score to all others.
@@ -71,8 +86,9 @@ func (n *node) gossip() {
 	m := n.m
 	n.gossips++
 	n.last, n.soon = m.now, false
-	n.gossipAt(m.now + m.beat())
-	n.view.Score(n.score())
+	n.gossipAt(m.now+n.beat(), always)
+	n.said = n.score()
+	n.view.Score(n.said)
 	s := n.publicScore()
 	m.at(m.now+seconds(m.scenario.Network.DelayMS/1e3), func() {
 		for _, other := range m.nodes {
@@ -86,13 +102,16 @@ func (n *node) gossip() {
 	})
 }
 
-// gossipAt gossips at the moment t, and at the node's beat from then on, unless
-// something was gossiped before, or the device is no member any more.
-func (n *node) gossipAt(t time.Duration) {
+// gossipAt gossips at the moment t where there is a reason then, and at the node's
+// beat from then on, unless something was gossiped before, or the device is no
+// member any more.
+func (n *node) gossipAt(t time.Duration, reason func() bool) {
 	member, gossips := n.member, n.gossips
 	n.m.at(t, func() {
-		if n.member == member && n.gossips == gossips {
+		if n.member == member && n.gossips == gossips && reason() {
 			n.gossip()
 		}
 	})
 }
+
+func always() bool { return true }

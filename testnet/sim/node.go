@@ -39,9 +39,10 @@ type node struct {
 	coming  int     // offers on their way to it
 	fetched []time.Duration
 	view    *sched.View
-	gossips uint64        // scores made
-	last    time.Duration // when the last one was
-	soon    bool          // another one is on its way
+	gossips uint64         // scores made
+	last    time.Duration  // when the last one was
+	soon    bool           // another one is on its way
+	said    protocol.Score // the last one, if it is no liar's
 }
 
 // ticket is a place in a node's queue.
@@ -212,7 +213,7 @@ func (n *node) join() {
 		other.meet(n)
 	}
 	n.gossip()
-	n.gossipAt(m.now + time.Duration(n.plan.phase*float64(m.beat())))
+	n.gossipAt(m.now+time.Duration(n.plan.phase*float64(m.beat())), always)
 }
 
 func (n *node) meet(other *node) {

@@ -83,10 +83,12 @@ type Service struct {
 
 // Network says how long messages take, and how often scores are gossiped.
 type Network struct {
-	BeatS   float64 `json:"beat_s"`
-	DeviceS float64 `json:"beat_per_device_s"`
-	Changes float64 `json:"changes_per_beat"`
-	DelayMS float64 `json:"delay_ms"`
+	BeatS    float64 `json:"beat_s"`
+	QuietS   float64 `json:"quiet_beat_s"`
+	DeviceS  float64 `json:"beat_per_device_s"`
+	Changes  float64 `json:"changes_per_beat"`
+	SettleMS float64 `json:"settle_ms"`
+	DelayMS  float64 `json:"delay_ms"`
 	RTTMS   float64 `json:"rtt_ms"`
 	Loss    float64 `json:"loss"`
 	DetectS float64 `json:"detect_s"`

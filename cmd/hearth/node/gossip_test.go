@@ -1,0 +1,64 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// What always moves a little is no news; all else is.
+func TestAlike(t *testing.T) {
+	told := protocol.Score{
+		Node: "n", Name: "a", Role: protocol.RoleNode, Beat: time.Second, Rating: 100, Speed: 1, CPUs: 4, CPUFree: 4, Slots: 4,
+		MemoryTotal: 1000, MemoryFree: 900, DiskFree: 10_000, Images: []uint32{1, 2}, Labels: map[string]string{"k": "v"},
+		Addresses: []string{"/ip4/10.0.0.1/tcp/7117"},
+	}
+	for name, c := range map[string]struct {
+		change func(*protocol.Score)
+		alike  bool
+	}{
+		"nothing":               {func(*protocol.Score) {}, true},
+		"its beat":              {func(s *protocol.Score) { s.Beat = time.Minute }, true},
+		"a little memory":       {func(s *protocol.Score) { s.MemoryFree = 860 }, true},
+		"much memory":           {func(s *protocol.Score) { s.MemoryFree = 840 }, false},
+		"a little disk":         {func(s *protocol.Score) { s.DiskFree = 10_400 }, true},
+		"much disk":             {func(s *protocol.Score) { s.DiskFree = 5_000 }, false},
+		"others, a little":      {func(s *protocol.Score) { s.CPUOthers, s.Rating = 0.1, 97.5 }, true},
+		"others, much":          {func(s *protocol.Score) { s.CPUOthers, s.Rating = 0.3, 92.5 }, false},
+		"a better rating":       {func(s *protocol.Score) { s.Rating = 120 }, false},
+		"one more that runs":    {func(s *protocol.Score) { s.Running = 1 }, false},
+		"cores taken":           {func(s *protocol.Score) { s.CPUFree = 3.99 }, false},
+		"another image":         {func(s *protocol.Score) { s.Images = []uint32{1, 3} }, false},
+		"an image less":         {func(s *protocol.Score) { s.Images = s.Images[:1] }, false},
+		"another address":       {func(s *protocol.Score) { s.Addresses = []string{"/ip4/10.0.0.2/tcp/7117"} }, false},
+		"no longer a node":      {func(s *protocol.Score) { s.Role = 0 }, false},
+		"another label":         {func(s *protocol.Score) { s.Labels = map[string]string{"k": "w"} }, false},
+		"all of them, one by 6": {func(s *protocol.Score) { s.MemoryFree, s.DiskFree, s.Rating = 860, 10_400, 94 }, false},
+	} {
+		s := told
+		c.change(&s)
+		if got := alike(&s, &told); got != c.alike {
+			t.Errorf("%s: alike is %v", name, got)
+		}
+	}
+	if !alike(new(protocol.Score), new(protocol.Score)) {
+		t.Error("a device that runs no work always has news")
+	}
+}
+
+// A beat is short where there is news, and grows with the mesh in any case.
+func TestBeat(t *testing.T) {
+	for _, c := range []struct {
+		devices int
+		quiet   bool
+		want    time.Duration
+	}{
+		{1, false, time.Second}, {1, true, 5 * time.Second}, {3, false, time.Second}, {10, false, 3 * time.Second},
+		{10, true, 5 * time.Second}, {30, true, 9 * time.Second}, {200, false, time.Minute}, {200, true, time.Minute},
+	} {
+		if got := beat(c.devices, c.quiet); got != c.want {
+			t.Errorf("%d devices, quiet %v: %v, want %v", c.devices, c.quiet, got, c.want)
+		}
+	}
+}

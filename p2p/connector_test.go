@@ -13,6 +13,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/sec"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/hearth-edge/hearth/keys"
@@ -211,6 +213,44 @@ func TestCandidatesAreBounded(t *testing.T) {
 	}
 	if c.table[string(member)] == nil {
 		t.Error("a member was given up")
+	}
+}
+
+// A member at whose address another device answers is tried rarely until it is heard
+// of, and one that shuts down as it is dialled leaves its address in no bad repute.
+func TestAddressOfAnother(t *testing.T) {
+	secret := keys.NewSecret()
+	d := start(t, secret, "a")
+	l := d.live.Load()
+	member, where := idOf(t, secret), addrs("/ip4/127.0.0.1/tcp/2")
+	if _, ok := l.connector.roster.claim("m", member); !ok {
+		t.Fatal("not pinned")
+	}
+	c := newConnector(d.id, l.sw, l.connector.secure, l.connector.roster, d.members, d.cfg.Log)
+	c.take(hint{id: member, addrs: where})
+	cand := c.table[string(member)]
+	due := func() time.Duration { return time.Until(cand.due) }
+
+	c.finish(attempt{key: cand.key, id: member, err: fmt.Errorf("dial: %w", errSilent)})
+	if due() > 2*firstPause {
+		t.Errorf("a member that closed is dialled in %v", due())
+	}
+	if !c.budget.spend(where, time.Now()) {
+		t.Error("its address is left alone")
+	}
+	c.finish(attempt{key: cand.key, id: member, err: &swarm.DialError{
+		Peer: member, DialErrors: []swarm.TransportError{{Address: where[0], Cause: sec.ErrPeerIDMismatch{Expected: member, Actual: d.id}}},
+	}})
+	if due() < lastPause/2 {
+		t.Errorf("another device's address is dialled in %v", due())
+	}
+	c.take(hint{id: member, addrs: where, fresh: true})
+	if due() > patience {
+		t.Errorf("a member that is heard of is dialled in %v", due())
+	}
+	c.finish(attempt{key: cand.key, id: member, err: fmt.Errorf("dial: %w", keys.ErrNotMember)})
+	if c.budget.spend(where, time.Now()) {
+		t.Error("where no member answers is dialled on")
 	}
 }
 

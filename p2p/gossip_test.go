@@ -1,6 +1,10 @@
 package p2p
 
 import (
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +40,59 @@ func TestFirstScoreArrives(t *testing.T) {
 		}
 		b.stop()
 		a.stop()
+	}
+}
+
+// A newer sequence is never that of an older score, whoever sends at the same time.
+func TestSequenceOfScores(t *testing.T) {
+	g := &gossip{log: slog.New(slog.DiscardHandler)}
+	self := prepare(t, keys.NewSecret(), "a").ID()
+	var mu sync.Mutex // owns told
+	told := make(map[uint64]float64)
+	note := func(data []byte) {
+		s, err := protocol.DecodeScore(data)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		told[s.Sequence] = s.Speed
+	}
+	var all sync.WaitGroup
+	made := make(chan struct{})
+	all.Go(func() {
+		defer close(made)
+		for i := range 2000 {
+			s := aScore()
+			s.Node, s.Name, s.Speed = self, "a", float64(i)
+			data, err := g.encode(&s)
+			if err != nil {
+				t.Error(err)
+			}
+			note(data)
+		}
+	})
+	for range 4 {
+		all.Go(func() { // hands over the latest
+			for {
+				select {
+				case <-made:
+					return
+				default:
+				}
+				if data := g.own(); data != nil {
+					note(data)
+				}
+			}
+		})
+	}
+	all.Wait()
+	last := 0.0
+	for _, sequence := range slices.Sorted(maps.Keys(told)) {
+		if told[sequence] < last {
+			t.Fatalf("sequence %d is of score %v, after score %v", sequence, told[sequence], last)
+		}
+		last = told[sequence]
 	}
 }
 

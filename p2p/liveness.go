@@ -107,21 +107,25 @@ func (l *liveness) serve(s network.Stream) {
 	}
 }
 
-// watch watches c until it is closed. When ctx ends it says goodbye, waits until
-// the other side knows, and returns. A connection over which nothing comes any more
-// is closed.
-func (l *liveness) watch(ctx context.Context, c network.Conn) {
+// watch watches c until it is closed, and then calls ended. When ctx ends it says
+// goodbye, and waits until the other side knows. A connection over which nothing
+// comes any more is closed.
+func (l *liveness) watch(ctx context.Context, c network.Conn, ended func()) {
 	w, forget := l.meet(ctx, c)
 	if w == nil {
 		_ = c.Close()
+		ended()
 		return
 	}
-	defer forget()
-	w.read(ctx)
-	_ = w.stream.Reset()
-	if ctx.Err() == nil {
-		w.end()
-	}
+	go func() { // on a stack that opening the stream has not made large; ends with the connection
+		defer ended()
+		defer forget()
+		w.read(ctx)
+		_ = w.stream.Reset()
+		if ctx.Err() == nil {
+			w.end()
+		}
+	}()
 }
 
 // meet starts to watch a connection until forget is called; it returns nil where

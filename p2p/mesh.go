@@ -269,10 +269,7 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 			r.located(c.RemotePeer(), []ma.Multiaddr{c.RemoteMultiaddr()})
 		}
 		if l.watches.begin() {
-			go func() {
-				defer l.watches.wg.Done()
-				pulse.watch(ctx, c)
-			}()
+			go pulse.watch(ctx, c, l.watches.wg.Done)
 		}
 	}
 	m.members.closed = func(c network.Conn) {

@@ -26,7 +26,7 @@ const (
 	minSlices = 5
 	// effort bounds the processor time of the whole measurement and patience how
 	// long it takes a busy device, once there are enough slices.
-	effort   = 250 * time.Millisecond
+	effort   = 150 * time.Millisecond
 	patience = time.Second
 	// mixture is the version of the work in a slice, and of how it is measured:
 	// figures of another one cannot be compared.

@@ -33,7 +33,7 @@ const (
 	perProcess = 50
 	firstPort  = 20000
 	// meshPatience bounds how long a mesh takes until its first node sees all.
-	meshPatience = 4 * time.Minute
+	meshPatience = 7 * time.Minute
 	// lookEvery is how often is looked whether it is as it should be by now.
 	lookEvery = 50 * time.Millisecond
 )

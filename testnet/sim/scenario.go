@@ -89,9 +89,9 @@ type Network struct {
 	Changes  float64 `json:"changes_per_beat"`
 	SettleMS float64 `json:"settle_ms"`
 	DelayMS  float64 `json:"delay_ms"`
-	RTTMS   float64 `json:"rtt_ms"`
-	Loss    float64 `json:"loss"`
-	DetectS float64 `json:"detect_s"`
+	RTTMS    float64 `json:"rtt_ms"`
+	Loss     float64 `json:"loss"`
+	DetectS  float64 `json:"detect_s"`
 }
 
 // Churn is nodes that come or go at one moment.

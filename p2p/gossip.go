@@ -138,28 +138,30 @@ func (g *gossip) introduce(ctx context.Context) {
 }
 
 // encode returns a score under the next sequence: a new one, which is the latest from
-// then on, or with nil the latest. A newer sequence is never of an older score.
+// then on if it is within bounds, or with nil the latest; nil if there is none. A newer
+// sequence is never of an older score.
 func (g *gossip) encode(score *protocol.Score) ([]byte, error) {
 	g.mu.Lock()
-	if score != nil {
+	defer g.mu.Unlock()
+	if score == nil {
+		score = g.latest
+	}
+	if score == nil {
+		return nil, nil
+	}
+	s := *score
+	s.Sequence = g.counter
+	data, err := protocol.EncodeScore(s)
+	if err == nil {
+		g.counter++
 		g.latest = score
 	}
-	s := *g.latest
-	s.Sequence = g.counter
-	g.counter++
-	g.mu.Unlock()
-	return protocol.EncodeScore(s)
+	return data, err
 }
 
 // own returns this device's latest score, encoded under the next sequence; nil
 // before the first.
 func (g *gossip) own() []byte {
-	g.mu.Lock()
-	none := g.latest == nil
-	g.mu.Unlock()
-	if none {
-		return nil
-	}
 	data, err := g.encode(nil)
 	if err != nil {
 		g.log.Error("a score that could be sent cannot be any more", "err", err)

@@ -87,6 +87,15 @@ func TestSequenceOfScores(t *testing.T) {
 		})
 	}
 	all.Wait()
+	// One that cannot be sent does not take the latest's place.
+	if data, err := g.encode(&protocol.Score{Node: self, Name: "a", Speed: -1}); err == nil {
+		t.Errorf("a score that is out of bounds became %x", data)
+	}
+	if latest := g.own(); latest == nil {
+		t.Error("there is no latest score any more")
+	} else {
+		note(latest)
+	}
 	last := 0.0
 	for _, sequence := range slices.Sorted(maps.Keys(told)) {
 		if told[sequence] < last {

@@ -13,8 +13,8 @@ import (
 
 // timerSlack is by how much what this process waits for may be late, so that the
 // kernel wakes it once for several things: Go's runtime looks after its threads each
-// 20 µs while one runs, which on a device that mostly sleeps is most of all
-// wake-ups. 50 µs is the kernel's own.
+// 20 µs while one runs, which on a device that mostly sleeps is what most switches of
+// threads are for. 50 µs is the kernel's own.
 const timerSlack = time.Millisecond
 
 // allowLateTimers sets it for all threads, and so for those that they start, unless

@@ -122,11 +122,11 @@ func (g *gossip) run(ctx context.Context) error {
 			continue
 		case <-soon.C:
 			changing = false
-			if score := g.compose(ctx); !alike(&score, &g.told) {
-				g.publish(ctx, score)
-			} else {
+			score := g.compose(ctx)
+			if alike(&score, &g.told) {
 				continue
 			}
+			g.publish(ctx, score)
 		case <-due.C:
 			g.publish(ctx, g.compose(ctx))
 		}

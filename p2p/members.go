@@ -176,6 +176,10 @@ type reach struct {
 // reach takes whom gossip reaches now. With check it also looks at those that it
 // reached before: pubsub can forget a device whose earlier connection ended late.
 func (m *members) reach(reachable []peer.ID, check bool) (r reach) {
+	among := make(map[peer.ID]struct{}, len(reachable))
+	for _, id := range reachable {
+		among[id] = struct{}{}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before, now := 0, 0
@@ -183,7 +187,7 @@ func (m *members) reach(reachable []peer.ID, check bool) (r reach) {
 		if e.reached {
 			before++
 		}
-		there := slices.Contains(reachable, id)
+		_, there := among[id]
 		switch {
 		case e.left:
 		case there:

@@ -28,9 +28,10 @@ const (
 	maxKnown = 256
 	// maxAddrs is how many addresses of one device are kept or announced.
 	maxAddrs = 12
-	// writePause is between two writes of the file: a mesh that comes up changes it
-	// hundreds of times, and a memory card takes up to 50 ms for each.
-	writePause = time.Second
+	// writePause is the least time between two writes of the file, and writeShare the
+	// least in units of what one took: a mesh that comes up changes it hundreds of
+	// times, and a memory card takes up to 50 ms for each.
+	writePause, writeShare = time.Second, 100
 	// maxPeersFile bounds what is read: far more than maxKnown peers take.
 	maxPeersFile = 1 << 20
 )
@@ -227,13 +228,15 @@ func (r *roster) run(ctx context.Context) {
 		case <-ctx.Done():
 			continue
 		}
+		began := time.Now()
 		err := r.write()
+		pause := max(writePause, writeShare*time.Since(began))
 		if err != nil && !failing {
 			r.log.Warn("known peers could not be saved; after a restart they must be found anew", "file", r.path, "err", err)
 		}
 		failing = err != nil
 		select {
-		case <-time.After(writePause):
+		case <-time.After(pause):
 		case <-ctx.Done():
 		}
 	}

@@ -61,15 +61,22 @@ func (h *streams) disconnected(_ network.Network, c network.Conn) {
 	}
 }
 
-// accept finds out which protocol a stream is for and serves it.
+// accept finds out which protocol a stream is for and has it served, which may take
+// long: on a stack that has not grown for this.
 func (h *streams) accept(s network.Stream) {
-	if handle := h.negotiate(s); handle == nil || handle(s.Protocol(), s) != nil {
+	handle := h.negotiate(s)
+	if handle == nil {
 		_ = s.Reset()
+		return
 	}
+	go func() { // ends with the stream
+		if handle(s.Protocol(), s) != nil {
+			_ = s.Reset()
+		}
+	}()
 }
 
-// negotiate returns who serves the protocol that a stream is for, or nil. What it
-// needs is off the stack again when the stream is served, which may be for long.
+// negotiate returns who serves the protocol that a stream is for, or nil.
 func (h *streams) negotiate(s network.Stream) mss.HandlerFunc[libp2pproto.ID] {
 	if s.SetDeadline(time.Now().Add(negotiationTimeout)) != nil {
 		return nil

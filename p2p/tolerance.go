@@ -48,7 +48,8 @@ func (p *pathInfo) lost() uint64 { return p.repeated - min(p.needless, p.repeate
 // counts what it repeats, which shows loss long before a silence does. While the
 // device is silent a repetition shows nothing, for it may be in vain, unless a
 // packet comes after it. One that was needless shows nothing either: the kernel of
-// a device that hangs acknowledges, and late.
+// a device that hangs acknowledges, and late, and one that is busy late enough for
+// TCP to probe (RFC 8985, tail loss probes).
 //
 // Its owner is the goroutine that watches the connection.
 type tolerance struct {
@@ -63,16 +64,18 @@ type tolerance struct {
 }
 
 // observe notes what the kernel said when the device was just heard: what was
-// repeated until then had a reason, and the timeout grew for one. At any other time
-// both may be the beginning of a silence without end.
+// repeated until then had a reason, unless the other side had it already, and the
+// timeout grew for one. At any other time both may be the beginning of a silence
+// without end.
 func (t *tolerance) observe(now time.Time, p pathInfo) {
 	if t.seen.IsZero() {
 		t.began, t.window = now, p
 	}
 	fade := math.Exp2(-float64(now.Sub(t.seen)) / float64(oblivion))
 	t.seen, t.heard, t.repeated = now, p.lost(), time.Time{}
-	sent, repeated := p.sent-t.window.sent, p.repeated-t.window.repeated
-	t.loss = max(t.loss*fade, float64(repeated)/float64(max(sent, windowPackets)))
+	sent, before := p.sent-t.window.sent, t.window.lost()
+	lost := max(p.lost(), before) - before // what was needless may be told late
+	t.loss = max(t.loss*fade, float64(lost)/float64(max(sent, windowPackets)))
 	t.timeout = max(time.Duration(float64(t.timeout)*fade), p.timeout, t.grown)
 	t.grown = 0
 	if now.Sub(t.began) >= lossWindow {

@@ -20,6 +20,9 @@ const (
 	atOnce = lookEvery / 2
 	// answerTime is what the answer to a ping gets at least.
 	answerTime = 600 * time.Millisecond
+	// standingStreams is how many streams a connection has where nobody works: that
+	// for liveness, and one of pubsub in each direction.
+	standingStreams = 3
 )
 
 // A watched is a connection that is watched. The side that dialled pings, and the
@@ -146,29 +149,39 @@ func (w *watched) left(now time.Time, silent time.Duration) time.Duration {
 
 // busy reports whether one of the devices works for the other.
 func (w *watched) busy() bool {
-	return slices.ContainsFunc(w.conn.GetStreams(), func(s network.Stream) bool { return slices.Contains(w.l.work, s.Protocol()) })
+	return w.conn.Stat().NumStreams > standingStreams && slices.ContainsFunc(w.conn.GetStreams(), func(s network.Stream) bool { return slices.Contains(w.l.work, s.Protocol()) })
 }
 
 // read takes what the other side sends, until the stream ends or both know that
 // this device leaves. Each member has a goroutine that waits here: what is on its
-// stack then is kept small.
+// stack then is kept below what Go's collector takes for half of the next smaller
+// stack, so that one that a score has made large becomes small again.
 func (w *watched) read(ctx context.Context) {
-	pace := rate.NewLimiter(frameRate, frameBurst)
 	in := bufio.NewReaderSize(w.stream, aliveBuffer)
-	for met := false; ; {
-		kind, body, err := readAlive(in)
-		if err != nil {
+	pace := rate.NewLimiter(frameRate, frameBurst)
+	for first := true; ; first = false {
+		if _, err := in.Peek(1); err != nil || !w.next(ctx, in, pace, first) {
 			return
 		}
-		if !met {
-			w.l.members.met(w.conn)
-			met = true
-		}
-		if contain(w.l.log, w.conn.RemotePeer(), func() error { return w.take(ctx, kind, body) }) != nil {
-			return
-		}
-		time.Sleep(pace.Reserve().Delay())
 	}
+}
+
+// next takes the next frame, and reports whether there may be more.
+//
+//go:noinline
+func (w *watched) next(ctx context.Context, in *bufio.Reader, pace *rate.Limiter, first bool) bool {
+	kind, body, err := readAlive(in)
+	if err != nil {
+		return false
+	}
+	if first {
+		w.l.members.met(w.conn)
+	}
+	if contain(w.l.log, w.conn.RemotePeer(), func() error { return w.take(ctx, kind, body) }) != nil {
+		return false
+	}
+	time.Sleep(pace.Reserve().Delay())
+	return true
 }
 
 // errLeaving ends read: this device leaves, and the other side knows.

@@ -139,6 +139,13 @@ type fakeConn struct {
 
 func (c *fakeConn) RemotePeer() peer.ID { return "b" }
 
+func (c *fakeConn) Stat() (s network.ConnStats) {
+	if c.busy {
+		s.NumStreams = standingStreams + 1
+	}
+	return s
+}
+
 func (c *fakeConn) GetStreams() []network.Stream {
 	if c.busy {
 		return []network.Stream{workStream{}}

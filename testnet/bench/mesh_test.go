@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -200,8 +201,9 @@ func (m *mesh) app(b *testing.B, i int) *protocol.AppClient {
 }
 
 // form starts the nodes one after another, each when the one before it is connected
-// with all, and waits until the first one sees all able to work. All at once would
-// be a test of handshakes under overload: hundreds of devices have hundreds of
+// with all and what that brought all of them to do is done, and waits until the first
+// one sees all able to work. All at once would be a test of overload, in which devices
+// do not answer in time and are taken for dead: hundreds of devices have hundreds of
 // processors, and these have one machine.
 func (m *mesh) form(b *testing.B, next []func() error) error {
 	b.Helper()
@@ -213,6 +215,9 @@ func (m *mesh) form(b *testing.B, next []func() error) error {
 		}
 		if err := m.sees(ctx, i, func(ds []protocol.Device) bool { return len(ds) == i+1 }); err != nil {
 			return fmt.Errorf("of %d nodes %d were started within %v, and the last one does not see all: %w", len(next), i+1, meshPatience, err)
+		}
+		if err := m.rest(ctx, b); err != nil {
+			return fmt.Errorf("of %d nodes %d were started within %v, and they do not come to rest: %w", len(next), i+1, meshPatience, err)
 		}
 	}
 	able := 0
@@ -229,6 +234,24 @@ func (m *mesh) form(b *testing.B, next []func() error) error {
 		return fmt.Errorf("of %d nodes %d are seen able to work after %v: %w", len(next), able, meshPatience, err)
 	}
 	return nil
+}
+
+// rest waits until the nodes leave at least half of the processors idle.
+func (m *mesh) rest(ctx context.Context, b *testing.B) error {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for before, since := m.processor(b), time.Now(); ; {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		used, now := m.processor(b), time.Now()
+		if used-before < now.Sub(since)*time.Duration(runtime.NumCPU())/2 {
+			return nil
+		}
+		before, since = used, now
+	}
 }
 
 // sees waits until the i-th node, which may be starting, has the list of devices that

@@ -153,9 +153,9 @@ func (w *watched) busy() bool {
 }
 
 // read takes what the other side sends, until the stream ends or both know that
-// this device leaves. Each member has a goroutine that waits here: what is on its
-// stack then is kept below what Go's collector takes for half of the next smaller
-// stack, so that one that a score has made large becomes small again.
+// this device leaves. Each member has a goroutine that waits here, with little on its
+// stack: the collector halves one that a score has made large where less than a
+// quarter of it, with some 800 bytes to spare, is in use.
 func (w *watched) read(ctx context.Context) {
 	in := bufio.NewReaderSize(w.stream, aliveBuffer)
 	pace := rate.NewLimiter(frameRate, frameBurst)
@@ -166,7 +166,8 @@ func (w *watched) read(ctx context.Context) {
 	}
 }
 
-// next takes the next frame, and reports whether there may be more.
+// next takes the next frame, and reports whether there may be more. What it has on
+// the stack is not to be on that of read.
 //
 //go:noinline
 func (w *watched) next(ctx context.Context, in *bufio.Reader, pace *rate.Limiter, first bool) bool {

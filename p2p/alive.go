@@ -3,61 +3,80 @@ package p2p
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"time"
-
-	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// aliveProtocol is spoken on each connection, over one stream that stays open. The
-// device that dialled opens it; both send frames on it, whenever they want to:
+// What follows the handshake on a connection is frames, which each side sends
+// whenever it wants to:
 //
-//	uvarint length, kind, body
+//	kind (1 byte), length of the body (3 bytes, big endian), body
 //
 // The body of a ping is 4 bytes that mean something to its sender only, and the
 // round trip time that the sender measured last, in microseconds (big endian, 0
 // before the first). The other side sends it back as an echo. A goodbye, which says
 // that the device leaves, is answered with a farewell; neither has a body. The body
 // of a score is the device's own, encoded as for gossip: each side hands over its
-// latest as soon as the stream is there, and further ones until gossip reaches the
-// other. Frames of other kinds are passed over.
-const aliveProtocol libp2pproto.ID = "/hearth/alive/1.0.0"
-
+// latest first of all. The body of a pick is one byte, which says whether the sender
+// picks the other side to gossip with (1) or no longer does (0). Frames of gossip, which
+// come after the pick that they are for, carry what pubsub says, a message each. Frames of streams
+// carry yamux, a whole message each; the side that dialled is its client. Who has had
+// no streams for a while says so (rest); the other side, if it has had none either,
+// forgets what its yamux knows and says that (rested), whereupon the first does so too.
+// Frames of other kinds are passed over.
 const (
 	framePing byte = iota + 1
 	frameEcho
 	frameGoodbye
 	frameFarewell
 	frameScore
+	framePick
+	frameGossip
+	frameStreams
+	frameRest
+	frameRested
 )
 
 const (
+	// headSize is the length of a frame's kind and length.
+	headSize = 4
+	// maxStreamsBody is the longest body of a frame of streams that is sent.
+	maxStreamsBody = 1<<24 - 1
+	// maxGossip is the longest body of a frame of gossip, maxBody of all others: a score.
+	maxGossip, maxBody = maxRPC + binary.MaxVarintLen32, protocol.MaxScore
 	// pingSize is the length of a ping's body.
 	pingSize = 8
-	// maxAliveFrame is the longest frame: a score.
-	maxAliveFrame = 1 + protocol.MaxScore
 	// maxRTT bounds what is taken for a round trip time.
 	maxRTT = time.Minute
-	// aliveBuffer is how much of a connection's frames is read at once.
-	aliveBuffer = 64
 )
 
-// readAlive reads one frame.
-func readAlive(r frameReader) (kind byte, body []byte, err error) {
-	data, err := readFrame(r, maxAliveFrame)
-	if err != nil {
-		return 0, nil, err
+// putHead writes the head of a frame.
+func putHead(head []byte, kind byte, length int) {
+	binary.BigEndian.PutUint32(head, uint32(kind)<<24|uint32(length))
+}
+
+// readHead takes the head of a frame; it refuses bodies that no frame of the kind has.
+func readHead(head []byte) (kind byte, length int, err error) {
+	kind, length = head[0], int(binary.BigEndian.Uint32(head)&maxStreamsBody)
+	most := maxBody
+	switch kind {
+	case frameStreams:
+		most = maxStreamsBody
+	case frameGossip:
+		most = maxGossip
 	}
-	if len(data) == 0 {
-		return 0, nil, errors.New("a frame without a kind")
+	switch {
+	case length > most:
+		err = fmt.Errorf("a frame of %d bytes where at most %d are allowed", length, most)
+	case (kind == framePing || kind == frameEcho) && length != pingSize:
+		err = errors.New("a ping that is none")
+	case kind == framePick && length != 1:
+		err = errors.New("a pick that is none")
 	}
-	kind, body = data[0], data[1:]
-	if (kind == framePing || kind == frameEcho) && len(body) != pingSize {
-		return 0, nil, errors.New("a ping that is none")
-	}
-	return kind, body, nil
+	return kind, length, err
 }
 
 // pingBody is the body of a ping at a time since the sender's start.

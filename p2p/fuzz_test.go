@@ -2,8 +2,10 @@ package p2p
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,35 +47,47 @@ func FuzzPeers(f *testing.F) {
 	})
 }
 
-// FuzzAlive: a frame of liveness that is taken could have been sent, and what it
-// tells is within bounds.
-func FuzzAlive(f *testing.F) {
-	for _, body := range [][]byte{{}, {framePing}, {frameGoodbye}, append([]byte{frameScore}, make([]byte, 300)...), append([]byte{framePing}, pingBody(time.Hour, time.Second)...)} {
-		var frame bytes.Buffer
-		if err := writeFrame(&frame, body); err != nil {
-			f.Fatal(err)
-		}
-		f.Add(frame.Bytes())
+// FuzzLine: frames that are taken could have been sent, what they tell is within
+// bounds, and yamux gets what is for it.
+func FuzzLine(f *testing.F) {
+	frame := func(kind byte, body []byte) []byte {
+		head := make([]byte, headSize)
+		putHead(head, kind, len(body))
+		return append(head, body...)
 	}
+	f.Add(slices.Concat(frame(framePing, pingBody(time.Hour, time.Second)), frame(framePick, []byte{1}), frame(frameGoodbye, nil)))
+	f.Add(slices.Concat(frame(frameScore, make([]byte, 300)), frame(frameStreams, nil), frame(frameStreams, make([]byte, 12)), frame(frameEcho, pingBody(0, 0))))
+	f.Add(frame(200, []byte("unknown")))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		in := bytes.NewReader(data)
-		kind, body, err := readAlive(in)
-		if err != nil {
-			return
-		}
-		var again bytes.Buffer
-		if err := writeFrame(&again, append([]byte{kind}, body...)); err != nil {
-			t.Fatal(err)
-		}
-		if k, b, err := readAlive(&again); err != nil || k != kind || !bytes.Equal(b, body) {
-			t.Errorf("%d %x came back as %d %x, %v", kind, body, k, b, err)
-		}
-		if kind == framePing || kind == frameEcho {
-			for _, rtt := range []time.Duration{told(body), echoed(body, time.Hour)} {
-				if rtt < 0 || rtt >= maxRTT {
-					t.Errorf("a round trip of %v", rtt)
+		var again []byte
+		l := newLine(newMemberConn(&fakeSecure{in: bytes.NewReader(data)}, nil, "b"), true, nil, nil)
+		l.take = func(kind byte, body []byte) error {
+			again = append(again, frame(kind, body)...)
+			if len(body) > maxBody {
+				t.Errorf("a body of %d bytes", len(body))
+			}
+			if kind == framePing || kind == frameEcho {
+				for _, rtt := range []time.Duration{told(body), echoed(body, time.Hour)} {
+					if rtt < 0 || rtt >= maxRTT {
+						t.Errorf("a round trip of %v", rtt)
+					}
 				}
 			}
+			return nil
+		}
+		for l.left == 0 {
+			if _, err := l.next(); err != nil {
+				if !bytes.Contains(data, again) {
+					t.Errorf("%x was taken from %x", again, data)
+				}
+				return
+			}
+		}
+		used := make(chan struct{})
+		close(used)
+		streams, _ := io.ReadAll(&carrier{memberConn: l.member, line: l, used: used})
+		if len(streams) == 0 || len(streams)+len(again) > len(data) {
+			t.Errorf("%d bytes for yamux and %d of frames, from %d", len(streams), len(again), len(data))
 		}
 	})
 }

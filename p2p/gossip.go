@@ -8,7 +8,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
-	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	"golang.org/x/time/rate"
@@ -25,7 +25,7 @@ const (
 	sourceRate, sourceBurst = 20, 50
 	// seenFor is how long a message is recognised when it comes again; the
 	// sequence keeps out older ones.
-	seenFor = 30 * time.Second
+	seenFor = 10 * time.Second
 	// scoreQueue is how many scores wait for OnScore; more are dropped, since
 	// newer ones follow.
 	scoreQueue = 256
@@ -50,10 +50,13 @@ type gossip struct {
 	members *members
 	// found is told where a device can be dialled; it must not block.
 	found func(peer.ID, []string)
-	// handOver takes a score of this device to those that gossip does not reach yet.
-	handOver func(score []byte)
-	log      *slog.Logger
+	// pulse knows the connections, and has frames sent on them.
+	pulse *liveness
+	// hear is pubsub's for whispers of others; it returns when the whisper ends.
+	hear network.StreamHandler
+	log  *slog.Logger
 
+	host  *streams
 	pub   *pubsub.PubSub
 	topic *pubsub.Topic
 	// scores are those that wait for OnScore.
@@ -74,11 +77,12 @@ type source struct {
 }
 
 // join subscribes to the topic; pubsub ends with ctx.
-func (g *gossip) join(ctx context.Context, h host.Host, topic string) (err error) {
+func (g *gossip) join(ctx context.Context, h *streams, topic string) (err error) {
+	g.host = h
 	if g.sources, err = lru.New[peer.ID, *source](maxSources); err != nil {
 		return err
 	}
-	g.pub, err = pubsub.NewGossipSub(ctx, h,
+	g.pub, err = pubsub.NewGossipSub(ctx, &neighbourhood{h, g},
 		pubsub.WithGossipSubProtocols(gossipProtocols, pubsub.GossipSubDefaultFeatures),
 		pubsub.WithGossipSubParams(gossipParams()),
 		pubsub.WithFloodPublish(true), // else the first score waits for a heartbeat
@@ -103,13 +107,12 @@ func (g *gossip) join(ctx context.Context, h host.Host, topic string) (err error
 	return err
 }
 
-// gossipParams are the library's for scores that go straight to all whom their
-// device is connected to. What others pass on only tells where it can be dialled:
-// few need to pass it on, and what was missed is not asked for, since a newer score
-// follows.
+// gossipParams are the library's for scores that go straight to all neighbours of
+// their device, and from each of those to the three or four that it has chosen among
+// its own. What was missed is not asked for, since a newer score follows.
 func gossipParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
-	p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = 3, 2, 4, 2, 0
+	p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = 3, 3, 4, 2, 0
 	p.Dlazy, p.GossipFactor = 0, 0
 	p.Connectors = 0 // only the connector dials
 	return p
@@ -121,7 +124,7 @@ func (g *gossip) publish(ctx context.Context, s protocol.Score) error {
 	if err != nil {
 		return err
 	}
-	g.handOver(data)
+	g.pulse.handOver(data)
 	return g.topic.Publish(ctx, data)
 }
 
@@ -213,11 +216,11 @@ func (g *gossip) judge(from, sender peer.ID, data []byte) pubsub.ValidationResul
 	return verdict
 }
 
-// spreads reports whether a score is to be passed on. It comes straight from its
-// device to all who are connected to that, as a rule everybody: passing it on is
-// for those who are not yet.
+// spreads reports whether a score is to be passed on. Where all are neighbours it comes
+// straight from its device to everybody, as a rule: passing it on is for those who are
+// not connected to that yet.
 func (g *gossip) spreads(from peer.ID, s *protocol.Score) bool {
-	return (s.Sequence+g.share())%spreadEvery == 0 || !g.members.has(from) || g.members.sinceJoin() < spreadBeats*s.Beat
+	return !g.members.surrounded() || (s.Sequence+g.share())%spreadEvery == 0 || !g.members.has(from) || g.members.sinceJoin() < spreadBeats*s.Beat
 }
 
 // share says which of the scores this device passes on: others do so with others.
@@ -298,18 +301,31 @@ func (g *gossip) run(ctx context.Context, onScore func(protocol.Score)) {
 	}
 }
 
-// makeReady watches until gossip reaches each new member, and from time to time
-// whether it still does. A connection over which they do not is made anew.
-func (g *gossip) makeReady(ctx context.Context) {
+// keepNeighbours picks whom this device gossips with. It watches until gossip reaches
+// each new neighbour, and from time to time whether it still does. A connection over
+// which it does not is made anew.
+func (g *gossip) keepNeighbours(ctx context.Context) {
 	check := time.NewTicker(readyTimeout)
 	defer check.Stop()
 	poll := time.NewTimer(0)
 	defer poll.Stop()
+	ranking := time.NewTimer(0)
+	ranking.Stop()
+	defer ranking.Stop()
+	var unranked time.Time // since when members have changed
 	for pause := readyPoll; ; {
 		checking := false
 		select {
-		case <-g.members.unready:
+		case <-g.members.changed:
 			pause = readyPoll
+			g.rewire(true)
+			if unranked.IsZero() {
+				unranked = time.Now()
+			}
+			ranking.Reset(min(rankAfter, rankWithin-time.Since(unranked)))
+		case <-ranking.C:
+			pause, unranked = readyPoll, time.Time{}
+			g.rewire(false)
 		case <-poll.C:
 			pause = min(2*pause, slowPoll)
 		case <-check.C:
@@ -329,4 +345,26 @@ func (g *gossip) makeReady(ctx context.Context) {
 			g.introduce(ctx)
 		}
 	}
+}
+
+// rewire has pubsub know the neighbours.
+func (g *gossip) rewire(keep bool) {
+	r := g.members.rewire(keep)
+	g.pulse.tellPicks(r.picks)
+	for _, c := range r.hidden {
+		if w := g.pulse.of(c); w != nil {
+			w.hush()
+		}
+	}
+	for _, c := range r.shown {
+		g.host.show(c)
+	}
+}
+
+// watched returns the connection to a neighbour, or nil.
+func (g *gossip) watched(id peer.ID) *watched {
+	if c := g.members.conn(id); c != nil {
+		return g.pulse.of(c)
+	}
+	return nil
 }

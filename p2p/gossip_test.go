@@ -245,6 +245,13 @@ func TestWhichScoresSpread(t *testing.T) {
 			t.Errorf("%v after a device joined, score %d of a member %v: %v", c.since, c.sequence, c.from == b.id, got)
 		}
 	}
+	large := newMembers("self")
+	for _, id := range []peer.ID{b.id, "c", "d", "e"} {
+		large.table[id] = &member{joined: true}
+	}
+	if s.Sequence = base + 1; !(&gossip{self: g.self, members: large}).spreads(b.id, &s) {
+		t.Error("where not all are neighbours a score was not passed on")
+	}
 }
 
 func newPeer(t *testing.T, secret keys.Secret, name string) peer.ID {

@@ -43,7 +43,8 @@ type device struct {
 	log    *logBuffer
 	events chan event
 	scores chan protocol.Score
-	stop   func() // returns when Run has
+	speeds map[protocol.NodeID]float64 // of what heard has taken from scores
+	stop   func()                      // returns when Run has
 }
 
 type event struct {
@@ -64,7 +65,7 @@ func start(t testing.TB, secret keys.Secret, name string, change ...func(*Config
 // prepare makes a device without running it.
 func prepare(t testing.TB, secret keys.Secret, name string, change ...func(*Config)) *device {
 	t.Helper()
-	d := &device{t: t, name: name, log: &logBuffer{}, events: make(chan event, 256), scores: make(chan protocol.Score, 1024)}
+	d := &device{t: t, name: name, log: &logBuffer{}, events: make(chan event, 256), scores: make(chan protocol.Score, 1024), speeds: make(map[protocol.NodeID]float64)}
 	cfg := Config{
 		Secret: secret, Key: newKey(t, secret, name), Name: name,
 		Listen: addrs("/ip4/127.0.0.1/tcp/0"),

@@ -11,12 +11,10 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
-	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
@@ -45,6 +43,10 @@ const (
 	// window grows. It does so at the start of each connection; each further time wakes
 	// both sides up.
 	roundTripEvery = time.Hour
+	// maxMessage is the longest message of yamux: with its frame's head one of Noise's.
+	maxMessage = noise.MaxPlaintextLength - headSize
+	// writeTimeout is for how long a connection may be full.
+	writeTimeout = 2 * maxTolerance
 	// Limits: one connection per member is kept, a second one while the two
 	// sides agree on which.
 	maxConns       = 1024
@@ -141,7 +143,6 @@ func newLimits() (network.ResourceManager, error) {
 	fixed := rcmgr.PartialLimitConfig{
 		// No protocol of a member may take the streams of its others.
 		ProtocolPeerDefault: streams(maxPeerStreams * 3 / 4),
-		ProtocolPeer:        map[libp2pproto.ID]rcmgr.ResourceLimits{aliveProtocol: streams(maxPeerConns * 4)},
 		System:              limit(maxConns, maxStreams, maxMemory),
 		Transient:           limit(maxPending, maxPending*4, maxMemory/4),
 		PeerDefault:         limit(maxPeerConns, maxPeerStreams, maxMemory/2),
@@ -162,49 +163,6 @@ func newLimits() (network.ResourceManager, error) {
 				GracePeriod:      time.Minute,
 			},
 		}))
-}
-
-// muxers returns the only multiplexer spoken: yamux that leaves it to liveness to
-// tell a dead connection from a slow one.
-func muxers() []upgrader.StreamMuxer {
-	cfg := *yamux.DefaultTransport.Config()
-	cfg.EnableKeepAlive = false
-	cfg.MeasureRTTInterval = roundTripEvery
-	cfg.ConnectionWriteTimeout = 2 * maxTolerance
-	cfg.MaxStreamWindowSize = streamWindow
-	cfg.AcceptBacklog = streamBacklog
-	t := yamux.Transport(cfg)
-	return []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: &muxer{&t}}}
-}
-
-// muxer is yamux whose connections can be asked for the memberConn below them.
-type muxer struct{ *yamux.Transport }
-
-// NewConn implements network.Multiplexer.
-func (m *muxer) NewConn(c net.Conn, server bool, scope network.PeerScope) (network.MuxedConn, error) {
-	member, ok := c.(*memberConn)
-	if !ok {
-		return nil, errors.New("not a member's connection")
-	}
-	muxed, err := m.Transport.NewConn(c, server, scope)
-	if err != nil {
-		return nil, err
-	}
-	return &muxedConn{MuxedConn: muxed, member: member}, nil
-}
-
-type muxedConn struct {
-	network.MuxedConn
-	member *memberConn
-}
-
-// As implements network.MuxedConn.
-func (c *muxedConn) As(target any) bool {
-	if t, ok := target.(**memberConn); ok {
-		*t = c.member
-		return true
-	}
-	return c.MuxedConn.As(target)
 }
 
 // listen opens the configured addresses. Where none were named and the usual

@@ -25,7 +25,7 @@ const (
 )
 
 // liveness watches connections and says goodbye on them. One goroutine, run, sends
-// all pings, at the ticks of the device; each connection has one that reads.
+// all pings, at the ticks of the device; what comes is taken by who reads (line).
 type liveness struct {
 	born    time.Time // what the times in pings and the ticks count from
 	members *members
@@ -33,13 +33,11 @@ type liveness struct {
 	work    []libp2pproto.ID // the protocols by which devices work for each other
 	log     *slog.Logger
 
-	mu      sync.Mutex // owns what follows
+	mu      sync.Mutex // owns watched
 	watched []*watched
-	// awaited are the connections whose other side is to open the stream.
-	awaited map[network.Conn]chan network.Stream
 }
 
-// run pings until ctx ends.
+// run pings until ctx ends; then it says goodbye.
 func (l *liveness) run(ctx context.Context) {
 	next := l.tick(pingEvery)
 	timer := time.NewTimer(next)
@@ -47,6 +45,7 @@ func (l *liveness) run(ctx context.Context) {
 	for planned := time.Now().Add(next); ; {
 		select {
 		case <-ctx.Done():
+			l.leave()
 			return
 		case <-timer.C:
 			now := time.Now()
@@ -62,9 +61,7 @@ func (l *liveness) run(ctx context.Context) {
 // too late: a device that gets no processor hears nobody, and must not take all
 // others for dead.
 func (l *liveness) look(now time.Time, late time.Duration) time.Duration {
-	l.mu.Lock()
-	all := slices.Clone(l.watched)
-	l.mu.Unlock()
+	all := l.all()
 	ticks := max(1, (len(all)+pingsPerSecond-1)/pingsPerSecond)
 	next := l.tick(pingEvery)
 	for _, w := range all {
@@ -83,110 +80,55 @@ func (l *liveness) tick(about time.Duration) time.Duration {
 	return max(next+(about-next).Round(pingEvery), next)
 }
 
-// expect is called for each new connection, before it can bring a stream.
-func (l *liveness) expect(c network.Conn) {
-	if dialled(c) {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.awaited[c] = make(chan network.Stream, 1)
-}
-
 func dialled(c network.Conn) bool { return c.Stat().Direction == network.DirOutbound }
 
-// serve is the handler of streams that others open.
-func (l *liveness) serve(s network.Stream) {
-	l.mu.Lock()
-	to := l.awaited[s.Conn()]
-	l.mu.Unlock()
-	select {
-	case to <- s:
-	default: // nobody waits for one, or for no other
-		_ = s.Reset()
-	}
-}
-
-// watch watches c until it is closed, and then calls ended. When ctx ends it says
-// goodbye, and waits until the other side knows. A connection over which nothing
-// comes any more is closed.
-func (l *liveness) watch(ctx context.Context, c network.Conn, ended func()) {
-	w, forget := l.meet(ctx, c)
-	if w == nil {
-		_ = c.Close()
-		ended()
+// watch watches c until forget is called. It is called before anything is read from
+// it, and does not block.
+func (l *liveness) watch(c network.Conn) {
+	var on *line
+	if !c.As(&on) {
+		go func() { _ = c.Close() }()
 		return
 	}
-	go func() { // on a stack that opening the stream has not made large; ends with the connection
-		defer ended()
-		defer forget()
-		w.read(ctx)
-		_ = w.stream.Reset()
-		if ctx.Err() == nil {
-			w.end()
-		}
-	}()
-}
-
-// meet starts to watch a connection until forget is called; it returns nil where
-// that cannot be.
-func (l *liveness) meet(ctx context.Context, c network.Conn) (w *watched, forget func()) {
-	s := l.stream(ctx, c)
-	var conn *memberConn
-	if s == nil || !c.As(&conn) {
-		return nil, nil
-	}
-	w = &watched{l: l, conn: c, member: conn, stream: s, dialled: dialled(c)}
+	w := newWatched(l, c, on)
+	on.take = w.take
 	l.add(w)
-	// Closing the connection alone could tell the other side nothing: TCP may drop
-	// what was sent last.
-	stop := context.AfterFunc(ctx, w.sayGoodbye)
-	w.begin()
-	return w, func() {
-		stop()
-		l.remove(w)
-	}
+	go w.begin()
 }
 
-// stream returns the connection's stream: it opens it, or waits for it. It is nil
-// if none comes.
-func (l *liveness) stream(ctx context.Context, c network.Conn) network.Stream {
-	if dialled(c) {
-		s, err := openAlive(c)
-		if err != nil {
-			return nil
-		}
-		return s
-	}
+// forget is called when a connection has ended.
+func (l *liveness) forget(c network.Conn) {
 	l.mu.Lock()
-	from := l.awaited[c]
-	l.mu.Unlock()
-	defer func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.awaited, c)
-	}()
-	timeout := time.NewTimer(handshakeTimeout)
-	defer timeout.Stop()
-	select {
-	case s := <-from:
-		return s
-	case <-timeout.C:
-	case <-ctx.Done():
+	defer l.mu.Unlock()
+	l.watched = slices.DeleteFunc(l.watched, func(w *watched) bool { return w.conn == c })
+}
+
+// all returns what is watched.
+func (l *liveness) all() []*watched {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.watched)
+}
+
+// of returns what watches a connection, or nil.
+func (l *liveness) of(c network.Conn) *watched {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.IndexFunc(l.watched, func(w *watched) bool { return w.conn == c }); i >= 0 {
+		return l.watched[i]
 	}
 	return nil
 }
 
-// openAlive opens a stream on this connection and no other, so that each
-// connection is watched by itself. It waits for nothing from the other side.
-func openAlive(c network.Conn) (network.Stream, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), maxSilence)
+// leave says goodbye to all, and waits until they know; not for long.
+func (l *liveness) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
 	defer cancel()
-	s, err := c.NewStream(ctx)
-	if err != nil {
-		return nil, err
+	var all sync.WaitGroup
+	for _, w := range l.all() {
+		all.Go(func() { w.leave(ctx) })
 	}
-	return speak(s, aliveProtocol)
+	all.Wait()
 }
 
 func (l *liveness) add(w *watched) {
@@ -195,20 +137,21 @@ func (l *liveness) add(w *watched) {
 	l.watched = append(l.watched, w)
 }
 
-func (l *liveness) remove(w *watched) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.watched = slices.DeleteFunc(l.watched, func(o *watched) bool { return o == w })
+// tellPicks tells members whether this device picks them.
+func (l *liveness) tellPicks(conns []network.Conn) {
+	for _, w := range l.all() {
+		if slices.Contains(conns, w.conn) {
+			go w.tellPick()
+		}
+	}
 }
 
-// handOver sends this device's score to those that gossip does not reach yet.
+// handOver sends this device's score to those that have had none from it, and to those
+// that are new: that gossip goes as far as them takes a moment.
 func (l *liveness) handOver(score []byte) {
-	l.mu.Lock()
-	all := slices.Clone(l.watched)
-	l.mu.Unlock()
-	for _, w := range all {
-		if !l.members.reached(w.conn) {
-			go w.send(frameScore, score)
+	for _, w := range l.all() {
+		if !w.handed.Load() || time.Since(w.since) < readyTimeout && !l.members.reached(w.conn) {
+			go w.hand(score)
 		}
 	}
 }

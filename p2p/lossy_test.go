@@ -138,9 +138,9 @@ func publishSteadily(ctx context.Context, m *Mesh, silent func(time.Duration)) {
 func (m *Mesh) silence() time.Duration {
 	if l := m.live.Load(); l != nil {
 		for _, c := range l.sw.Conns() {
-			var conn *memberConn
-			if c.As(&conn) {
-				return conn.silence()
+			var on *line
+			if c.As(&on) {
+				return on.member.silence()
 			}
 		}
 	}

@@ -31,9 +31,9 @@ type members struct {
 	// timed is told each new round trip time; it must not block.
 	timed func(protocol.NodeID, time.Duration)
 
-	// unready and told have one place each: there is someone to make ready,
-	// there is news to tell.
-	unready, told chan struct{}
+	// changed and told have one place each: there may be other neighbours, there is
+	// news to tell.
+	changed, told chan struct{}
 
 	mu    sync.Mutex // owns what follows
 	table map[peer.ID]*member
@@ -48,8 +48,11 @@ type member struct {
 	name  string
 	since time.Time
 	rtt   time.Duration
+	rank  uint64
+	shown time.Time // as a neighbour; zero where it is none
 	// joined: OnPeer was told. reached: gossip reaches it. left: it said goodbye.
-	joined, reached, left bool
+	// picked: this device picks it as a neighbour. picksUs: it does this one.
+	joined, reached, left, picked, picksUs bool
 	// missed counts how often in a row a check found scores not reaching it.
 	missed int
 }
@@ -67,7 +70,7 @@ var _ network.Notifiee = (*members)(nil)
 func newMembers(self peer.ID) *members {
 	return &members{
 		self: self, table: make(map[peer.ID]*member),
-		unready: make(chan struct{}, 1), told: make(chan struct{}, 1),
+		changed: make(chan struct{}, 1), told: make(chan struct{}, 1),
 		timed: func(protocol.NodeID, time.Duration) {},
 	}
 }
@@ -77,8 +80,8 @@ func newMembers(self peer.ID) *members {
 // keeps two from dialling each other at once.
 func (m *members) Connected(_ network.Network, c network.Conn) {
 	id := c.RemotePeer()
-	var conn *memberConn
-	if !c.As(&conn) {
+	var on *line
+	if !c.As(&on) {
 		_ = c.Close()
 		return
 	}
@@ -89,9 +92,11 @@ func (m *members) Connected(_ network.Network, c network.Conn) {
 		m.depart(id, old, Lost)
 	}
 	m.last = time.Now()
-	m.table[id] = &member{node: node(id), name: conn.name, since: m.last, conns: append([]network.Conn{c}, stale...)}
+	m.table[id] = &member{
+		node: node(id), name: on.member.name, since: m.last, rank: rank(m.self, id),
+		conns: append([]network.Conn{c}, stale...),
+	}
 	m.mu.Unlock()
-	wake(m.unready)
 	for _, o := range stale {
 		go func() { _ = o.Close() }()
 	}
@@ -142,6 +147,7 @@ func (m *members) goodbye(id peer.ID) {
 func (m *members) depart(id peer.ID, e *member, how Departure) {
 	if e.joined {
 		e.joined = false
+		wake(m.changed)
 		m.tell(news{id: id, peer: e.peer(), how: how})
 	}
 }
@@ -151,11 +157,21 @@ func (m *members) depart(id peer.ID, e *member, how Departure) {
 func (m *members) met(c network.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	id := c.RemotePeer()
-	if e := m.table[id]; e != nil && e.conns[0] == c && !e.joined && !e.left {
+	if e := m.member(c); e != nil && !e.joined && !e.left {
 		e.joined = true
-		m.tell(news{id: id, peer: e.peer(), joined: true})
+		wake(m.changed)
+		m.tell(news{id: c.RemotePeer(), peer: e.peer(), joined: true})
 	}
+}
+
+// conn returns the connection to id, or nil.
+func (m *members) conn(id peer.ID) network.Conn {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.table[id]; e != nil {
+		return e.conns[0]
+	}
+	return nil
 }
 
 // reached reports whether gossip reaches the device at the other end.
@@ -173,7 +189,7 @@ type reach struct {
 	late    []network.Conn // to be made anew: in time nothing came through
 }
 
-// reach takes whom gossip reaches now. With check it also looks at those that it
+// reach takes which neighbours gossip reaches now. With check it also looks at those that it
 // reached before: pubsub can forget a device whose earlier connection ended late.
 func (m *members) reach(reachable []peer.ID, check bool) (r reach) {
 	among := make(map[peer.ID]struct{}, len(reachable))
@@ -189,7 +205,7 @@ func (m *members) reach(reachable []peer.ID, check bool) (r reach) {
 		}
 		_, there := among[id]
 		switch {
-		case e.left:
+		case e.left || e.shown.IsZero():
 		case there:
 			e.reached, e.missed = true, 0
 		case e.reached && check:
@@ -197,7 +213,7 @@ func (m *members) reach(reachable []peer.ID, check bool) (r reach) {
 				r.late = append(r.late, e.conns...)
 			}
 		case e.reached:
-		case time.Since(e.since) > readyTimeout:
+		case time.Since(e.shown) > readyTimeout:
 			r.late = append(r.late, e.conns...)
 		default:
 			r.waiting = true

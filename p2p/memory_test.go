@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -107,6 +108,7 @@ func runMembersChild(text string) {
 	if err != nil {
 		panic(err)
 	}
+	peers := []ma.Multiaddr{ma.StringCast(words[3])}
 	for i := range count {
 		name := words[1] + strconv.Itoa(i)
 		var seed keys.Seed
@@ -117,13 +119,14 @@ func runMembersChild(text string) {
 		}
 		m, err := New(Config{
 			Secret: secret, Key: key, Name: name, Log: slog.New(slog.DiscardHandler),
-			Listen: addrs("/ip4/127.0.0.1/tcp/0"), Peers: []ma.Multiaddr{ma.StringCast(words[3])},
+			Listen: addrs("/ip4/127.0.0.1/tcp/0"), Peers: peers,
 		})
 		if err != nil {
 			panic(err)
 		}
 		go func() { _ = m.Run(context.Background()) }() // ends with the process
 		<-m.Ready()
+		peers = append(slices.Clone(peers), ma.StringCast(m.Addresses()[0]))
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }

@@ -53,8 +53,7 @@ type live struct {
 	pulse     *liveness
 	connector *connector
 	mdns      *mdns.Service // nil without discovery
-	// watches say goodbye when Run ends; handlers end with the host.
-	watches, handlers conversations
+	handlers  conversations // end with the host
 }
 
 // New checks the configuration. It opens nothing and starts nothing.
@@ -224,7 +223,6 @@ func (m *Mesh) Run(ctx context.Context) error {
 		err = m.runParts(ctx, stop, l, r)
 	}
 	stop()
-	l.watches.wait()
 	m.live.Store(nil)
 	err = errors.Join(err, l.host.Close())
 	l.handlers.wait()
@@ -256,23 +254,20 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 	born := time.Now().Add(pubsub.GossipSubHeartbeatInitialDelay - pingEvery)
 	pulse := &liveness{
 		born: born, members: m.members, gossip: l.gossip, work: m.protocols(), log: m.cfg.Log,
-		awaited: make(map[network.Conn]chan network.Stream),
 	}
-	l.pulse, l.gossip.handOver = pulse, pulse.handOver
+	l.pulse, l.gossip.pulse = pulse, pulse
 	m.serve(ctx, l)
 	if m.cfg.OnRTT != nil {
 		m.members.timed = m.cfg.OnRTT
 	}
 	m.members.opened = func(c network.Conn) {
-		pulse.expect(c)
+		pulse.watch(c)
 		if c.Stat().Direction == network.DirOutbound {
 			r.located(c.RemotePeer(), []ma.Multiaddr{c.RemoteMultiaddr()})
 		}
-		if l.watches.begin() {
-			go pulse.watch(ctx, c, l.watches.wg.Done)
-		}
 	}
 	m.members.closed = func(c network.Conn) {
+		pulse.forget(c)
 		if !m.members.has(c.RemotePeer()) {
 			secure.arbiter.free(c.RemotePeer())
 			l.connector.hint(hint{id: c.RemotePeer(), gone: true})
@@ -314,7 +309,6 @@ func (m *Mesh) protocols() (all []libp2pproto.ID) {
 
 // serve registers the stream handlers.
 func (m *Mesh) serve(ctx context.Context, l *live) {
-	l.host.SetStreamHandler(aliveProtocol, l.pulse.serve)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for proto, h := range m.handlers {
@@ -364,7 +358,7 @@ func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r
 	}
 	wg.Go(func() { r.run(ctx) })
 	wg.Go(func() { m.members.run(ctx, onPeer) })
-	wg.Go(func() { l.gossip.makeReady(ctx) })
+	wg.Go(func() { l.gossip.keepNeighbours(ctx) })
 	wg.Go(func() { l.pulse.run(ctx) })
 	wg.Go(func() { l.connector.run(ctx, slices.Clone(m.byHand)) })
 	wg.Go(func() { m.watchNetwork(ctx, l) })

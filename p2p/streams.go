@@ -31,27 +31,27 @@ type streams struct {
 	*swarm.Swarm
 	bus libp2pevent.Bus
 	mux *mss.MultistreamMuxer[libp2pproto.ID]
-	// met tells pubsub of a new member.
-	met libp2pevent.Emitter
+	// shown tells pubsub of a new neighbour.
+	shown libp2pevent.Emitter
 }
 
 var _ host.Host = (*streams)(nil)
 
 // newStreams takes over the swarm: Close closes it, and what it is made of.
 func newStreams(sw *swarm.Swarm, bus libp2pevent.Bus) (*streams, error) {
-	met, err := bus.Emitter(new(libp2pevent.EvtPeerIdentificationCompleted))
+	shown, err := bus.Emitter(new(libp2pevent.EvtPeerIdentificationCompleted))
 	if err != nil {
 		return nil, err
 	}
-	h := &streams{Swarm: sw, bus: bus, mux: mss.NewMultistreamMuxer[libp2pproto.ID](), met: met}
+	h := &streams{Swarm: sw, bus: bus, mux: mss.NewMultistreamMuxer[libp2pproto.ID](), shown: shown}
 	sw.SetStreamHandler(h.accept)
-	sw.Notify(&network.NotifyBundle{ConnectedF: h.connected, DisconnectedF: h.disconnected})
+	sw.Notify(&network.NotifyBundle{DisconnectedF: h.disconnected})
 	return h, nil
 }
 
-// connected has pubsub take up the member: that waits for this event of identify's.
-func (h *streams) connected(_ network.Network, c network.Conn) {
-	_ = h.met.Emit(libp2pevent.EvtPeerIdentificationCompleted{Peer: c.RemotePeer(), Conn: c, Protocols: gossipProtocols})
+// show has pubsub take up a neighbour: that waits for this event of identify's.
+func (h *streams) show(c network.Conn) {
+	_ = h.shown.Emit(libp2pevent.EvtPeerIdentificationCompleted{Peer: c.RemotePeer(), Conn: c, Protocols: gossipProtocols})
 }
 
 // disconnected forgets the key of who is gone.
@@ -162,7 +162,7 @@ func (h *streams) RemoveStreamHandler(proto libp2pproto.ID) { h.mux.RemoveHandle
 // Close ends all connections and closes what the swarm is made of.
 func (h *streams) Close() error {
 	err := h.Swarm.Close()
-	return errors.Join(err, h.met.Close(), h.Peerstore().Close(), h.ResourceManager().Close())
+	return errors.Join(err, h.shown.Close(), h.Peerstore().Close(), h.ResourceManager().Close())
 }
 
 // ID, Network, Mux, EventBus, ConnManager, Addrs and Connect implement host.Host.

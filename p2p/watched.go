@@ -1,11 +1,10 @@
 package p2p
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -20,9 +19,9 @@ const (
 	atOnce = lookEvery / 2
 	// answerTime is what the answer to a ping gets at least.
 	answerTime = 600 * time.Millisecond
-	// standingStreams is how many streams a connection has where nobody works: that
-	// for liveness, and one of pubsub in each direction.
-	standingStreams = 3
+	// calm is for how long nothing has been carried for streams when who reads may send:
+	// nothing is under way for which it would wait. Another goroutine is another wake-up.
+	calm = pingEvery / 2
 )
 
 // A watched is a connection that is watched. The side that dialled pings, and the
@@ -31,24 +30,41 @@ const (
 type watched struct {
 	l       *liveness
 	conn    network.Conn
-	member  *memberConn
-	stream  network.Stream
+	line    *line
+	since   time.Time
 	dialled bool
 
+	handed           atomic.Bool // a score of this device
+	pinging, echoing atomic.Bool
+
+	// met, that the other side was heard, and pace, of its frames, are of who reads.
+	met  bool
+	pace *rate.Limiter
+	// parted is closed when the other side knows that this device leaves.
+	parted   chan struct{}
+	partOnce sync.Once
+
 	mu      sync.Mutex // owns what follows
+	out, in *whisper   // of pubsub; nil before the first
 	allowed tolerance
 	rtt     time.Duration // measured last
 	pinged  time.Time     // the last ping
 	asked   time.Time     // the first ping that was not answered; zero for none
 	due     time.Time     // while asked: when something was to be heard
-	sending bool          // a ping
 	dead    bool
+}
+
+func newWatched(l *liveness, c network.Conn, on *line) *watched {
+	return &watched{
+		l: l, conn: c, line: on, since: time.Now(), dialled: dialled(c),
+		pace: rate.NewLimiter(frameRate, frameBurst), parted: make(chan struct{}),
+	}
 }
 
 // begin hands over this device's score and sends the first ping.
 func (w *watched) begin() {
 	if score := w.l.gossip.own(); score != nil {
-		w.send(frameScore, score)
+		w.hand(score)
 	}
 	if w.dialled {
 		w.mu.Lock()
@@ -59,25 +75,32 @@ func (w *watched) begin() {
 	}
 }
 
-// send sends a frame. A connection that is full is not dead: silence decides.
-func (w *watched) send(kind byte, body []byte) {
-	_ = writeFrame(w.stream, append([]byte{kind}, body...))
+// hand hands over a score of this device.
+func (w *watched) hand(score []byte) {
+	w.handed.Store(true)
+	w.send(frameScore, score)
 }
 
-// ping sends a ping, unless the last one still waits to be sent. It never blocks;
-// the caller holds the mutex.
-func (w *watched) ping() {
-	if w.sending {
-		return
+// send sends a frame. Silence decides whether a connection is dead, and no error.
+func (w *watched) send(kind byte, body []byte) { _ = w.line.send(kind, body) }
+
+// tellPick tells the other side whether this device picks it, as that is when the
+// frame goes out.
+func (w *watched) tellPick() {
+	w.line.sending.Lock()
+	defer w.line.sending.Unlock()
+	pick := []byte{0}
+	if w.l.members.picks(w.conn) {
+		pick[0] = 1
 	}
-	w.sending = true
+	_ = w.line.sendNow(framePick, pick)
+}
+
+// ping sends a ping, unless the last one still waits to be sent. It never blocks; the
+// caller holds the mutex.
+func (w *watched) ping() {
 	rtt := w.rtt
-	go func() {
-		w.send(framePing, pingBody(time.Since(w.l.born), rtt))
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.sending = false
-	}()
+	solo(&w.pinging, func() { w.send(framePing, pingBody(time.Since(w.l.born), rtt)) })
 }
 
 // look pings if it is time to, given how many ticks are between pings in a mesh of
@@ -89,7 +112,7 @@ func (w *watched) look(now time.Time, late time.Duration, ticks int) time.Durati
 		ticks = 1
 	}
 	interval := time.Duration(ticks) * pingEvery
-	silent := w.member.silence()
+	silent := w.line.member.silence()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.asked.IsZero() {
@@ -98,7 +121,7 @@ func (w *watched) look(now time.Time, late time.Duration, ticks int) time.Durati
 	unsure := !w.asked.IsZero() || w.allowed.lossy()
 	if unsure {
 		ticks, interval = 1, pingEvery
-		w.allowed.suspect(now, w.asked, w.member.path())
+		w.allowed.suspect(now, w.asked, w.line.member.path())
 	}
 	switch {
 	case w.dead:
@@ -149,65 +172,104 @@ func (w *watched) left(now time.Time, silent time.Duration) time.Duration {
 
 // busy reports whether one of the devices works for the other.
 func (w *watched) busy() bool {
-	return w.conn.Stat().NumStreams > standingStreams && slices.ContainsFunc(w.conn.GetStreams(), func(s network.Stream) bool { return slices.Contains(w.l.work, s.Protocol()) })
+	return w.conn.Stat().NumStreams > 0 && slices.ContainsFunc(w.conn.GetStreams(), func(s network.Stream) bool { return slices.Contains(w.l.work, s.Protocol()) })
 }
 
-// read takes what the other side sends, until the stream ends or both know that
-// this device leaves. Each member has a goroutine that waits here, with little on its
-// stack: the collector halves one that a score has made large where less than a
-// quarter of it, with some 800 bytes to spare, is in use.
-func (w *watched) read(ctx context.Context) {
-	in := bufio.NewReaderSize(w.stream, aliveBuffer)
-	pace := rate.NewLimiter(frameRate, frameBurst)
-	for first := true; ; first = false {
-		if _, err := in.Peek(1); err != nil || !w.next(ctx, in, pace, first) {
-			return
-		}
-	}
-}
-
-// next takes the next frame, and reports whether there may be more. What it has on
-// the stack is not to be on that of read.
-//
-//go:noinline
-func (w *watched) next(ctx context.Context, in *bufio.Reader, pace *rate.Limiter, first bool) bool {
-	kind, body, err := readAlive(in)
-	if err != nil {
-		return false
-	}
-	if first {
+// take takes a frame of the other side; it is called by who reads.
+func (w *watched) take(kind byte, body []byte) error {
+	if !w.met {
+		w.met = true
 		w.l.members.met(w.conn)
 	}
-	if contain(w.l.log, w.conn.RemotePeer(), func() error { return w.take(ctx, kind, body) }) != nil {
-		return false
+	switch kind {
+	case frameGossip: // at the pace of pubsub
+		w.overhear(body)
+		return nil
+	case frameScore:
+		w.takeScore(body)
+	default:
+		w.heed(kind, body)
 	}
-	time.Sleep(pace.Reserve().Delay())
-	return true
+	if wait := w.pace.Reserve().Delay(); wait > 0 {
+		time.Sleep(wait)
+	}
+	return nil
 }
 
-// errLeaving ends read: this device leaves, and the other side knows.
-var errLeaving = errors.New("this device leaves")
+// whisper begins to gossip to the other side.
+func (w *watched) whisper() *whisper {
+	s := newWhisper(w.conn, w.line, 0)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.out != nil {
+		_ = w.out.Close()
+	}
+	w.out = s
+	return s
+}
 
-// take takes one frame.
-func (w *watched) take(ctx context.Context, kind byte, body []byte) error {
+// overhear has pubsub take what a neighbour gossips.
+func (w *watched) overhear(body []byte) {
+	if !w.l.members.gossips(w.conn) {
+		return // it does not know yet
+	}
+	w.mu.Lock()
+	if w.in == nil || w.in.ended() {
+		w.in = newWhisper(w.conn, w.line, whisperQueue)
+		go w.l.gossip.hear(w.in)
+	}
+	in := w.in
+	w.mu.Unlock()
+	in.put(body)
+}
+
+// hush ends what is gossiped with who is no neighbour any more.
+func (w *watched) hush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range []*whisper{w.out, w.in} {
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+	w.out, w.in = nil, nil
+}
+
+// takeScore looks at a score on a stack of its own: who reads waits for the next
+// frame with this one's, and each member has one that does.
+func (w *watched) takeScore(score []byte) {
+	taken := make(chan struct{})
+	go func() {
+		defer close(taken)
+		_ = contain(w.l.log, w.conn.RemotePeer(), func() error {
+			w.l.gossip.handed(w.conn.RemotePeer(), score)
+			return nil
+		})
+	}()
+	<-taken
+}
+
+// heed does what a frame other than a score asks for.
+func (w *watched) heed(kind byte, body []byte) {
 	switch kind {
 	case framePing:
 		w.wasPinged(body)
-		w.send(frameEcho, body)
+		if w.line.still < calm || !w.line.offer(frameEcho, body) {
+			solo(&w.echoing, func() { w.send(frameEcho, body) })
+		}
 	case frameEcho:
 		w.wasAnswered(body)
-	case frameScore:
-		w.l.gossip.handed(w.conn.RemotePeer(), body)
+	case framePick:
+		w.l.members.pickedBy(w.conn, body[0] != 0)
 	case frameGoodbye:
 		w.l.members.goodbye(w.conn.RemotePeer())
-		w.send(frameFarewell, nil)
+		go w.send(frameFarewell, nil)
+		w.part()
 		// The other side closes the connection; if it does not, this one does.
-		_ = w.stream.SetReadDeadline(time.Now().Add(time.Second))
+		time.AfterFunc(time.Second, w.end)
+	case frameFarewell:
+		w.part()
 	}
-	if (kind == frameGoodbye || kind == frameFarewell) && ctx.Err() != nil {
-		return errLeaving
-	}
-	return nil
 }
 
 // wasPinged notes a ping of the other side.
@@ -218,7 +280,7 @@ func (w *watched) wasPinged(body []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.asked.IsZero() {
-		w.allowed.observe(time.Now(), w.member.path())
+		w.allowed.observe(time.Now(), w.line.member.path())
 	}
 }
 
@@ -230,15 +292,23 @@ func (w *watched) wasAnswered(body []byte) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.allowed.observe(time.Now(), w.member.path())
+	w.allowed.observe(time.Now(), w.line.member.path())
 	w.rtt, w.asked = rtt, time.Time{}
 }
 
-// sayGoodbye tells the other side that this device leaves, and ends read when that
-// has answered or did not in time.
-func (w *watched) sayGoodbye() {
-	_ = w.stream.SetDeadline(time.Now().Add(goodbyeTimeout))
-	w.send(frameGoodbye, nil)
+// part notes that the other side knows that this device leaves, or leaves as well.
+func (w *watched) part() { w.partOnce.Do(func() { close(w.parted) }) }
+
+// leave tells the other side that this device leaves, and waits until it knows, the
+// connection ends, or ctx does. To close the connection alone could tell it nothing:
+// TCP may drop what was sent last.
+func (w *watched) leave(ctx context.Context) {
+	go w.send(frameGoodbye, nil)
+	select {
+	case <-w.parted:
+	case <-w.line.over:
+	case <-ctx.Done():
+	}
 }
 
 // end ends the connection; closing it may take a while when the other side is

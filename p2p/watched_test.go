@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -11,6 +12,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/core/sec"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // Who pings, how often, and when a device is taken for dead.
@@ -47,10 +50,10 @@ func TestPings(t *testing.T) {
 				time.Sleep(300 * time.Millisecond) // not at a tick
 				l := &liveness{born: began, members: newMembers("self"), work: []libp2pproto.ID{"work"}, log: slog.New(slog.DiscardHandler)}
 				for range c.others {
-					l.add(&watched{l: l, conn: &fakeConn{}, member: newMemberConn(nil, nil, "other"), dead: true})
+					l.add(&watched{l: l, conn: &fakeConn{}, line: &line{member: newMemberConn(&fakeMember{}, nil, "other")}, dead: true})
 				}
-				s := &fakeStream{answers: c.answers}
-				s.w = &watched{l: l, conn: &fakeConn{busy: c.busy}, member: newMemberConn(nil, nil, "b"), stream: s, dialled: c.dialled}
+				s := &fakeMember{answers: c.answers}
+				s.w = &watched{l: l, conn: &fakeConn{busy: c.busy}, line: &line{member: newMemberConn(s, nil, "b")}, dialled: c.dialled}
 				l.add(s.w)
 				var pinging sync.WaitGroup
 				if c.heard > 0 {
@@ -76,7 +79,7 @@ func TestPings(t *testing.T) {
 func TestHeldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &liveness{born: time.Now(), members: newMembers("self"), log: slog.New(slog.DiscardHandler)}
-		w := &watched{l: l, conn: &fakeConn{}, member: newMemberConn(nil, nil, "b"), stream: &fakeStream{}, dialled: true}
+		w := &watched{l: l, conn: &fakeConn{}, line: &line{member: newMemberConn(&fakeMember{}, nil, "b")}, dialled: true}
 		l.add(w)
 		for _, step := range []struct {
 			after, late time.Duration
@@ -97,9 +100,9 @@ func TestHeldUp(t *testing.T) {
 	})
 }
 
-// fakeStream answers pings at once, or is one of a device that is gone.
-type fakeStream struct {
-	network.Stream
+// fakeMember answers pings at once, or is one that is gone.
+type fakeMember struct {
+	sec.SecureConn
 	w       *watched
 	answers bool
 
@@ -107,24 +110,26 @@ type fakeStream struct {
 	sent int
 }
 
-func (s *fakeStream) Write(frame []byte) (int, error) {
+func (s *fakeMember) SetWriteDeadline(time.Time) error { return nil }
+
+func (s *fakeMember) Write(frame []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if frame[1] == framePing {
+	if frame[0] == framePing {
 		s.sent++
 		if s.answers {
-			s.hear(func() { s.w.wasAnswered(frame[2:]) })
+			s.hear(func() { s.w.wasAnswered(frame[headSize:]) })
 		}
 	}
 	return len(frame), nil
 }
 
-func (s *fakeStream) hear(f func()) {
-	s.w.member.heard.Store(int64(time.Since(s.w.member.born)))
+func (s *fakeMember) hear(f func()) {
+	s.w.line.member.heard.Store(int64(time.Since(s.w.line.member.born)))
 	f()
 }
 
-func (s *fakeStream) pings(ctx context.Context, every time.Duration) {
+func (s *fakeMember) pings(ctx context.Context, every time.Duration) {
 	for ctx.Err() == nil {
 		time.Sleep(every)
 		s.hear(func() { s.w.wasPinged(pingBody(0, 0)) })
@@ -133,15 +138,18 @@ func (s *fakeStream) pings(ctx context.Context, every time.Duration) {
 
 type fakeConn struct {
 	network.Conn
+	id     peer.ID
 	busy   bool
 	closed time.Time
 }
 
-func (c *fakeConn) RemotePeer() peer.ID { return "b" }
+func (c *fakeConn) RemotePeer() peer.ID { return cmp.Or(c.id, "b") }
+
+func (c *fakeConn) RemoteMultiaddr() ma.Multiaddr { return nil }
 
 func (c *fakeConn) Stat() (s network.ConnStats) {
 	if c.busy {
-		s.NumStreams = standingStreams + 1
+		s.NumStreams = 1
 	}
 	return s
 }

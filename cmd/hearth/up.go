@@ -26,8 +26,9 @@ import (
 )
 
 // settleAfter is how long after its start, and after the last of some devices that
-// joined, a device gives back what only that took.
-const settleAfter = 5 * time.Second
+// joined, a device gives back what only that took; restedAfter is how long after that
+// it does so again, when it has let go of those that it does not gossip with.
+const settleAfter, restedAfter = 5 * time.Second, 10 * time.Second
 
 // upFlags are the flags of `hearth up` as they were typed.
 type upFlags struct {
@@ -167,15 +168,20 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 }
 
 // tidyUp calls settle once it has been quiet after the start, and after devices joined,
-// until ctx ends.
+// and once more, until ctx ends.
 func tidyUp(ctx context.Context, joined <-chan struct{}, settle func() error, log *slog.Logger) {
 	quiet := time.NewTimer(settleAfter)
 	defer quiet.Stop()
-	for {
+	for again := true; ; {
 		select {
 		case <-joined:
+			again = true
 			quiet.Reset(settleAfter)
 		case <-quiet.C:
+			if again {
+				again = false
+				quiet.Reset(restedAfter)
+			}
 			if err := settle(); err != nil {
 				log.Debug("memory could not be given back", "err", err)
 			}

@@ -92,10 +92,10 @@ func (a *asked) ask(b *testing.B, device *protocol.AppClient) {
 	a.ended.add(t.ended)
 }
 
-// calm is how long a mesh of so many goes on as if somebody had just joined: for
-// two beats, of 0.3 s for each device, all scores are passed on.
+// calm is how long a mesh of so many goes on as if somebody had just joined: for 15 s it
+// gives back memory, and for two beats, of 0.5 s for each device, it tells more.
 func calm(nodes int) time.Duration {
-	return max(10*time.Second, time.Second+time.Duration(nodes)*600*time.Millisecond)
+	return max(16*time.Second, time.Second+time.Duration(nodes)*1000*time.Millisecond)
 }
 
 // settle waits until what forming the mesh left to do is done, and it uses hardly

@@ -20,10 +20,10 @@ const (
 	// activeBeat is how often a score is gossiped at least in a small mesh, where
 	// the device works or its score changes; quietBeat where neither does.
 	activeBeat, quietBeat = time.Second, 5 * time.Second
-	// beatPerDevice stretches the beat, so that what a node sends and receives
-	// stays bounded: one message costs each node about 1.3 KB in and out together,
-	// so 0.3 s for each device keeps it near 4 KB/s.
-	beatPerDevice = 300 * time.Millisecond
+	// activePerDevice and quietPerDevice stretch the beat, so that what a node sends
+	// and receives stays bounded: one message costs each node about 2 KB in and out
+	// together, so 0.5 s for each device keeps it near 5 KB/s where all are quiet.
+	activePerDevice, quietPerDevice = 300 * time.Millisecond, 500 * time.Millisecond
 	// changeDelay is how long after a change it is gossiped: several close together
 	// go out as one, and what is over by then is nobody's business.
 	changeDelay = 25 * time.Millisecond
@@ -38,11 +38,11 @@ func changesPerBeat() time.Duration { return time.Duration(sched.DefaultParams()
 
 // beat is the longest time between two scores of a device in a mesh of that many.
 func beat(devices int, quiet bool) time.Duration {
-	least := activeBeat
+	least, each := activeBeat, activePerDevice
 	if quiet {
-		least = quietBeat
+		least, each = quietBeat, quietPerDevice
 	}
-	return max(least, time.Duration(devices)*beatPerDevice)
+	return max(least, time.Duration(devices)*each)
 }
 
 // gossip makes this device's score and publishes it: at its beat, and soon

@@ -1,0 +1,276 @@
+package p2p
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/sec"
+)
+
+// fakeSecure reads what it is made with.
+type fakeSecure struct {
+	sec.SecureConn
+	in io.Reader
+}
+
+func (c *fakeSecure) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+// piped is one end of a pipe.
+type piped struct {
+	sec.SecureConn
+	net.Conn
+}
+
+func (p piped) Read(b []byte) (int, error)         { return p.Conn.Read(b) }
+func (p piped) Write(b []byte) (int, error)        { return p.Conn.Write(b) }
+func (p piped) Close() error                       { return p.Conn.Close() }
+func (p piped) LocalAddr() net.Addr                { return p.Conn.LocalAddr() }
+func (p piped) RemoteAddr() net.Addr               { return p.Conn.RemoteAddr() }
+func (p piped) SetDeadline(t time.Time) error      { return p.Conn.SetDeadline(t) }
+func (p piped) SetReadDeadline(t time.Time) error  { return p.Conn.SetReadDeadline(t) }
+func (p piped) SetWriteDeadline(t time.Time) error { return p.Conn.SetWriteDeadline(t) }
+
+// An end of a line echoes all streams, and keeps the pings that it takes.
+type end struct {
+	*line
+	takes chan []byte
+}
+
+// joined returns the two ends of a line.
+func joined(t *testing.T) (ends [2]*end) {
+	t.Helper()
+	var all sync.WaitGroup
+	near, far := net.Pipe()
+	for i, c := range []net.Conn{near, far} {
+		muxed, err := muxers()[0].Muxer.NewConn(newMemberConn(piped{Conn: c}, nil, "b"), i == 1, &network.NullScope{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &end{line: muxed.(*line), takes: make(chan []byte, 100)}
+		e.take = func(kind byte, body []byte) error {
+			if kind == framePing {
+				e.takes <- append([]byte{kind}, body...)
+			}
+			return nil
+		}
+		ends[i] = e
+		all.Go(func() {
+			for {
+				s, err := e.AcceptStream()
+				if err != nil {
+					_ = e.Close()
+					return
+				}
+				all.Go(func() {
+					_, _ = io.Copy(s, s)
+					_ = s.Close()
+				})
+			}
+		})
+	}
+	t.Cleanup(func() {
+		for _, e := range ends {
+			_ = e.Close()
+			if !e.IsClosed() {
+				t.Error("a closed line is not")
+			}
+			if _, err := e.OpenStream(t.Context()); err == nil {
+				t.Error("a stream was opened on a closed line")
+			}
+		}
+		all.Wait()
+	})
+	return ends
+}
+
+func (e *end) yamux() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.carrier != nil
+}
+
+// frames sends frames to the other end, of which each must come.
+func (e *end) frames(t *testing.T, to *end) {
+	t.Helper()
+	for i := range 10 {
+		body := bytes.Repeat([]byte{byte(i)}, 8)
+		if err := e.send(framePing, body); err != nil {
+			t.Error(err)
+			return
+		}
+		select {
+		case got := <-to.takes:
+			if want := append([]byte{framePing}, body...); !slices.Equal(got, want) {
+				t.Errorf("%x, want %x", got, want)
+			}
+		case <-time.After(patient):
+			t.Error("a frame did not come")
+		}
+	}
+}
+
+// echoes sends data over a stream, to have it back.
+func (e *end) echoes(t *testing.T, size int) {
+	t.Helper()
+	s, err := e.OpenStream(t.Context())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	data := bytes.Repeat([]byte("hearth"), size/6+1)[:size]
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		_, err := s.Write(data)
+		if err := errors.Join(err, s.CloseWrite()); err != nil {
+			t.Error(err)
+		}
+	})
+	got, err := io.ReadAll(s)
+	if err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes of %d came back, %v", len(got), size, err)
+	}
+	sending.Wait()
+}
+
+// There is no yamux before there is a stream, and frames go on with it.
+func TestLine(t *testing.T) {
+	ends := joined(t)
+	for i, e := range ends {
+		e.frames(t, ends[1-i])
+		if e.yamux() {
+			t.Fatal("there is yamux without a stream")
+		}
+	}
+	ends[1].echoes(t, 10) // opened by the side that was dialled
+	var all sync.WaitGroup
+	for i, e := range ends {
+		all.Go(func() { e.frames(t, ends[1-i]) })
+		for range 4 {
+			all.Go(func() { e.echoes(t, 3<<20) })
+		}
+	}
+	all.Wait()
+	if !ends[0].yamux() || !ends[1].yamux() {
+		t.Error("there is no yamux")
+	}
+}
+
+// Both ends may open the first stream at once.
+func TestBothOpen(t *testing.T) {
+	for range 50 {
+		ends := joined(t)
+		var all sync.WaitGroup
+		for i, e := range ends {
+			all.Go(func() { e.echoes(t, 1000) })
+			all.Go(func() { e.frames(t, ends[1-i]) })
+		}
+		all.Wait()
+	}
+}
+
+// The end of a line ends what waits on it, with streams or without.
+func TestLineEnds(t *testing.T) {
+	for _, closes := range []func(*end) error{
+		func(e *end) error { return e.Close() },
+		func(e *end) error { return e.CloseWithError(1) },
+	} {
+		ends := joined(t)
+		_ = closes(ends[0])
+		<-ends[1].over
+		ends = joined(t)
+		s, err := ends[0].OpenStream(t.Context()) // the other end has not answered
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = closes(ends[0])
+		if _, err := s.Read(make([]byte, 1)); err == nil {
+			t.Error("a stream outlived its connection")
+		}
+		<-ends[1].over
+	}
+}
+
+// What is no frame ends the connection, also where yamux reads.
+func TestNoFrame(t *testing.T) {
+	for _, streams := range []bool{false, true} {
+		ends := joined(t)
+		if streams {
+			ends[0].echoes(t, 10)
+		}
+		_ = ends[0].send(framePing, []byte("short"))
+		<-ends[1].over
+	}
+}
+
+// Yamux ends on both sides once neither has streams, and begins again.
+func TestLineRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ends := joined(t)
+		live := func(span time.Duration) {
+			for range span / time.Second {
+				for i, e := range ends {
+					e.frames(t, ends[1-i])
+				}
+				time.Sleep(time.Second)
+			}
+		}
+		for round := range 4 {
+			ends[round%2].echoes(t, 100)
+			held, err := ends[1-round%2].OpenStream(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := held.Write([]byte("hold")); err != nil {
+				t.Fatal(err)
+			}
+			live(4 * restAfter)
+			if !ends[0].yamux() || !ends[1].yamux() {
+				t.Fatal("yamux ended while there was a stream")
+			}
+			if err := held.Reset(); err != nil {
+				t.Fatal(err)
+			}
+			live(restAfter / 2)
+			if !ends[0].yamux() || !ends[1].yamux() {
+				t.Error("yamux ended at once")
+			}
+			live(3 * restAfter)
+			if ends[0].yamux() || ends[1].yamux() {
+				t.Fatal("yamux goes on without a stream")
+			}
+		}
+	})
+}
+
+// Streams that are opened and closed by both ends while they are about to rest.
+func TestLineWakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ends := joined(t)
+		var all sync.WaitGroup
+		for i, e := range ends {
+			all.Go(func() {
+				for range 300 {
+					e.frames(t, ends[1-i])
+					time.Sleep(time.Duration(i+1) * 300 * time.Millisecond)
+				}
+			})
+			for k := range 3 {
+				all.Go(func() {
+					for n := range 40 {
+						e.echoes(t, 50)
+						time.Sleep(restAfter + time.Duration(k*n)*17*time.Millisecond)
+					}
+				})
+			}
+		}
+		all.Wait()
+	})
+}

@@ -1,0 +1,163 @@
+package p2p
+
+import (
+	"cmp"
+	"context"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+)
+
+// maxPicks is how many others each device picks to gossip with. Two devices are
+// neighbours where one picks the other, so that each has about twice as many. A graph
+// in which each node picks two or more at random is connected, but for a chance that
+// shrinks with its size (T. I. Fenner, A. M. Frieze: On the connectivity of random
+// m-orientable graphs and digraphs, 1982).
+const maxPicks = 3
+
+// A device that has fewer picks at once, and those of the lowest ranks rankAfter the
+// members last changed, or rankWithin they did first: a mesh that comes up has news all
+// the time, and each would take up neighbours only to drop them.
+const rankAfter, rankWithin = 3 * time.Second, 10 * time.Second
+
+// ranks are this process's own: whom a device picks is nobody else's business.
+var ranks = maphash.MakeSeed()
+
+// rank says how soon a device picks another: the lowest first. It is as good as
+// drawn for each two, so that those that join or leave change no other pick.
+func rank(self, other peer.ID) uint64 { return maphash.String(ranks, string(self)+string(other)) }
+
+// A rewiring is what changed with the members.
+type rewiring struct {
+	picks         []network.Conn // whom this device picks now, or no longer does
+	shown, hidden []network.Conn // who is a neighbour now, or no longer is
+}
+
+// rewire picks anew: those of the lowest ranks, or with keep only more where there are
+// too few. There is nothing to agree on: each side tells the other whether it picks it.
+func (m *members) rewire(keep bool) (r rewiring) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []*member
+	for _, e := range m.table {
+		if e.joined {
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(a, b *member) int {
+		if keep && a.picked != b.picked {
+			if a.picked {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.rank, b.rank)
+	})
+	for i, e := range all {
+		if picked := i < maxPicks; picked != e.picked {
+			e.picked = picked
+			r.picks = append(r.picks, e.conns[0])
+		}
+		if neighbour := e.picked || e.picksUs; neighbour && e.shown.IsZero() {
+			e.shown = time.Now()
+			r.shown = append(r.shown, e.conns[0])
+		} else if !neighbour && !e.shown.IsZero() {
+			e.shown, e.reached, e.missed = time.Time{}, false, 0
+			r.hidden = append(r.hidden, e.conns[0])
+		}
+	}
+	return r
+}
+
+// member returns the entry of the connection; the caller holds the mutex.
+func (m *members) member(c network.Conn) *member {
+	if e := m.table[c.RemotePeer()]; e != nil && e.conns[0] == c {
+		return e
+	}
+	return nil
+}
+
+// picks reports whether this device picks the one at the other end.
+func (m *members) picks(c network.Conn) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.member(c)
+	return e != nil && e.picked
+}
+
+// pickedBy notes that the device at the other end picks this one, or does no longer.
+func (m *members) pickedBy(c network.Conn, picks bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.member(c); e != nil {
+		e.picksUs = picks
+		wake(m.changed)
+	}
+}
+
+// neighbour reports whether this device gossips with another.
+func (m *members) neighbour(id peer.ID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.table[id]
+	return e != nil && !e.shown.IsZero()
+}
+
+// surrounded reports whether all members are each other's neighbours.
+func (m *members) surrounded() bool { return m.count() <= maxPicks }
+
+// gossips reports whether one of the two picks the other.
+func (m *members) gossips(c network.Conn) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.member(c)
+	return e != nil && (e.picked || e.picksUs)
+}
+
+// A neighbourhood is the host as pubsub sees it: with nobody but the neighbours, and
+// with whispers for streams.
+type neighbourhood struct {
+	*streams
+	gossip *gossip
+}
+
+// Network implements host.Host.
+func (n *neighbourhood) Network() network.Network { return &nearby{n.Swarm, n.gossip.members} }
+
+// NewStream implements host.Host. The other side has been told of this device's pick
+// when it returns.
+func (n *neighbourhood) NewStream(_ context.Context, id peer.ID, _ ...libp2pproto.ID) (network.Stream, error) {
+	w := n.gossip.watched(id)
+	if w == nil {
+		return nil, network.ErrNoConn
+	}
+	w.tellPick()
+	s := w.whisper()
+	if !n.gossip.members.neighbour(id) {
+		w.hush()
+	}
+	return s, nil
+}
+
+// SetStreamHandler implements host.Host.
+func (n *neighbourhood) SetStreamHandler(_ libp2pproto.ID, handler network.StreamHandler) {
+	n.gossip.hear = handler
+}
+
+type nearby struct {
+	*swarm.Swarm
+	members *members
+}
+
+// Connectedness implements network.Network.
+func (n *nearby) Connectedness(id peer.ID) network.Connectedness {
+	if !n.members.neighbour(id) {
+		return network.NotConnected
+	}
+	return n.Swarm.Connectedness(id)
+}

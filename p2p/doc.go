@@ -5,12 +5,12 @@
 //	mDNS ┐
 //	peers.json ┤                        ┌ membership handshake (inside Noise)
 //	--peer     ┼→ connector → swarm ────┤   name pinned, certificate checked
-//	scores     ┘   (dials)     (TCP)    └ yamux → streams
-//	                                         ├ /hearth/alive/1.0.0  liveness, goodbye
-//	                                         ├ gossipsub            OnScore, Publish
-//	                                         └ Handle / Open        the caller's protocols
+//	scores     ┘   (dials)     (TCP)    └ line: frames
+//	                                         ├ liveness, goodbye
+//	                                         ├ gossipsub, with neighbours   OnScore, Publish
+//	                                         └ yamux → streams              Handle / Open
 //
-// Reading order: membership.go (who may connect), members.go (who is
-// connected), connector.go (whom to dial), liveness.go, gossip.go, and mesh.go
-// which puts them together.
+// Reading order: membership.go (who may connect), line.go and alive.go (what is
+// said), members.go (who is connected), connector.go (whom to dial), liveness.go,
+// neighbours.go, gossip.go, and mesh.go which puts them together.
 package p2p

@@ -211,13 +211,17 @@ func (l *line) next() (kind byte, err error) {
 	return kind, l.take(kind, body)
 }
 
-// write sends a frame, after those that others are sending.
+// write sends a frame, after those that others are sending. The connection ends where
+// that fails: part of the frame may have gone out.
 func (l *line) write(kind byte, body []byte) error {
 	frame := pool.Get(headSize + len(body))
 	defer pool.Put(frame)
 	putHead(frame, kind, len(body))
 	copy(frame[headSize:], body)
 	_, err := l.member.Write(frame)
+	if err != nil {
+		_ = l.member.Close()
+	}
 	return err
 }
 

@@ -274,3 +274,26 @@ func TestLineWakes(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// A connection that stays full ends.
+func TestLineStaysFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe() // which nobody reads
+		defer far.Close()
+		l := newLine(newMemberConn(piped{Conn: near}, nil, "b"), false, nil, nil)
+		var all sync.WaitGroup
+		all.Go(func() {
+			if _, err := l.AcceptStream(); err == nil {
+				t.Error("a stream came")
+			}
+		})
+		began := time.Now()
+		if err := l.send(framePing, pingBody(0, 0)); err == nil {
+			t.Error("nobody reads, and a frame was sent")
+		}
+		if took := time.Since(began); took != writeTimeout {
+			t.Errorf("ended after %v", took)
+		}
+		all.Wait()
+	})
+}

@@ -35,7 +35,7 @@ func TestAttacks(t *testing.T) {
 		member bool // it has the secret
 	}{
 		{"silent", false}, {"garbage", false}, {"slow", false}, {"stock", false}, {"foreign", false}, {"mdns", false},
-		{"borrowed", true}, {"scores", true}, {"streams", true}, {"frames", true},
+		{"borrowed", true}, {"scores", true}, {"streams", true}, {"frames", true}, {"chatter", true},
 	} {
 		t.Run(c.verb, func(t *testing.T) {
 			secret := testnet.NewSecret(t)

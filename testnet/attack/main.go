@@ -16,6 +16,7 @@
 //	attack scores ADDR FILE     scores that are wrong in each way, as fast as they go
 //	attack streams ADDR FILE    streams that stay open, a byte a second on each
 //	attack frames ADDR FILE     streams of frames that are too long, as fast as they go
+//	attack chatter ADDR FILE    frames of the connection itself, as fast as they go
 //
 // It goes on until it is killed, prints a line when the attack has begun, and
 // ends with an error where the device let it in or told it something.
@@ -49,6 +50,8 @@ func main() {
 		err = lie(target)
 	case "scores":
 		err = gossip(ctx, target, file)
+	case "chatter":
+		err = chatter(ctx, target, file)
 	case "streams", "frames":
 		err = flood(ctx, target, file, verb)
 	default:

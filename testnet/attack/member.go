@@ -15,13 +15,10 @@ import (
 	"github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/event"
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
-	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
@@ -33,7 +30,7 @@ import (
 )
 
 func muxers() []upgrader.StreamMuxer {
-	return []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
+	return []upgrader.StreamMuxer{{ID: linesID, Muxer: &wires{}}}
 }
 
 // A member is the dialler's side of the mesh's handshake and nothing else of a
@@ -82,9 +79,8 @@ func (r oneByte) ReadByte() (byte, error) {
 	return b[0], err
 }
 
-// join connects to the device as a member. prepare is called before: what is not
-// there from the start the device does not look for again.
-func join(ctx context.Context, target, file string, prepare func(host.Host) error) (host.Host, peer.ID, keys.Secret, error) {
+// join connects to the device as a member.
+func join(ctx context.Context, target, file string) (*whisperer, peer.ID, keys.Secret, error) {
 	secret, err := readSecret(file)
 	if err != nil {
 		return nil, "", secret, err
@@ -105,13 +101,11 @@ func join(ctx context.Context, target, file string, prepare func(host.Host) erro
 	if err != nil {
 		return nil, "", secret, err
 	}
+	lines := &wires{}
 	h, err := libp2p.New(libp2p.Identity(key), libp2p.NoListenAddrs, libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.Security(string(membershipID), func() sec.SecureTransport { return &member{key: key, proof: proof} }),
-		libp2p.Muxer(yamux.ID, yamux.DefaultTransport), libp2p.ResourceManager(&network.NullResourceManager{}))
+		libp2p.Muxer(linesID, lines), libp2p.ResourceManager(&network.NullResourceManager{}))
 	if err != nil {
-		return nil, "", secret, err
-	}
-	if err := prepare(h); err != nil {
 		return nil, "", secret, err
 	}
 	tcpAddr, err := net.ResolveTCPAddr("tcp", target)
@@ -122,34 +116,8 @@ func join(ctx context.Context, target, file string, prepare func(host.Host) erro
 	if err != nil {
 		return nil, "", secret, err
 	}
-	if err := h.Connect(ctx, peer.AddrInfo{ID: victim, Addrs: []ma.Multiaddr{at}}); err != nil {
-		return nil, "", secret, err
-	}
-	alive, err := h.NewStream(ctx, victim, "/hearth/alive/1.0.0")
-	if err != nil {
-		return nil, "", secret, err
-	}
-	go stayAlive(alive)
-	// Devices don't answer libp2p's identify, which is what pubsub waits for.
-	met, err := h.EventBus().Emitter(new(event.EvtPeerIdentificationCompleted))
-	if err != nil {
-		return nil, "", secret, err
-	}
-	defer met.Close()
-	err = met.Emit(event.EvtPeerIdentificationCompleted{Peer: victim, Protocols: []libp2pproto.ID{pubsub.GossipSubID_v11}})
-	return h, victim, secret, err
-}
-
-// stayAlive pings, so that the device takes the attacker for alive. It ends with the
-// stream.
-func stayAlive(s network.Stream) {
-	go func() { _, _ = io.Copy(io.Discard, s) }()
-	for {
-		if _, err := s.Write([]byte{9, 1, 0, 0, 0, 0, 0, 0, 0, 0}); err != nil {
-			return
-		}
-		time.Sleep(time.Second)
-	}
+	err = h.Connect(ctx, peer.AddrInfo{ID: victim, Addrs: []ma.Multiaddr{at}})
+	return &whisperer{Host: h, wires: lines}, victim, secret, err
 }
 
 // ownName is another one for each attacker: a mesh takes none that another device
@@ -176,11 +144,12 @@ func whoIs(ctx context.Context, target string, key crypto.PrivKey) (peer.ID, err
 // gossip publishes scores that are out of bounds, of others, old, too long, and
 // too many.
 func gossip(ctx context.Context, target, file string) error {
-	var ps *pubsub.PubSub
-	h, victim, secret, err := join(ctx, target, file, func(h host.Host) (err error) {
-		ps, err = pubsub.NewGossipSub(ctx, h, pubsub.WithFloodPublish(true), pubsub.WithMaxMessageSize(1<<20))
+	h, victim, secret, err := join(ctx, target, file)
+	if err != nil {
 		return err
-	})
+	}
+	ps, err := pubsub.NewGossipSub(ctx, h, pubsub.WithFloodPublish(true), pubsub.WithMaxMessageSize(1<<20),
+		pubsub.WithGossipSubProtocols([]libp2pproto.ID{pubsub.GossipSubID_v11}, pubsub.GossipSubDefaultFeatures))
 	if err != nil {
 		return err
 	}
@@ -189,6 +158,9 @@ func gossip(ctx context.Context, target, file string) error {
 		return err
 	}
 	if _, err := topic.Subscribe(); err != nil {
+		return err
+	}
+	if err := h.befriend(victim); err != nil {
 		return err
 	}
 	hearers, err := topic.EventHandler()
@@ -230,7 +202,7 @@ func gossip(ctx context.Context, target, file string) error {
 
 // flood opens as many streams as the device takes, and misuses them.
 func flood(ctx context.Context, target, file, how string) error {
-	h, victim, _, err := join(ctx, target, file, func(host.Host) error { return nil })
+	h, victim, _, err := join(ctx, target, file)
 	if err != nil {
 		return err
 	}
@@ -247,10 +219,34 @@ func flood(ctx context.Context, target, file, how string) error {
 	return fmt.Errorf("no stream is left: %w", ctx.Err())
 }
 
-func misuse(ctx context.Context, h host.Host, victim peer.ID, how string) {
+// chatter says whatever frames have a kind for, as fast as the device takes it.
+func chatter(ctx context.Context, target, file string) error {
+	h, _, _, err := join(ctx, target, file)
+	if err != nil {
+		return err
+	}
+	frames := []struct {
+		kind byte
+		body []byte
+	}{
+		{ping, noise(8)}, {echo, noise(8)}, {farewell, nil}, {score, noise(300)}, {pick, []byte{1}}, {pick, []byte{0}},
+		{gossiped, noise(1000)}, {rest, nil}, {rest + 1, nil}, {200, noise(300)},
+	}
+	for i := 0; ; i++ {
+		f := frames[rand.N(len(frames))]
+		if err := h.wires.last.send(f.kind, f.body); err != nil {
+			return err
+		}
+		if i == 20 {
+			started()
+		}
+	}
+}
+
+func misuse(ctx context.Context, h *whisperer, victim peer.ID, how string) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	s, err := h.NewStream(ctx, victim, protocol.ExecuteProtocol)
+	s, err := h.Host.NewStream(ctx, victim, protocol.ExecuteProtocol)
 	if err != nil {
 		return
 	}

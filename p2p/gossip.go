@@ -107,12 +107,13 @@ func (g *gossip) join(ctx context.Context, h *streams, topic string) (err error)
 	return err
 }
 
-// gossipParams are the library's for scores that go straight to all neighbours of
-// their device, and from each of those to the three or four that it has chosen among
-// its own. What was missed is not asked for, since a newer score follows.
+// gossipParams are the library's for scores that go from each device to all its
+// neighbours: these are chosen already, and few. Of those the library would leave some
+// without any, where each of their neighbours has enough (1 % of scores were missed, for
+// good). What was missed is not asked for, since a newer score follows.
 func gossipParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
-	p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = 3, 3, 4, 2, 0
+	p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = maxNeighbours, maxNeighbours, maxNeighbours, 0, 0
 	p.Dlazy, p.GossipFactor = 0, 0
 	p.Connectors = 0 // only the connector dials
 	return p

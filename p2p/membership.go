@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -330,6 +331,9 @@ type memberConn struct {
 	raw   net.Conn     // below Noise
 	heard atomic.Int64 // since born, in nanoseconds
 	born  time.Time
+
+	closing sync.Once
+	closed  error
 }
 
 func newMemberConn(c sec.SecureConn, raw net.Conn, name string) *memberConn {
@@ -343,6 +347,12 @@ func (c *memberConn) Read(p []byte) (int, error) {
 		c.heard.Store(int64(time.Since(c.born)))
 	}
 	return n, err
+}
+
+// Close implements net.Conn. It may be called more than once.
+func (c *memberConn) Close() error {
+	c.closing.Do(func() { c.closed = c.SecureConn.Close() })
+	return c.closed
 }
 
 // silence is how long nothing has come in.

@@ -18,7 +18,11 @@ import (
 // in which each node picks two or more at random is connected, but for a chance that
 // shrinks with its size (T. I. Fenner, A. M. Frieze: On the connectivity of random
 // m-orientable graphs and digraphs, 1982).
-const maxPicks = 3
+const maxPicks = 2
+
+// maxNeighbours bounds those to whom what others gossip is passed on: each picks itself
+// whom it likes.
+const maxNeighbours = 64
 
 // A device that has fewer picks at once, and those of the lowest ranks rankAfter the
 // members last changed, or rankWithin they did first: a mesh that comes up has news all

@@ -1,7 +1,9 @@
 package p2p
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -26,8 +28,8 @@ func (d *device) neighbours() (all []peer.ID) {
 	return all
 }
 
-// wired waits until the devices have found their neighbours, and pubsub knows these
-// and no others.
+// wired waits until the devices have found the neighbours that they keep, and pubsub
+// knows these and no others.
 func wired(t *testing.T, devices []*device) {
 	t.Helper()
 	eventually(t, func() bool {
@@ -36,7 +38,7 @@ func wired(t *testing.T, devices []*device) {
 			reached := g.pub.ListPeers(g.topic.String())
 			slices.Sort(reached)
 			near := d.neighbours()
-			if !slices.Equal(near, reached) || len(near) < min(maxPicks, len(devices)-1) {
+			if !slices.Equal(near, reached) || !d.picksBest() {
 				return false
 			}
 			for _, o := range devices {
@@ -49,10 +51,23 @@ func wired(t *testing.T, devices []*device) {
 	})
 }
 
+// picksBest reports whether a device picks those of the lowest ranks.
+func (d *device) picksBest() bool {
+	d.members.mu.Lock()
+	defer d.members.mu.Unlock()
+	all := slices.SortedFunc(maps.Values(d.members.table), func(a, b *member) int { return cmp.Compare(a.rank, b.rank) })
+	for i, e := range all {
+		if e.picked != (i < maxPicks) {
+			return false
+		}
+	}
+	return true
+}
+
 // In a mesh in which not all are neighbours the scores of each reach all, before and
 // after some left.
 func TestNeighbours(t *testing.T) {
-	const size = 14
+	const size = 20
 	secret := keys.NewSecret()
 	var devices []*device
 	var others []func(*Config)
@@ -61,7 +76,7 @@ func TestNeighbours(t *testing.T) {
 		others = append(others, devices[i].asPeer())
 	}
 	speed := 0.0
-	for len(devices) > size-4 {
+	for len(devices) > size-2 {
 		for _, d := range devices {
 			eventually(t, func() bool { return len(d.Peers()) == len(devices)-1 })
 		}
@@ -151,18 +166,18 @@ func TestRewire(t *testing.T) {
 		picks, shown, hidden []byte
 	}{
 		{"nobody", false, func() {}, nil, nil, nil},
-		{"fewer than it picks", true, func() { join(5, 6) }, []byte{5, 6}, []byte{5, 6}, nil},
-		{"one more", true, func() { join(7) }, []byte{7}, []byte{7}, nil},
+		{"fewer than it picks", true, func() { join(5) }, []byte{5}, []byte{5}, nil},
+		{"one more", true, func() { join(6) }, []byte{6}, []byte{6}, nil},
 		{"nothing", false, func() {}, nil, nil, nil},
 		{"a better one", true, func() { join(0) }, nil, nil, nil},
-		{"calm", false, func() {}, []byte{0, 7}, []byte{0}, []byte{7}},
-		{"a worse one that picks this", false, func() { join(3, 4); m.pickedBy(conns[6], true) }, []byte{3, 4, 5, 6}, []byte{3, 4}, []byte{5}},
-		{"no more", true, func() { m.pickedBy(conns[6], false) }, nil, nil, []byte{6}},
-		{"one that left", true, func() { m.goodbye(conns[0].RemotePeer()) }, []byte{5}, []byte{5}, nil},
-		{"one that is gone", true, func() { m.gone(conns[3]) }, []byte{6}, []byte{6}, nil},
+		{"calm", false, func() {}, []byte{0, 6}, []byte{0}, []byte{6}},
+		{"better ones, and a worse one that picks this", false, func() { join(3, 4); m.pickedBy(conns[5], true) }, []byte{3, 5}, []byte{3}, nil},
+		{"no more", true, func() { m.pickedBy(conns[5], false) }, nil, nil, []byte{5}},
+		{"one that left", true, func() { m.goodbye(conns[0].RemotePeer()) }, []byte{4}, []byte{4}, nil},
+		{"one that is gone", true, func() { m.gone(conns[3]) }, []byte{5}, []byte{5}, nil},
 		{"a stranger picks", false, func() { m.pickedBy(&fakeConn{id: "stranger"}, true) }, nil, nil, nil},
 		{"not joined picks", false, func() { m.pickedBy(conns[1], true) }, nil, nil, nil},
-		{"joins", false, func() { join(1) }, []byte{1, 6}, []byte{1}, []byte{6}},
+		{"joins", false, func() { join(1) }, []byte{1, 5}, []byte{1}, []byte{5}},
 	} {
 		c.do()
 		r := m.rewire(c.keep)

@@ -21,9 +21,9 @@ const (
 	// the device works or its score changes; quietBeat where neither does.
 	activeBeat, quietBeat = time.Second, 5 * time.Second
 	// activePerDevice and quietPerDevice stretch the beat, so that what a node sends
-	// and receives stays bounded: one message costs each node about 2 KB in and out
-	// together, so 0.5 s for each device keeps it near 5 KB/s where all are quiet.
-	activePerDevice, quietPerDevice = 300 * time.Millisecond, 500 * time.Millisecond
+	// and receives stays bounded: one message costs each node about 4 KB in and out
+	// together, so a second for each device keeps it near 4 KB/s where all are quiet.
+	activePerDevice, quietPerDevice = 300 * time.Millisecond, time.Second
 	// changeDelay is how long after a change it is gossiped: several close together
 	// go out as one, and what is over by then is nobody's business.
 	changeDelay = 25 * time.Millisecond

@@ -55,7 +55,7 @@ func TestBeat(t *testing.T) {
 		want    time.Duration
 	}{
 		{1, false, time.Second}, {1, true, 5 * time.Second}, {3, false, time.Second}, {10, false, 3 * time.Second},
-		{10, true, 5 * time.Second}, {30, true, 15 * time.Second}, {200, false, time.Minute}, {200, true, 100 * time.Second},
+		{5, true, 5 * time.Second}, {30, true, 30 * time.Second}, {200, false, time.Minute}, {200, true, 200 * time.Second},
 	} {
 		if got := beat(c.devices, c.quiet); got != c.want {
 			t.Errorf("%d devices, quiet %v: %v, want %v", c.devices, c.quiet, got, c.want)

@@ -326,7 +326,9 @@ func (g *gossip) keepNeighbours(ctx context.Context) {
 			ranking.Reset(min(rankAfter, rankWithin-time.Since(unranked)))
 		case <-ranking.C:
 			pause, unranked = readyPoll, time.Time{}
-			g.rewire(false)
+			if g.rewire(false) {
+				ranking.Reset(rankAfter)
+			}
 		case <-poll.C:
 			pause = min(2*pause, slowPoll)
 		case <-check.C:
@@ -348,8 +350,8 @@ func (g *gossip) keepNeighbours(ctx context.Context) {
 	}
 }
 
-// rewire has pubsub know the neighbours.
-func (g *gossip) rewire(keep bool) {
+// rewire has pubsub know the neighbours. It reports whether there is more to do later.
+func (g *gossip) rewire(keep bool) (more bool) {
 	r := g.members.rewire(keep)
 	g.pulse.tellPicks(r.picks)
 	for _, c := range r.hidden {
@@ -360,6 +362,7 @@ func (g *gossip) rewire(keep bool) {
 	for _, c := range r.shown {
 		g.host.show(c)
 	}
+	return r.more
 }
 
 // watched returns the connection to a neighbour, or nil.

@@ -50,6 +50,8 @@ type member struct {
 	rtt   time.Duration
 	rank  uint64
 	shown time.Time // as a neighbour; zero where it is none
+	// unpicked is since when neither picks the other, where it is still a neighbour.
+	unpicked time.Time
 	// joined: OnPeer was told. reached: gossip reaches it. left: it said goodbye.
 	// picked: this device picks it as a neighbour. picksUs: it does this one.
 	joined, reached, left, picked, picksUs bool

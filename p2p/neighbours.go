@@ -40,6 +40,7 @@ func rank(self, other peer.ID) uint64 { return maphash.String(ranks, string(self
 type rewiring struct {
 	picks         []network.Conn // whom this device picks now, or no longer does
 	shown, hidden []network.Conn // who is a neighbour now, or no longer is
+	more          bool           // somebody will not be rankAfter from now
 }
 
 // rewire picks anew: those of the lowest ranks, or with keep only more where there are
@@ -67,15 +68,33 @@ func (m *members) rewire(keep bool) (r rewiring) {
 			e.picked = picked
 			r.picks = append(r.picks, e.conns[0])
 		}
-		if neighbour := e.picked || e.picksUs; neighbour && e.shown.IsZero() {
-			e.shown = time.Now()
-			r.shown = append(r.shown, e.conns[0])
-		} else if !neighbour && !e.shown.IsZero() {
-			e.shown, e.reached, e.missed = time.Time{}, false, 0
-			r.hidden = append(r.hidden, e.conns[0])
-		}
+		m.turn(e, keep, &r)
 	}
 	return r
+}
+
+// turn has a member be a neighbour, or no longer. It stays one for a while after neither
+// picks the other, for the other side may be about to: pubsub does not tell it twice
+// what it subscribes to. The caller holds the mutex.
+func (m *members) turn(e *member, keep bool, r *rewiring) {
+	now := time.Now()
+	switch {
+	case e.picked || e.picksUs:
+		e.unpicked = time.Time{}
+		if e.shown.IsZero() {
+			e.shown = now
+			r.shown = append(r.shown, e.conns[0])
+		}
+	case e.shown.IsZero():
+	case e.unpicked.IsZero():
+		e.unpicked = now
+		r.more = true
+	case keep || now.Sub(e.unpicked) < rankAfter:
+		r.more = true
+	default:
+		e.shown, e.unpicked, e.reached, e.missed = time.Time{}, time.Time{}, false, 0
+		r.hidden = append(r.hidden, e.conns[0])
+	}
 }
 
 // member returns the entry of the connection; the caller holds the mutex.
@@ -115,12 +134,12 @@ func (m *members) neighbour(id peer.ID) bool {
 // surrounded reports whether all members are each other's neighbours.
 func (m *members) surrounded() bool { return m.count() <= maxPicks }
 
-// gossips reports whether one of the two picks the other.
+// gossips reports whether one of the two picks the other, or did just now.
 func (m *members) gossips(c network.Conn) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.member(c)
-	return e != nil && (e.picked || e.picksUs)
+	return e != nil && (e.picked || e.picksUs || !e.shown.IsZero())
 }
 
 // A neighbourhood is the host as pubsub sees it: with nobody but the neighbours, and

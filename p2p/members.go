@@ -15,9 +15,12 @@ import (
 )
 
 const (
-	// readyTimeout is how long a new connection may take until scores can be
-	// sent over it. It is closed then, and made anew.
+	// readyTimeout is for how long a new member is handed scores, and how often it is
+	// looked at whether gossip still reaches the neighbours.
 	readyTimeout = 10 * time.Second
+	// lateTimeout is how long it may take until gossip reaches a new neighbour, over the
+	// worst link. The connection is closed then, and made anew.
+	lateTimeout = readyTimeout + maxTolerance
 )
 
 // members is the table of who is connected, and the queue of what is to be
@@ -215,7 +218,7 @@ func (m *members) reach(reachable []peer.ID, check bool) (r reach) {
 				r.late = append(r.late, e.conns...)
 			}
 		case e.reached:
-		case time.Since(e.shown) > readyTimeout:
+		case time.Since(e.shown) > lateTimeout:
 			r.late = append(r.late, e.conns...)
 		default:
 			r.waiting = true

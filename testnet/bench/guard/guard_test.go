@@ -9,19 +9,19 @@ import (
 	"testing"
 )
 
-// What grows past the tolerance is worse, what shrinks past it better, and what is
-// within it neither; nothing escapes by being left out of the file.
+// What grows past the tolerance is worse, what falls past the slack better, and
+// what is between neither; nothing escapes by being left out of the file.
 func TestCompare(t *testing.T) {
 	t.Parallel()
-	before := map[string]float64{"same": 100, "within": 100, "past": 100, "shrunk": 100, "none": 0, "some": 0, "gone": 1}
-	now := map[string]float64{"same": 100, "within": 104.9, "past": 105.1, "shrunk": 90, "none": 0, "some": 1, "new": 1}
+	before := map[string]float64{"same": 100, "within": 100, "past": 100, "shrunk": 100, "eased": 100, "none": 0, "some": 0, "gone": 1}
+	now := map[string]float64{"same": 100, "within": 104.9, "past": 105.1, "shrunk": 79, "eased": 81, "none": 0, "some": 1, "new": 1}
 	var out bytes.Buffer
 	if worse, better := compare(&out, before, now); worse != 4 || better != 1 {
 		t.Errorf("%d worse, %d better:\n%s", worse, better, &out)
 	}
 	for line := range strings.Lines(out.String()) {
 		words := strings.Fields(line)
-		want := map[string]string{"past": "WORSE by 5.1 %", "some": "WORSE by 1", "gone": "NOT MEASURED", "new": "NEW", "shrunk": "better by 10.0 %"}[words[0]]
+		want := map[string]string{"past": "WORSE by 5.1 %", "some": "WORSE by 1", "gone": "NOT MEASURED", "new": "NEW", "shrunk": "BETTER by 21.0 %"}[words[0]]
 		if !strings.Contains(line, want) || want == "" && len(words) > 3 && words[0] != "figure" {
 			t.Errorf("want %q in %q", want, line)
 		}

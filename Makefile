@@ -11,6 +11,7 @@ BUILD    := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags $(TAGS) -ldfl
 # The tools of .ci/tools are built once and kept: nothing is looked up later.
 TOOLS    := .cache/bin
 FUZZTIME ?= 30s
+PREFIX   ?= /usr/local
 # What is measured, and how often.
 BENCH    ?= overhead,own,growth,join,loss,idle,throughput,burst
 COUNT    ?= 20
@@ -22,7 +23,7 @@ MINUTES  ?= 10
 UNITS    = $$(go list ./... | grep -v /testnet)
 MESHES   := ./testnet/...
 
-.PHONY: help build build-all generate vet lint tidy check test units meshes demo testnet sim bench bench-micro bench-compare bench-guard bench-faults figures chaos fuzz vuln clean need-go setup
+.PHONY: help build install build-all generate vet lint tidy check test units meshes demo testnet sim bench bench-micro bench-compare bench-guard bench-faults figures chaos fuzz vuln clean need-go setup
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || sed -nE 's/^([a-z-]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -30,6 +31,9 @@ help: ## Show this list
 build: need-go ## Build bin/hearth, one static binary
 	@mkdir -p bin
 	$(BUILD) -o bin/hearth ./cmd/hearth
+
+install: ## Copy bin/hearth to PREFIX/bin (/usr/local/bin); DESTDIR goes before it
+	install -D -m 755 bin/hearth $(DESTDIR)$(PREFIX)/bin/hearth
 
 build-all: need-go ## Build for linux on amd64, arm64, arm (v7) and riscv64
 	@mkdir -p bin
@@ -81,8 +85,8 @@ bench-faults: need-go setup ## Measure how soon losses are noticed and made good
 	@mkdir -p testnet/out
 	cd testnet/bench/faults && go test -run '^$$' -bench . -benchtime 30x -timeout 60m -report $(CURDIR)/testnet/out
 
-figures: need-go ## Put what make bench and make bench-faults measured into the README
-	go run ./testnet/bench/figures README.md testnet/out/bench.json testnet/out/faults.json
+figures: need-go ## Put what make bench and make bench-faults measured into the pages
+	go run ./testnet/bench/figures testnet/out/bench.json testnet/out/faults.json
 
 bench-micro: need-go ## Run the micro-benchmarks beside the code; OUT=FILE keeps them, TIMES=10 runs each so often, PKG=./sched only there
 	go test -run '^$$' -bench . -benchmem -count $(TIMES) $(or $(PKG),$(UNITS)) $(if $(OUT),| tee $(OUT))

@@ -18,14 +18,16 @@ import (
 	"github.com/hearth-edge/hearth/testnet/netns"
 )
 
-// TestReadmeRuns types what the README tells the owner of three devices to type,
-// in its order and word for word.
+// TestReadmeRuns types what the README and the help pages tell the owner of three
+// devices to type, in their order and word for word.
 func TestReadmeRuns(t *testing.T) {
 	t.Parallel()
 	r := newReader(t)
-	for _, line := range commands(t, filepath.Join(testnet.Root(t), "README.md")) {
+	for _, line := range commands(t) {
 		words := strings.Fields(line)
 		switch {
+		case line == "sudo make install":
+			r.install()
 		case !strings.HasPrefix(line, "hearth ") && !strings.Contains(line, "| hearth "):
 		case words[1] == "up":
 			r.up(line)
@@ -88,6 +90,18 @@ func (r *reader) write(name, text string) string {
 		r.t.Fatal(err)
 	}
 	return filepath.Dir(path)
+}
+
+// install types `make install`, into a folder of the test's.
+func (r *reader) install() {
+	r.t.Helper()
+	root := testnet.Root(r.t)
+	if out, err := exec.Command("make", "-C", root, "build", "install", "DESTDIR="+r.dir).CombinedOutput(); err != nil {
+		r.t.Fatalf("make install: %v\n%s", err, out)
+	}
+	if out, err := exec.Command(filepath.Join(r.dir, "usr/local/bin/hearth"), "version").CombinedOutput(); err != nil {
+		r.t.Errorf("what was installed does not run: %v\n%s", err, out)
+	}
 }
 
 // up types `hearth up` on every device, where what was up is ended first.
@@ -167,18 +181,18 @@ func (r *reader) events(line string) {
 	}
 }
 
-// TestReadmeMesh types what the README tells of a mesh to play with.
+// TestReadmeMesh types what the pages tell of a mesh to play with.
 func TestReadmeMesh(t *testing.T) {
 	t.Parallel()
 	c := newCompose(t, "hearth-readme-"+strconv.Itoa(os.Getpid()), testnet.ClockBinary(t))
 	typed := 0
-	for _, line := range commands(t, filepath.Join(testnet.Root(t), "README.md")) {
+	for _, line := range commands(t) {
 		if args, ours := strings.CutPrefix(line, "testnet/testnet.sh "); ours {
 			c.must(t.Context(), strings.Fields(args)...)
 			typed++
 		}
 	}
 	if typed < 5 {
-		t.Errorf("only %d commands of testnet.sh are in the README", typed)
+		t.Errorf("only %d commands of testnet.sh are on the pages", typed)
 	}
 }

@@ -12,8 +12,44 @@ import (
 	"github.com/hearth-edge/hearth/testnet"
 )
 
-// TestReadme: what the README tells people to type exists: each make target,
-// each verb and flag of hearth, each verb of testnet.sh.
+// readmeLines bounds the README: long matters go to the help pages.
+const readmeLines = 150
+
+// pagesOf returns the README and the pages that `hearth help` shows, in the order
+// in which TestReadmeRuns types what they say.
+func pagesOf(t *testing.T) []string {
+	t.Helper()
+	pages := []string{"README.md"}
+	for _, topic := range []string{"faults", "policies", "apps", "figures", "security"} {
+		pages = append(pages, filepath.Join("cmd", "hearth", "help", topic+".md"))
+	}
+	found, err := filepath.Glob(filepath.Join(testnet.Root(t), "cmd", "hearth", "help", "*.md"))
+	if err != nil || len(found) != len(pages)-1 {
+		t.Fatalf("%d pages are known here, there are %v (%v)", len(pages)-1, found, err)
+	}
+	return pages
+}
+
+// TestReadmeFits: the README stays short, and its links to files lead somewhere.
+func TestReadmeFits(t *testing.T) {
+	t.Parallel()
+	root := testnet.Root(t)
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), "\n"); n > readmeLines {
+		t.Errorf("the README has %d lines, the most is %d", n, readmeLines)
+	}
+	for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(text), -1) {
+		if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
+			t.Errorf("the README links to what is not there: %v", err)
+		}
+	}
+}
+
+// TestReadme: what the README and the help pages tell people to type exists: each
+// make target, each verb and flag of hearth, each verb of testnet.sh.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	root := testnet.Root(t)
@@ -23,8 +59,8 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := 0
-	for _, line := range commands(t, filepath.Join(root, "README.md")) {
-		words := strings.Fields(line[strings.LastIndex(line, "|")+1:])
+	for _, line := range commands(t) {
+		words := strings.Fields(strings.TrimPrefix(line[strings.LastIndex(line, "|")+1:], "sudo "))
 		switch filepath.Base(words[0]) {
 		case "make":
 			for _, target := range words[1:] {
@@ -48,11 +84,20 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// commands returns the commands in the README's ```sh blocks: what stands
+// commands returns the commands in the ```sh blocks of all pages: what stands
 // before a comment.
-func commands(t *testing.T, readme string) []string {
+func commands(t *testing.T) []string {
 	t.Helper()
-	f, err := os.Open(readme)
+	var found []string
+	for _, page := range pagesOf(t) {
+		found = append(found, commandsOf(t, filepath.Join(testnet.Root(t), page))...)
+	}
+	return found
+}
+
+func commandsOf(t *testing.T, page string) []string {
+	t.Helper()
+	f, err := os.Open(page)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,9 +12,9 @@ const (
 	end   = "<!-- to here -->"
 )
 
-// Markdown tells what became of every promise, as a table. Figures that none of
-// the reports has are said to be unmeasured.
-func Markdown(reports ...*Report) string {
+// Markdown tells what became of every promise, or of the brief ones only, as a
+// table. Figures that none of the reports has are said to be unmeasured.
+func Markdown(brief bool, reports ...*Report) string {
 	var b strings.Builder
 	for _, r := range reports {
 		fmt.Fprintf(&b, "%s, on %s.\n", r.Began.Format("2 January 2006"), r.Machine.String())
@@ -25,7 +25,9 @@ func Markdown(reports ...*Report) string {
 	fmt.Fprintln(&b, "| what | nodes | measured | limit | reference | established project |")
 	fmt.Fprintln(&b, "|---|---|---|---|---|---|")
 	for _, p := range limits {
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(p.cells(reports), " | "))
+		if p.brief || !brief {
+			fmt.Fprintf(&b, "| %s |\n", strings.Join(p.cells(reports), " | "))
+		}
 	}
 	fmt.Fprintf(&b, "\n%s\n", explained)
 	return b.String()
@@ -56,12 +58,12 @@ func (p *promise) cells(reports []*Report) []string {
 	return cells
 }
 
-// Insert puts the table into a text, in place of the one that it has.
-func Insert(text string, reports ...*Report) (string, error) {
+// Insert puts the table of [Markdown] into a text, in place of the one there.
+func Insert(text string, brief bool, reports ...*Report) (string, error) {
 	head, rest, found := strings.Cut(text, begin)
 	_, tail, closed := strings.Cut(rest, end)
 	if !found || !closed {
 		return "", fmt.Errorf("there is no line %q, or none %q after it", begin, end)
 	}
-	return head + begin + "\n\n" + Markdown(reports...) + "\n" + end + tail, nil
+	return head + begin + "\n\n" + Markdown(brief, reports...) + "\n" + end + tail, nil
 }

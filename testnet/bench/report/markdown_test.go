@@ -7,32 +7,47 @@ import (
 	"time"
 )
 
-// The README has a row for every promise and no other, with the limit that is
-// kept to now; `make figures` writes them.
-func TestReadmeHasTheLimits(t *testing.T) {
+// Each page has a row for every promise that it is to have and no other, with
+// the limit of now, and the README says what the whole page says; `make figures`
+// writes both.
+func TestPagesHaveTheLimits(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../../README.md")
+	whole := tableOf(t, "../../../cmd/hearth/help/figures.md", false)
+	measured := make(map[string]string)
+	for _, row := range whole {
+		measured[row[0]+row[1]] = row[2]
+	}
+	for _, row := range tableOf(t, "../../../README.md", true) {
+		if measured[row[0]+row[1]] != row[2] {
+			t.Errorf("the README says %q of %q, the page %q: run `make figures`", row[2], row[0], measured[row[0]+row[1]])
+		}
+	}
+}
+
+// tableOf returns a page's rows, which are those of the promises.
+func tableOf(t *testing.T, path string, brief bool) [][]string {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(readme), begin)
+	_, rest, found := strings.Cut(string(text), begin)
 	table, _, closed := strings.Cut(rest, end)
 	if !found || !closed {
-		t.Fatal("the README has no place for figures")
+		t.Fatalf("%s has no place for figures", path)
 	}
-	want := rowsOf(Markdown())
-	got := rowsOf(table)
+	want, got := rowsOf(Markdown(brief)), rowsOf(table)
 	if len(got) != len(want) {
-		t.Fatalf("the README has %d rows and there are %d promises: run `make figures`", len(got), len(want))
+		t.Fatalf("%s has %d rows, there are %d promises: run `make figures`", path, len(got), len(want))
 	}
 	for i := range want {
 		for _, cell := range []int{0, 1, 3, 5} { // what does not depend on a measurement
 			if len(got[i]) != 6 || got[i][cell] != want[i][cell] {
-				t.Errorf("the README says %q instead of %q: run `make figures`", got[i], want[i])
-				break
+				t.Fatalf("%s says %q instead of %q: run `make figures`", path, got[i], want[i])
 			}
 		}
 	}
+	return got
 }
 
 // rowsOf returns the cells of a Markdown table, without its head.
@@ -54,7 +69,7 @@ func TestInsert(t *testing.T) {
 	text := "before\n" + begin + "\nstale\n" + end + "\nafter\n"
 	for range 2 {
 		var err error
-		if text, err = Insert(text, r); err != nil {
+		if text, err = Insert(text, false, r); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,7 +86,7 @@ func TestInsert(t *testing.T) {
 	if strings.Contains(text, "stale") {
 		t.Error("the old table is still there")
 	}
-	if _, err := Insert("no place"); err == nil {
+	if _, err := Insert("no place", false); err == nil {
 		t.Error("a text without a place for it took the table")
 	}
 }

@@ -155,6 +155,8 @@ func ServeApp(ctx context.Context, s Stream, token string, app App) error {
 		return serveRequests(ctx, w, app, v.Requests)
 	case *pb.AppRequest_Plan:
 		return servePlan(ctx, w, app, v.Plan)
+	case *pb.AppRequest_Manage:
+		return serveManage(ctx, w, app, v.Manage)
 	}
 	return w.reject(unknownVerb())
 }

@@ -28,7 +28,7 @@ func FuzzConversation(f *testing.F) {
 	f.Add(join(&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Renew{Renew: renewToPB(&Renewal{Request: "r", Attempt: 1})}}))
 	f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Plan{Plan: &pb.Plan{Service: serviceToPB(&offer.Service)}}}))
 	f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Devices{Devices: &pb.Devices{Watch: true}}}))
-	f.Add(join(&pb.Update{Update: &pb.Update_Event{Event: &pb.Event{State: 6}}}, outputToPB(Stdout, 3, 3, 0)))
+	f.Add(join(&pb.Update{Update: &pb.Update_Event{Event: &pb.Event{State: 6}}}, outputToPB(Stdout, 3, 3, 0, time.Time{})))
 	f.Add(join(&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Requests{Requests: &pb.Requests{Verb: &pb.Requests_Attach{
 		Attach: attachToPB(&Attach{Request: "r", NoFollow: true}),
 	}}}}, &pb.Wish{Wish: &pb.Wish_Signal{Signal: &pb.Signal{Name: "INT"}}}, &pb.Wish{Wish: &pb.Wish_Resize{Resize: sizeToPB(1, 2)}}))

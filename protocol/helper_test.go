@@ -69,8 +69,16 @@ type device struct {
 	watch    func(ctx context.Context, begun func(), yield func(Event) error) error
 	plan     func(context.Context, Service) (Decision, error)
 	renew    func(context.Context, NodeID, Renewal) error
+	drain    func(ctx context.Context, off bool) error
+	down     func(context.Context) error
+	status   func(ctx context.Context, watch bool, yield func(DeviceInfo) error) error
 }
 
+func (d *device) Drain(ctx context.Context, off bool) error { return d.drain(ctx, off) }
+func (d *device) Down(ctx context.Context) error            { return d.down(ctx) }
+func (d *device) Status(ctx context.Context, watch bool, yield func(DeviceInfo) error) error {
+	return d.status(ctx, watch, yield)
+}
 func (d *device) Offer(ctx context.Context, o Offer) (Session, error)   { return d.offer(ctx, o) }
 func (d *device) Attach(ctx context.Context, a Attach) (Session, error) { return d.attach(ctx, a) }
 func (d *device) Run(ctx context.Context, r Run) (Session, error)       { return d.run(ctx, r) }

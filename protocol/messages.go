@@ -167,6 +167,8 @@ type Score struct {
 	PullRate Bytes
 	// Addresses are the multiaddrs that the device listens on, without its ID.
 	Addresses []string
+	// Draining: it takes no new work, as its owner said.
+	Draining bool
 }
 
 // An Offer proposes an execution to a node.
@@ -293,6 +295,9 @@ type Output struct {
 	Cut uint64
 	// Data is valid until the next call to the reader it came from.
 	Data []byte
+	// At is when Data came, on the clock of the device that keeps it, for people
+	// only; zero where that is not known.
+	At time.Time
 }
 
 // An Update is what an execution or an attached request says next: exactly one

@@ -174,7 +174,7 @@ func (s *remoteSession) receiveOutput(p *pb.Data) error {
 		return nil
 	}
 	data := append([]byte(nil), raw...)
-	return s.queue.put(Update{Output: &Output{Channel: c, Offset: p.GetOffset(), Cut: p.GetCut(), Data: data}})
+	return s.queue.put(Update{Output: &Output{Channel: c, Offset: p.GetOffset(), Cut: p.GetCut(), Data: data, At: nanoFromPB(p.GetAt())}})
 }
 
 func (s *remoteSession) addCredit(n uint32) error {

@@ -151,9 +151,7 @@ func serveStop(ctx context.Context, w *wire, requests Requests, p *pb.StopReques
 	if err == nil {
 		err = requests.Stop(ctx, s)
 	}
-	logged := w.answer(err)
-	_ = w.stream.Close()
-	return logged
+	return w.acknowledge(err)
 }
 
 // maxSilent bounds how many devices a list names that did not answer.

@@ -14,6 +14,9 @@ import (
 // MaxScore is the most bytes that an encoded score takes.
 const MaxScore = 16 << 10
 
+// ReasonDraining is why a device with Score.Draining takes no offer.
+const ReasonDraining = "is draining: it takes no new work until 'hearth drain --off' there"
+
 // Bounds on a Score.
 const (
 	// MaxScoreAddresses is the most addresses that a score names.
@@ -65,6 +68,7 @@ func scoreToPB(s *Score) *pb.Score {
 		Arch: s.Arch, Os: s.OS, Drivers: s.Drivers, Labels: s.Labels,
 		Images: s.Images, ImageSizes: s.ImageSizes, Accelerators: s.Accelerators, Temperature: s.Temperature,
 		Throttled: uint32(math.Round(s.Throttled * 1000)), PullRate: uint64(s.PullRate), Addresses: s.Addresses,
+		Draining: s.Draining,
 	}
 }
 
@@ -85,7 +89,7 @@ func scoreFromPB(p *pb.Score) (Score, error) {
 		Arch: p.GetArch(), OS: p.GetOs(), Drivers: p.GetDrivers(), Labels: p.GetLabels(),
 		Images: p.GetImages(), ImageSizes: p.GetImageSizes(), Accelerators: p.GetAccelerators(),
 		Temperature: p.GetTemperature(), Throttled: float64(p.GetThrottled()) / 1000, PullRate: Bytes(p.GetPullRate()),
-		Addresses: p.GetAddresses(),
+		Addresses: p.GetAddresses(), Draining: p.GetDraining(),
 	}
 	if err := s.validate(); err != nil {
 		return Score{}, err

@@ -221,7 +221,7 @@ func sendOutput(w *wire, o *Output) error {
 	offset, cut, rest := o.Offset, o.Cut, o.Data
 	for first := true; first || len(rest) > 0; first = false {
 		piece := rest[:min(len(rest), maxPiece)]
-		m := outputToPB(o.Channel, offset, cut, len(piece))
+		m := outputToPB(o.Channel, offset, cut, len(piece), o.At)
 		if err := w.send(m, piece, 0); err != nil {
 			return err
 		}
@@ -230,8 +230,8 @@ func sendOutput(w *wire, o *Output) error {
 	return nil
 }
 
-func outputToPB(c Channel, offset, cut uint64, n int) proto.Message {
+func outputToPB(c Channel, offset, cut uint64, n int, at time.Time) proto.Message {
 	return &pb.Update{Update: &pb.Update_Output{Output: &pb.Data{
-		Channel: pb.Channel(c), Length: uint32(n), Offset: offset, Cut: cut,
+		Channel: pb.Channel(c), Length: uint32(n), Offset: offset, Cut: cut, At: nanoToPB(at),
 	}}}
 }

@@ -193,10 +193,42 @@ const (
 	LevelProblem
 )
 
+// DeviceInfo is what a device knows of itself: `hearth status`.
+type DeviceInfo struct {
+	ID   NodeID
+	Name string
+	// Fingerprint of its mesh, and Version of its program.
+	Fingerprint, Version string
+	// Uptime is for how long it has been up.
+	Uptime time.Duration
+	// Peers counts the devices connected to it.
+	Peers int
+	// Engine is what runs work; where it is empty, NoEngine says why.
+	Engine, NoEngine string
+	// Running and Queued count the executions that it has accepted.
+	Running, Queued uint32
+	// Draining: it takes no new work.
+	Draining bool
+}
+
+// A Manager is a device as its owner manages it.
+type Manager interface {
+	// Drain has the device take no new work, or, with off, take it again. What
+	// runs or is queued there goes on. It lasts over restarts.
+	Drain(ctx context.Context, off bool) error
+	// Down has the device end; its containers go on. It returns when the device
+	// has begun to.
+	Down(ctx context.Context) error
+	// Status calls yield with the device's status; with watch it does so again on
+	// each change until ctx ends.
+	Status(ctx context.Context, watch bool, yield func(DeviceInfo) error) error
+}
+
 // An App is a device as its apps see it. The device implements it; AppClient
 // is the other end.
 type App interface {
 	Requests
+	Manager
 	// Run accepts a request and attaches to it. Running an ID again that is
 	// known with the same service attaches to it; with another service it is
 	// an *Error with CodeConflict.

@@ -138,6 +138,21 @@ func durationFromPB(field string, d uint64) (time.Duration, error) {
 	return time.Duration(d), nil
 }
 
+// nanoToPB returns the nanoseconds since 1970, 0 for no time.
+func nanoToPB(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func nanoFromPB(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
+}
+
 // finite keeps what is only for people from breaking a conversation.
 func finite(v float64) float64 {
 	if math.IsNaN(v) || math.IsInf(v, 0) {

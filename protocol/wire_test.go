@@ -85,6 +85,17 @@ func sampleScore() Score {
 	}
 }
 
+func drainingScore() Score {
+	return Score{Node: nodeA, Role: RoleNode, Draining: true}
+}
+
+func sampleDeviceInfo() DeviceInfo {
+	return DeviceInfo{
+		ID: nodeA, Name: "attic", Fingerprint: "hxb25o2sbgq6", Version: "1.2.3", Uptime: time.Hour, Peers: 2,
+		Engine: "docker 27.1", NoEngine: "none", Running: 3, Queued: 4, Draining: true,
+	}
+}
+
 func sampleDecision() Decision {
 	return Decision{Level: 3 * time.Second, Places: 2.5, Candidates: []Candidate{
 		{Node: nodeA, Name: "attic", Rating: 12.5, Estimate: 3, Work: 1, Network: 1, Cold: 1, Chance: 0.75, Chosen: true},
@@ -132,6 +143,8 @@ func codecs() []codec {
 		codecOf("event", event, eventToPB, eventFromPB),
 		codecOf("decision", sampleDecision(), func(d *Decision) *pb.Decision { return decisionToPB(d)[0] }, decodeDecision),
 		codecOf("device", Device{Score: sampleScore(), Self: true, Age: time.Second, Address: "/ip4/10.0.0.1/tcp/1", RTT: 5}, deviceToPB, deviceFromPB),
+		codecOf("device-info", sampleDeviceInfo(), deviceInfoToPB, deviceInfoFromPB),
+		codecOf("device-draining", Device{Score: drainingScore()}, deviceToPB, deviceFromPB),
 		codecOf("check", Check{Name: "engine", Level: LevelWarning, Finding: "slow", Advice: "wait"}, checkToPB,
 			func(p *pb.Check) (Check, error) { return checkFromPB(p), nil }),
 		codecOf("refusal", error(&Refusal{Code: CodeBusy, Reason: "full", Load: Load{Running: 1, Queued: 2, Slots: 3}}), encodeAnswer, decodeAnswer),
@@ -261,19 +274,20 @@ func fuzzCodec(f *testing.F, name string) {
 	f.Fatalf("no message %s", name)
 }
 
-func FuzzScore(f *testing.F)    { fuzzCodec(f, "score") }
-func FuzzOffer(f *testing.F)    { fuzzCodec(f, "offer") }
-func FuzzAttach(f *testing.F)   { fuzzCodec(f, "attach") }
-func FuzzRun(f *testing.F)      { fuzzCodec(f, "run") }
-func FuzzStop(f *testing.F)     { fuzzCodec(f, "stop") }
-func FuzzRenew(f *testing.F)    { fuzzCodec(f, "renew") }
-func FuzzResize(f *testing.F)   { fuzzCodec(f, "resize") }
-func FuzzInfo(f *testing.F)     { fuzzCodec(f, "info") }
-func FuzzAnswer(f *testing.F)   { fuzzCodec(f, "refusal") }
-func FuzzEvent(f *testing.F)    { fuzzCodec(f, "event") }
-func FuzzDecision(f *testing.F) { fuzzCodec(f, "decision") }
-func FuzzDevice(f *testing.F)   { fuzzCodec(f, "device") }
-func FuzzCheck(f *testing.F)    { fuzzCodec(f, "check") }
+func FuzzScore(f *testing.F)      { fuzzCodec(f, "score") }
+func FuzzOffer(f *testing.F)      { fuzzCodec(f, "offer") }
+func FuzzAttach(f *testing.F)     { fuzzCodec(f, "attach") }
+func FuzzRun(f *testing.F)        { fuzzCodec(f, "run") }
+func FuzzStop(f *testing.F)       { fuzzCodec(f, "stop") }
+func FuzzRenew(f *testing.F)      { fuzzCodec(f, "renew") }
+func FuzzResize(f *testing.F)     { fuzzCodec(f, "resize") }
+func FuzzInfo(f *testing.F)       { fuzzCodec(f, "info") }
+func FuzzAnswer(f *testing.F)     { fuzzCodec(f, "refusal") }
+func FuzzEvent(f *testing.F)      { fuzzCodec(f, "event") }
+func FuzzDecision(f *testing.F)   { fuzzCodec(f, "decision") }
+func FuzzDevice(f *testing.F)     { fuzzCodec(f, "device") }
+func FuzzDeviceInfo(f *testing.F) { fuzzCodec(f, "device-info") }
+func FuzzCheck(f *testing.F)      { fuzzCodec(f, "check") }
 
 // What is not known here is never taken for something that is.
 func TestUnknownNumbers(t *testing.T) {

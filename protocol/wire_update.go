@@ -9,12 +9,9 @@ import (
 func eventToPB(e *Event) *pb.Event {
 	p := &pb.Event{
 		Request: string(e.Request), Attempt: e.Attempt, State: pb.State(e.State),
-		Node: string(e.Node), NodeName: clip(e.NodeName, maxName),
+		Node: string(e.Node), NodeName: clip(e.NodeName, maxName), At: nanoToPB(e.At),
 		Code: codeToPB(e.Code), Reason: clip(e.Reason, maxReason),
 		ExitCode: int32(e.ExitCode), QueuePlace: e.QueuePlace, Container: clip(e.Container, maxContainer),
-	}
-	if !e.At.IsZero() {
-		p.At = e.At.UnixNano()
 	}
 	if g := e.Progress; g != nil {
 		p.Progress = &pb.Progress{
@@ -26,7 +23,7 @@ func eventToPB(e *Event) *pb.Event {
 
 func eventFromPB(p *pb.Event) (Event, error) {
 	e := Event{
-		Attempt: p.GetAttempt(), NodeName: clip(p.GetNodeName(), maxName),
+		Attempt: p.GetAttempt(), NodeName: clip(p.GetNodeName(), maxName), At: nanoFromPB(p.GetAt()),
 		Code: codeFromPB(p.GetCode()), Reason: clip(p.GetReason(), maxReason),
 		ExitCode: int(p.GetExitCode()), QueuePlace: p.GetQueuePlace(),
 		Container: clip(p.GetContainer(), maxContainer),
@@ -40,9 +37,6 @@ func eventFromPB(p *pb.Event) (Event, error) {
 	}
 	if e.State, err = stateFromPB(p.GetState()); err != nil {
 		return Event{}, err
-	}
-	if p.GetAt() != 0 {
-		e.At = time.Unix(0, p.GetAt())
 	}
 	if g := p.GetProgress(); g != nil {
 		e.Progress = &Progress{

@@ -95,6 +95,10 @@ type Node struct {
 	engine   engine
 	pulls    pullRate
 	leaving  bool
+	draining struct {
+		on    bool
+		write sync.Mutex // is held while the file is written; never with mu
+	}
 }
 
 // New makes a Node; it starts nothing.
@@ -108,8 +112,12 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Space == nil {
 		cfg.Space = spaceOf
 	}
+	draining, err := readDraining(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("find out whether this device drains: %w", err)
+	}
 	lent := Lent{CPUs: cfg.CPUs, Memory: cfg.Memory}
-	return &Node{
+	n := &Node{
 		cfg:     cfg,
 		lent:    lent,
 		unit:    demandOf(cfg.Policy.defaultCPUs(lent), cfg.Policy.defaultMemory(lent)),
@@ -120,7 +128,9 @@ func New(cfg Config) (*Node, error) {
 		known:   make(map[ExecutionID]*execution),
 		engine:  engine{news: make(chan struct{})},
 		pulls:   loadPullRate(cfg.Dir),
-	}, nil
+	}
+	n.draining.on = draining
+	return n, nil
 }
 
 // Run takes up what the engine already runs, then runs what is offered, until

@@ -122,8 +122,8 @@ func (n *Node) place(e *execution, o protocol.Offer) *protocol.Refusal {
 	running, queued := l.running, len(l.queue)
 	load := l.load(n.unit)
 	switch {
-	case n.leaving:
-		return &protocol.Refusal{Code: protocol.CodeLeaving, Reason: "the device shuts down", Load: load}
+	case n.refusesNew(load) != nil:
+		return n.refusesNew(load)
 	case l.fits(e.demand):
 		l.take(e.demand)
 		e.holds = true

@@ -30,6 +30,8 @@ type State struct {
 	// much each takes on the disk.
 	Images     []uint32
 	ImageSizes []protocol.Bytes
+	// Draining: it takes no new work; see Node.Drain.
+	Draining bool
 	// PullRate is how fast images were fetched lately, in bytes a second,
 	// unpacking included; 0 is not known.
 	PullRate protocol.Bytes
@@ -75,6 +77,7 @@ func (n *Node) State() State {
 		Images:     n.engine.images,
 		ImageSizes: n.engine.info.Sizes[:min(len(n.engine.info.Sizes), len(n.engine.images))],
 		PullRate:   n.pulls.rate,
+		Draining:   n.draining.on,
 	}
 	switch {
 	case n.leaving:

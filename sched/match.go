@@ -25,6 +25,7 @@ const (
 	misfitNoScore
 	misfitStale
 	misfitRole
+	misfitDraining
 	misfitNode
 	misfitHere
 	misfitScore
@@ -70,6 +71,8 @@ func match(service *protocol.Service, labels []label, s *protocol.Score, name st
 		return misfit{why: misfitHere}
 	case s.Role != protocol.RoleNode:
 		return misfit{why: misfitRole}
+	case s.Draining:
+		return misfit{why: misfitDraining}
 	case !plausible(s):
 		return misfit{why: misfitScore}
 	case len(s.Drivers) == 0:
@@ -137,6 +140,8 @@ func (m misfit) explain(service *protocol.Service, s *protocol.Score) *protocol.
 		return refuse(protocol.CodeConstraint, "is the asking device, which was left out by wish")
 	case misfitRole:
 		return refuse(protocol.CodeConstraint, "runs no work: no container engine is in use there")
+	case misfitDraining:
+		return refuse(protocol.CodePolicy, "%s", protocol.ReasonDraining)
 	case misfitDriver:
 		return refuse(protocol.CodeEngineDown, "has no container engine that answers")
 	case misfitScore:

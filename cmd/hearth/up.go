@@ -214,7 +214,7 @@ func (c *cli) nodeConfig(f upFlags, log *slog.Logger) (node.Config, error) {
 // settings is what the flags say by themselves, whatever this machine has.
 func (c *cli) settings(f upFlags, log *slog.Logger) (node.Config, error) {
 	cfg := node.DefaultConfig()
-	cfg.Log, cfg.StateDir, cfg.Interfaces, cfg.NoDiscovery = log, c.state, f.interfaces, f.noDiscovery
+	cfg.Version, cfg.Log, cfg.StateDir, cfg.Interfaces, cfg.NoDiscovery = version, log, c.state, f.interfaces, f.noDiscovery
 	var err error
 	if cfg.Name, err = deviceName(f.name); err != nil {
 		return cfg, err

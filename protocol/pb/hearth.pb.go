@@ -498,6 +498,7 @@ type AppRequest struct {
 	//	*AppRequest_Diagnose
 	//	*AppRequest_Requests
 	//	*AppRequest_Plan
+	//	*AppRequest_Manage
 	Verb          isAppRequest_Verb `protobuf_oneof:"verb"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -592,6 +593,15 @@ func (x *AppRequest) GetPlan() *Plan {
 	return nil
 }
 
+func (x *AppRequest) GetManage() *Manage {
+	if x != nil {
+		if x, ok := x.Verb.(*AppRequest_Manage); ok {
+			return x.Manage
+		}
+	}
+	return nil
+}
+
 type isAppRequest_Verb interface {
 	isAppRequest_Verb()
 }
@@ -616,6 +626,10 @@ type AppRequest_Plan struct {
 	Plan *Plan `protobuf:"bytes,6,opt,name=plan,proto3,oneof"`
 }
 
+type AppRequest_Manage struct {
+	Manage *Manage `protobuf:"bytes,7,opt,name=manage,proto3,oneof"`
+}
+
 func (*AppRequest_Run) isAppRequest_Verb() {}
 
 func (*AppRequest_Devices) isAppRequest_Verb() {}
@@ -625,6 +639,8 @@ func (*AppRequest_Diagnose) isAppRequest_Verb() {}
 func (*AppRequest_Requests) isAppRequest_Verb() {}
 
 func (*AppRequest_Plan) isAppRequest_Verb() {}
+
+func (*AppRequest_Manage) isAppRequest_Verb() {}
 
 // The answer to either.
 type Answer struct {
@@ -1526,6 +1542,232 @@ func (*Diagnose) Descriptor() ([]byte, []int) {
 	return file_hearth_proto_rawDescGZIP(), []int{13}
 }
 
+// What the owner of a device has it do.
+type Manage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Verb:
+	//
+	//	*Manage_Drain
+	//	*Manage_Down
+	//	*Manage_Status
+	Verb          isManage_Verb `protobuf_oneof:"verb"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Manage) Reset() {
+	*x = Manage{}
+	mi := &file_hearth_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Manage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Manage) ProtoMessage() {}
+
+func (x *Manage) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Manage.ProtoReflect.Descriptor instead.
+func (*Manage) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Manage) GetVerb() isManage_Verb {
+	if x != nil {
+		return x.Verb
+	}
+	return nil
+}
+
+func (x *Manage) GetDrain() *Drain {
+	if x != nil {
+		if x, ok := x.Verb.(*Manage_Drain); ok {
+			return x.Drain
+		}
+	}
+	return nil
+}
+
+func (x *Manage) GetDown() *Down {
+	if x != nil {
+		if x, ok := x.Verb.(*Manage_Down); ok {
+			return x.Down
+		}
+	}
+	return nil
+}
+
+func (x *Manage) GetStatus() *Status {
+	if x != nil {
+		if x, ok := x.Verb.(*Manage_Status); ok {
+			return x.Status
+		}
+	}
+	return nil
+}
+
+type isManage_Verb interface {
+	isManage_Verb()
+}
+
+type Manage_Drain struct {
+	Drain *Drain `protobuf:"bytes,1,opt,name=drain,proto3,oneof"`
+}
+
+type Manage_Down struct {
+	Down *Down `protobuf:"bytes,2,opt,name=down,proto3,oneof"`
+}
+
+type Manage_Status struct {
+	Status *Status `protobuf:"bytes,3,opt,name=status,proto3,oneof"`
+}
+
+func (*Manage_Drain) isManage_Verb() {}
+
+func (*Manage_Down) isManage_Verb() {}
+
+func (*Manage_Status) isManage_Verb() {}
+
+// The device takes no new work from now on, also after a restart; what it has
+// goes on.
+type Drain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Off           bool                   `protobuf:"varint,1,opt,name=off,proto3" json:"off,omitempty"` // it takes work again
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drain) Reset() {
+	*x = Drain{}
+	mi := &file_hearth_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drain) ProtoMessage() {}
+
+func (x *Drain) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drain.ProtoReflect.Descriptor instead.
+func (*Drain) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Drain) GetOff() bool {
+	if x != nil {
+		return x.Off
+	}
+	return false
+}
+
+// The device ends; its containers go on. Nothing follows the acceptance.
+type Down struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Down) Reset() {
+	*x = Down{}
+	mi := &file_hearth_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Down) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Down) ProtoMessage() {}
+
+func (x *Down) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Down.ProtoReflect.Descriptor instead.
+func (*Down) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{16}
+}
+
+type Status struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Watch         bool                   `protobuf:"varint,1,opt,name=watch,proto3" json:"watch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Status) Reset() {
+	*x = Status{}
+	mi := &file_hearth_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Status) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Status) ProtoMessage() {}
+
+func (x *Status) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Status.ProtoReflect.Descriptor instead.
+func (*Status) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Status) GetWatch() bool {
+	if x != nil {
+		return x.Watch
+	}
+	return false
+}
+
 // Asks where a service would run now; nothing is run.
 type Plan struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1536,7 +1778,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_hearth_proto_msgTypes[14]
+	mi := &file_hearth_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1790,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[14]
+	mi := &file_hearth_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1803,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{14}
+	return file_hearth_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Plan) GetService() *Service {
@@ -1589,7 +1831,7 @@ type Requests struct {
 
 func (x *Requests) Reset() {
 	*x = Requests{}
-	mi := &file_hearth_proto_msgTypes[15]
+	mi := &file_hearth_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +1843,7 @@ func (x *Requests) String() string {
 func (*Requests) ProtoMessage() {}
 
 func (x *Requests) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[15]
+	mi := &file_hearth_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +1856,7 @@ func (x *Requests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Requests.ProtoReflect.Descriptor instead.
 func (*Requests) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{15}
+	return file_hearth_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Requests) GetVerb() isRequests_Verb {
@@ -1715,7 +1957,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_hearth_proto_msgTypes[16]
+	mi := &file_hearth_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +1969,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[16]
+	mi := &file_hearth_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +1982,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{16}
+	return file_hearth_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StopRequest) GetRequest() string {
@@ -1780,7 +2022,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1792,7 +2034,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1805,7 +2047,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{17}
+	return file_hearth_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *List) GetAll() bool {
@@ -1824,7 +2066,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1836,7 +2078,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1849,7 +2091,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{18}
+	return file_hearth_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Inspect) GetRequest() string {
@@ -1867,7 +2109,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +2121,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +2134,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{19}
+	return file_hearth_proto_rawDescGZIP(), []int{23}
 }
 
 // From the one who asked.
@@ -1912,7 +2154,7 @@ type Wish struct {
 
 func (x *Wish) Reset() {
 	*x = Wish{}
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +2166,7 @@ func (x *Wish) String() string {
 func (*Wish) ProtoMessage() {}
 
 func (x *Wish) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +2179,7 @@ func (x *Wish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wish.ProtoReflect.Descriptor instead.
 func (*Wish) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{20}
+	return file_hearth_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Wish) GetWish() isWish_Wish {
@@ -2034,7 +2276,7 @@ type CloseInput struct {
 
 func (x *CloseInput) Reset() {
 	*x = CloseInput{}
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2288,7 @@ func (x *CloseInput) String() string {
 func (*CloseInput) ProtoMessage() {}
 
 func (x *CloseInput) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2301,7 @@ func (x *CloseInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseInput.ProtoReflect.Descriptor instead.
 func (*CloseInput) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{21}
+	return file_hearth_proto_rawDescGZIP(), []int{25}
 }
 
 type Stop struct {
@@ -2071,7 +2313,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2325,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2338,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{22}
+	return file_hearth_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Stop) GetGrace() uint64 {
@@ -2115,7 +2357,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +2369,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +2382,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{23}
+	return file_hearth_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Signal) GetName() string {
@@ -2161,7 +2403,7 @@ type Resize struct {
 
 func (x *Resize) Reset() {
 	*x = Resize{}
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2173,7 +2415,7 @@ func (x *Resize) String() string {
 func (*Resize) ProtoMessage() {}
 
 func (x *Resize) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2186,7 +2428,7 @@ func (x *Resize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resize.ProtoReflect.Descriptor instead.
 func (*Resize) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{24}
+	return file_hearth_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Resize) GetRows() uint32 {
@@ -2222,7 +2464,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2476,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2489,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{25}
+	return file_hearth_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Update) GetUpdate() isUpdate_Update {
@@ -2373,15 +2615,18 @@ type Data struct {
 	Length  uint32                 `protobuf:"varint,2,opt,name=length,proto3" json:"length,omitempty"`
 	// Only for output: bytes of the channel before these, and how many of those
 	// directly before were dropped.
-	Offset        uint64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
-	Cut           uint64 `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
+	Offset uint64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	Cut    uint64 `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
+	// When it came, in nanoseconds since 1970, UTC, on the clock of the device
+	// that keeps it; 0: not known.
+	At            int64 `protobuf:"varint,5,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +2638,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +2651,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{26}
+	return file_hearth_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Data) GetChannel() Channel {
@@ -2437,6 +2682,13 @@ func (x *Data) GetCut() uint64 {
 	return 0
 }
 
+func (x *Data) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
 // The asker may send so many more bytes of input.
 type Credit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2447,7 +2699,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2459,7 +2711,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2472,7 +2724,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{27}
+	return file_hearth_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Credit) GetBytes() uint32 {
@@ -2491,7 +2743,7 @@ type InputClosed struct {
 
 func (x *InputClosed) Reset() {
 	*x = InputClosed{}
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2503,7 +2755,7 @@ func (x *InputClosed) String() string {
 func (*InputClosed) ProtoMessage() {}
 
 func (x *InputClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2516,7 +2768,7 @@ func (x *InputClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputClosed.ProtoReflect.Descriptor instead.
 func (*InputClosed) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{28}
+	return file_hearth_proto_rawDescGZIP(), []int{32}
 }
 
 type Event struct {
@@ -2539,7 +2791,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2551,7 +2803,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2564,7 +2816,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{29}
+	return file_hearth_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Event) GetRequest() string {
@@ -2663,7 +2915,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2675,7 +2927,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2688,7 +2940,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{30}
+	return file_hearth_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Progress) GetCurrent() uint64 {
@@ -2734,7 +2986,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2746,7 +2998,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2759,7 +3011,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{31}
+	return file_hearth_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Decision) GetLevel() uint64 {
@@ -2817,7 +3069,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2829,7 +3081,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2842,7 +3094,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{32}
+	return file_hearth_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Candidate) GetNode() string {
@@ -2943,7 +3195,7 @@ type DevicesItem struct {
 
 func (x *DevicesItem) Reset() {
 	*x = DevicesItem{}
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2955,7 +3207,7 @@ func (x *DevicesItem) String() string {
 func (*DevicesItem) ProtoMessage() {}
 
 func (x *DevicesItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2968,7 +3220,7 @@ func (x *DevicesItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DevicesItem.ProtoReflect.Descriptor instead.
 func (*DevicesItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{33}
+	return file_hearth_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DevicesItem) GetItem() isDevicesItem_Item {
@@ -3041,7 +3293,7 @@ type ChecksItem struct {
 
 func (x *ChecksItem) Reset() {
 	*x = ChecksItem{}
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3053,7 +3305,7 @@ func (x *ChecksItem) String() string {
 func (*ChecksItem) ProtoMessage() {}
 
 func (x *ChecksItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3066,7 +3318,7 @@ func (x *ChecksItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksItem.ProtoReflect.Descriptor instead.
 func (*ChecksItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{34}
+	return file_hearth_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ChecksItem) GetItem() isChecksItem_Item {
@@ -3125,6 +3377,104 @@ func (*ChecksItem_Complete) isChecksItem_Item() {}
 
 func (*ChecksItem_Error) isChecksItem_Item() {}
 
+type StatusItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Item:
+	//
+	//	*StatusItem_Info
+	//	*StatusItem_Complete
+	//	*StatusItem_Error
+	Item          isStatusItem_Item `protobuf_oneof:"item"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusItem) Reset() {
+	*x = StatusItem{}
+	mi := &file_hearth_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusItem) ProtoMessage() {}
+
+func (x *StatusItem) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusItem.ProtoReflect.Descriptor instead.
+func (*StatusItem) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *StatusItem) GetItem() isStatusItem_Item {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+func (x *StatusItem) GetInfo() *DeviceInfo {
+	if x != nil {
+		if x, ok := x.Item.(*StatusItem_Info); ok {
+			return x.Info
+		}
+	}
+	return nil
+}
+
+func (x *StatusItem) GetComplete() *Complete {
+	if x != nil {
+		if x, ok := x.Item.(*StatusItem_Complete); ok {
+			return x.Complete
+		}
+	}
+	return nil
+}
+
+func (x *StatusItem) GetError() *Error {
+	if x != nil {
+		if x, ok := x.Item.(*StatusItem_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+type isStatusItem_Item interface {
+	isStatusItem_Item()
+}
+
+type StatusItem_Info struct {
+	Info *DeviceInfo `protobuf:"bytes,1,opt,name=info,proto3,oneof"` // a watch sends one for each change
+}
+
+type StatusItem_Complete struct {
+	Complete *Complete `protobuf:"bytes,2,opt,name=complete,proto3,oneof"` // the last frame
+}
+
+type StatusItem_Error struct {
+	Error *Error `protobuf:"bytes,3,opt,name=error,proto3,oneof"` // the last frame
+}
+
+func (*StatusItem_Info) isStatusItem_Item() {}
+
+func (*StatusItem_Complete) isStatusItem_Item() {}
+
+func (*StatusItem_Error) isStatusItem_Item() {}
+
 // That was all. It is always sent, so that a broken stream is not taken for it.
 type Complete struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3137,7 +3487,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3149,7 +3499,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3162,7 +3512,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{35}
+	return file_hearth_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Complete) GetSilent() []string {
@@ -3185,7 +3535,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +3547,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +3560,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{36}
+	return file_hearth_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Device) GetScore() *Score {
@@ -3248,6 +3598,131 @@ func (x *Device) GetRtt() uint64 {
 	return 0
 }
 
+// What a device knows of itself.
+type DeviceInfo struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Fingerprint   string                 `protobuf:"bytes,3,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"` // of its mesh
+	Version       string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`         // of its program
+	Uptime        uint64                 `protobuf:"varint,5,opt,name=uptime,proto3" json:"uptime,omitempty"`
+	Peers         uint32                 `protobuf:"varint,6,opt,name=peers,proto3" json:"peers,omitempty"`                      // devices connected
+	Engine        string                 `protobuf:"bytes,7,opt,name=engine,proto3" json:"engine,omitempty"`                     // empty: none runs work now
+	NoEngine      string                 `protobuf:"bytes,8,opt,name=no_engine,json=noEngine,proto3" json:"no_engine,omitempty"` // why, where engine is empty
+	Running       uint32                 `protobuf:"varint,9,opt,name=running,proto3" json:"running,omitempty"`
+	Queued        uint32                 `protobuf:"varint,10,opt,name=queued,proto3" json:"queued,omitempty"`
+	Draining      bool                   `protobuf:"varint,11,opt,name=draining,proto3" json:"draining,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceInfo) Reset() {
+	*x = DeviceInfo{}
+	mi := &file_hearth_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceInfo) ProtoMessage() {}
+
+func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceInfo.ProtoReflect.Descriptor instead.
+func (*DeviceInfo) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *DeviceInfo) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *DeviceInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeviceInfo) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *DeviceInfo) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *DeviceInfo) GetUptime() uint64 {
+	if x != nil {
+		return x.Uptime
+	}
+	return 0
+}
+
+func (x *DeviceInfo) GetPeers() uint32 {
+	if x != nil {
+		return x.Peers
+	}
+	return 0
+}
+
+func (x *DeviceInfo) GetEngine() string {
+	if x != nil {
+		return x.Engine
+	}
+	return ""
+}
+
+func (x *DeviceInfo) GetNoEngine() string {
+	if x != nil {
+		return x.NoEngine
+	}
+	return ""
+}
+
+func (x *DeviceInfo) GetRunning() uint32 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *DeviceInfo) GetQueued() uint32 {
+	if x != nil {
+		return x.Queued
+	}
+	return 0
+}
+
+func (x *DeviceInfo) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
 type Check struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -3260,7 +3735,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3272,7 +3747,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3285,7 +3760,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{37}
+	return file_hearth_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Check) GetName() string {
@@ -3333,7 +3808,7 @@ type RequestsItem struct {
 
 func (x *RequestsItem) Reset() {
 	*x = RequestsItem{}
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3345,7 +3820,7 @@ func (x *RequestsItem) String() string {
 func (*RequestsItem) ProtoMessage() {}
 
 func (x *RequestsItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3358,7 +3833,7 @@ func (x *RequestsItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsItem.ProtoReflect.Descriptor instead.
 func (*RequestsItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{38}
+	return file_hearth_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RequestsItem) GetItem() isRequestsItem_Item {
@@ -3482,7 +3957,7 @@ type RequestInfo struct {
 
 func (x *RequestInfo) Reset() {
 	*x = RequestInfo{}
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3494,7 +3969,7 @@ func (x *RequestInfo) String() string {
 func (*RequestInfo) ProtoMessage() {}
 
 func (x *RequestInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3507,7 +3982,7 @@ func (x *RequestInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestInfo.ProtoReflect.Descriptor instead.
 func (*RequestInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{39}
+	return file_hearth_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RequestInfo) GetRequest() string {
@@ -3611,13 +4086,14 @@ type Score struct {
 	Throttled     uint32                 `protobuf:"varint,25,opt,name=throttled,proto3" json:"throttled,omitempty"`                    // thousandths of the full speed that heat takes away
 	PullRate      uint64                 `protobuf:"varint,26,opt,name=pull_rate,json=pullRate,proto3" json:"pull_rate,omitempty"`      // bytes a second; 0: not known
 	ImageSizes    []byte                 `protobuf:"bytes,27,opt,name=image_sizes,json=imageSizes,proto3" json:"image_sizes,omitempty"` // one for each of images, or none; see DESIGN.md
+	Draining      bool                   `protobuf:"varint,29,opt,name=draining,proto3" json:"draining,omitempty"`                      // it takes no new work
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3629,7 +4105,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3642,7 +4118,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{40}
+	return file_hearth_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Score) GetNode() string {
@@ -3834,6 +4310,13 @@ func (x *Score) GetImageSizes() []byte {
 	return nil
 }
 
+func (x *Score) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
 var File_hearth_proto protoreflect.FileDescriptor
 
 const file_hearth_proto_rawDesc = "" +
@@ -3844,7 +4327,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\x06attach\x18\x02 \x01(\v2\x11.hearth.v1.AttachH\x00R\x06attach\x121\n" +
 	"\brequests\x18\x03 \x01(\v2\x13.hearth.v1.RequestsH\x00R\brequests\x12(\n" +
 	"\x05renew\x18\x04 \x01(\v2\x10.hearth.v1.RenewH\x00R\x05renewB\x06\n" +
-	"\x04verb\"\x8b\x02\n" +
+	"\x04verb\"\xb8\x02\n" +
 	"\n" +
 	"AppRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\"\n" +
@@ -3852,7 +4335,8 @@ const file_hearth_proto_rawDesc = "" +
 	"\adevices\x18\x03 \x01(\v2\x12.hearth.v1.DevicesH\x00R\adevices\x121\n" +
 	"\bdiagnose\x18\x04 \x01(\v2\x13.hearth.v1.DiagnoseH\x00R\bdiagnose\x121\n" +
 	"\brequests\x18\x05 \x01(\v2\x13.hearth.v1.RequestsH\x00R\brequests\x12%\n" +
-	"\x04plan\x18\x06 \x01(\v2\x0f.hearth.v1.PlanH\x00R\x04planB\x06\n" +
+	"\x04plan\x18\x06 \x01(\v2\x0f.hearth.v1.PlanH\x00R\x04plan\x12+\n" +
+	"\x06manage\x18\a \x01(\v2\x11.hearth.v1.ManageH\x00R\x06manageB\x06\n" +
 	"\x04verb\"\x9f\x01\n" +
 	"\x06Answer\x121\n" +
 	"\baccepted\x18\x01 \x01(\v2\x13.hearth.v1.AcceptedH\x00R\baccepted\x12.\n" +
@@ -3926,7 +4410,17 @@ const file_hearth_proto_rawDesc = "" +
 	"\aDevices\x12\x14\n" +
 	"\x05watch\x18\x01 \x01(\bR\x05watch\"\n" +
 	"\n" +
-	"\bDiagnose\"4\n" +
+	"\bDiagnose\"\x8e\x01\n" +
+	"\x06Manage\x12(\n" +
+	"\x05drain\x18\x01 \x01(\v2\x10.hearth.v1.DrainH\x00R\x05drain\x12%\n" +
+	"\x04down\x18\x02 \x01(\v2\x0f.hearth.v1.DownH\x00R\x04down\x12+\n" +
+	"\x06status\x18\x03 \x01(\v2\x11.hearth.v1.StatusH\x00R\x06statusB\x06\n" +
+	"\x04verb\"\x19\n" +
+	"\x05Drain\x12\x10\n" +
+	"\x03off\x18\x01 \x01(\bR\x03off\"\x06\n" +
+	"\x04Down\"\x1e\n" +
+	"\x06Status\x12\x14\n" +
+	"\x05watch\x18\x01 \x01(\bR\x05watch\"4\n" +
 	"\x04Plan\x12,\n" +
 	"\aservice\x18\x01 \x01(\v2\x12.hearth.v1.ServiceR\aservice\"\xee\x01\n" +
 	"\bRequests\x12+\n" +
@@ -3972,12 +4466,13 @@ const file_hearth_proto_rawDesc = "" +
 	"\finput_closed\x18\x05 \x01(\v2\x16.hearth.v1.InputClosedH\x00R\vinputClosed\x12(\n" +
 	"\x05error\x18\x06 \x01(\v2\x10.hearth.v1.ErrorH\x00R\x05error\x121\n" +
 	"\bcomplete\x18\a \x01(\v2\x13.hearth.v1.CompleteH\x00R\bcompleteB\b\n" +
-	"\x06update\"v\n" +
+	"\x06update\"\x86\x01\n" +
 	"\x04Data\x12,\n" +
 	"\achannel\x18\x01 \x01(\x0e2\x12.hearth.v1.ChannelR\achannel\x12\x16\n" +
 	"\x06length\x18\x02 \x01(\rR\x06length\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x04R\x06offset\x12\x10\n" +
-	"\x03cut\x18\x04 \x01(\x04R\x03cut\"\x1e\n" +
+	"\x03cut\x18\x04 \x01(\x04R\x03cut\x12\x0e\n" +
+	"\x02at\x18\x05 \x01(\x03R\x02at\"\x1e\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\rR\x05bytes\"\r\n" +
 	"\vInputClosed\"\xee\x02\n" +
@@ -4034,6 +4529,12 @@ const file_hearth_proto_rawDesc = "" +
 	"\x05check\x18\x01 \x01(\v2\x10.hearth.v1.CheckH\x00R\x05check\x121\n" +
 	"\bcomplete\x18\x02 \x01(\v2\x13.hearth.v1.CompleteH\x00R\bcomplete\x12(\n" +
 	"\x05error\x18\x03 \x01(\v2\x10.hearth.v1.ErrorH\x00R\x05errorB\x06\n" +
+	"\x04item\"\x9e\x01\n" +
+	"\n" +
+	"StatusItem\x12+\n" +
+	"\x04info\x18\x01 \x01(\v2\x15.hearth.v1.DeviceInfoH\x00R\x04info\x121\n" +
+	"\bcomplete\x18\x02 \x01(\v2\x13.hearth.v1.CompleteH\x00R\bcomplete\x12(\n" +
+	"\x05error\x18\x03 \x01(\v2\x10.hearth.v1.ErrorH\x00R\x05errorB\x06\n" +
 	"\x04item\"\"\n" +
 	"\bComplete\x12\x16\n" +
 	"\x06silent\x18\x01 \x03(\tR\x06silent\"\x82\x01\n" +
@@ -4042,7 +4543,21 @@ const file_hearth_proto_rawDesc = "" +
 	"\x04self\x18\x02 \x01(\bR\x04self\x12\x10\n" +
 	"\x03age\x18\x03 \x01(\x04R\x03age\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x10\n" +
-	"\x03rtt\x18\x05 \x01(\x04R\x03rtt\"u\n" +
+	"\x03rtt\x18\x05 \x01(\x04R\x03rtt\"\xa1\x02\n" +
+	"\n" +
+	"DeviceInfo\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
+	"\vfingerprint\x18\x03 \x01(\tR\vfingerprint\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x16\n" +
+	"\x06uptime\x18\x05 \x01(\x04R\x06uptime\x12\x14\n" +
+	"\x05peers\x18\x06 \x01(\rR\x05peers\x12\x16\n" +
+	"\x06engine\x18\a \x01(\tR\x06engine\x12\x1b\n" +
+	"\tno_engine\x18\b \x01(\tR\bnoEngine\x12\x18\n" +
+	"\arunning\x18\t \x01(\rR\arunning\x12\x16\n" +
+	"\x06queued\x18\n" +
+	" \x01(\rR\x06queued\x12\x1a\n" +
+	"\bdraining\x18\v \x01(\bR\bdraining\"u\n" +
 	"\x05Check\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12&\n" +
 	"\x05level\x18\x02 \x01(\x0e2\x10.hearth.v1.LevelR\x05level\x12\x18\n" +
@@ -4067,7 +4582,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\baccepted\x18\b \x01(\x03R\baccepted\x12\x18\n" +
 	"\astarted\x18\t \x01(\x03R\astarted\x12\x14\n" +
 	"\x05ended\x18\n" +
-	" \x01(\x03R\x05ended\"\xb0\x06\n" +
+	" \x01(\x03R\x05ended\"\xcc\x06\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -4099,7 +4614,8 @@ const file_hearth_proto_rawDesc = "" +
 	"\tthrottled\x18\x19 \x01(\rR\tthrottled\x12\x1b\n" +
 	"\tpull_rate\x18\x1a \x01(\x04R\bpullRate\x12\x1f\n" +
 	"\vimage_sizes\x18\x1b \x01(\fR\n" +
-	"imageSizes\x1a9\n" +
+	"imageSizes\x12\x1a\n" +
+	"\bdraining\x18\x1d \x01(\bR\bdraining\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xed\x03\n" +
@@ -4171,7 +4687,7 @@ func file_hearth_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_hearth_proto_goTypes = []any{
 	(Code)(0),              // 0: hearth.v1.Code
 	(State)(0),             // 1: hearth.v1.State
@@ -4192,101 +4708,114 @@ var file_hearth_proto_goTypes = []any{
 	(*Run)(nil),            // 16: hearth.v1.Run
 	(*Devices)(nil),        // 17: hearth.v1.Devices
 	(*Diagnose)(nil),       // 18: hearth.v1.Diagnose
-	(*Plan)(nil),           // 19: hearth.v1.Plan
-	(*Requests)(nil),       // 20: hearth.v1.Requests
-	(*StopRequest)(nil),    // 21: hearth.v1.StopRequest
-	(*List)(nil),           // 22: hearth.v1.List
-	(*Inspect)(nil),        // 23: hearth.v1.Inspect
-	(*Watch)(nil),          // 24: hearth.v1.Watch
-	(*Wish)(nil),           // 25: hearth.v1.Wish
-	(*CloseInput)(nil),     // 26: hearth.v1.CloseInput
-	(*Stop)(nil),           // 27: hearth.v1.Stop
-	(*Signal)(nil),         // 28: hearth.v1.Signal
-	(*Resize)(nil),         // 29: hearth.v1.Resize
-	(*Update)(nil),         // 30: hearth.v1.Update
-	(*Data)(nil),           // 31: hearth.v1.Data
-	(*Credit)(nil),         // 32: hearth.v1.Credit
-	(*InputClosed)(nil),    // 33: hearth.v1.InputClosed
-	(*Event)(nil),          // 34: hearth.v1.Event
-	(*Progress)(nil),       // 35: hearth.v1.Progress
-	(*Decision)(nil),       // 36: hearth.v1.Decision
-	(*Candidate)(nil),      // 37: hearth.v1.Candidate
-	(*DevicesItem)(nil),    // 38: hearth.v1.DevicesItem
-	(*ChecksItem)(nil),     // 39: hearth.v1.ChecksItem
-	(*Complete)(nil),       // 40: hearth.v1.Complete
-	(*Device)(nil),         // 41: hearth.v1.Device
-	(*Check)(nil),          // 42: hearth.v1.Check
-	(*RequestsItem)(nil),   // 43: hearth.v1.RequestsItem
-	(*RequestInfo)(nil),    // 44: hearth.v1.RequestInfo
-	(*Score)(nil),          // 45: hearth.v1.Score
-	nil,                    // 46: hearth.v1.Service.LabelsEntry
-	nil,                    // 47: hearth.v1.Score.LabelsEntry
+	(*Manage)(nil),         // 19: hearth.v1.Manage
+	(*Drain)(nil),          // 20: hearth.v1.Drain
+	(*Down)(nil),           // 21: hearth.v1.Down
+	(*Status)(nil),         // 22: hearth.v1.Status
+	(*Plan)(nil),           // 23: hearth.v1.Plan
+	(*Requests)(nil),       // 24: hearth.v1.Requests
+	(*StopRequest)(nil),    // 25: hearth.v1.StopRequest
+	(*List)(nil),           // 26: hearth.v1.List
+	(*Inspect)(nil),        // 27: hearth.v1.Inspect
+	(*Watch)(nil),          // 28: hearth.v1.Watch
+	(*Wish)(nil),           // 29: hearth.v1.Wish
+	(*CloseInput)(nil),     // 30: hearth.v1.CloseInput
+	(*Stop)(nil),           // 31: hearth.v1.Stop
+	(*Signal)(nil),         // 32: hearth.v1.Signal
+	(*Resize)(nil),         // 33: hearth.v1.Resize
+	(*Update)(nil),         // 34: hearth.v1.Update
+	(*Data)(nil),           // 35: hearth.v1.Data
+	(*Credit)(nil),         // 36: hearth.v1.Credit
+	(*InputClosed)(nil),    // 37: hearth.v1.InputClosed
+	(*Event)(nil),          // 38: hearth.v1.Event
+	(*Progress)(nil),       // 39: hearth.v1.Progress
+	(*Decision)(nil),       // 40: hearth.v1.Decision
+	(*Candidate)(nil),      // 41: hearth.v1.Candidate
+	(*DevicesItem)(nil),    // 42: hearth.v1.DevicesItem
+	(*ChecksItem)(nil),     // 43: hearth.v1.ChecksItem
+	(*StatusItem)(nil),     // 44: hearth.v1.StatusItem
+	(*Complete)(nil),       // 45: hearth.v1.Complete
+	(*Device)(nil),         // 46: hearth.v1.Device
+	(*DeviceInfo)(nil),     // 47: hearth.v1.DeviceInfo
+	(*Check)(nil),          // 48: hearth.v1.Check
+	(*RequestsItem)(nil),   // 49: hearth.v1.RequestsItem
+	(*RequestInfo)(nil),    // 50: hearth.v1.RequestInfo
+	(*Score)(nil),          // 51: hearth.v1.Score
+	nil,                    // 52: hearth.v1.Service.LabelsEntry
+	nil,                    // 53: hearth.v1.Score.LabelsEntry
 }
 var file_hearth_proto_depIdxs = []int32{
 	13, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
 	15, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
-	20, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
+	24, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
 	14, // 3: hearth.v1.ExecuteRequest.renew:type_name -> hearth.v1.Renew
 	16, // 4: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
 	17, // 5: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
 	18, // 6: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
-	20, // 7: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
-	19, // 8: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
-	8,  // 9: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
-	9,  // 10: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
-	10, // 11: hearth.v1.Answer.error:type_name -> hearth.v1.Error
-	0,  // 12: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
-	0,  // 13: hearth.v1.Error.code:type_name -> hearth.v1.Code
-	46, // 14: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
-	12, // 15: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
-	11, // 16: hearth.v1.Offer.service:type_name -> hearth.v1.Service
-	11, // 17: hearth.v1.Run.service:type_name -> hearth.v1.Service
-	11, // 18: hearth.v1.Plan.service:type_name -> hearth.v1.Service
-	15, // 19: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
-	21, // 20: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
-	22, // 21: hearth.v1.Requests.list:type_name -> hearth.v1.List
-	23, // 22: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
-	24, // 23: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
-	31, // 24: hearth.v1.Wish.input:type_name -> hearth.v1.Data
-	26, // 25: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
-	27, // 26: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
-	28, // 27: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
-	29, // 28: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
-	34, // 29: hearth.v1.Update.event:type_name -> hearth.v1.Event
-	31, // 30: hearth.v1.Update.output:type_name -> hearth.v1.Data
-	36, // 31: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
-	32, // 32: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
-	33, // 33: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
-	10, // 34: hearth.v1.Update.error:type_name -> hearth.v1.Error
-	40, // 35: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
-	2,  // 36: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
-	1,  // 37: hearth.v1.Event.state:type_name -> hearth.v1.State
-	0,  // 38: hearth.v1.Event.code:type_name -> hearth.v1.Code
-	35, // 39: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
-	37, // 40: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
-	0,  // 41: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
-	41, // 42: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
-	40, // 43: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
-	10, // 44: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
-	42, // 45: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
-	40, // 46: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
-	10, // 47: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
-	45, // 48: hearth.v1.Device.score:type_name -> hearth.v1.Score
-	4,  // 49: hearth.v1.Check.level:type_name -> hearth.v1.Level
-	44, // 50: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
-	11, // 51: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
-	34, // 52: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
-	36, // 53: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
-	40, // 54: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
-	10, // 55: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
-	34, // 56: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
-	3,  // 57: hearth.v1.Score.role:type_name -> hearth.v1.Role
-	47, // 58: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
-	59, // [59:59] is the sub-list for method output_type
-	59, // [59:59] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	24, // 7: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
+	23, // 8: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
+	19, // 9: hearth.v1.AppRequest.manage:type_name -> hearth.v1.Manage
+	8,  // 10: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
+	9,  // 11: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
+	10, // 12: hearth.v1.Answer.error:type_name -> hearth.v1.Error
+	0,  // 13: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
+	0,  // 14: hearth.v1.Error.code:type_name -> hearth.v1.Code
+	52, // 15: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
+	12, // 16: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
+	11, // 17: hearth.v1.Offer.service:type_name -> hearth.v1.Service
+	11, // 18: hearth.v1.Run.service:type_name -> hearth.v1.Service
+	20, // 19: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
+	21, // 20: hearth.v1.Manage.down:type_name -> hearth.v1.Down
+	22, // 21: hearth.v1.Manage.status:type_name -> hearth.v1.Status
+	11, // 22: hearth.v1.Plan.service:type_name -> hearth.v1.Service
+	15, // 23: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
+	25, // 24: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
+	26, // 25: hearth.v1.Requests.list:type_name -> hearth.v1.List
+	27, // 26: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
+	28, // 27: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
+	35, // 28: hearth.v1.Wish.input:type_name -> hearth.v1.Data
+	30, // 29: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
+	31, // 30: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
+	32, // 31: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
+	33, // 32: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
+	38, // 33: hearth.v1.Update.event:type_name -> hearth.v1.Event
+	35, // 34: hearth.v1.Update.output:type_name -> hearth.v1.Data
+	40, // 35: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
+	36, // 36: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
+	37, // 37: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
+	10, // 38: hearth.v1.Update.error:type_name -> hearth.v1.Error
+	45, // 39: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
+	2,  // 40: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
+	1,  // 41: hearth.v1.Event.state:type_name -> hearth.v1.State
+	0,  // 42: hearth.v1.Event.code:type_name -> hearth.v1.Code
+	39, // 43: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
+	41, // 44: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
+	0,  // 45: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
+	46, // 46: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
+	45, // 47: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
+	10, // 48: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
+	48, // 49: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
+	45, // 50: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
+	10, // 51: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
+	47, // 52: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
+	45, // 53: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
+	10, // 54: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
+	51, // 55: hearth.v1.Device.score:type_name -> hearth.v1.Score
+	4,  // 56: hearth.v1.Check.level:type_name -> hearth.v1.Level
+	50, // 57: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
+	11, // 58: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
+	38, // 59: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
+	40, // 60: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
+	45, // 61: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
+	10, // 62: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
+	38, // 63: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
+	3,  // 64: hearth.v1.Score.role:type_name -> hearth.v1.Role
+	53, // 65: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
+	66, // [66:66] is the sub-list for method output_type
+	66, // [66:66] is the sub-list for method input_type
+	66, // [66:66] is the sub-list for extension type_name
+	66, // [66:66] is the sub-list for extension extendee
+	0,  // [0:66] is the sub-list for field type_name
 }
 
 func init() { file_hearth_proto_init() }
@@ -4306,27 +4835,33 @@ func file_hearth_proto_init() {
 		(*AppRequest_Diagnose)(nil),
 		(*AppRequest_Requests)(nil),
 		(*AppRequest_Plan)(nil),
+		(*AppRequest_Manage)(nil),
 	}
 	file_hearth_proto_msgTypes[2].OneofWrappers = []any{
 		(*Answer_Accepted)(nil),
 		(*Answer_Refusal)(nil),
 		(*Answer_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[15].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[14].OneofWrappers = []any{
+		(*Manage_Drain)(nil),
+		(*Manage_Down)(nil),
+		(*Manage_Status)(nil),
+	}
+	file_hearth_proto_msgTypes[19].OneofWrappers = []any{
 		(*Requests_Attach)(nil),
 		(*Requests_Stop)(nil),
 		(*Requests_List)(nil),
 		(*Requests_Inspect)(nil),
 		(*Requests_Watch)(nil),
 	}
-	file_hearth_proto_msgTypes[20].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[24].OneofWrappers = []any{
 		(*Wish_Input)(nil),
 		(*Wish_CloseInput)(nil),
 		(*Wish_Stop)(nil),
 		(*Wish_Signal)(nil),
 		(*Wish_Resize)(nil),
 	}
-	file_hearth_proto_msgTypes[25].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[29].OneofWrappers = []any{
 		(*Update_Event)(nil),
 		(*Update_Output)(nil),
 		(*Update_Decision)(nil),
@@ -4335,17 +4870,22 @@ func file_hearth_proto_init() {
 		(*Update_Error)(nil),
 		(*Update_Complete)(nil),
 	}
-	file_hearth_proto_msgTypes[33].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[37].OneofWrappers = []any{
 		(*DevicesItem_Device)(nil),
 		(*DevicesItem_Complete)(nil),
 		(*DevicesItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[34].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[38].OneofWrappers = []any{
 		(*ChecksItem_Check)(nil),
 		(*ChecksItem_Complete)(nil),
 		(*ChecksItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[38].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[39].OneofWrappers = []any{
+		(*StatusItem_Info)(nil),
+		(*StatusItem_Complete)(nil),
+		(*StatusItem_Error)(nil),
+	}
+	file_hearth_proto_msgTypes[44].OneofWrappers = []any{
 		(*RequestsItem_Info)(nil),
 		(*RequestsItem_Service)(nil),
 		(*RequestsItem_Event)(nil),
@@ -4359,7 +4899,7 @@ func file_hearth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_proto_rawDesc), len(file_hearth_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   43,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -22,7 +22,9 @@ export const ended = state => STATES.indexOf(state) >= STATES.indexOf('succeeded
 // Each message: its fields by number, as [name, type]. A type in brackets is
 // repeated; a name with a capital is a message; the rest is in scalars below.
 const messages = {
-  AppRequest: { 1: ['token', 'string'], 2: ['run', 'Run'], 3: ['devices', 'Devices'], 5: ['requests', 'Requests'] },
+  AppRequest: { 1: ['token', 'string'], 2: ['run', 'Run'], 3: ['devices', 'Devices'], 5: ['requests', 'Requests'], 7: ['manage', 'Manage'] },
+  Manage: { 1: ['drain', 'Drain'], 2: ['down', 'Empty'], 3: ['status', 'Devices'] },
+  Drain: { 1: ['off', 'bool'] },
   Run: { 1: ['request', 'string'], 2: ['service', 'Service'], 3: ['detach', 'bool'] },
   Service: {
     1: ['image', 'string'], 2: ['args', '[string]'], 3: ['entrypoint', 'string'], 4: ['env', '[string]'],
@@ -45,7 +47,7 @@ const messages = {
   Stop: { 1: ['grace', 'uint'] },
   Signal: { 1: ['name', 'string'] },
   Resize: { 1: ['rows', 'uint'], 2: ['columns', 'uint'] },
-  Data: { 1: ['channel', 'uint'], 2: ['length', 'uint'], 3: ['offset', 'uint'], 4: ['cut', 'uint'] },
+  Data: { 1: ['channel', 'uint'], 2: ['length', 'uint'], 3: ['offset', 'uint'], 4: ['cut', 'uint'], 5: ['at', 'nanoseconds'] },
   Update: {
     1: ['event', 'Event'], 2: ['output', 'Data'], 4: ['credit', 'Credit'], 5: ['inputClosed', 'Empty'],
     6: ['error', 'Failure'], 7: ['complete', 'Empty']
@@ -65,7 +67,12 @@ const messages = {
   },
   DevicesItem: { 1: ['device', 'Device'], 2: ['complete', 'Empty'], 3: ['error', 'Failure'] },
   Device: { 1: ['score', 'Score'], 2: ['self', 'bool'], 4: ['address', 'string'] },
-  Score: { 1: ['node', 'string'], 2: ['name', 'string'], 5: ['role', 'uint'], 6: ['rating', 'double'], 10: ['slots', 'uint'] }
+  Score: { 1: ['node', 'string'], 2: ['name', 'string'], 5: ['role', 'uint'], 6: ['rating', 'double'], 10: ['slots', 'uint'], 29: ['draining', 'bool'] },
+  StatusItem: { 1: ['info', 'DeviceInfo'], 2: ['complete', 'Empty'], 3: ['error', 'Failure'] },
+  DeviceInfo: {
+    1: ['node', 'string'], 2: ['name', 'string'], 3: ['fingerprint', 'string'], 4: ['version', 'string'], 5: ['uptime', 'uint'],
+    6: ['peers', 'uint'], 7: ['engine', 'string'], 8: ['noEngine', 'string'], 9: ['running', 'uint'], 10: ['queued', 'uint'], 11: ['draining', 'bool']
+  }
 }
 
 // What each scalar is on the wire (0: a varint, 1: 8 bytes, 2: length and bytes),

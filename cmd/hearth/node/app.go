@@ -32,9 +32,15 @@ func (a appServer) Plan(ctx context.Context, s protocol.Service) (protocol.Decis
 }
 
 func (a appServer) Devices(ctx context.Context, watch bool, yield func([]protocol.Device) error) error {
+	return a.eachChange(ctx, watch, func() error { return yield(a.n.view.Devices()) })
+}
+
+// eachChange calls tell, and with watch again on each change of the view until
+// ctx ends.
+func (a appServer) eachChange(ctx context.Context, watch bool, tell func() error) error {
 	for {
 		changed := a.n.view.Changed()
-		if err := yield(a.n.view.Devices()); err != nil || !watch {
+		if err := tell(); err != nil || !watch {
 			return err
 		}
 		// After a quiet time a change is told at once; a burst is one list.

@@ -18,6 +18,8 @@ const SecretFile = "secret"
 // Config is what a device is made of.
 type Config struct {
 	Secret keys.Secret
+	// Version of the program, for people.
+	Version string
 	// Name of the device, unique in its mesh: see keys.ValidName.
 	Name string
 	// StateDir is the folder for all that is kept; it is made if need be.

@@ -212,6 +212,7 @@ func (g *gossip) addWork(ctx context.Context, s *protocol.Score) {
 		s.MemoryFree = min(s.MemoryFree, sample.MemoryAvailable)
 		s.Temperature, s.Throttled = uint32(max(0, sample.Temperature)), sample.Throttled
 	}
+	s.Draining = state.Draining
 	s.Accelerators = g.n.cfg.Policy.Accelerators(m.Accelerators())
 	s.Rating = sched.DefaultParams().Rate(s)
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -44,6 +45,9 @@ type Node struct {
 	runtime  *runtime.Node  // nil where no work is run
 	gossip   *gossip
 	ready    chan struct{}
+	// ending is closed when the device's owner has it end.
+	ending  chan struct{}
+	endOnce sync.Once
 }
 
 // New opens the state folder, which it locks until Run returns, and builds all
@@ -63,7 +67,7 @@ func New(cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now(), unlock: unlock, ready: make(chan struct{})}
+	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now(), unlock: unlock, ready: make(chan struct{}), ending: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			n.Close()
@@ -201,7 +205,7 @@ func (n *Node) Close() {
 	n.unlock()
 }
 
-// Run runs the device until ctx ends or a part fails, and returns when all
+// Run runs the device until ctx or Down ends it or a part fails, and returns when all
 // parts have ended. Containers that run here go on.
 func (n *Node) Run(ctx context.Context) error {
 	defer n.Close()
@@ -233,8 +237,22 @@ func (n *Node) Run(ctx context.Context) error {
 		close(n.ready)
 		return nil
 	})
-	return g.Wait()
+	g.Go(func() error {
+		select {
+		case <-n.ending:
+			return errDown
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	if err := g.Wait(); !errors.Is(err, errDown) {
+		return err
+	}
+	return nil
 }
+
+// errDown ends Run as the owner wished.
+var errDown = errors.New("the owner ends this device")
 
 // clock is the monotonic time since New.
 func (n *Node) clock() time.Duration { return time.Since(n.started) }

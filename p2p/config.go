@@ -28,9 +28,9 @@ type Config struct {
 	// StateDir holds the known peers and the boot counter. Empty keeps neither:
 	// the device is then found anew after each restart.
 	StateDir string
-	// Listen are the addresses to listen on. Empty is DefaultListen, where a
-	// taken port gives way to a free one; a named port that is taken is an
-	// error.
+	// Listen are the addresses to listen on. Empty is DefaultPort on every
+	// interface, where a taken port gives way to a free one; a named port that is
+	// taken is an error.
 	Listen []ma.Multiaddr
 	// Interfaces restricts discovery and the announced addresses to these
 	// network interfaces; empty is all that look real.
@@ -51,10 +51,7 @@ type Config struct {
 	Log   *slog.Logger
 }
 
-// DefaultListen returns the addresses listened on where none are named: TCP
-// port DefaultPort on every interface.
-func DefaultListen() []ma.Multiaddr { return listenEverywhere(DefaultPort) }
-
+// listenEverywhere is a TCP port on every interface.
 func listenEverywhere(port int) []ma.Multiaddr {
 	return []ma.Multiaddr{
 		ma.StringCast(fmt.Sprintf("/ip4/0.0.0.0/tcp/%d", port)),

@@ -278,6 +278,7 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 		l.mdns = mdns.New(mdns.Config{
 			Peer: m.id, Fingerprint: string(m.cfg.Secret.Fingerprint()), Interfaces: m.cfg.Interfaces, Log: m.cfg.Log,
 			Addrs:    m.announced.get,
+			Alone:    func() bool { return m.members.count() == 0 },
 			Found:    func(p peer.AddrInfo) { l.connector.hint(hint{id: p.ID, addrs: p.Addrs, fresh: true}) },
 			Stranger: func(addr, fingerprint string) { m.report.stranger(addr, fingerprint, nil) },
 		})
@@ -357,7 +358,14 @@ func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r
 		onPeer = func(Peer, bool, Departure) {}
 	}
 	wg.Go(func() { r.run(ctx) })
-	wg.Go(func() { m.members.run(ctx, onPeer) })
+	wg.Go(func() {
+		m.members.run(ctx, func(p Peer, joined bool, how Departure) {
+			onPeer(p, joined, how)
+			if l.mdns != nil && m.members.count() == 0 {
+				l.mdns.Lonely()
+			}
+		})
+	})
 	wg.Go(func() { l.gossip.keepNeighbours(ctx) })
 	wg.Go(func() { l.pulse.run(ctx) })
 	wg.Go(func() { l.connector.run(ctx, slices.Clone(m.byHand)) })

@@ -47,7 +47,9 @@ var floors = []floor{
 		"github.com/docker": "it knows nothing of containers",
 	}},
 	{"cmd/hearth/node", []string{"keys", "protocol", "sched", "runtime", "p2p", "cmd/hearth/node"}, nil},
-	{"cmd/hearth", []string{"keys", "protocol", "sched", "runtime", "p2p", "cmd/hearth"}, nil},
+	{"cmd/hearth", []string{"keys", "protocol", "sched", "runtime", "p2p", "cmd/hearth"}, map[string]string{
+		"github.com/miekg/dns": "p2p/mdns reads packets by x/net/dns/dnsmessage",
+	}},
 	{"testnet", []string{"keys", "protocol", "sched", "runtime", "p2p", "cmd/hearth", "testnet"}, nil},
 }
 

@@ -110,9 +110,6 @@ func (e *ear) open6(ifs []net.Interface) error {
 }
 
 func (e *ear) close() {
-	if e == nil {
-		return
-	}
 	if e.v4 != nil {
 		_ = e.v4.Close()
 	}

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
-	"github.com/miekg/dns"
 	"golang.org/x/net/ipv4"
 )
 
@@ -87,14 +87,6 @@ func echo(ctx context.Context, name, instance string) error {
 
 // answers reports whether a packet announces the instance.
 func answers(packet []byte, instance string) bool {
-	var m dns.Msg
-	if m.Unpack(packet) != nil {
-		return false
-	}
-	for _, rr := range m.Answer {
-		if ptr, ok := rr.(*dns.PTR); ok && ptr.Ptr == instance+"."+service {
-			return true
-		}
-	}
-	return false
+	h, ok := parsePacket(packet)
+	return ok && slices.ContainsFunc(h.announced, func(a announcement) bool { return a.instance == instance })
 }

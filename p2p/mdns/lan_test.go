@@ -80,6 +80,7 @@ func child(text string) {
 		Peer:        testPeer(cfg.Peer),
 		Fingerprint: cfg.Fingerprint,
 		Addrs:       ownAddrs,
+		Alone:       func() bool { return false },
 		Found: func(ai peer.AddrInfo) {
 			r := report{Kind: "found", Peer: ai.ID.String()}
 			for _, a := range ai.Addrs {

@@ -23,10 +23,19 @@
 //
 // A device announces itself and asks, and does both once more a second later, at
 // its start and when its addresses change; everybody answers to everybody. Thus
-// a newcomer knows all and is known to all within milliseconds. From then on it
-// announces itself about once a minute, by which what was lost is made good: if all
-// asked as often, too, a mesh of n would send n² answers a minute. Where there is no
-// network it waits for one. Either IP family will do.
+// a newcomer knows all and is known to all within milliseconds. From then on a
+// device with company announces itself about once a minute, by which what was lost
+// is made good: if all asked as often, too, a mesh of n would send n² answers a
+// minute. Where there is no network it waits for one. Either IP family will do.
+//
+// A device that is connected to nobody goes on asking, after 1, 2 and then each 4 s.
+// No event tells when multicast begins to pass: a switch port that forwards, a
+// wireless network that has associated. A mesh of n forms when the first of those
+// that are alone asks, so within 4 s and a join of that moment. RFC 6762, section
+// 5.2, has questions become ever rarer, and has all programs that watch a service
+// in mind; here ask only those that are alone, by two packets of 0.4 KB together.
+// A device that hears others of its mesh and still cannot connect asks as the RFC
+// wants it, down to once a minute: everybody answers it, and asking is no help.
 //
 // Anybody on the network can say anything. Packets that don't mention the service
 // are not decoded; of the others so many a second of one address, and in all.
@@ -60,6 +69,9 @@ type Config struct {
 	// Addrs are the addresses this device listens on, without /p2p, those of a
 	// wildcard resolved and up to date. Called from Run's goroutine.
 	Addrs func() []ma.Multiaddr
+	// Alone reports whether this device is connected to no other. Called from Run's
+	// goroutine.
+	Alone func() bool
 	// Found is told of a device of the same mesh: when it is new, when its
 	// addresses changed, and again about each minute while it is heard. Called
 	// from Run's goroutine, at most foundPerSecond times a second; it must not
@@ -74,8 +86,10 @@ type Config struct {
 
 // A Service is this device's part in mDNS.
 type Service struct {
-	cfg    Config
-	period time.Duration // the constant, but in tests
+	cfg     Config
+	period  time.Duration // the constant, but in tests
+	network network       // machine, but in tests
+	lonely  chan struct{} // has one place: company may have been lost
 
 	mu     sync.Mutex // owns what follows
 	status Status
@@ -99,7 +113,16 @@ type Status struct {
 
 // New makes a Service; Run starts it.
 func New(cfg Config) *Service {
-	return &Service{cfg: cfg, period: period}
+	return &Service{cfg: cfg, period: period, network: machine{}, lonely: make(chan struct{}, 1)}
+}
+
+// Lonely says that Alone may have become true, so that the device asks at once. It
+// never blocks.
+func (s *Service) Lonely() {
+	select {
+	case s.lonely <- struct{}{}:
+	default: // one is waiting already and will do
+	}
 }
 
 // Run announces and listens until ctx ends, and then says goodbye. Lacking or

@@ -2,10 +2,8 @@ package mdns
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -22,11 +20,14 @@ const (
 	// period is the time between two announcements, give or take a sixth, so that the
 	// devices of a mesh don't speak in step.
 	period = time.Minute
-	// again is after what times an announcement and its question are sent again,
-	// should they have been lost.
-	again = time.Second
-	// asks is how often is asked who is there: all announce themselves anyway.
-	asks = 2
+	// firstInterval is the time between the first two questions. It doubles up to
+	// aloneInterval while the device is alone: multicast may begin to pass at any
+	// moment, and a mesh is to form within 5 s of it. It doubles up to period while
+	// devices of the mesh answer, since multicast passes then.
+	firstInterval, aloneInterval = time.Second, 4 * time.Second
+	// minQuestions is how often a device asks that has company: all announce
+	// themselves anyway.
+	minQuestions = 2
 	// retry is when to try again what failed.
 	retry = 3 * time.Second
 	// recheck is when to look at the addresses again after a change: those of
@@ -37,8 +38,6 @@ const (
 	answerRate, answerBurst = 10, 40
 )
 
-var errNoInterface = errors.New("no network interface that can multicast is up")
-
 // A runner is the state of one Run, owned by its goroutine.
 type runner struct {
 	*Service
@@ -46,14 +45,16 @@ type runner struct {
 	gate    *gate
 	answers *rate.Limiter
 	heardOf chan heard    // from the ear
-	changed chan struct{} // from netif.Watch
+	changed chan struct{} // from the network
 	work    sync.WaitGroup
 
 	interfaces []netif.Interface
-	ear        *ear // nil while there is none
+	ear        speaker // nil while there is none
 	advert     *advert
-	speakAt    time.Time // when the next announcement is due
-	asking     int       // with how many announcements is still to be asked
+	spoke      time.Time // when the last announcement went out
+	speakAt    time.Time // when the next one is due
+	questions  int       // asked since the network changed or company was lost
+	answered   bool      // a device of the mesh was heard since the last question
 }
 
 func newRunner(s *Service) *runner {
@@ -85,17 +86,32 @@ func (r *runner) loop(ctx context.Context) {
 			r.gate.contain(h.from, func() { r.hear(time.Now(), h) })
 			continue
 		case <-r.changed:
+			r.hasten()
 			timer.Reset(min(r.refresh(), recheck))
+		case <-r.lonely:
+			r.hasten()
+			timer.Reset(r.refresh())
 		case <-timer.C:
 			timer.Reset(r.refresh())
 		}
 	}
 }
 
-// watch turns the news of netif into signals on changed.
+// hasten has a device that is alone begin anew to ask, though not twice within
+// firstInterval: the network changes often where containers start.
+func (r *runner) hasten() {
+	if r.cfg.Alone() {
+		r.questions = 0
+		if soon := r.spoke.Add(firstInterval); soon.Before(r.speakAt) {
+			r.speakAt = soon
+		}
+	}
+}
+
+// watch turns the news of the network into signals on changed.
 func (r *runner) watch(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := netif.Watch(ctx, func() {
+		err := r.network.watch(ctx, func() {
 			select {
 			case r.changed <- struct{}{}:
 			default: // one is waiting already and will do
@@ -122,7 +138,7 @@ func (r *runner) refresh() time.Duration {
 			r.cfg.Log.Warn("not found by mDNS for now; waiting for the network", "err", err)
 			r.set(func(s *Status) { s.Err = msg })
 		}
-		r.speakAt, r.asking = time.Time{}, asks // at once when the network is back
+		r.speakAt, r.questions = time.Time{}, 0 // at once when the network is back
 		return retry
 	}
 	r.set(func(s *Status) { s.Err = "" })
@@ -131,51 +147,71 @@ func (r *runner) refresh() time.Duration {
 
 // join is refresh without its bookkeeping of errors.
 func (r *runner) join(now time.Time) error {
-	ifs, err := netif.List(r.cfg.Interfaces)
-	if err != nil {
-		return err
-	}
-	multicast, err := multicasting(ifs)
+	ifs, err := r.network.list(r.cfg.Interfaces)
 	if err != nil {
 		return err
 	}
 	if r.ear == nil || !netif.Equal(ifs, r.interfaces) {
-		r.ear.close()
-		if r.ear, err = open(multicast, r.gate, r.heardOf); err != nil {
+		r.hangUp()
+		if r.ear, err = r.network.open(ifs, r.gate, r.heardOf); err != nil {
+			r.ear = nil
 			return err
 		}
-		r.interfaces, r.speakAt, r.asking = ifs, time.Time{}, asks
+		r.interfaces, r.speakAt, r.questions = ifs, time.Time{}, 0
 	}
 	addrs := netif.Filter(r.cfg.Addrs(), ifs)
 	renew := r.advert == nil || !slices.EqualFunc(addrs, r.advert.addrs, ma.Multiaddr.Equal)
 	old := r.advert
 	if renew {
 		r.advert = newAdvert(r.cfg.Peer, r.cfg.Fingerprint, addrs)
-		r.speakAt, r.asking = time.Time{}, asks
+		r.speakAt, r.questions = time.Time{}, 0
 	}
 	if now.Before(r.speakAt) {
 		return nil
 	}
 	// A question comes after the announcement: who hears both is known and answers.
-	if err = r.announce(0, ttl); err == nil && r.asking > 0 {
+	alone := r.cfg.Alone()
+	asks := alone || r.questions < minQuestions
+	if err = r.announce(0, ttl); err == nil && asks {
 		err = r.ask()
 	}
 	if err != nil {
-		r.ear.close()
-		r.ear = nil
+		r.hangUp()
 		return err
 	}
 	if renew {
 		r.goodbye(old)
 		r.announced()
 	}
-	r.asking = max(r.asking-1, 0)
-	if r.asking > 0 {
-		r.speakAt = now.Add(min(again, r.period))
-	} else {
-		r.speakAt = now.Add(r.period - r.period/6 + rand.N(r.period/3))
+	if asks {
+		r.questions++
 	}
+	r.spoke, r.speakAt = now, now.Add(r.interval(alone))
+	r.answered = false
 	return nil
+}
+
+// interval is the time until the next announcement, so far apart for each device
+// that those of a mesh don't speak in step.
+func (r *runner) interval(alone bool) time.Duration {
+	most := aloneInterval
+	switch {
+	case r.questions < minQuestions: // as if alone
+	case !alone:
+		return r.period - r.period/6 + rand.N(r.period/3)
+	case r.answered:
+		most = r.period
+	}
+	next := min(firstInterval<<min(r.questions-1, 10), most, r.period)
+	return next - rand.N(next/6)
+}
+
+// hangUp closes the ear, if there is one.
+func (r *runner) hangUp() {
+	if r.ear != nil {
+		r.ear.close()
+		r.ear = nil
+	}
 }
 
 // announce sends the announcement on one interface, or with index 0 on all.
@@ -207,7 +243,7 @@ func (r *runner) goodbye(a *advert) {
 
 func (r *runner) leave() {
 	r.goodbye(r.advert)
-	r.ear.close()
+	r.hangUp()
 }
 
 // announced publishes the new state of the announcement.
@@ -224,25 +260,6 @@ func (r *runner) announced() {
 	r.own = r.advert.instance
 	r.mu.Unlock()
 	r.cfg.Log.Info("announcing by mDNS", "interfaces", names, "addresses", addrs)
-}
-
-// multicasting turns those of ifs that can multicast into what package net takes.
-func multicasting(ifs []netif.Interface) ([]net.Interface, error) {
-	var out []net.Interface
-	for _, i := range ifs {
-		if !i.Multicast && !i.Loopback {
-			continue
-		}
-		n, err := net.InterfaceByIndex(i.Index)
-		if err != nil {
-			return nil, fmt.Errorf("network interface %s: %w", i.Name, err)
-		}
-		out = append(out, *n)
-	}
-	if len(out) == 0 {
-		return nil, errNoInterface
-	}
-	return out, nil
 }
 
 // hear deals with a packet.
@@ -281,6 +298,7 @@ func (r *runner) learn(now time.Time, from netip.Addr, on netif.Interface, text 
 		}
 		return
 	}
+	r.answered = true
 	if addrs := believed(e.addrs, from, on); len(addrs) > 0 && r.table.hear(now, from, e.peer, addrs) {
 		r.cfg.Found(peer.AddrInfo{ID: e.peer, Addrs: addrs})
 	}

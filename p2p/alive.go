@@ -23,10 +23,9 @@ import (
 // latest first of all. The body of a pick is one byte, which says whether the sender
 // picks the other side to gossip with (1) or no longer does (0). Frames of gossip, which
 // come after the pick that they are for, carry what pubsub says, a message each. Frames of streams
-// carry yamux, a whole message each; the side that dialled is its client. Who has had
-// no streams for a while says so (rest); the other side, if it has had none either,
-// forgets what its yamux knows and says that (rested), whereupon the first does so too.
-// Frames of other kinds are passed over.
+// carry yamux, a whole message each; the side that dialled is its client. A device that
+// needs the other's own score asks for it (wanted), without a body. Frames of other kinds
+// are passed over.
 const (
 	framePing byte = iota + 1
 	frameEcho
@@ -36,8 +35,7 @@ const (
 	framePick
 	frameGossip
 	frameStreams
-	frameRest
-	frameRested
+	frameWanted
 )
 
 const (

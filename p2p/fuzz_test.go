@@ -55,7 +55,7 @@ func FuzzLine(f *testing.F) {
 		putHead(head, kind, len(body))
 		return append(head, body...)
 	}
-	f.Add(slices.Concat(frame(framePing, pingBody(time.Hour, time.Second)), frame(framePick, []byte{1}), frame(frameGoodbye, nil)))
+	f.Add(slices.Concat(frame(framePing, pingBody(time.Hour, time.Second)), frame(framePick, []byte{1}), frame(frameWanted, nil), frame(frameGoodbye, nil)))
 	f.Add(slices.Concat(frame(frameScore, make([]byte, 300)), frame(frameStreams, nil), frame(frameStreams, make([]byte, 12)), frame(frameEcho, pingBody(0, 0))))
 	f.Add(frame(200, []byte("unknown")))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -76,7 +76,7 @@ func FuzzLine(f *testing.F) {
 			return nil
 		}
 		for l.left == 0 {
-			if _, err := l.next(); err != nil {
+			if err := l.next(); err != nil {
 				return
 			}
 		}

@@ -2,16 +2,17 @@ package p2p
 
 import (
 	"context"
+	"encoding/binary"
 	"log/slog"
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
-	"golang.org/x/time/rate"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -19,20 +20,17 @@ import (
 const (
 	// maxRPC is the largest gossip message: some scores and their envelopes.
 	maxRPC = 64 << 10
-	// maxSources bounds the devices whose last sequence is remembered.
-	maxSources = 1024
-	// sourceRate and sourceBurst bound the scores taken from one device.
-	sourceRate, sourceBurst = 20, 50
 	// seenFor is how long a message is recognised when it comes again; the
 	// sequence keeps out older ones.
 	seenFor = 10 * time.Second
 	// scoreQueue is how many scores wait for OnScore; more are dropped, since
 	// newer ones follow.
 	scoreQueue = 256
-	// readyPoll is how soon gossip looks again whether it reaches a new member,
+	// readyPoll is how soon gossip looks again whether it reaches a new neighbour,
 	// for pubsub tells of no event that says so; each further look comes after
-	// twice the time, up to slowPoll.
-	readyPoll, slowPoll = time.Millisecond, 64 * time.Millisecond
+	// twice the time, up to readyTimeout. Where it does not from repairAfter on, pubsub
+	// is told anew of the neighbour.
+	readyPoll, repairAfter = time.Millisecond, time.Second
 	// spreadBeats is for how many beats after a device joined all scores are
 	// passed on, so that it hears of everybody; later each spreadEvery-th is by
 	// each device.
@@ -54,7 +52,13 @@ type gossip struct {
 	pulse *liveness
 	// hear is pubsub's for whispers of others; it returns when the whisper ends.
 	hear network.StreamHandler
-	log  *slog.Logger
+	// hello is what pubsub says first to a neighbour: that it is subscribed to the topic.
+	// All members are, so each has its own pubsub hear it of a neighbour: that forgets what
+	// a neighbour subscribes to when either of its streams ends, which the neighbour does
+	// not know.
+	hello []byte
+	over  <-chan struct{} // closed when pubsub ends
+	log   *slog.Logger
 
 	host  *streams
 	pub   *pubsub.PubSub
@@ -63,23 +67,15 @@ type gossip struct {
 	scores chan *protocol.Score
 
 	mu      sync.Mutex // owns what follows
-	sources *lru.Cache[peer.ID, *source]
 	drops   map[string]uint64
 	counter uint64          // of the next score of this device
 	latest  *protocol.Score // of this device; nil before the first
 }
 
-// A source is what is remembered of a device that sends scores.
-type source struct {
-	sequence uint64
-	direct   bool // one came from the device itself
-	limit    *rate.Limiter
-}
-
 // join subscribes to the topic; pubsub ends with ctx.
 func (g *gossip) join(ctx context.Context, h *streams, topic string) (err error) {
-	g.host = h
-	if g.sources, err = lru.New[peer.ID, *source](maxSources); err != nil {
+	g.host, g.over = h, ctx.Done()
+	if g.hello, err = hello(topic); err != nil {
 		return err
 	}
 	g.pub, err = pubsub.NewGossipSub(ctx, &neighbourhood{h, g},
@@ -105,6 +101,13 @@ func (g *gossip) join(ctx context.Context, h *streams, topic string) (err error)
 	g.scores = make(chan *protocol.Score, scoreQueue)
 	_, err = g.topic.Relay() // the validator is who takes the scores
 	return err
+}
+
+// hello says that who sends it is subscribed to the topic.
+func hello(topic string) ([]byte, error) {
+	rpc := &pb.RPC{Subscriptions: []*pb.RPC_SubOpts{{Subscribe: proto.Bool(true), Topicid: &topic}}}
+	data, err := proto.Marshal(rpc)
+	return append(binary.AppendUvarint(nil, uint64(len(data))), data...), err
 }
 
 // gossipParams are the library's for scores that go from each device to all its
@@ -199,9 +202,7 @@ func (g *gossip) validate(_ context.Context, sender peer.ID, msg *pubsub.Message
 func (g *gossip) judge(from, sender peer.ID, data []byte) pubsub.ValidationResult {
 	s, reason, verdict := g.check(from, sender, data)
 	if verdict != pubsub.ValidationAccept {
-		g.mu.Lock()
-		g.drops[reason]++
-		g.mu.Unlock()
+		g.drop(reason)
 		return verdict
 	}
 	if s.direct && g.roster.name(from) == s.Name {
@@ -227,9 +228,8 @@ func (g *gossip) spreads(from peer.ID, s *protocol.Score) bool {
 // share says which of the scores this device passes on: others do so with others.
 func (g *gossip) share() uint64 { return uint64(g.self[len(g.self)-1]) }
 
-// A checked score is one that may be taken. It counts here only if its device
-// itself has handed over one since this device started: what others pass on before
-// that may be of any age.
+// A checked score is one that may be taken. It counts here only if its device itself has
+// handed over one since it connected: what others pass on before that may be of any age.
 type checked struct {
 	*protocol.Score
 	direct bool
@@ -240,15 +240,8 @@ func (g *gossip) check(from, sender peer.ID, data []byte) (*checked, string, pub
 	if len(data) > protocol.MaxScore {
 		return nil, "size", pubsub.ValidationReject
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	src, ok := g.sources.Get(from)
-	if !ok {
-		src = &source{limit: rate.NewLimiter(sourceRate, sourceBurst)}
-		g.sources.Add(from, src)
-	}
-	if !src.limit.Allow() {
-		return nil, "rate", pubsub.ValidationIgnore
+	if !g.members.has(from) && !g.members.mayPassOn(sender) {
+		return nil, "unknown", pubsub.ValidationIgnore
 	}
 	s, err := protocol.DecodeScore(data)
 	if err != nil {
@@ -265,17 +258,35 @@ func (g *gossip) check(from, sender peer.ID, data []byte) (*checked, string, pub
 	if holder := g.roster.holder(s.Name); holder != "" && holder != from {
 		return nil, "name", pubsub.ValidationIgnore
 	}
-	if s.Sequence <= src.sequence {
-		return nil, "sequence", pubsub.ValidationIgnore
+	direct, reason, ask := g.members.believe(from, sender, s.Sequence)
+	if ask {
+		g.pulse.want(from)
 	}
-	if connected := g.members.has(from); connected && !src.direct {
-		if sender != from {
-			return nil, "indirect", pubsub.ValidationIgnore
-		}
-		src.direct = true
+	if reason != "" {
+		return nil, reason, pubsub.ValidationIgnore
 	}
-	src.sequence = s.Sequence
-	return &checked{&s, src.direct}, "", pubsub.ValidationAccept
+	return &checked{&s, direct}, "", pubsub.ValidationAccept
+}
+
+// drop counts a message that was not taken.
+func (g *gossip) drop(reason string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.drops[reason]++
+}
+
+// garbled is called where pubsub does not go on to hear a neighbour. It returns false
+// where that is because the connection is over, or gossip.
+func (g *gossip) garbled(over <-chan struct{}) bool {
+	select {
+	case <-over:
+		return false
+	case <-g.over:
+		return false
+	default:
+		g.drop("garbled")
+		return true
+	}
 }
 
 // dropped returns how many messages were not taken, by reason.
@@ -303,19 +314,15 @@ func (g *gossip) run(ctx context.Context, onScore func(protocol.Score)) {
 }
 
 // keepNeighbours picks whom this device gossips with. It watches until gossip reaches
-// each new neighbour, and from time to time whether it still does. A connection over
-// which it does not is made anew.
+// each new neighbour, and from time to time whether it still does. It ends with ctx.
 func (g *gossip) keepNeighbours(ctx context.Context) {
-	check := time.NewTicker(readyTimeout)
-	defer check.Stop()
-	poll := time.NewTimer(0)
-	defer poll.Stop()
+	look := time.NewTimer(0)
+	defer look.Stop()
 	ranking := time.NewTimer(0)
 	ranking.Stop()
 	defer ranking.Stop()
 	var unranked time.Time // since when members have changed
 	for pause := readyPoll; ; {
-		checking := false
 		select {
 		case <-g.members.changed:
 			pause = readyPoll
@@ -326,32 +333,31 @@ func (g *gossip) keepNeighbours(ctx context.Context) {
 			ranking.Reset(min(rankAfter, rankWithin-time.Since(unranked)))
 		case <-ranking.C:
 			pause, unranked = readyPoll, time.Time{}
-			if g.rewire(false) {
-				ranking.Reset(rankAfter)
-			}
-		case <-poll.C:
-			pause = min(2*pause, slowPoll)
-		case <-check.C:
-			checking = true
+			g.rewire(false)
+		case <-look.C:
+			pause = nextLook(pause)
 		case <-ctx.Done():
 			return
 		}
-		reach := g.members.reach(g.pub.ListPeers(g.topic.String()), checking)
-		for _, c := range reach.late {
-			g.log.Info("scores do not reach a device; connecting anew", "peer", c.RemotePeer())
-			go func() { _ = c.Close() }()
+		first, missing := g.members.reach(g.pub.ListPeers(g.topic.String()))
+		if len(missing) == 0 {
+			pause = readyTimeout
+		} else if pause > repairAfter {
+			g.show(missing)
 		}
-		if reach.waiting {
-			poll.Reset(pause)
-		}
-		if reach.first {
+		look.Reset(pause)
+		if first {
 			g.introduce(ctx)
 		}
 	}
 }
 
-// rewire has pubsub know the neighbours. It reports whether there is more to do later.
-func (g *gossip) rewire(keep bool) (more bool) {
+// nextLook returns when to look again whether gossip reaches all neighbours, after it
+// was looked so long after the last time.
+func nextLook(pause time.Duration) time.Duration { return min(2*pause, readyTimeout) }
+
+// rewire has pubsub know the neighbours.
+func (g *gossip) rewire(keep bool) {
 	r := g.members.rewire(keep)
 	g.pulse.tellPicks(r.picks)
 	for _, c := range r.hidden {
@@ -359,10 +365,17 @@ func (g *gossip) rewire(keep bool) (more bool) {
 			w.hush()
 		}
 	}
-	for _, c := range r.shown {
-		g.host.show(c)
+	g.show(r.shown)
+}
+
+// show has pubsub take up neighbours; nothing changes for those that it knows.
+func (g *gossip) show(conns []network.Conn) {
+	for _, c := range conns {
+		if w := g.pulse.of(c); w != nil {
+			w.listen()
+			g.host.show(c)
+		}
 	}
-	return r.more
 }
 
 // watched returns the connection to a neighbour, or nil.

@@ -201,7 +201,7 @@ func TestReplayedScores(t *testing.T) {
 		sequence uint64
 		reason   string
 	}{
-		{other, 5, "indirect"}, {other, 6, "indirect"}, {b.id, 9, ""}, {other, 9, "sequence"}, {other, 8, "sequence"}, {other, 10, ""},
+		{other, 5, "early"}, {other, 6, "early"}, {b.id, 9, ""}, {other, 9, "sequence"}, {other, 8, "sequence"}, {other, 10, ""},
 	} {
 		s, reason, _ := g.check(b.id, c.sender, score(c.sequence))
 		if reason != c.reason || reason == "" && !s.direct {

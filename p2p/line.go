@@ -14,28 +14,18 @@ import (
 	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
-	goyamux "github.com/libp2p/go-yamux/v5"
 )
 
 // linesID names frames with yamux in them where libp2p negotiates the multiplexer.
-const linesID libp2pproto.ID = "/hearth/lines/1.0.0"
-
-// restAfter is for how long nothing has been carried for streams when yamux may be
-// ended.
-const restAfter = 3 * time.Second
-
-// errRested ends yamux, and not the connection.
-var errRested = errors.New("there are no streams any more")
+const linesID libp2pproto.ID = "/hearth/lines/2.0.0"
 
 // A line is the connection to a member, as the swarm's multiplexer of streams: the
-// frames on it (alive.go), and yamux while there are streams. Most members of a large
+// frames on it (alive.go), and yamux from the first stream on. Most members of a large
 // mesh only say that they live: yamux, its goroutines and their buffers would be most
 // of what each of them costs.
 //
-// Each side starts yamux with the first frame of streams that it sends or gets. Without
-// a stream yamux knows nothing that matters, and it passes over what comes late for a
-// stream that is gone: so each side may begin anew, once neither has a stream whose ID
-// could come again.
+// Each side starts yamux with the first frame of streams that it sends or gets, and
+// keeps it to the end of the connection.
 //
 // Who accepts streams reads, until there is a frame of streams; from then on yamux.
 type line struct {
@@ -62,12 +52,11 @@ type line struct {
 	reading *carrier
 
 	carried atomic.Uint64 // how often something was, for streams
+	writing atomic.Int32  // frames of streams that are being sent
 	sending sync.Mutex    // held while a frame is sent that is not one of streams
-	telling atomic.Bool
 
 	mu      sync.Mutex // owns what follows
-	carrier *carrier   // of the yamux that there is, or nil
-	opening int        // streams
+	carrier *carrier   // of yamux, or nil
 	closed  bool
 }
 
@@ -126,7 +115,6 @@ func (l *line) open() (*carrier, error) {
 			return nil, err
 		}
 		c.mux = mux
-		mux.As(&c.session)
 		l.carrier = c
 	}
 	return l.carrier, nil
@@ -136,47 +124,29 @@ func (l *line) open() (*carrier, error) {
 func (l *line) OpenStream(ctx context.Context) (network.MuxedStream, error) {
 	l.mu.Lock()
 	c, err := l.open()
-	if err == nil {
-		l.opening++
-	}
 	l.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.opening--
-	}()
 	return c.mux.OpenStream(ctx)
 }
 
 // AcceptStream implements network.MuxedConn. Only one may be under way.
 func (l *line) AcceptStream() (network.MuxedStream, error) {
-	for {
-		if l.reading == nil {
-			if err := l.await(); err != nil {
-				return nil, err
-			}
+	if l.reading == nil {
+		if err := l.await(); err != nil {
+			return nil, err
 		}
-		s, err := l.reading.mux.AcceptStream()
-		if err == nil || !l.reading.hasRested() {
-			return s, err
-		}
-		l.reading = nil
 	}
+	return l.reading.mux.AcceptStream()
 }
 
 // await takes frames until there is one of streams, and then leaves reading to yamux.
 // It is where most members' goroutines wait.
 func (l *line) await() error {
 	for l.left == 0 {
-		kind, err := l.next()
-		if err != nil {
+		if err := l.next(); err != nil {
 			return err
-		}
-		if kind == frameRest {
-			l.tell(frameRested)
 		}
 	}
 	l.mu.Lock()
@@ -190,25 +160,25 @@ func (l *line) await() error {
 }
 
 // next takes a frame, or the head of one of streams.
-func (l *line) next() (kind byte, err error) {
+func (l *line) next() error {
 	if _, err := io.ReadFull(l.member, l.head[:]); err != nil {
-		return 0, err
+		return err
 	}
 	kind, length, err := readHead(l.head[:])
 	if err != nil || kind == frameStreams {
 		l.left = length
-		return kind, err
+		return err
 	}
-	if now, carried := time.Now(), l.carried.Load(); carried != l.seen {
+	if now, carried := time.Now(), l.carried.Load(); carried != l.seen || l.writing.Load() > 0 {
 		l.seen, l.since, l.still = carried, now, 0
 	} else {
 		l.still = now.Sub(l.since)
 	}
 	body := make([]byte, length)
 	if _, err := io.ReadFull(l.member, body); err != nil {
-		return 0, err
+		return err
 	}
-	return kind, l.take(kind, body)
+	return l.take(kind, body)
 }
 
 // write sends a frame, after those that others are sending. The connection ends where
@@ -250,11 +220,6 @@ func solo(running *atomic.Bool, f func()) {
 			f()
 		}()
 	}
-}
-
-// tell sends a frame without a body, and does not wait for that.
-func (l *line) tell(kind byte) {
-	solo(&l.telling, func() { _ = l.send(kind, nil) })
 }
 
 // sendNow sends a frame; the caller holds sending. A connection that is full is not dead,
@@ -303,14 +268,9 @@ func (l *line) IsClosed() bool {
 // A carrier is what yamux takes for its connection: the bodies of frames of streams.
 type carrier struct {
 	*memberConn
-	line    *line
-	mux     network.MuxedConn
-	session *goyamux.Session // the same
-	used    chan struct{}    // closed when the other side has sent a frame of streams
-	asked   time.Time        // when the other side was told of no streams; of who reads
-
-	// What follows is owned by the line's mutex.
-	writing, rested bool
+	line *line
+	mux  network.MuxedConn
+	used chan struct{} // closed when the other side has sent a frame of streams
 }
 
 // Read implements net.Conn.
@@ -321,12 +281,8 @@ func (c *carrier) Read(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	for c.line.left == 0 {
-		kind, err := c.line.next()
-		if err != nil {
+		if err := c.line.next(); err != nil {
 			return 0, err
-		}
-		if kind != frameStreams && c.rest(kind) {
-			return 0, errRested
 		}
 	}
 	n, err := c.memberConn.Read(p[:min(len(p), c.line.left)])
@@ -335,39 +291,11 @@ func (c *carrier) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// rest reports whether yamux is to end now, after a frame of that kind: it is only
-// between two frames that who reads can change. It tells the other side when this one
-// has had no streams for long.
-func (c *carrier) rest(kind byte) bool {
-	l := c.line
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.still < restAfter || l.closed || l.opening > 0 || c.writing || c.session.NumStreams() > 0 {
-		return false
-	}
-	if kind == frameRest {
-		l.tell(frameRested)
-	} else if kind != frameRested || c.asked.Before(l.since) {
-		if now := time.Now(); c.asked.Before(l.since) || now.Sub(c.asked) > restAfter {
-			c.asked = now
-			l.tell(frameRest)
-		}
-		return false
-	}
-	c.rested, l.carrier = true, nil
-	return true
-}
-
-func (c *carrier) hasRested() bool {
-	c.line.mu.Lock()
-	defer c.line.mu.Unlock()
-	return c.rested
-}
-
 // Write implements net.Conn. Each call of yamux's is a whole message.
 func (c *carrier) Write(p []byte) (n int, err error) {
-	c.write(true)
-	defer c.write(false)
+	c.line.writing.Add(1)
+	defer c.line.writing.Add(-1)
+	defer c.line.carried.Add(1)
 	for n < len(p) && err == nil {
 		part := p[n:min(n+maxStreamsBody, len(p))]
 		if err = c.line.write(frameStreams, part); err == nil {
@@ -377,19 +305,8 @@ func (c *carrier) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// write notes whether something is being written.
-func (c *carrier) write(now bool) {
-	c.line.carried.Add(1)
-	c.line.mu.Lock()
-	defer c.line.mu.Unlock()
-	c.writing = now
-}
-
 // Close implements net.Conn.
 func (c *carrier) Close() error {
-	if c.hasRested() {
-		return nil
-	}
 	c.line.end()
 	return c.memberConn.Close()
 }

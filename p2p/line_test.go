@@ -210,48 +210,27 @@ func TestNoFrame(t *testing.T) {
 	}
 }
 
-// Yamux ends on both sides once neither has streams, and begins again.
-func TestLineRests(t *testing.T) {
+// Yamux stays once there was a stream, and serves later ones, whichever side opens them.
+func TestYamuxStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ends := joined(t)
-		live := func(span time.Duration) {
-			for range span / time.Second {
+		for round := range 4 {
+			ends[round%2].echoes(t, 100)
+			for range 60 {
 				for i, e := range ends {
 					e.frames(t, ends[1-i])
 				}
 				time.Sleep(time.Second)
 			}
-		}
-		for round := range 4 {
-			ends[round%2].echoes(t, 100)
-			held, err := ends[1-round%2].OpenStream(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := held.Write([]byte("hold")); err != nil {
-				t.Fatal(err)
-			}
-			live(4 * restAfter)
 			if !ends[0].yamux() || !ends[1].yamux() {
-				t.Fatal("yamux ended while there was a stream")
-			}
-			if err := held.Reset(); err != nil {
-				t.Fatal(err)
-			}
-			live(restAfter / 2)
-			if !ends[0].yamux() || !ends[1].yamux() {
-				t.Error("yamux ended at once")
-			}
-			live(3 * restAfter)
-			if ends[0].yamux() || ends[1].yamux() {
-				t.Fatal("yamux goes on without a stream")
+				t.Fatal("yamux ended")
 			}
 		}
 	})
 }
 
-// Streams that are opened and closed by both ends while they are about to rest.
-func TestLineWakes(t *testing.T) {
+// Streams that are opened and closed by both ends, long after each other.
+func TestStreamsComeAndGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ends := joined(t)
 		var all sync.WaitGroup
@@ -266,11 +245,59 @@ func TestLineWakes(t *testing.T) {
 				all.Go(func() {
 					for n := range 40 {
 						e.echoes(t, 50)
-						time.Sleep(restAfter + time.Duration(k*n)*17*time.Millisecond)
+						time.Sleep(3*time.Second + time.Duration(k*n)*17*time.Millisecond)
 					}
 				})
 			}
 		}
+		all.Wait()
+	})
+}
+
+// A line on which a stream's data waits to be sent is not calm: who reads does not wait
+// behind it.
+func TestBlockedWriteIsNotCalm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		muxed, err := muxers()[0].Muxer.NewConn(newMemberConn(piped{Conn: near}, nil, "b"), false, &network.NullScope{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := muxed.(*line)
+		taken := make(chan time.Duration)
+		l.take = func(byte, []byte) error {
+			taken <- l.still
+			return nil
+		}
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = l.AcceptStream() })
+		ping := func() time.Duration {
+			head := make([]byte, headSize)
+			putHead(head, framePing, pingSize)
+			if _, err := far.Write(append(head, pingBody(0, 0)...)); err != nil {
+				t.Error(err)
+			}
+			return <-taken
+		}
+		time.Sleep(2 * calm)
+		ping()
+		time.Sleep(2 * calm)
+		if still := ping(); still < calm {
+			t.Errorf("calm for %v only, and nothing is sent", still)
+		}
+		s, err := l.OpenStream(t.Context()) // whose first frame nobody reads
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			time.Sleep(2 * calm)
+			if still := ping(); still > 0 {
+				t.Errorf("calm for %v, while a frame of streams waits", still)
+			}
+		}
+		_ = s.Reset()
+		_ = far.Close()
+		_ = l.Close()
 		all.Wait()
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 )
 
@@ -142,6 +143,15 @@ func (l *liveness) tellPicks(conns []network.Conn) {
 	for _, w := range l.all() {
 		if slices.Contains(conns, w.conn) {
 			go w.tellPick()
+		}
+	}
+}
+
+// want asks a device for its own score.
+func (l *liveness) want(id peer.ID) {
+	if c := l.members.conn(id); c != nil {
+		if w := l.of(c); w != nil {
+			go w.send(frameWanted, nil)
 		}
 	}
 }

@@ -18,9 +18,6 @@ const (
 	// readyTimeout is for how long a new member is handed scores, and how often it is
 	// looked at whether gossip still reaches the neighbours.
 	readyTimeout = 10 * time.Second
-	// lateTimeout is how long it may take until gossip reaches a new neighbour, over the
-	// worst link. The connection is closed then, and made anew.
-	lateTimeout = readyTimeout + maxTolerance
 )
 
 // members is the table of who is connected, and the queue of what is to be
@@ -46,20 +43,17 @@ type members struct {
 
 // member is a connected device.
 type member struct {
-	conns []network.Conn // of which all but the first are being closed
-	node  protocol.NodeID
-	name  string
-	since time.Time
-	rtt   time.Duration
-	rank  uint64
-	shown time.Time // as a neighbour; zero where it is none
-	// unpicked is since when neither picks the other, where it is still a neighbour.
-	unpicked time.Time
+	conn   network.Conn // earlier ones are being closed
+	node   protocol.NodeID
+	name   string
+	since  time.Time
+	rtt    time.Duration
+	rank   uint64
+	source source
 	// joined: OnPeer was told. reached: gossip reaches it. left: it said goodbye.
-	// picked: this device picks it as a neighbour. picksUs: it does this one.
-	joined, reached, left, picked, picksUs bool
-	// missed counts how often in a row a check found scores not reaching it.
-	missed int
+	// picked: this device picks it as a neighbour. picksUs: it does this one. shown: it
+	// is a neighbour.
+	joined, reached, left, picked, picksUs, shown bool
 }
 
 // news is one call of OnPeer to come.
@@ -91,19 +85,17 @@ func (m *members) Connected(_ network.Network, c network.Conn) {
 		return
 	}
 	m.mu.Lock()
-	var stale []network.Conn
-	if old, ok := m.table[id]; ok {
-		stale = old.conns
+	old := m.table[id]
+	if old != nil {
 		m.depart(id, old, Lost)
 	}
 	m.last = time.Now()
 	m.table[id] = &member{
-		node: node(id), name: on.member.name, since: m.last, rank: rank(m.self, id),
-		conns: append([]network.Conn{c}, stale...),
+		conn: c, node: node(id), name: on.member.name, since: m.last, rank: rank(m.self, id), source: newSource(),
 	}
 	m.mu.Unlock()
-	for _, o := range stale {
-		go func() { _ = o.Close() }()
+	if old != nil {
+		go func() { _ = old.conn.Close() }()
 	}
 	m.opened(c)
 }
@@ -114,21 +106,15 @@ func (m *members) Disconnected(_ network.Network, c network.Conn) {
 	m.closed(c)
 }
 
-// gone takes a connection off the table, however often it is called.
+// gone takes a connection off the table, however often it is called, unless another has
+// replaced it.
 func (m *members) gone(c network.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	id := c.RemotePeer()
-	e, ok := m.table[id]
-	if !ok {
-		return
+	if e := m.member(c); e != nil {
+		m.depart(c.RemotePeer(), e, Lost)
+		delete(m.table, c.RemotePeer())
 	}
-	if len(e.conns) == 1 && e.conns[0] == c {
-		m.depart(id, e, Lost)
-		delete(m.table, id)
-		return
-	}
-	e.conns = slices.DeleteFunc(e.conns, func(o network.Conn) bool { return o == c })
 }
 
 // sinceJoin is how long ago a device connected last.
@@ -174,7 +160,7 @@ func (m *members) conn(id peer.ID) network.Conn {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.table[id]; e != nil {
-		return e.conns[0]
+		return e.conn
 	}
 	return nil
 }
@@ -187,16 +173,9 @@ func (m *members) reached(c network.Conn) bool {
 	return e != nil && e.reached
 }
 
-// A reach is how far gossip goes.
-type reach struct {
-	first   bool           // there was nobody before
-	waiting bool           // it is soon to reach more
-	late    []network.Conn // to be made anew: in time nothing came through
-}
-
-// reach takes which neighbours gossip reaches now. With check it also looks at those that it
-// reached before: pubsub can forget a device whose earlier connection ended late.
-func (m *members) reach(reachable []peer.ID, check bool) (r reach) {
+// reach takes whom gossip reaches now. It reports whether it reached nobody before, and
+// which neighbours it does not reach.
+func (m *members) reach(reachable []peer.ID) (first bool, missing []network.Conn) {
 	among := make(map[peer.ID]struct{}, len(reachable))
 	for _, id := range reachable {
 		among[id] = struct{}{}
@@ -208,27 +187,14 @@ func (m *members) reach(reachable []peer.ID, check bool) (r reach) {
 		if e.reached {
 			before++
 		}
-		_, there := among[id]
-		switch {
-		case e.left || e.shown.IsZero():
-		case there:
-			e.reached, e.missed = true, 0
-		case e.reached && check:
-			if e.missed++; e.missed > 1 {
-				r.late = append(r.late, e.conns...)
-			}
-		case e.reached:
-		case time.Since(e.shown) > lateTimeout:
-			r.late = append(r.late, e.conns...)
-		default:
-			r.waiting = true
-		}
+		_, e.reached = among[id]
 		if e.reached {
 			now++
+		} else if e.shown && !e.left {
+			missing = append(missing, e.conn)
 		}
 	}
-	r.first = before == 0 && now > 0
-	return r
+	return before == 0 && now > 0, missing
 }
 
 // tell queues news. A device that comes and goes faster than OnPeer returns
@@ -328,8 +294,8 @@ func (m *members) list() []Peer {
 // peer describes the member; the caller holds the mutex.
 func (e *member) peer() Peer {
 	p := Peer{ID: e.node, Name: e.name, RTT: e.rtt}
-	if len(e.conns) > 0 {
-		p.Address = e.conns[0].RemoteMultiaddr().String()
+	if e.conn != nil {
+		p.Address = e.conn.RemoteMultiaddr().String()
 	}
 	return p
 }

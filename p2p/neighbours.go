@@ -40,11 +40,10 @@ func rank(self, other peer.ID) uint64 { return maphash.String(ranks, string(self
 type rewiring struct {
 	picks         []network.Conn // whom this device picks now, or no longer does
 	shown, hidden []network.Conn // who is a neighbour now, or no longer is
-	more          bool           // somebody will not be rankAfter from now
 }
 
 // rewire picks anew: those of the lowest ranks, or with keep only more where there are
-// too few. There is nothing to agree on: each side tells the other whether it picks it.
+// too few; then none stops to be a neighbour either. There is nothing to agree on: each side tells the other whether it picks it.
 func (m *members) rewire(keep bool) (r rewiring) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,40 +65,25 @@ func (m *members) rewire(keep bool) (r rewiring) {
 	for i, e := range all {
 		if picked := i < maxPicks; picked != e.picked {
 			e.picked = picked
-			r.picks = append(r.picks, e.conns[0])
+			r.picks = append(r.picks, e.conn)
 		}
-		m.turn(e, keep, &r)
+		switch near := e.picked || e.picksUs; {
+		case near && !e.shown:
+			r.shown = append(r.shown, e.conn)
+		case !near && e.shown && !keep:
+			r.hidden = append(r.hidden, e.conn)
+			e.reached = false
+		default:
+			continue
+		}
+		e.shown = !e.shown
 	}
 	return r
 }
 
-// turn has a member be a neighbour, or no longer. It stays one for a while after neither
-// picks the other, for the other side may be about to: pubsub does not tell it twice
-// what it subscribes to. The caller holds the mutex.
-func (m *members) turn(e *member, keep bool, r *rewiring) {
-	now := time.Now()
-	switch {
-	case e.picked || e.picksUs:
-		e.unpicked = time.Time{}
-		if e.shown.IsZero() {
-			e.shown = now
-			r.shown = append(r.shown, e.conns[0])
-		}
-	case e.shown.IsZero():
-	case e.unpicked.IsZero():
-		e.unpicked = now
-		r.more = true
-	case keep || now.Sub(e.unpicked) < rankAfter:
-		r.more = true
-	default:
-		e.shown, e.unpicked, e.reached, e.missed = time.Time{}, time.Time{}, false, 0
-		r.hidden = append(r.hidden, e.conns[0])
-	}
-}
-
 // member returns the entry of the connection; the caller holds the mutex.
 func (m *members) member(c network.Conn) *member {
-	if e := m.table[c.RemotePeer()]; e != nil && e.conns[0] == c {
+	if e := m.table[c.RemotePeer()]; e != nil && e.conn == c {
 		return e
 	}
 	return nil
@@ -128,19 +112,11 @@ func (m *members) neighbour(id peer.ID) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.table[id]
-	return e != nil && !e.shown.IsZero()
+	return e != nil && e.shown
 }
 
 // surrounded reports whether all members are each other's neighbours.
 func (m *members) surrounded() bool { return m.count() <= maxPicks }
-
-// gossips reports whether one of the two picks the other, or did just now.
-func (m *members) gossips(c network.Conn) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	e := m.member(c)
-	return e != nil && (e.picked || e.picksUs || !e.shown.IsZero())
-}
 
 // A neighbourhood is the host as pubsub sees it: with nobody but the neighbours, and
 // with whispers for streams.
@@ -160,11 +136,10 @@ func (n *neighbourhood) NewStream(_ context.Context, id peer.ID, _ ...libp2pprot
 		return nil, network.ErrNoConn
 	}
 	w.tellPick()
-	s := w.whisper()
-	if !n.gossip.members.neighbour(id) {
-		w.hush()
+	if s := w.whisper(); s != nil {
+		return s, nil
 	}
-	return s, nil
+	return nil, network.ErrNoConn
 }
 
 // SetStreamHandler implements host.Host.

@@ -36,6 +36,7 @@ type watched struct {
 
 	handed           atomic.Bool // a score of this device
 	pinging, echoing atomic.Bool
+	handing          atomic.Bool
 
 	// met, that the other side was heard, and pace, of its frames, are of who reads.
 	met  bool
@@ -44,8 +45,9 @@ type watched struct {
 	parted   chan struct{}
 	partOnce sync.Once
 
-	mu      sync.Mutex // owns what follows
-	out, in *whisper   // of pubsub; nil before the first
+	mu      sync.Mutex    // owns what follows
+	out, in *whisper      // of pubsub; nil where the other side is no neighbour
+	heard   chan struct{} // closed when pubsub has heard the end of the last in
 	allowed tolerance
 	rtt     time.Duration // measured last
 	pinged  time.Time     // the last ping
@@ -196,31 +198,69 @@ func (w *watched) take(kind byte, body []byte) error {
 	return nil
 }
 
-// whisper begins to gossip to the other side.
-func (w *watched) whisper() *whisper {
-	s := newWhisper(w.conn, w.line, 0)
+// listen has pubsub hear the other side, as a neighbour, and that it is subscribed.
+func (w *watched) listen() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.in == nil {
+		w.hear()
+		return
+	}
+	select {
+	case w.in.in <- w.l.gossip.hello:
+	default: // it hears enough
+	}
+}
+
+// hear begins to take what the other side gossips, once pubsub is through with what it
+// took before. Where pubsub ends it, since it did not understand something, that begins
+// anew. The caller holds the mutex.
+func (w *watched) hear() {
+	in, before, heard := newWhisper(w.conn, w.line, whisperQueue), w.heard, make(chan struct{})
+	w.in, w.heard = in, heard
+	in.in <- w.l.gossip.hello
+	go func() {
+		defer close(heard)
+		if before != nil {
+			<-before
+		}
+		w.l.gossip.hear(in)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.in == in && w.l.gossip.garbled(w.line.over) {
+			w.hear()
+		}
+	}()
+}
+
+// whisper begins to gossip to the other side; nil where that is no neighbour. Pubsub has
+// then forgotten what it subscribes to, and hears it again.
+func (w *watched) whisper() *whisper {
+	w.mu.Lock()
+	in := w.in
+	if in == nil {
+		w.mu.Unlock()
+		return nil
+	}
 	if w.out != nil {
 		_ = w.out.Close()
 	}
-	w.out = s
-	return s
+	out := newWhisper(w.conn, w.line, 0)
+	w.out = out
+	w.mu.Unlock()
+	in.put(w.l.gossip.hello)
+	return out
 }
 
-// overhear has pubsub take what a neighbour gossips.
+// overhear has pubsub take what a neighbour gossips. Before it is one here nothing is
+// lost that does not come again.
 func (w *watched) overhear(body []byte) {
-	if !w.l.members.gossips(w.conn) {
-		return // it does not know yet
-	}
 	w.mu.Lock()
-	if w.in == nil || w.in.ended() {
-		w.in = newWhisper(w.conn, w.line, whisperQueue)
-		go w.l.gossip.hear(w.in)
-	}
 	in := w.in
 	w.mu.Unlock()
-	in.put(body)
+	if in != nil {
+		in.put(body)
+	}
 }
 
 // hush ends what is gossiped with who is no neighbour any more.
@@ -261,6 +301,10 @@ func (w *watched) heed(kind byte, body []byte) {
 		w.wasAnswered(body)
 	case framePick:
 		w.l.members.pickedBy(w.conn, body[0] != 0)
+	case frameWanted:
+		if score := w.l.gossip.own(); score != nil {
+			solo(&w.handing, func() { w.hand(score) })
+		}
 	case frameGoodbye:
 		w.l.members.goodbye(w.conn.RemotePeer())
 		go w.send(frameFarewell, nil)

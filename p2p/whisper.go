@@ -15,8 +15,7 @@ const whisperQueue = 64
 
 // A whisper is one direction of gossip with a neighbour, as the stream that pubsub
 // takes it for. Its bytes go in frames of their own: a connection without work needs no
-// yamux. It says nothing to the other side when it ends, which has known before that
-// this device is no neighbour any more.
+// yamux. The other side is not told when it ends.
 type whisper struct {
 	conn network.Conn
 	line *line

@@ -103,7 +103,7 @@ func (m misfit) reason(peer *Peer, d *Demand) (protocol.Code, string) {
 	case misfitNoScore:
 		return protocol.CodeBusy, "has told no score yet: it has just joined"
 	case misfitStale:
-		return protocol.CodeNodeLost, "has told no score for too long: it does not answer"
+		return protocol.CodeNodeLost, "no score of it has come for too long; 'hearth doctor' on this device tells what was dropped"
 	case misfitNoImage:
 		return protocol.CodeImageNotFound, "does not have the image"
 	case misfitPlatform:

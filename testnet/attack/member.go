@@ -230,7 +230,7 @@ func chatter(ctx context.Context, target, file string) error {
 		body []byte
 	}{
 		{ping, noise(8)}, {echo, noise(8)}, {farewell, nil}, {score, noise(300)}, {pick, []byte{1}}, {pick, []byte{0}},
-		{gossiped, noise(1000)}, {rest, nil}, {rest + 1, nil}, {200, noise(300)},
+		{gossiped, noise(1000)}, {wanted, nil}, {200, noise(300)},
 	}
 	for i := 0; ; i++ {
 		f := frames[rand.N(len(frames))]

@@ -18,7 +18,7 @@ import (
 )
 
 // linesID is what devices call the frames that they speak, with yamux in them.
-const linesID = "/hearth/lines/1.0.0"
+const linesID = "/hearth/lines/2.0.0"
 
 // The kinds of frames that an attacker sends or takes.
 const (
@@ -30,7 +30,7 @@ const (
 	pick
 	gossiped
 	streams
-	rest
+	wanted
 )
 
 // wires is a multiplexer that keeps its last connection.

@@ -69,8 +69,8 @@ func (n *Node) diagnose(ctx context.Context) []protocol.Check {
 func checkDropped(s p2p.Stats) (protocol.Check, bool) {
 	var parts []string
 	for _, why := range slices.Sorted(maps.Keys(s.Scores)) {
-		if why == "sequence" || why == "indirect" {
-			continue // as when a newer one was quicker
+		if why == "sequence" || why == "early" {
+			continue // as when a newer one was quicker, or the device joined just then
 		}
 		parts = append(parts, fmt.Sprintf("%d scores (%s)", s.Scores[why], why))
 	}

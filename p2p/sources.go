@@ -1,0 +1,73 @@
+package p2p
+
+import (
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
+)
+
+const (
+	// sourceRate and sourceBurst bound the scores a second that are taken of one device.
+	sourceRate, sourceBurst = 20, 50
+	// unknownRate and unknownBurst bound those that one neighbour passes on of devices
+	// which are not connected here: anybody can sign as any number of them. They tell
+	// where to dial, and what is dropped comes again.
+	unknownRate, unknownBurst = 20, 200
+	// askInterval is the least time between two questions for a device's own score, and
+	// after it connected, when it hands one over by itself.
+	askInterval = time.Second
+)
+
+// A source is what is remembered of a connected device's scores. So it is bounded by
+// the connections, and of devices that are not connected nothing is.
+type source struct {
+	sequence uint64 // of the last score that was taken
+	direct   bool   // one came from the device itself
+	asked    time.Time
+	scores   *rate.Limiter // of its own
+	unknown  *rate.Limiter // of those that it passes on of unknown devices
+}
+
+func newSource() source {
+	return source{scores: rate.NewLimiter(sourceRate, sourceBurst), unknown: rate.NewLimiter(unknownRate, unknownBurst)}
+}
+
+// mayPassOn reports whether a neighbour may pass on one more score of a device that is
+// not connected here.
+func (m *members) mayPassOn(neighbour peer.ID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.table[neighbour]
+	return e != nil && e.source.unknown.Allow()
+}
+
+// believe takes note of a score, or tells why it is not to be taken; ask says that the
+// device should be asked for its own. direct is whether it counts: the device is
+// connected.
+func (m *members) believe(from, sender peer.ID, sequence uint64) (direct bool, reason string, ask bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.table[from]
+	if e == nil {
+		return false, "", false
+	}
+	src, now := &e.source, time.Now()
+	switch {
+	case sequence <= src.sequence:
+		return false, "sequence", false
+	case sender != from && !src.direct:
+		connected := now.Sub(e.since)
+		if ask = connected > askInterval && now.Sub(src.asked) > askInterval; ask {
+			src.asked = now
+		}
+		if connected < readyTimeout {
+			return false, "early", ask
+		}
+		return false, "indirect", ask
+	case !src.scores.Allow():
+		return false, "rate", false
+	}
+	src.sequence, src.direct = sequence, true
+	return true, "", false
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,7 +24,8 @@ type inspectionJSON struct {
 }
 
 func (c *cli) inspectCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, wide bool
+	var format string
 	cmd := &cobra.Command{
 		Use:   "inspect [flags] ID",
 		Short: "Show all that is known of a request",
@@ -32,34 +34,57 @@ with time, node and reason, and where its output can be had. Any device's reques
 can be named, by its ID or a beginning of it that no other has. It is answered as
 long as the request is kept, also when its device was restarted meanwhile.
 
+With --wide the IDs of devices and containers are whole, and times have a date.
+
 JSON: the keys of 'hearth ps --json', and service (what was asked for), events
 (each with request, attempt, state, code, reason, exit_code, node, node_name,
 container, queue_place and at) and decisions (see 'hearth explain').
 
+With --format the keys of that JSON are put into a template of Go, as docker does:
+{{.state}}, {{json .service}}, {{range .events}}, {{join .args " "}}, {{len .events}}.
+
   hearth inspect k3v
-  hearth inspect --json k3v | jq .events`,
+  hearth inspect --json k3v | jq .events
+  hearth inspect --format '{{.node_name}} {{.service.image}}' k3v`,
 		Args:              oneRequest,
 		ValidArgsFunction: c.completeRequests(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			print := func(d *protocol.RequestDetail) error { return c.printInspection(d, wide) }
+			switch {
+			case cmd.Flags().Changed("format"):
+				t, err := parseFormat(format)
+				if err != nil {
+					return err
+				}
+				print = func(d *protocol.RequestDetail) error { return t.print(c.stdout, toInspectionJSON(d)) }
+			case asJSON:
+				print = func(d *protocol.RequestDetail) error { return json.NewEncoder(c.stdout).Encode(toInspectionJSON(d)) }
+			}
 			d, err := c.inspect(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			if !asJSON {
-				return c.printInspection(&d)
-			}
-			out := inspectionJSON{
-				requestJSON: toRequestJSON(&d.RequestInfo), Service: toServiceJSON(&d.Service),
-				Events: []eventJSON{}, Decisions: toDecisionsJSON(d.Decisions),
-			}
-			for i := range d.Events {
-				out.Events = append(out.Events, toEventJSON(&d.Events[i]))
-			}
-			return json.NewEncoder(c.stdout).Encode(out)
+			return print(&d)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	flags := cmd.Flags()
+	flags.BoolVar(&asJSON, "json", false, "print JSON")
+	flags.BoolVar(&wide, "wide", false, "show whole IDs, and dates")
+	flags.StringVarP(&format, "format", "f", "", "print what `TEMPLATE` makes of the JSON")
+	cmd.MarkFlagsMutuallyExclusive("json", "format", "wide")
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.NoFileCompletions)
 	return cmd
+}
+
+func toInspectionJSON(d *protocol.RequestDetail) inspectionJSON {
+	out := inspectionJSON{
+		requestJSON: toRequestJSON(&d.RequestInfo), Service: toServiceJSON(&d.Service),
+		Events: []eventJSON{}, Decisions: toDecisionsJSON(d.Decisions),
+	}
+	for i := range d.Events {
+		out.Events = append(out.Events, toEventJSON(&d.Events[i]))
+	}
+	return out
 }
 
 func (c *cli) inspect(ctx context.Context, id string) (protocol.RequestDetail, error) {
@@ -75,15 +100,36 @@ func (c *cli) inspect(ctx context.Context, id string) (protocol.RequestDetail, e
 	return d, nil
 }
 
-func (c *cli) printInspection(d *protocol.RequestDetail) error {
+func (c *cli) printInspection(d *protocol.RequestDetail, wide bool) error {
+	if err := c.table(inspectionRows(d, wide), wide); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(c.stdout); err != nil {
+		return err
+	}
+	return c.table(lifeRows(d, wide), wide)
+}
+
+// inspectionRows are what is known of a request, and all that was asked for.
+func inspectionRows(d *protocol.RequestDetail, wide bool) [][]string {
 	s := &d.Service
+	who := func(name string, id protocol.NodeID) string {
+		if wide || name == "" {
+			return strings.TrimSpace(name + " " + string(id))
+		}
+		return name
+	}
+	container := d.Last.Container
+	if !wide {
+		container = container[:min(len(container), shortContainer)]
+	}
 	rows := [][]string{
 		{"ID", string(d.ID)},
 		{"state", stateText(&d.Last)},
 		{"reason", d.Last.Reason},
-		{"node", d.Last.NodeName + " " + string(d.Last.Node)},
-		{"container", d.Last.Container},
-		{"asked of", d.OrchestratorName + " " + string(d.Orchestrator)},
+		{"node", who(d.Last.NodeName, d.Last.Node)},
+		{"container", container},
+		{"asked of", who(d.OrchestratorName, d.Orchestrator)},
 		{"image", s.Image},
 		{"entrypoint", s.Entrypoint},
 		{"arguments", quoted(s.Args)},
@@ -91,6 +137,11 @@ func (c *cli) printInspection(d *protocol.RequestDetail) error {
 		{"workdir", s.WorkDir},
 		{"user", s.User},
 		{"wants", wants(s)},
+		{"network", s.Network},
+		{"mounts", mountsText(s.Mounts)},
+		{"devices", strings.Join(s.Devices, ", ")},
+		{"capabilities", strings.Join(s.Capabilities, ", ")},
+		{"retry", retryText(s.Retry)},
 		{"detached", yes(d.Detached)},
 		{"input", yes(s.Stdin)},
 		{"terminal", yes(s.TTY)},
@@ -102,18 +153,50 @@ func (c *cli) printInspection(d *protocol.RequestDetail) error {
 			known = append(known, r)
 		}
 	}
-	if err := table(c.stdout, known); err != nil {
-		return err
-	}
+	return known
+}
+
+// lifeRows are the steps of a request's life.
+func lifeRows(d *protocol.RequestDetail, wide bool) [][]string {
 	life := [][]string{{"TIME", "STATE", "ATTEMPT", "NODE", "REASON"}}
 	for i := range d.Events {
 		e := &d.Events[i]
-		life = append(life, []string{clock(e.At), stateText(e), fmt.Sprint(e.Attempt), nodeText(e), e.Reason})
+		at, attempt := clock(e.At), "-"
+		if !wide && !e.At.IsZero() {
+			at = e.At.Local().Format("15:04:05.000")
+		}
+		if e.Attempt > 0 {
+			attempt = strconv.FormatUint(uint64(e.Attempt), 10)
+		}
+		life = append(life, []string{at, stateText(e), attempt, nodeText(e), e.Reason})
 	}
-	if _, err := fmt.Fprintln(c.stdout); err != nil {
-		return err
+	return life
+}
+
+// shortContainer is how many digits of its ID tell a container from others, as
+// docker shows them.
+const shortContainer = 12
+
+func mountsText(mounts []protocol.Mount) string {
+	var texts []string
+	for _, m := range mounts {
+		text := m.Source + " at " + m.Target
+		if m.Writable {
+			text += ", writable"
+		}
+		texts = append(texts, text)
 	}
-	return table(c.stdout, life)
+	return strings.Join(texts, "; ")
+}
+
+func retryText(n uint32) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return "1 attempt more, if one is lost"
+	}
+	return fmt.Sprintf("%d attempts more, if one is lost", n)
 }
 
 func (c *cli) explainCommand() *cobra.Command {

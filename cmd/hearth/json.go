@@ -101,13 +101,30 @@ type serviceJSON struct {
 	Node        string            `json:"node,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	NotHere     bool              `json:"not_here"`
+	Network     string            `json:"network,omitempty"`
+	Mounts      []mountJSON       `json:"mounts"`
+	Devices     []string          `json:"devices"`
+	// Capabilities are those asked for beyond the node's default.
+	Capabilities []string `json:"capabilities"`
+	Retry        uint32   `json:"retry"`
+}
+
+type mountJSON struct {
+	Source   string `json:"source"`
+	Target   string `json:"target"`
+	Writable bool   `json:"writable"`
 }
 
 func toServiceJSON(s *protocol.Service) serviceJSON {
+	mounts := make([]mountJSON, 0, len(s.Mounts))
+	for _, m := range s.Mounts {
+		mounts = append(mounts, mountJSON(m))
+	}
 	return serviceJSON{
 		Image: s.Image, Args: listed(s.Args), Entrypoint: s.Entrypoint, Env: listed(s.Env), WorkDir: s.WorkDir, User: s.User,
 		CPUs: s.CPUs, Memory: s.Memory, Accelerator: s.Accelerator, Stdin: s.Stdin, TTY: s.TTY, TimeoutMS: s.Timeout.Milliseconds(),
 		Node: s.Constraints.Node, Labels: s.Constraints.Labels, NotHere: s.Constraints.NotHere,
+		Network: s.Network, Mounts: mounts, Devices: listed(s.Devices), Capabilities: listed(s.Capabilities), Retry: s.Retry,
 	}
 }
 
@@ -135,14 +152,13 @@ type candidateJSON struct {
 }
 
 func toDecisionsJSON(ds []protocol.Decision) []decisionJSON {
-	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	out := make([]decisionJSON, 0, len(ds))
 	for _, d := range ds {
-		j := decisionJSON{LevelMS: ms(d.Level), Places: d.Places, Candidates: []candidateJSON{}, Unnamed: d.Unnamed}
+		j := decisionJSON{LevelMS: milliseconds(d.Level), Places: d.Places, Candidates: []candidateJSON{}, Unnamed: d.Unnamed}
 		for _, c := range d.Candidates {
 			k := candidateJSON{
-				Node: c.Node, Name: c.Name, Self: c.Self, Score: c.Rating, EstimateMS: ms(c.Estimate), WorkMS: ms(c.Work),
-				NetworkMS: ms(c.Network), ColdMS: ms(c.Cold), Chance: c.Chance, Chosen: c.Chosen, Excluded: c.Excluded,
+				Node: c.Node, Name: c.Name, Self: c.Self, Score: c.Rating, EstimateMS: milliseconds(c.Estimate), WorkMS: milliseconds(c.Work),
+				NetworkMS: milliseconds(c.Network), ColdMS: milliseconds(c.Cold), Chance: c.Chance, Chosen: c.Chosen, Excluded: c.Excluded,
 			}
 			if c.Code != protocol.CodeNone {
 				k.Code = c.Code.String()
@@ -153,6 +169,8 @@ func toDecisionsJSON(ds []protocol.Decision) []decisionJSON {
 	}
 	return out
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // listed makes a list that JSON shows as one even where it is empty.
 func listed(s []string) []string {

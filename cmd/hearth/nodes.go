@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hearth-edge/hearth/cmd/hearth/node"
 	"github.com/hearth-edge/hearth/protocol"
 )
 
@@ -21,14 +22,25 @@ type deviceJSON struct {
 	PeerID       protocol.NodeID `json:"peer_id"`
 	Self         bool            `json:"self"`
 	Role         string          `json:"role"`
+	Draining     bool            `json:"draining"`
 	Arch         string          `json:"arch"`
+	OS           string          `json:"os"`
+	Drivers      []string        `json:"drivers"`
+	Speed        float64         `json:"speed"`
 	CPUs         protocol.Cores  `json:"cpus"`
+	CPUFree      protocol.Cores  `json:"cpu_free"`
+	CPUOthers    protocol.Cores  `json:"cpu_others"`
+	MemoryTotal  protocol.Bytes  `json:"memory_total"`
 	MemoryFree   protocol.Bytes  `json:"memory_free"`
+	DiskFree     protocol.Bytes  `json:"disk_free"`
+	Slots        uint32          `json:"slots"`
 	Running      uint32          `json:"running"`
 	Queued       uint32          `json:"queued"`
 	Score        float64         `json:"score"`
+	Address      string          `json:"address,omitempty"`
 	Addresses    []string        `json:"addresses"`
 	AgeMS        int64           `json:"age_ms"`
+	RTTMS        float64         `json:"rtt_ms,omitempty"`
 	Accelerators []string        `json:"accelerators"`
 	// What is not known is left out.
 	TemperatureC uint32            `json:"temperature_c,omitempty"`
@@ -38,7 +50,7 @@ type deviceJSON struct {
 }
 
 func (c *cli) nodesCommand() *cobra.Command {
-	var asJSON, watch, wide bool
+	var f nodesFlags
 	cmd := &cobra.Command{
 		Use:     "nodes",
 		Aliases: []string{"devices"},
@@ -47,20 +59,29 @@ func (c *cli) nodesCommand() *cobra.Command {
 by name. A device is gone from the list as soon as it leaves or is lost.
 
 CPUS is what the device lends, FREE the memory that a new container could get,
-SCORE how able and how idle it is (higher is better), AGE how old that is. The
-role 'node' runs work, a 'device' only asks for it. With --wide come ACCEL, the
-accelerators that the owner lends, TEMP, that of the hottest sensor, THROTTLED, how
-much of its speed heat or power takes away, FETCH, how many bytes a second images
-came at lately, and LABELS. They are measured at each beat of the score: a device
-does not send a new one because it grew warmer.
+SCORE how able and how idle it is (higher is better; 'draining' takes no new work),
+AGE how old that is. A device with none of these only asks for work.
 
-JSON: an array of objects with the keys name, peer_id, self, role, arch, cpus,
-memory_free (bytes), running, queued, score, addresses, age_ms, accelerators, labels,
-temperature_c, throttled (0 to 1) and pull_rate (bytes a second); of the last three
-only what is known and not 0.
+With --wide come its ROLE ('node' runs work, a 'device' only asks for it), ARCH,
+PEER (the end of its ID), ADDRESS, RTT, the round trip, DISK, what is free where
+images are kept, ACCEL, the accelerators that the owner lends, TEMP, that of the
+hottest sensor, THROTTLED, how much of its speed heat or power takes away, FETCH,
+how many bytes a second images came at lately, and LABELS. They are measured at
+each beat of the score: a device does not send a new one because it grew warmer.
+
+JSON: an array of objects with the keys name, peer_id, self, role, draining, arch,
+os, drivers, speed (of a core; 1 is the reference device's), cpus, cpu_free,
+cpu_others (cores that other programs use), memory_total, memory_free and disk_free
+(bytes), slots, running, queued, score, address (of the connection), addresses,
+age_ms, rtt_ms, accelerators, labels, temperature_c, throttled (0 to 1) and
+pull_rate (bytes a second); of address, rtt_ms and the last three only what is known.
 
 With --watch the list is printed anew on every change until Ctrl-C; with --json
-as well, as one line of JSON for each change.`,
+as well, as one line of JSON for each change. What always moves a little, as free
+memory does, is a change when it moved by a twentieth.
+
+  hearth nodes
+  hearth nodes -q | xargs -n1 -I{} hearth run --node {} busybox hostname`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
@@ -69,27 +90,56 @@ as well, as one line of JSON for each change.`,
 				return err
 			}
 			defer done()
-			first := true
-			err = device.Devices(ctx, watch, func(ds []protocol.Device) error {
-				if asJSON {
-					return json.NewEncoder(c.stdout).Encode(devicesJSON(ds))
-				}
-				if watch {
-					c.redraw(first)
-				}
-				first = false
-				return table(c.stdout, deviceRows(ds, wide))
-			})
-			if watch && errors.Is(ctx.Err(), context.Canceled) {
+			err = device.Devices(ctx, f.watch, c.devicePrinter(f))
+			if f.watch && errors.Is(ctx.Err(), context.Canceled) {
 				return nil
 			}
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&wide, "wide", false, "show accelerators, heat, fetching and labels as well")
-	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on, and print the list on every change")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print names only, one a line")
+	cmd.Flags().BoolVar(&f.wide, "wide", false, "show all columns")
+	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "go on, and print the list on every change")
+	cmd.MarkFlagsMutuallyExclusive("json", "quiet", "wide")
 	return cmd
+}
+
+type nodesFlags struct{ asJSON, quiet, wide, watch bool }
+
+// devicePrinter returns what prints a list of devices, but for one that says
+// nothing new. A terminal shows each, since their age goes on.
+func (c *cli) devicePrinter(f nodesFlags) func([]protocol.Device) error {
+	var last []protocol.Device
+	first := true
+	return func(ds []protocol.Device) error {
+		live := isTerminal(c.stdout) && !f.asJSON && !f.quiet
+		if !first && !live && slices.EqualFunc(ds, last, alike) {
+			return nil
+		}
+		last = ds
+		defer func() { first = false }()
+		if f.asJSON {
+			return json.NewEncoder(c.stdout).Encode(devicesJSON(ds))
+		}
+		if f.watch {
+			c.redraw(first)
+		}
+		if f.quiet {
+			for i := range ds {
+				if _, err := fmt.Fprintln(c.stdout, oneLine(ds[i].Score.Name)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		return c.table(deviceRows(ds, f.wide), f.wide)
+	}
+}
+
+// alike reports whether two lists say the same of a device, but for how old that is.
+func alike(a, b protocol.Device) bool {
+	return a.Self == b.Self && a.Address == b.Address && node.AlikeScores(&a.Score, &b.Score)
 }
 
 // redraw prepares for the next list: on a terminal it takes the place of the
@@ -112,8 +162,12 @@ func devicesJSON(ds []protocol.Device) []deviceJSON {
 			labels = map[string]string{}
 		}
 		out = append(out, deviceJSON{
-			Name: s.Name, PeerID: s.Node, Self: d.Self, Role: s.Role.String(), Arch: s.Arch, CPUs: s.CPUs,
-			MemoryFree: s.MemoryFree, Running: s.Running, Queued: s.Queued, Score: s.Rating,
+			Name: s.Name, PeerID: s.Node, Self: d.Self, Role: s.Role.String(), Draining: s.Draining,
+			Arch: s.Arch, OS: s.OS, Drivers: listed(s.Drivers), Speed: s.Speed,
+			CPUs: s.CPUs, CPUFree: s.CPUFree, CPUOthers: s.CPUOthers,
+			MemoryTotal: s.MemoryTotal, MemoryFree: s.MemoryFree, DiskFree: s.DiskFree,
+			Slots: s.Slots, Running: s.Running, Queued: s.Queued, Score: s.Rating,
+			Address: d.Address, RTTMS: milliseconds(d.RTT),
 			Accelerators: listed(s.Accelerators), TemperatureC: s.Temperature, Throttled: s.Throttled, PullRate: s.PullRate,
 			Labels: labels, Addresses: listed(s.Addresses), AgeMS: d.Age.Milliseconds(),
 		})
@@ -122,27 +176,27 @@ func devicesJSON(ds []protocol.Device) []deviceJSON {
 }
 
 func deviceRows(ds []protocol.Device, wide bool) [][]string {
-	rows := [][]string{{"NAME", "ROLE", "ARCH", "CPUS", "FREE", "RUNNING", "QUEUED", "SCORE", "AGE", "PEER", "ADDRESS"}}
+	rows := [][]string{{"NAME", "CPUS", "FREE", "RUNNING", "QUEUED", "SCORE", "AGE"}}
 	if wide {
-		rows[0] = append(rows[0], "ACCEL", "TEMP", "THROTTLED", "FETCH", "LABELS")
+		rows[0] = append(rows[0], "ROLE", "ARCH", "PEER", "ADDRESS", "RTT", "DISK", "ACCEL", "TEMP", "THROTTLED", "FETCH", "LABELS")
 	}
-	for _, d := range ds {
-		s := d.Score
-		name, address := s.Name, d.Address
+	for i := range ds {
+		d := &ds[i]
+		s := &d.Score
+		row := []string{s.Name, "-", "-", "-", "-", "-", brief(d.Age)}
 		if d.Self {
-			name += " *"
-			if len(s.Addresses) > 0 {
-				address = s.Addresses[0]
-			}
+			row[0] += " *"
 		}
-		row := []string{name, s.Role.String(), s.Arch, "-", "-", "-", "-", "-", brief(d.Age), shortID(s.Node), address}
 		if s.Role == protocol.RoleNode {
-			row[3], row[4] = cores(s.CPUs), size(s.MemoryFree)
-			row[5], row[6] = strconv.FormatUint(uint64(s.Running), 10), strconv.FormatUint(uint64(s.Queued), 10)
-			row[7] = strconv.FormatFloat(s.Rating, 'f', 2, 64)
+			row[1], row[2] = cores(s.CPUs), size(s.MemoryFree)
+			row[3], row[4] = strconv.FormatUint(uint64(s.Running), 10), strconv.FormatUint(uint64(s.Queued), 10)
+			row[5] = strconv.FormatFloat(s.Rating, 'f', 2, 64)
+		}
+		if s.Draining {
+			row[5] = "draining"
 		}
 		if wide {
-			row = append(row, wideCells(&s)...)
+			row = append(row, wideCells(d)...)
 		}
 		rows = append(rows, row)
 	}
@@ -150,22 +204,33 @@ func deviceRows(ds []protocol.Device, wide bool) [][]string {
 }
 
 // wideCells are what --wide adds to a row.
-func wideCells(s *protocol.Score) []string {
-	cells := []string{strings.Join(s.Accelerators, ","), "", "", "", ""}
+func wideCells(d *protocol.Device) []string {
+	s := &d.Score
+	address := d.Address
+	if d.Self && len(s.Addresses) > 0 {
+		address = s.Addresses[0]
+	}
+	cells := []string{s.Role.String(), s.Arch, shortID(s.Node), address, "", "", strings.Join(s.Accelerators, ","), "", "", "", ""}
+	if d.RTT > 0 {
+		cells[4] = brief(d.RTT)
+	}
+	if s.DiskFree > 0 {
+		cells[5] = size(s.DiskFree)
+	}
 	if s.Temperature > 0 {
-		cells[1] = fmt.Sprintf("%d °C", s.Temperature)
+		cells[7] = fmt.Sprintf("%d °C", s.Temperature)
 	}
 	if s.Throttled > 0 {
-		cells[2] = fmt.Sprintf("%.0f%%", 100*s.Throttled)
+		cells[8] = fmt.Sprintf("%.0f%%", 100*s.Throttled)
 	}
 	if s.PullRate > 0 {
-		cells[3] = size(s.PullRate) + "/s"
+		cells[9] = size(s.PullRate) + "/s"
 	}
 	var labels []string
 	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
 		labels = append(labels, k+"="+s.Labels[k])
 	}
-	cells[4] = strings.Join(labels, ",")
+	cells[10] = strings.Join(labels, ",")
 	for i, c := range cells {
 		if c == "" {
 			cells[i] = "-"

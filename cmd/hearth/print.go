@@ -2,10 +2,8 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 
@@ -35,18 +33,6 @@ func printable(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// table writes rows in columns; the first row is the heading.
-func table(w io.Writer, rows [][]string) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		for i, cell := range row {
-			row[i] = oneLine(cell)
-		}
-		fmt.Fprintln(tw, strings.TrimRight(strings.Join(row, "\t"), "\t"))
-	}
-	return tw.Flush()
-}
-
 // oneLine is printable for a place where there is one line.
 func oneLine(s string) string { return strings.ReplaceAll(printable(s), "\n", " ") }
 
@@ -66,6 +52,21 @@ func brief(d time.Duration) string {
 		return d.Round(10 * time.Millisecond).String()
 	}
 	return d.Round(time.Second).String()
+}
+
+// old prints how long ago something was, by its largest unit.
+func old(d time.Duration) string {
+	d = max(d, 0)
+	switch day := 24 * time.Hour; {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 2*day:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	default:
+		return fmt.Sprintf("%dd", d/day)
+	}
 }
 
 // cores prints a number of cores without needless zeros.

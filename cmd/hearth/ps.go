@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,8 +18,11 @@ import (
 // psPause is the least time between two lists of `ps --watch`.
 const psPause = 200 * time.Millisecond
 
+// maxCommand is how much of a command a list shows.
+const maxCommand = 30
+
 func (c *cli) psCommand() *cobra.Command {
-	var all, asJSON, watch bool
+	var f psFlags
 	cmd := &cobra.Command{
 		Use:   "ps",
 		Short: "Show the requests of the whole mesh",
@@ -28,8 +32,12 @@ not ended, and with --all the others as long as they are kept.
 STATE is accepted, placing, pulling, starting or running, or the end: succeeded,
 failed (with the exit code), refused, cancelled, timed_out, lost or unknown.
 Unknown is corrected when the node that had it is back; lost is what no node knows
-anything of. NODE runs it, FROM is the device that it was asked of. What devices
-that do not answer within 2 s look after is missing; a line on stderr names them.
+anything of. NODE runs it. What devices that do not answer within 2 s look after is
+missing; a line on stderr names them.
+
+With --last N come the N newest requests, whatever became of them. With --quiet
+only IDs are printed, one a line; with --wide all of each image and command, FROM,
+the device that it was asked of, and the CONTAINER's ID.
 
 With --watch the list is printed anew on every change until Ctrl-C; with --json
 as well, as one line of JSON for each change.
@@ -40,6 +48,7 @@ queue_place, accepted, started and ended. What is not known or has not happened
 is left out; times are RFC 3339, code and state are words.
 
   hearth ps
+  hearth stop $(hearth ps -q)
   hearth ps -a --json | jq -r '.[] | select(.state == "failed").id'`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -50,21 +59,42 @@ is left out; times are RFC 3339, code and state are words.
 				return err
 			}
 			defer done()
-			if watch {
-				return c.watchRequests(ctx, device, all, asJSON)
+			if f.watch {
+				return c.watchRequests(ctx, device, &f)
 			}
-			return c.printRequests(ctx, device, all, asJSON)
+			return c.printRequests(ctx, device, &f)
 		},
 	}
-	cmd.Flags().BoolVarP(&all, "all", "a", false, "show those that have ended too")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on, and print the list on every change")
+	f.register(cmd)
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if f.last <= 0 && cmd.Flags().Changed("last") {
+			return fmt.Errorf("--last: %d is no number of requests; write it like 5", f.last)
+		}
+		return nil
+	}
 	return cmd
 }
 
-func (c *cli) printRequests(ctx context.Context, device *protocol.AppClient, all, asJSON bool) error {
+// psFlags are the flags of `hearth ps`.
+type psFlags struct {
+	all, asJSON, watch, quiet, wide bool
+	last                            int // 0: all of them
+}
+
+func (f *psFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVarP(&f.all, "all", "a", false, "show those that have ended too")
+	flags.IntVarP(&f.last, "last", "n", 0, "show the `N` newest, those that have ended too")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print IDs only, one a line")
+	flags.BoolVar(&f.asJSON, "json", false, "print JSON")
+	flags.BoolVar(&f.wide, "wide", false, "show all columns, and cut nothing")
+	flags.BoolVarP(&f.watch, "watch", "w", false, "go on, and print the list on every change")
+	cmd.MarkFlagsMutuallyExclusive("json", "quiet", "wide")
+}
+
+func (c *cli) printRequests(ctx context.Context, device *protocol.AppClient, f *psFlags) error {
 	list := []protocol.RequestInfo{}
-	silent, err := device.List(ctx, all, func(r protocol.RequestInfo) error {
+	silent, err := device.List(ctx, f.all || f.last > 0, func(r protocol.RequestInfo) error {
 		list = append(list, r)
 		return nil
 	})
@@ -74,22 +104,40 @@ func (c *cli) printRequests(ctx context.Context, device *protocol.AppClient, all
 	if len(silent) > 0 {
 		fmt.Fprintf(c.stderr, "hearth: no answer came from %s, whose requests are missing here\n", printable(strings.Join(silent, ", ")))
 	}
-	if asJSON {
+	if f.last > 0 {
+		list = list[:min(len(list), f.last)] // the newest come first
+	}
+	if f.asJSON {
 		out := make([]requestJSON, 0, len(list))
 		for i := range list {
 			out = append(out, toRequestJSON(&list[i]))
 		}
 		return json.NewEncoder(c.stdout).Encode(out)
 	}
-	rows := [][]string{{"ID", "IMAGE", "COMMAND", "STATE", "NODE", "FROM", "AGE"}}
-	for i := range list {
-		rows = append(rows, requestRow(&list[i], time.Now()))
+	if f.quiet {
+		for i := range list {
+			if _, err := fmt.Fprintln(c.stdout, list[i].ID); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	return table(c.stdout, rows)
+	return c.table(requestRows(list, time.Now(), f.wide), f.wide)
+}
+
+func requestRows(list []protocol.RequestInfo, now time.Time, wide bool) [][]string {
+	rows := [][]string{{"ID", "IMAGE", "COMMAND", "STATE", "NODE", "AGE"}}
+	if wide {
+		rows[0] = append(rows[0], "FROM", "CONTAINER")
+	}
+	for i := range list {
+		rows = append(rows, requestRow(&list[i], now, wide))
+	}
+	return rows
 }
 
 // watchRequests prints the list now and after each event, until ctx ends.
-func (c *cli) watchRequests(ctx context.Context, device *protocol.AppClient, all, asJSON bool) error {
+func (c *cli) watchRequests(ctx context.Context, device *protocol.AppClient, f *psFlags) error {
 	news, begun := make(chan struct{}, 1), make(chan struct{})
 	g, watching := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -108,10 +156,10 @@ func (c *cli) watchRequests(ctx context.Context, device *protocol.AppClient, all
 			return nil
 		}
 		for first := true; ; first = false {
-			if !asJSON {
+			if !f.asJSON {
 				c.redraw(first)
 			}
-			if err := c.printRequests(watching, device, all, asJSON); err != nil {
+			if err := c.printRequests(watching, device, f); err != nil {
 				return err
 			}
 			// After a quiet time a change is told at once; a burst is one list.
@@ -141,16 +189,24 @@ func watchEnded(ctx context.Context, err error) error {
 	return requestFailure(err)
 }
 
-func requestRow(r *protocol.RequestInfo, now time.Time) []string {
+func requestRow(r *protocol.RequestInfo, now time.Time, wide bool) []string {
 	from := r.OrchestratorName
 	if from == "" {
 		from = shortID(r.Orchestrator)
 	}
 	age := "-"
 	if !r.Accepted.IsZero() {
-		age = brief(max(0, now.Sub(r.Accepted)).Truncate(time.Second))
+		age = old(now.Sub(r.Accepted))
 	}
-	return []string{string(r.ID), r.Image, clipped(strings.Join(r.Args, " "), 30), stateText(&r.Last), nodeText(&r.Last), from, age}
+	command := strings.Join(r.Args, " ")
+	if !wide {
+		command = clipped(command, maxCommand)
+	}
+	row := []string{string(r.ID), r.Image, command, stateText(&r.Last), nodeText(&r.Last), age}
+	if wide {
+		row = append(row, from, cmp.Or(r.Last.Container, "-"))
+	}
+	return row
 }
 
 // stateText says where a request is in its life, in a few words.
@@ -161,7 +217,7 @@ func stateText(e *protocol.Event) string {
 	case e.State.Ended() && e.Code != protocol.CodeNone:
 		return fmt.Sprintf("%s (%s)", stateName(e.State), e.Code)
 	case e.QueuePlace > 0:
-		return fmt.Sprintf("%s (queued, %d before it)", stateName(e.State), e.QueuePlace)
+		return fmt.Sprintf("queued, %d before it", e.QueuePlace)
 	}
 	return stateName(e.State)
 }

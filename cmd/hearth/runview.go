@@ -159,6 +159,10 @@ func (v *runView) complain(format string, args ...any) {
 
 // explainDecision prints how every node was rated.
 func explainDecision(w *os.File, d *protocol.Decision) error {
+	return table(w, decisionRows(d))
+}
+
+func decisionRows(d *protocol.Decision) [][]string {
 	rows := [][]string{{"NODE", "SCORE", "ESTIMATE", "WORK", "NETWORK", "FETCH", "CHANCE", ""}}
 	for _, c := range d.Candidates {
 		name := cmp.Or(c.Name, shortID(c.Node))
@@ -170,7 +174,7 @@ func explainDecision(w *os.File, d *protocol.Decision) error {
 			if c.Rating > 0 {
 				score = fmt.Sprintf("%.2f", c.Rating)
 			}
-			rows = append(rows, []string{name, score, "-", "-", "-", "-", "-", c.Excluded})
+			rows = append(rows, []string{name, score, c.Excluded})
 			continue
 		}
 		chosen := ""
@@ -185,7 +189,7 @@ func explainDecision(w *os.File, d *protocol.Decision) error {
 	if d.Unnamed > 0 {
 		rows = append(rows, []string{fmt.Sprintf("and %d more", d.Unnamed)})
 	}
-	return table(w, rows)
+	return rows
 }
 
 // progress draws a pull's bar on one line of a terminal.

@@ -78,7 +78,7 @@ func FuzzFormat(f *testing.F) {
 			return
 		}
 		var got bytes.Buffer
-		if format.print(&got, out) == nil && strings.ContainsAny(got.String(), "\x1b\x07\x9b") {
+		if format.print(&got, out) == nil && strings.ContainsAny(got.String(), "\x1b\x07\u009b") {
 			t.Errorf("%q gives %q", text, got.String())
 		}
 	})

@@ -118,10 +118,10 @@ func writeRow(out *bufio.Writer, row []string, widths []int, width int) {
 	}
 	at, last := utf8.RuneCountInString(line.String()), row[len(row)-1]
 	if width > 0 && at+utf8.RuneCountInString(last) > width && width-at < leastText {
-		out.WriteString(strings.TrimRight(line.String(), " ") + "\n" + strings.Repeat(" ", textIndent) + wrapped(last, textIndent, width) + "\n")
+		_, _ = out.WriteString(strings.TrimRight(line.String(), " ") + "\n" + strings.Repeat(" ", textIndent) + wrapped(last, textIndent, width) + "\n")
 		return
 	}
-	out.WriteString(strings.TrimRight(line.String()+wrapped(last, at, width), " ") + "\n")
+	_, _ = out.WriteString(strings.TrimRight(line.String()+wrapped(last, at, width), " ") + "\n")
 }
 
 // wrapped breaks text that begins in the column at between words, so that it ends

@@ -55,7 +55,7 @@ func (c *cli) completeRequests(most int) cobra.CompletionFunc {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		// What has ended can be asked about, but no more be stopped.
-		all := cmd.Name() != "stop"
+		all := cmd.Name() != "stop" && cmd.Name() != "kill"
 		c.complete(cmd, func(ctx context.Context, device *protocol.AppClient) error {
 			_, err := device.List(ctx, all, func(r protocol.RequestInfo) error {
 				if !slices.Contains(args, string(r.ID)) {

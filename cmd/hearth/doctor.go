@@ -68,14 +68,16 @@ func (c *cli) diagnose(cmd *cobra.Command) ([]protocol.Check, error) {
 	return append(checks, node.CheckInterfaces(nil), node.CheckEngine(ctx)), nil
 }
 
+// levelMarks are the levels as people read them.
+var levelMarks = map[protocol.Level]string{protocol.LevelOK: "ok", protocol.LevelWarning: "warning", protocol.LevelProblem: "PROBLEM"}
+
 func (c *cli) printChecks(checks []protocol.Check) error {
-	marks := map[protocol.Level]string{protocol.LevelOK: "ok", protocol.LevelWarning: "warning", protocol.LevelProblem: "PROBLEM"}
 	width := 0
 	for _, ch := range checks {
 		width = max(width, len(ch.Name))
 	}
 	for _, ch := range checks {
-		if _, err := fmt.Fprintf(c.stdout, "%-8s %-*s  %s\n", marks[ch.Level], width, ch.Name, printable(ch.Finding)); err != nil {
+		if _, err := fmt.Fprintf(c.stdout, "%-8s %-*s  %s\n", levelMarks[ch.Level], width, ch.Name, printable(ch.Finding)); err != nil {
 			return err
 		}
 		if ch.Advice != "" {

@@ -17,7 +17,7 @@ import (
 	"github.com/hearth-edge/hearth/keys"
 )
 
-const unitName = "hearth.service"
+const unitName, unitFolder = "hearth.service", "/etc/systemd/system"
 
 // unitTemplate has $COMMAND and $STATE where those belong.
 //
@@ -58,7 +58,7 @@ Installing again with other flags replaces the unit; --now restarts it.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&u.print, "print", false, "print the unit and change nothing")
 	flags.BoolVar(&u.start, "now", false, "start it, too")
-	flags.StringVar(&u.dir, "unit-dir", "/etc/systemd/system", "`DIR` for the unit")
+	flags.StringVar(&u.dir, "unit-dir", unitFolder, "`DIR` for the unit")
 	_ = cmd.MarkFlagDirname("unit-dir")
 	return cmd
 }
@@ -171,7 +171,7 @@ the same member of the mesh; remove it by hand to forget the secret.`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error { return c.uninstall(&u) },
 	}
-	cmd.Flags().StringVar(&u.dir, "unit-dir", "/etc/systemd/system", "`DIR` of the unit")
+	cmd.Flags().StringVar(&u.dir, "unit-dir", unitFolder, "`DIR` of the unit")
 	_ = cmd.MarkFlagDirname("unit-dir")
 	return cmd
 }

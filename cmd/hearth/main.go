@@ -31,5 +31,10 @@ func (c *cli) main(args []string) int {
 	root.SetIn(c.stdin)
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
+	if len(args) > 0 {
+		if err := foreign(args[0]); err != nil { // before its flags are read
+			return c.exitCode(err)
+		}
+	}
 	return c.exitCode(root.ExecuteContext(ctx))
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -80,12 +81,21 @@ HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
 	})
+	help := root.RunE
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if asked, _ := cmd.Flags().GetBool("version"); asked {
+			return c.printVersion()
+		}
+		return help(cmd, args)
+	}
+	root.Flags().BoolP("version", "v", false, "show the version")
 	root.PersistentFlags().StringVar(&c.state, "state", defaultState(), "`DIR` that the device keeps its state in [$HEARTH_STATE]")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &failure{err: err, hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath())}
 	})
 	root.AddCommand(c.secretCommand(), c.upCommand(), c.nodesCommand(), c.runCommand(),
-		c.psCommand(), c.attachCommand(), c.logsCommand(), c.waitCommand(), c.stopCommand(),
+		c.psCommand(), c.attachCommand(), c.logsCommand(), c.waitCommand(), c.stopCommand(), c.killCommand(),
+		c.statusCommand(), c.drainCommand(), c.downCommand(),
 		c.inspectCommand(), c.explainCommand(), c.eventsCommand(),
 		c.doctorCommand(), c.policyCommand(), c.installCommand(), c.uninstallCommand(), c.guardCommand(), c.versionCommand(), c.completionCommand())
 	root.SetHelpCommand(c.helpCommand())
@@ -123,13 +133,16 @@ func group(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// rootState is where a device of root's keeps its state.
+const rootState = "/var/lib/hearth"
+
 // defaultState is /var/lib/hearth for root, else in the XDG state folder.
 func defaultState() string {
 	if dir := os.Getenv("HEARTH_STATE"); dir != "" {
 		return dir
 	}
 	if os.Geteuid() == 0 {
-		return "/var/lib/hearth"
+		return rootState
 	}
 	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "hearth")
@@ -147,13 +160,35 @@ func (c *cli) device(ctx context.Context) (*protocol.AppClient, func(), error) {
 	if errors.Is(err, app.ErrNotRunning) {
 		return nil, nil, &failure{
 			err:  fmt.Errorf("no device is running with its state in %s", c.state),
-			hint: "start it with 'hearth up', or say where it is with --state DIR or HEARTH_STATE",
+			hint: notRunningHint(c.state == defaultState(), rootState, os.Geteuid()),
 		}
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	return device.AppClient, func() { _ = device.Close() }, nil
+}
+
+// notRunningHint says what to do where no device runs on the state folder: for a
+// user who named none there is the one that 'hearth install' made, which is root's.
+func notRunningHint(unnamed bool, system string, user int) string {
+	if owner, ok := ownerOf(system); ok && unnamed && user != 0 && user != owner {
+		return fmt.Sprintf("the device of this machine runs as another user, with its state in %s: use sudo", system)
+	}
+	return "start it with 'hearth up', or say where it is with --state DIR or HEARTH_STATE"
+}
+
+// ownerOf returns the user that a folder belongs to; ok is false without one.
+func ownerOf(dir string) (uid int, ok bool) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return 0, false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(stat.Uid), true
 }
 
 // exitCode reports err as a user should read it and returns the exit code.

@@ -41,7 +41,7 @@ Exit codes: 0 if all have ended, or got the signal; 125 otherwise.
 			if s.Grace < 0 {
 				return fmt.Errorf("--grace: %v is negative", s.Grace)
 			}
-			s.Signal = strings.TrimPrefix(strings.ToUpper(s.Signal), "SIG")
+			s.Signal = signalName(s.Signal)
 			device, done, err := c.device(cmd.Context())
 			if err != nil {
 				return err
@@ -58,6 +58,9 @@ Exit codes: 0 if all have ended, or got the signal; 125 otherwise.
 	_ = cmd.RegisterFlagCompletionFunc("signal", cobra.FixedCompletions(slices.Clone(signalNames), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
+
+// signalName is a signal as signal(7) has it, without SIG.
+func signalName(typed string) string { return strings.TrimPrefix(strings.ToUpper(typed), "SIG") }
 
 // stop tells all requests before it waits for any, so that their periods of
 // grace run at the same time. One that fails does not keep the others from it.

@@ -32,12 +32,16 @@ bill of materials in JSON.`,
 					"protocols": []string{protocol.AppProtocol, protocol.ExecuteProtocol},
 				})
 			}
-			_, err := fmt.Fprintf(c.stdout, "hearth %s (%s, %s/%s)\n", version, goruntime.Version(), goruntime.GOOS, goruntime.GOARCH)
-			return err
+			return c.printVersion()
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&asBOM, "sbom", false, "print the software bill of materials")
 	cmd.MarkFlagsMutuallyExclusive("json", "sbom")
 	return cmd
+}
+
+func (c *cli) printVersion() error {
+	_, err := fmt.Fprintf(c.stdout, "hearth %s (%s, %s/%s)\n", version, goruntime.Version(), goruntime.GOOS, goruntime.GOARCH)
+	return err
 }

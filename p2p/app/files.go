@@ -152,6 +152,23 @@ func userName(uid uint32) string {
 	return "user " + id
 }
 
+// Ended reports whether no process has the state folder any more.
+func Ended(dir string) (bool, error) {
+	f, err := os.Open(filepath.Join(dir, lockFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, denied(dir, err)
+	}
+	defer f.Close()
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Lock takes the state folder for this process, until unlock is called or the
 // process ends. It makes the folder if it is missing. It doesn't wait: where
 // another process has it, the error names that one.

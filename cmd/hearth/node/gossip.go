@@ -196,6 +196,7 @@ func (g *gossip) compose(ctx context.Context) protocol.Score {
 // addWork fills in what only a device that runs work has to tell.
 func (g *gossip) addWork(ctx context.Context, s *protocol.Score) {
 	state := g.n.runtime.State()
+	s.Draining = state.Draining
 	if !state.Ready {
 		return
 	}
@@ -220,7 +221,6 @@ func (g *gossip) addWork(ctx context.Context, s *protocol.Score) {
 		s.MemoryFree = min(s.MemoryFree, sample.MemoryAvailable)
 		s.Temperature, s.Throttled = uint32(max(0, sample.Temperature)), sample.Throttled
 	}
-	s.Draining = state.Draining
 	s.Accelerators = g.n.cfg.Policy.Accelerators(m.Accelerators())
 	s.Rating = sched.DefaultParams().Rate(s)
 }

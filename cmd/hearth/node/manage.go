@@ -12,7 +12,7 @@ import (
 )
 
 // Drain implements protocol.Manager.
-func (a appServer) Drain(_ context.Context, off bool) error {
+func (a appServer) Drain(ctx context.Context, off bool) error {
 	if a.n.runtime == nil {
 		return protocol.Errorf(protocol.CodeInvalid, "this device runs no work: %s", a.n.cfg.NoDriver)
 	}
@@ -20,12 +20,36 @@ func (a appServer) Drain(_ context.Context, off bool) error {
 	switch {
 	case err == nil:
 		a.n.log.Info("draining", "on", !off)
+		a.n.awaitDraining(ctx, !off)
 	case errors.Is(err, syscall.ENOSPC):
 		return protocol.Errorf(protocol.CodeDiskFull, "the state folder is on a full disk, so a restart would forget it")
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return protocol.Errorf(protocol.CodeInternal, "the state folder cannot be written, so a restart would forget it")
 	}
 	return err
+}
+
+// drainTold bounds how long it is waited for the own score to say it.
+const drainTold = time.Second
+
+// awaitDraining waits until this device's own placements know, so that what is
+// asked for after the answer meets it.
+func (n *Node) awaitDraining(ctx context.Context, on bool) {
+	ctx, cancel := context.WithTimeout(ctx, drainTold)
+	defer cancel()
+	for {
+		changed := n.view.Changed()
+		for _, d := range n.view.Devices() {
+			if d.Self && d.Score.Draining == on {
+				return
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Down implements protocol.Manager. Run ends the streams of apps last, so the

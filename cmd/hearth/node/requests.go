@@ -213,7 +213,7 @@ func (s *search) result(silent []string) (located, error) {
 	case len(silent) > 0:
 		return located{}, protocol.Errorf(protocol.CodeNotFound, "no request %s is known here; %s did not answer", s.id, strings.Join(silent, ", "))
 	}
-	return located{}, protocol.Errorf(protocol.CodeNotFound, "no request %s is known in the mesh; see 'hearth ps -a'", s.id)
+	return located{}, protocol.Errorf(protocol.CodeNotFound, "no request %s is known in the mesh", s.id)
 }
 
 // places says which requests were found where.

@@ -69,6 +69,9 @@ func TestValidateService(t *testing.T) {
 		func(s *Service) { *s = Service{Image: "a"} },
 		func(s *Service) { s.Image = "localhost:5000/a/b@sha256:" + strings.Repeat("0", 64) },
 		func(s *Service) { s.Image = strings.Repeat("0", 64) },
+		func(s *Service) { *s = sampleStart() },
+		func(s *Service) { s.Hostname = strings.Repeat("a", 64) },
+		func(s *Service) { s.Pull = PullNever },
 	}
 	for i, change := range good {
 		s := sampleService()
@@ -103,6 +106,21 @@ func TestValidateService(t *testing.T) {
 		{"memory", func(s *Service) { s.Memory = math.MaxUint64 }},
 		{"timeout", func(s *Service) { s.Timeout = -1 }},
 		{"timeout", func(s *Service) { s.Timeout = math.MaxInt64 * time.Nanosecond }},
+		{"entrypoint", func(s *Service) { s.NoEntrypoint = true }},
+		{"entrypoint", func(s *Service) { s.NoEntrypoint, s.Entrypoint, s.Args = true, "", nil }},
+		{"terminal", func(s *Service) { s.TTYRows = 24 }},
+		{"pull", func(s *Service) { s.Pull = "sometimes" }},
+		{"hostname", func(s *Service) { s.Hostname = "-a" }},
+		{"hostname", func(s *Service) { s.Hostname = "a b" }},
+		{"hostname", func(s *Service) { s.Hostname = strings.Repeat("a", 65) }},
+		{"tmpfs", func(s *Service) { s.Tmpfs = []Tmpfs{{Target: "tmp"}} }},
+		{"tmpfs", func(s *Service) { s.Tmpfs = []Tmpfs{{Target: "/tmp/"}} }},
+		{"tmpfs", func(s *Service) { s.Tmpfs = []Tmpfs{{Target: "/tmp"}, {Target: "/tmp"}} }},
+		{"tmpfs", func(s *Service) { s.Tmpfs = []Tmpfs{{Target: "/films"}} }},
+		{"tmpfs", func(s *Service) { s.Tmpfs = []Tmpfs{{Target: "/tmp", Mode: 0o10000}} }},
+		{"tmpfs", func(s *Service) { s.Tmpfs = []Tmpfs{{Target: "/tmp", Size: math.MaxUint64}} }},
+		{"tmpfs", func(s *Service) { s.Tmpfs = make([]Tmpfs, 65) }},
+		{"shm_size", func(s *Service) { s.ShmSize = math.MaxUint64 }},
 		{"node", func(s *Service) { s.Constraints.Node = strings.Repeat("a", 129) }},
 		{"label", func(s *Service) { s.Constraints.Labels = map[string]string{"": "a"} }},
 		{"label", func(s *Service) { s.Constraints.Labels = map[string]string{"a b": "a"} }},
@@ -115,6 +133,30 @@ func TestValidateService(t *testing.T) {
 		err := s.Validate()
 		if CodeOf(err) != CodeInvalid || !strings.HasPrefix(err.Error(), bad.field) {
 			t.Errorf("%s: %v", bad.field, err)
+		}
+	}
+}
+
+// TestSame: who comes back to a request may have a terminal of another size;
+// everything else makes it another service.
+func TestSame(t *testing.T) {
+	a, b := sampleStart(), sampleStart()
+	b.TTYRows, b.TTYColumns = 50, 132
+	if !a.Same(&b) {
+		t.Error("another size of the terminal makes another service")
+	}
+	b.Env = []string{}
+	if !a.Same(&b) {
+		t.Error("an empty list is another than none")
+	}
+	for i, change := range []func(*Service){
+		func(s *Service) { s.Hostname = "web-2" }, func(s *Service) { s.Tmpfs[0].Exec = false }, func(s *Service) { s.Pull = PullNever },
+		func(s *Service) { s.TTY, s.TTYRows, s.TTYColumns = false, 0, 0 },
+	} {
+		c := sampleStart()
+		change(&c)
+		if a.Same(&c) {
+			t.Errorf("change %d makes no other service", i)
 		}
 	}
 }

@@ -34,7 +34,10 @@ type Service struct {
 	// Args replace the image's default command where there are any.
 	Args []string
 	// Entrypoint replaces the image's entrypoint where it is not empty.
-	Entrypoint string
+	// NoEntrypoint leaves the image's out, and its command too: Args are then
+	// all that is run.
+	Entrypoint   string
+	NoEntrypoint bool
 	// Env holds the variables added to the image's, each "NAME=value".
 	Env []string
 	// WorkDir replaces the image's working directory where it is not empty.
@@ -51,7 +54,10 @@ type Service struct {
 	// input is empty.
 	Stdin bool
 	// TTY gives the container a terminal: its output is then all on Stdout.
-	TTY bool
+	// TTYRows and TTYColumns are its size at the start, in characters; 0 is not
+	// known. They do not make another service of it: see Same.
+	TTY                 bool
+	TTYRows, TTYColumns uint16
 	// Timeout ends an execution that has run for so long, counted from the
 	// container's start; 0 is never.
 	Timeout time.Duration
@@ -64,6 +70,17 @@ type Service struct {
 	Mounts       []Mount
 	Devices      []string
 	Capabilities []string
+	// Tmpfs are file systems in memory. They count as the container's memory.
+	Tmpfs []Tmpfs
+	// ReadOnlyRoot lets the container change nothing of its image's files.
+	ReadOnlyRoot bool
+	// ShmSize is how large /dev/shm is, which counts as the container's memory;
+	// 0 is the node's choice.
+	ShmSize Bytes
+	// Hostname is the container's; empty is the node's choice.
+	Hostname string
+	// Pull says when the registry is asked for the image.
+	Pull PullPolicy
 	// Accelerator is the kind of one that it needs, "gpu" or "npu"; empty is
 	// none.
 	Accelerator string
@@ -82,6 +99,32 @@ type Mount struct {
 	// Writable lets the container change it.
 	Writable bool
 }
+
+// A Tmpfs is a file system in a container's memory.
+type Tmpfs struct {
+	// Target is its absolute path in the container.
+	Target string
+	// Size is the most it holds; 0 is the container's memory limit.
+	Size Bytes
+	// Mode holds the permission bits of its root, setuid and the like in Unix's
+	// places; 0 is 01777.
+	Mode uint32
+	// Exec lets programs in it be run.
+	Exec bool
+}
+
+// PullPolicy says when a registry is asked for an image.
+type PullPolicy string
+
+// The policies, named as docker does. The zero value is PullMissing.
+const (
+	// PullMissing asks where the node does not have the image.
+	PullMissing PullPolicy = ""
+	// PullAlways asks each time: what the registry has then is run.
+	PullAlways PullPolicy = "always"
+	// PullNever asks none: only a node that has the image can run it.
+	PullNever PullPolicy = "never"
+)
 
 // Constraints say where a service may run. The zero value allows every node.
 type Constraints struct {

@@ -30,6 +30,8 @@ const (
 	maxGrants     = 64 // mounts, devices or capabilities
 	maxCapability = 32
 	maxRetry      = 100
+	maxHostname   = 64     // the kernel's HOST_NAME_MAX
+	maxMode       = 0o7777 // permission bits
 	maxLease      = time.Hour
 )
 
@@ -66,6 +68,9 @@ func (s *Service) Validate() error {
 	if err := s.validateGrants(); err != nil {
 		return err
 	}
+	if err := s.validateMemory(); err != nil {
+		return err
+	}
 	if err := s.Constraints.validate(); err != nil {
 		return err
 	}
@@ -100,7 +105,67 @@ func (s *Service) validateText() error {
 	if s.WorkDir != "" && s.WorkDir[0] != '/' {
 		return Errorf(CodeInvalid, "workdir: %q is not absolute: start it with /", s.WorkDir)
 	}
+	if err := s.validateStart(); err != nil {
+		return err
+	}
 	return checkText("user", s.User, maxUser)
+}
+
+// validateStart checks what says how the container is begun.
+func (s *Service) validateStart() error {
+	switch {
+	case s.NoEntrypoint && s.Entrypoint != "":
+		return Errorf(CodeInvalid, "entrypoint: %q, and none at all", shorten(s.Entrypoint))
+	case s.NoEntrypoint && len(s.Args) == 0:
+		return Errorf(CodeInvalid, "entrypoint: it is emptied, and args name no command: nothing is left to run")
+	case (s.TTYRows > 0 || s.TTYColumns > 0) && !s.TTY:
+		return Errorf(CodeInvalid, "terminal: it has a size, and is not asked for")
+	case s.Pull != PullMissing && s.Pull != PullAlways && s.Pull != PullNever:
+		return Errorf(CodeInvalid, "pull: %q is none of missing, always and never", shorten(string(s.Pull)))
+	}
+	return checkHostname(s.Hostname)
+}
+
+// checkHostname checks a name for sethostname(2); it may be empty.
+func checkHostname(name string) error {
+	if len(name) > maxHostname {
+		return Errorf(CodeInvalid, "hostname: %d bytes, the most is %d", len(name), maxHostname)
+	}
+	for i, c := range []byte(name) {
+		if !alphanumeric(c) && (i == 0 || !strings.ContainsRune("-_.", rune(c))) {
+			return Errorf(CodeInvalid, "hostname: %q must consist of letters, digits, '-', '_' and '.', the first a letter or a digit", name)
+		}
+	}
+	return nil
+}
+
+// validateMemory checks the file systems in memory.
+func (s *Service) validateMemory() error {
+	if len(s.Tmpfs) > maxGrants {
+		return Errorf(CodeInvalid, "tmpfs: %d of them, the most is %d", len(s.Tmpfs), maxGrants)
+	}
+	taken := make(map[string]bool, len(s.Mounts)+len(s.Tmpfs))
+	for _, m := range s.Mounts {
+		taken[m.Target] = true
+	}
+	for _, t := range s.Tmpfs {
+		if err := checkAbsolute("tmpfs", t.Target); err != nil {
+			return err
+		}
+		switch {
+		case t.Size > maxMemory:
+			return Errorf(CodeInvalid, "tmpfs: %s: %d bytes is more than any device has", shorten(t.Target), t.Size)
+		case t.Mode > maxMode:
+			return Errorf(CodeInvalid, "tmpfs: %s: the mode %#o is out of bounds: 0 to %#o", shorten(t.Target), t.Mode, maxMode)
+		case taken[t.Target]:
+			return Errorf(CodeInvalid, "tmpfs: %s is given twice", shorten(t.Target))
+		}
+		taken[t.Target] = true
+	}
+	if s.ShmSize > maxMemory {
+		return Errorf(CodeInvalid, "shm_size: %d bytes is more than any device has", s.ShmSize)
+	}
+	return nil
 }
 
 // validateGrants checks what only a node's owner can grant.

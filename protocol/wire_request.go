@@ -11,6 +11,15 @@ import (
 // encodedSize is what the service takes on the wire.
 func (s *Service) encodedSize() int { return proto.Size(serviceToPB(s)) }
 
+// Same reports whether other is the same service, so that a request's ID may be
+// given to both: all but the size of the terminal counts, since who comes back
+// to a request may have another one.
+func (s *Service) Same(other *Service) bool {
+	a, b := serviceToPB(s), serviceToPB(other)
+	a.TtyRows, a.TtyColumns, b.TtyRows, b.TtyColumns = 0, 0, 0, 0
+	return proto.Equal(a, b)
+}
+
 func serviceToPB(s *Service) *pb.Service {
 	return &pb.Service{
 		Image: s.Image, Args: s.Args, Entrypoint: s.Entrypoint, Env: s.Env,
@@ -20,7 +29,34 @@ func serviceToPB(s *Service) *pb.Service {
 		Node: s.Constraints.Node, Labels: s.Constraints.Labels, NotHere: s.Constraints.NotHere,
 		Tty: s.TTY, Network: s.Network, Mounts: mountsToPB(s.Mounts), Devices: s.Devices,
 		Capabilities: s.Capabilities, Accelerator: s.Accelerator, Retry: s.Retry,
+		NoEntrypoint: s.NoEntrypoint, Tmpfs: tmpfsToPB(s.Tmpfs), ReadOnlyRoot: s.ReadOnlyRoot,
+		ShmSize: uint64(s.ShmSize), Hostname: s.Hostname, Pull: string(s.Pull),
+		TtyRows: uint32(s.TTYRows), TtyColumns: uint32(s.TTYColumns),
 	}
+}
+
+func tmpfsToPB(list []Tmpfs) []*pb.Tmpfs {
+	var p []*pb.Tmpfs
+	for _, t := range list {
+		p = append(p, &pb.Tmpfs{Target: t.Target, Size: uint64(t.Size), Mode: t.Mode, Exec: t.Exec})
+	}
+	return p
+}
+
+func tmpfsFromPB(p []*pb.Tmpfs) []Tmpfs {
+	var list []Tmpfs
+	for _, t := range p {
+		list = append(list, Tmpfs{Target: t.GetTarget(), Size: Bytes(t.GetSize()), Mode: t.GetMode(), Exec: t.GetExec()})
+	}
+	return list
+}
+
+// pullFromPB takes docker's name of the default for the zero value.
+func pullFromPB(p string) PullPolicy {
+	if p == "missing" {
+		return PullMissing
+	}
+	return PullPolicy(p)
 }
 
 func mountsToPB(mounts []Mount) []*pb.Mount {
@@ -48,12 +84,18 @@ func serviceFromPB(p *pb.Service) (Service, error) {
 	if err != nil {
 		return Service{}, err
 	}
+	if p.TtyRows > math.MaxUint16 || p.TtyColumns > math.MaxUint16 {
+		return Service{}, Errorf(CodeInvalid, "terminal: %d rows and %d columns, the most of each is %d", p.TtyRows, p.TtyColumns, math.MaxUint16)
+	}
 	s := Service{
 		Image: p.Image, Args: p.Args, Entrypoint: p.Entrypoint, Env: p.Env,
 		WorkDir: p.WorkDir, User: p.User,
 		CPUs: Cores(p.Cpus), Memory: Bytes(p.Memory), Stdin: p.Stdin, TTY: p.Tty, Timeout: timeout,
 		Network: p.Network, Mounts: mountsFromPB(p.Mounts), Devices: p.Devices,
 		Capabilities: p.Capabilities, Accelerator: p.Accelerator, Retry: p.Retry,
+		NoEntrypoint: p.NoEntrypoint, Tmpfs: tmpfsFromPB(p.Tmpfs), ReadOnlyRoot: p.ReadOnlyRoot,
+		ShmSize: Bytes(p.ShmSize), Hostname: p.Hostname, Pull: pullFromPB(p.Pull),
+		TTYRows: uint16(p.TtyRows), TTYColumns: uint16(p.TtyColumns),
 		Constraints: Constraints{Node: p.Node, Labels: p.Labels, NotHere: p.NotHere},
 	}
 	return s, s.Validate()

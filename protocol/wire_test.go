@@ -73,6 +73,15 @@ func sampleRetried() Service {
 	return s
 }
 
+// sampleStart says how a container is begun, and what it has in memory.
+func sampleStart() Service {
+	return Service{
+		Image: "busybox", Args: []string{"top"}, NoEntrypoint: true, TTY: true, TTYRows: 24, TTYColumns: 80,
+		Tmpfs:        []Tmpfs{{Target: "/run", Size: 64 << 20, Mode: 0o755, Exec: true}, {Target: "/tmp"}},
+		ReadOnlyRoot: true, ShmSize: 128 << 20, Hostname: "web-1", Pull: PullAlways,
+	}
+}
+
 func sampleScore() Score {
 	return Score{
 		Node: nodeA, Name: "attic", Sequence: 77, Beat: time.Second, Role: RoleNode, Rating: 12.5, Speed: 0.75,
@@ -133,6 +142,7 @@ func codecs() []codec {
 		codecOf("offer", Offer{Request: "req-1", Attempt: 1, Service: sampleRetried(), Bound: time.Second, Forced: true, Lease: 7 * time.Second}, offerToPB, offerFromPB),
 		codecOf("attach", Attach{Request: "req-1", Attempt: 2, Stdout: 3, Stderr: 4}, attachToPB, attachFromPB),
 		codecOf("run", Run{ID: "req-1", Service: sampleService()}, runToPB, runFromPB),
+		codecOf("run-start", Run{Service: sampleStart()}, runToPB, runFromPB),
 		codecOf("attach-now", Attach{Request: "req", NoFollow: true, NoOutput: true}, attachToPB, attachFromPB),
 		codecOf("attach-since", Attach{Request: "req", Since: 10 * time.Minute}, attachToPB, attachFromPB),
 		codecOf("run-detached", Run{Service: Service{Image: "busybox", TTY: true}, Detach: true}, runToPB, runFromPB),
@@ -343,6 +353,7 @@ func TestBadDurationsAndNumbers(t *testing.T) {
 		"stop":    func() error { _, err := stopFromPB(&pb.StopRequest{}); return err },
 		"signal":  func() error { _, err := stopFromPB(&pb.StopRequest{Request: "a", Signal: "SIGINT"}); return err },
 		"grace":   func() error { _, err := stopFromPB(&pb.StopRequest{Request: "a", Grace: 1 << 63}); return err },
+		"terminal": func() error { _, err := serviceFromPB(&pb.Service{Image: "a", Tty: true, TtyRows: 1 << 16}); return err },
 		"rows":    func() error { _, err := decodeSize(&pb.Resize{Rows: 1 << 16}); return err },
 		"columns": func() error { _, err := decodeSize(&pb.Resize{Columns: 1 << 16}); return err },
 		"chance":  func() error { _, err := candidateFromPB(&pb.Candidate{Node: "a", Chance: 1.5}); return err },

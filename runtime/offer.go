@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
@@ -80,7 +79,7 @@ func (n *Node) resume(id ExecutionID, orchestrator protocol.NodeID, s protocol.S
 		return nil, nil
 	case e.spec.Orchestrator != orchestrator:
 		return nil, n.refuse(protocol.CodeConflict, "another device uses the request ID %s here: choose another one", id.Request)
-	case !e.adopted && !reflect.DeepEqual(e.service, s):
+	case !e.adopted && !e.service.Same(&s):
 		return nil, n.refuse(protocol.CodeConflict, "the request ID %s is in use for a different service: choose another one", id.Request)
 	}
 	return e.session(protocol.Attach{}), nil

@@ -910,27 +910,37 @@ func (x *Error) GetMessage() string {
 }
 
 type Service struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Image         string                 `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
-	Args          []string               `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
-	Entrypoint    string                 `protobuf:"bytes,3,opt,name=entrypoint,proto3" json:"entrypoint,omitempty"`
-	Env           []string               `protobuf:"bytes,4,rep,name=env,proto3" json:"env,omitempty"` // each NAME=value
-	WorkDir       string                 `protobuf:"bytes,5,opt,name=work_dir,json=workDir,proto3" json:"work_dir,omitempty"`
-	User          string                 `protobuf:"bytes,6,opt,name=user,proto3" json:"user,omitempty"`
-	Cpus          float64                `protobuf:"fixed64,7,opt,name=cpus,proto3" json:"cpus,omitempty"` // cores, not thousandths: a limit is kept exactly
-	Memory        uint64                 `protobuf:"varint,8,opt,name=memory,proto3" json:"memory,omitempty"`
-	Stdin         bool                   `protobuf:"varint,9,opt,name=stdin,proto3" json:"stdin,omitempty"`
-	Timeout       uint64                 `protobuf:"varint,10,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	Node          string                 `protobuf:"bytes,11,opt,name=node,proto3" json:"node,omitempty"`
-	Labels        map[string]string      `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	NotHere       bool                   `protobuf:"varint,13,opt,name=not_here,json=notHere,proto3" json:"not_here,omitempty"`
-	Tty           bool                   `protobuf:"varint,14,opt,name=tty,proto3" json:"tty,omitempty"`
-	Network       string                 `protobuf:"bytes,15,opt,name=network,proto3" json:"network,omitempty"` // empty: the node's choice
-	Mounts        []*Mount               `protobuf:"bytes,16,rep,name=mounts,proto3" json:"mounts,omitempty"`
-	Devices       []string               `protobuf:"bytes,17,rep,name=devices,proto3" json:"devices,omitempty"`           // paths of device files
-	Capabilities  []string               `protobuf:"bytes,18,rep,name=capabilities,proto3" json:"capabilities,omitempty"` // without CAP_
-	Accelerator   string                 `protobuf:"bytes,19,opt,name=accelerator,proto3" json:"accelerator,omitempty"`   // "gpu", "npu"; empty: none is needed
-	Retry         uint32                 `protobuf:"varint,20,opt,name=retry,proto3" json:"retry,omitempty"`              // attempts beyond the first one; 0: once
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Image        string                 `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	Args         []string               `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
+	Entrypoint   string                 `protobuf:"bytes,3,opt,name=entrypoint,proto3" json:"entrypoint,omitempty"`
+	Env          []string               `protobuf:"bytes,4,rep,name=env,proto3" json:"env,omitempty"` // each NAME=value
+	WorkDir      string                 `protobuf:"bytes,5,opt,name=work_dir,json=workDir,proto3" json:"work_dir,omitempty"`
+	User         string                 `protobuf:"bytes,6,opt,name=user,proto3" json:"user,omitempty"`
+	Cpus         float64                `protobuf:"fixed64,7,opt,name=cpus,proto3" json:"cpus,omitempty"` // cores, not thousandths: a limit is kept exactly
+	Memory       uint64                 `protobuf:"varint,8,opt,name=memory,proto3" json:"memory,omitempty"`
+	Stdin        bool                   `protobuf:"varint,9,opt,name=stdin,proto3" json:"stdin,omitempty"`
+	Timeout      uint64                 `protobuf:"varint,10,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Node         string                 `protobuf:"bytes,11,opt,name=node,proto3" json:"node,omitempty"`
+	Labels       map[string]string      `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	NotHere      bool                   `protobuf:"varint,13,opt,name=not_here,json=notHere,proto3" json:"not_here,omitempty"`
+	Tty          bool                   `protobuf:"varint,14,opt,name=tty,proto3" json:"tty,omitempty"`
+	Network      string                 `protobuf:"bytes,15,opt,name=network,proto3" json:"network,omitempty"` // empty: the node's choice
+	Mounts       []*Mount               `protobuf:"bytes,16,rep,name=mounts,proto3" json:"mounts,omitempty"`
+	Devices      []string               `protobuf:"bytes,17,rep,name=devices,proto3" json:"devices,omitempty"`                                // paths of device files
+	Capabilities []string               `protobuf:"bytes,18,rep,name=capabilities,proto3" json:"capabilities,omitempty"`                      // without CAP_
+	Accelerator  string                 `protobuf:"bytes,19,opt,name=accelerator,proto3" json:"accelerator,omitempty"`                        // "gpu", "npu"; empty: none is needed
+	Retry        uint32                 `protobuf:"varint,20,opt,name=retry,proto3" json:"retry,omitempty"`                                   // attempts beyond the first one; 0: once
+	NoEntrypoint bool                   `protobuf:"varint,21,opt,name=no_entrypoint,json=noEntrypoint,proto3" json:"no_entrypoint,omitempty"` // the image's is left out, and none takes its place
+	Tmpfs        []*Tmpfs               `protobuf:"bytes,24,rep,name=tmpfs,proto3" json:"tmpfs,omitempty"`
+	ReadOnlyRoot bool                   `protobuf:"varint,25,opt,name=read_only_root,json=readOnlyRoot,proto3" json:"read_only_root,omitempty"`
+	ShmSize      uint64                 `protobuf:"varint,26,opt,name=shm_size,json=shmSize,proto3" json:"shm_size,omitempty"` // 0: the node's choice
+	Hostname     string                 `protobuf:"bytes,27,opt,name=hostname,proto3" json:"hostname,omitempty"`               // empty: the node's choice
+	Pull         string                 `protobuf:"bytes,28,opt,name=pull,proto3" json:"pull,omitempty"`                       // "missing" or empty, "always", "never"
+	// The terminal's size when the container starts, each at most 65,535; 0: not
+	// known.
+	TtyRows       uint32 `protobuf:"varint,29,opt,name=tty_rows,json=ttyRows,proto3" json:"tty_rows,omitempty"`
+	TtyColumns    uint32 `protobuf:"varint,30,opt,name=tty_columns,json=ttyColumns,proto3" json:"tty_columns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1105,6 +1115,62 @@ func (x *Service) GetRetry() uint32 {
 	return 0
 }
 
+func (x *Service) GetNoEntrypoint() bool {
+	if x != nil {
+		return x.NoEntrypoint
+	}
+	return false
+}
+
+func (x *Service) GetTmpfs() []*Tmpfs {
+	if x != nil {
+		return x.Tmpfs
+	}
+	return nil
+}
+
+func (x *Service) GetReadOnlyRoot() bool {
+	if x != nil {
+		return x.ReadOnlyRoot
+	}
+	return false
+}
+
+func (x *Service) GetShmSize() uint64 {
+	if x != nil {
+		return x.ShmSize
+	}
+	return 0
+}
+
+func (x *Service) GetHostname() string {
+	if x != nil {
+		return x.Hostname
+	}
+	return ""
+}
+
+func (x *Service) GetPull() string {
+	if x != nil {
+		return x.Pull
+	}
+	return ""
+}
+
+func (x *Service) GetTtyRows() uint32 {
+	if x != nil {
+		return x.TtyRows
+	}
+	return 0
+}
+
+func (x *Service) GetTtyColumns() uint32 {
+	if x != nil {
+		return x.TtyColumns
+	}
+	return 0
+}
+
 // A folder or file of the node, as the container sees it.
 type Mount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1166,6 +1232,75 @@ func (x *Mount) GetWritable() bool {
 	return false
 }
 
+// A file system in the container's memory.
+type Tmpfs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        string                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	Size          uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"` // 0: as much as the container has memory
+	Mode          uint32                 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"` // permission bits; 0: 01777
+	Exec          bool                   `protobuf:"varint,4,opt,name=exec,proto3" json:"exec,omitempty"` // programs in it can be run
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tmpfs) Reset() {
+	*x = Tmpfs{}
+	mi := &file_hearth_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tmpfs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tmpfs) ProtoMessage() {}
+
+func (x *Tmpfs) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tmpfs.ProtoReflect.Descriptor instead.
+func (*Tmpfs) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Tmpfs) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Tmpfs) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Tmpfs) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *Tmpfs) GetExec() bool {
+	if x != nil {
+		return x.Exec
+	}
+	return false
+}
+
 type Offer struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Request string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
@@ -1182,7 +1317,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_hearth_proto_msgTypes[8]
+	mi := &file_hearth_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1329,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[8]
+	mi := &file_hearth_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1342,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{8}
+	return file_hearth_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Offer) GetRequest() string {
@@ -1264,7 +1399,7 @@ type Renew struct {
 
 func (x *Renew) Reset() {
 	*x = Renew{}
-	mi := &file_hearth_proto_msgTypes[9]
+	mi := &file_hearth_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1276,7 +1411,7 @@ func (x *Renew) String() string {
 func (*Renew) ProtoMessage() {}
 
 func (x *Renew) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[9]
+	mi := &file_hearth_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1289,7 +1424,7 @@ func (x *Renew) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Renew.ProtoReflect.Descriptor instead.
 func (*Renew) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{9}
+	return file_hearth_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Renew) GetRequest() string {
@@ -1325,7 +1460,7 @@ type Attach struct {
 
 func (x *Attach) Reset() {
 	*x = Attach{}
-	mi := &file_hearth_proto_msgTypes[10]
+	mi := &file_hearth_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1472,7 @@ func (x *Attach) String() string {
 func (*Attach) ProtoMessage() {}
 
 func (x *Attach) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[10]
+	mi := &file_hearth_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1485,7 @@ func (x *Attach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attach.ProtoReflect.Descriptor instead.
 func (*Attach) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{10}
+	return file_hearth_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Attach) GetRequest() string {
@@ -1413,7 +1548,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_hearth_proto_msgTypes[11]
+	mi := &file_hearth_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1560,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[11]
+	mi := &file_hearth_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1573,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{11}
+	return file_hearth_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Run) GetRequest() string {
@@ -1471,7 +1606,7 @@ type Devices struct {
 
 func (x *Devices) Reset() {
 	*x = Devices{}
-	mi := &file_hearth_proto_msgTypes[12]
+	mi := &file_hearth_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +1618,7 @@ func (x *Devices) String() string {
 func (*Devices) ProtoMessage() {}
 
 func (x *Devices) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[12]
+	mi := &file_hearth_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +1631,7 @@ func (x *Devices) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Devices.ProtoReflect.Descriptor instead.
 func (*Devices) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{12}
+	return file_hearth_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Devices) GetWatch() bool {
@@ -1514,7 +1649,7 @@ type Diagnose struct {
 
 func (x *Diagnose) Reset() {
 	*x = Diagnose{}
-	mi := &file_hearth_proto_msgTypes[13]
+	mi := &file_hearth_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1661,7 @@ func (x *Diagnose) String() string {
 func (*Diagnose) ProtoMessage() {}
 
 func (x *Diagnose) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[13]
+	mi := &file_hearth_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1674,7 @@ func (x *Diagnose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnose.ProtoReflect.Descriptor instead.
 func (*Diagnose) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{13}
+	return file_hearth_proto_rawDescGZIP(), []int{14}
 }
 
 // What the owner of a device has it do.
@@ -1557,7 +1692,7 @@ type Manage struct {
 
 func (x *Manage) Reset() {
 	*x = Manage{}
-	mi := &file_hearth_proto_msgTypes[14]
+	mi := &file_hearth_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1704,7 @@ func (x *Manage) String() string {
 func (*Manage) ProtoMessage() {}
 
 func (x *Manage) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[14]
+	mi := &file_hearth_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +1717,7 @@ func (x *Manage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manage.ProtoReflect.Descriptor instead.
 func (*Manage) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{14}
+	return file_hearth_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Manage) GetVerb() isManage_Verb {
@@ -1652,7 +1787,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_hearth_proto_msgTypes[15]
+	mi := &file_hearth_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1799,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[15]
+	mi := &file_hearth_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +1812,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{15}
+	return file_hearth_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Drain) GetOff() bool {
@@ -1696,7 +1831,7 @@ type Down struct {
 
 func (x *Down) Reset() {
 	*x = Down{}
-	mi := &file_hearth_proto_msgTypes[16]
+	mi := &file_hearth_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +1843,7 @@ func (x *Down) String() string {
 func (*Down) ProtoMessage() {}
 
 func (x *Down) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[16]
+	mi := &file_hearth_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +1856,7 @@ func (x *Down) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Down.ProtoReflect.Descriptor instead.
 func (*Down) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{16}
+	return file_hearth_proto_rawDescGZIP(), []int{17}
 }
 
 type Status struct {
@@ -1733,7 +1868,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1745,7 +1880,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1758,7 +1893,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{17}
+	return file_hearth_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Status) GetWatch() bool {
@@ -1778,7 +1913,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1790,7 +1925,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1803,7 +1938,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{18}
+	return file_hearth_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Plan) GetService() *Service {
@@ -1831,7 +1966,7 @@ type Requests struct {
 
 func (x *Requests) Reset() {
 	*x = Requests{}
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1978,7 @@ func (x *Requests) String() string {
 func (*Requests) ProtoMessage() {}
 
 func (x *Requests) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +1991,7 @@ func (x *Requests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Requests.ProtoReflect.Descriptor instead.
 func (*Requests) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{19}
+	return file_hearth_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Requests) GetVerb() isRequests_Verb {
@@ -1957,7 +2092,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2104,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2117,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{20}
+	return file_hearth_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StopRequest) GetRequest() string {
@@ -2022,7 +2157,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2034,7 +2169,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2047,7 +2182,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{21}
+	return file_hearth_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *List) GetAll() bool {
@@ -2066,7 +2201,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2078,7 +2213,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2091,7 +2226,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{22}
+	return file_hearth_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Inspect) GetRequest() string {
@@ -2109,7 +2244,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2121,7 +2256,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2134,7 +2269,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{23}
+	return file_hearth_proto_rawDescGZIP(), []int{24}
 }
 
 // From the one who asked.
@@ -2154,7 +2289,7 @@ type Wish struct {
 
 func (x *Wish) Reset() {
 	*x = Wish{}
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2166,7 +2301,7 @@ func (x *Wish) String() string {
 func (*Wish) ProtoMessage() {}
 
 func (x *Wish) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2179,7 +2314,7 @@ func (x *Wish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wish.ProtoReflect.Descriptor instead.
 func (*Wish) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{24}
+	return file_hearth_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Wish) GetWish() isWish_Wish {
@@ -2276,7 +2411,7 @@ type CloseInput struct {
 
 func (x *CloseInput) Reset() {
 	*x = CloseInput{}
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +2423,7 @@ func (x *CloseInput) String() string {
 func (*CloseInput) ProtoMessage() {}
 
 func (x *CloseInput) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +2436,7 @@ func (x *CloseInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseInput.ProtoReflect.Descriptor instead.
 func (*CloseInput) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{25}
+	return file_hearth_proto_rawDescGZIP(), []int{26}
 }
 
 type Stop struct {
@@ -2313,7 +2448,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2460,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2473,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{26}
+	return file_hearth_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Stop) GetGrace() uint64 {
@@ -2357,7 +2492,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2369,7 +2504,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2382,7 +2517,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{27}
+	return file_hearth_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Signal) GetName() string {
@@ -2403,7 +2538,7 @@ type Resize struct {
 
 func (x *Resize) Reset() {
 	*x = Resize{}
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2415,7 +2550,7 @@ func (x *Resize) String() string {
 func (*Resize) ProtoMessage() {}
 
 func (x *Resize) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2428,7 +2563,7 @@ func (x *Resize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resize.ProtoReflect.Descriptor instead.
 func (*Resize) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{28}
+	return file_hearth_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Resize) GetRows() uint32 {
@@ -2464,7 +2599,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2476,7 +2611,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2489,7 +2624,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{29}
+	return file_hearth_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Update) GetUpdate() isUpdate_Update {
@@ -2626,7 +2761,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +2773,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +2786,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{30}
+	return file_hearth_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Data) GetChannel() Channel {
@@ -2699,7 +2834,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2711,7 +2846,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2724,7 +2859,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{31}
+	return file_hearth_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Credit) GetBytes() uint32 {
@@ -2743,7 +2878,7 @@ type InputClosed struct {
 
 func (x *InputClosed) Reset() {
 	*x = InputClosed{}
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2755,7 +2890,7 @@ func (x *InputClosed) String() string {
 func (*InputClosed) ProtoMessage() {}
 
 func (x *InputClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2768,7 +2903,7 @@ func (x *InputClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputClosed.ProtoReflect.Descriptor instead.
 func (*InputClosed) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{32}
+	return file_hearth_proto_rawDescGZIP(), []int{33}
 }
 
 type Event struct {
@@ -2791,7 +2926,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2803,7 +2938,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2816,7 +2951,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{33}
+	return file_hearth_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Event) GetRequest() string {
@@ -2915,7 +3050,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2927,7 +3062,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2940,7 +3075,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{34}
+	return file_hearth_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Progress) GetCurrent() uint64 {
@@ -2986,7 +3121,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2998,7 +3133,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3011,7 +3146,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{35}
+	return file_hearth_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Decision) GetLevel() uint64 {
@@ -3069,7 +3204,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3081,7 +3216,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3094,7 +3229,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{36}
+	return file_hearth_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Candidate) GetNode() string {
@@ -3195,7 +3330,7 @@ type DevicesItem struct {
 
 func (x *DevicesItem) Reset() {
 	*x = DevicesItem{}
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3207,7 +3342,7 @@ func (x *DevicesItem) String() string {
 func (*DevicesItem) ProtoMessage() {}
 
 func (x *DevicesItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3220,7 +3355,7 @@ func (x *DevicesItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DevicesItem.ProtoReflect.Descriptor instead.
 func (*DevicesItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{37}
+	return file_hearth_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DevicesItem) GetItem() isDevicesItem_Item {
@@ -3293,7 +3428,7 @@ type ChecksItem struct {
 
 func (x *ChecksItem) Reset() {
 	*x = ChecksItem{}
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3305,7 +3440,7 @@ func (x *ChecksItem) String() string {
 func (*ChecksItem) ProtoMessage() {}
 
 func (x *ChecksItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3318,7 +3453,7 @@ func (x *ChecksItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksItem.ProtoReflect.Descriptor instead.
 func (*ChecksItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{38}
+	return file_hearth_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ChecksItem) GetItem() isChecksItem_Item {
@@ -3391,7 +3526,7 @@ type StatusItem struct {
 
 func (x *StatusItem) Reset() {
 	*x = StatusItem{}
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3403,7 +3538,7 @@ func (x *StatusItem) String() string {
 func (*StatusItem) ProtoMessage() {}
 
 func (x *StatusItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3416,7 +3551,7 @@ func (x *StatusItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusItem.ProtoReflect.Descriptor instead.
 func (*StatusItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{39}
+	return file_hearth_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StatusItem) GetItem() isStatusItem_Item {
@@ -3487,7 +3622,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3499,7 +3634,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3512,7 +3647,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{40}
+	return file_hearth_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Complete) GetSilent() []string {
@@ -3535,7 +3670,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_hearth_proto_msgTypes[41]
+	mi := &file_hearth_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3547,7 +3682,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[41]
+	mi := &file_hearth_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3560,7 +3695,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{41}
+	return file_hearth_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Device) GetScore() *Score {
@@ -3618,7 +3753,7 @@ type DeviceInfo struct {
 
 func (x *DeviceInfo) Reset() {
 	*x = DeviceInfo{}
-	mi := &file_hearth_proto_msgTypes[42]
+	mi := &file_hearth_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3630,7 +3765,7 @@ func (x *DeviceInfo) String() string {
 func (*DeviceInfo) ProtoMessage() {}
 
 func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[42]
+	mi := &file_hearth_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3643,7 +3778,7 @@ func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceInfo.ProtoReflect.Descriptor instead.
 func (*DeviceInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{42}
+	return file_hearth_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DeviceInfo) GetNode() string {
@@ -3735,7 +3870,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_hearth_proto_msgTypes[43]
+	mi := &file_hearth_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3747,7 +3882,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[43]
+	mi := &file_hearth_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3760,7 +3895,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{43}
+	return file_hearth_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Check) GetName() string {
@@ -3808,7 +3943,7 @@ type RequestsItem struct {
 
 func (x *RequestsItem) Reset() {
 	*x = RequestsItem{}
-	mi := &file_hearth_proto_msgTypes[44]
+	mi := &file_hearth_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3820,7 +3955,7 @@ func (x *RequestsItem) String() string {
 func (*RequestsItem) ProtoMessage() {}
 
 func (x *RequestsItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[44]
+	mi := &file_hearth_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3833,7 +3968,7 @@ func (x *RequestsItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsItem.ProtoReflect.Descriptor instead.
 func (*RequestsItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{44}
+	return file_hearth_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RequestsItem) GetItem() isRequestsItem_Item {
@@ -3957,7 +4092,7 @@ type RequestInfo struct {
 
 func (x *RequestInfo) Reset() {
 	*x = RequestInfo{}
-	mi := &file_hearth_proto_msgTypes[45]
+	mi := &file_hearth_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3969,7 +4104,7 @@ func (x *RequestInfo) String() string {
 func (*RequestInfo) ProtoMessage() {}
 
 func (x *RequestInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[45]
+	mi := &file_hearth_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3982,7 +4117,7 @@ func (x *RequestInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestInfo.ProtoReflect.Descriptor instead.
 func (*RequestInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{45}
+	return file_hearth_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RequestInfo) GetRequest() string {
@@ -4093,7 +4228,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_hearth_proto_msgTypes[46]
+	mi := &file_hearth_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4105,7 +4240,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[46]
+	mi := &file_hearth_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4118,7 +4253,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{46}
+	return file_hearth_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Score) GetNode() string {
@@ -4353,7 +4488,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\x05slots\x18\x05 \x01(\rR\x05slots\"F\n" +
 	"\x05Error\x12#\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x0f.hearth.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xde\x04\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xd8\x06\n" +
 	"\aService\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x1e\n" +
@@ -4377,14 +4512,28 @@ const file_hearth_proto_rawDesc = "" +
 	"\adevices\x18\x11 \x03(\tR\adevices\x12\"\n" +
 	"\fcapabilities\x18\x12 \x03(\tR\fcapabilities\x12 \n" +
 	"\vaccelerator\x18\x13 \x01(\tR\vaccelerator\x12\x14\n" +
-	"\x05retry\x18\x14 \x01(\rR\x05retry\x1a9\n" +
+	"\x05retry\x18\x14 \x01(\rR\x05retry\x12#\n" +
+	"\rno_entrypoint\x18\x15 \x01(\bR\fnoEntrypoint\x12&\n" +
+	"\x05tmpfs\x18\x18 \x03(\v2\x10.hearth.v1.TmpfsR\x05tmpfs\x12$\n" +
+	"\x0eread_only_root\x18\x19 \x01(\bR\freadOnlyRoot\x12\x19\n" +
+	"\bshm_size\x18\x1a \x01(\x04R\ashmSize\x12\x1a\n" +
+	"\bhostname\x18\x1b \x01(\tR\bhostname\x12\x12\n" +
+	"\x04pull\x18\x1c \x01(\tR\x04pull\x12\x19\n" +
+	"\btty_rows\x18\x1d \x01(\rR\attyRows\x12\x1f\n" +
+	"\vtty_columns\x18\x1e \x01(\rR\n" +
+	"ttyColumns\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"S\n" +
 	"\x05Mount\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1a\n" +
-	"\bwritable\x18\x03 \x01(\bR\bwritable\"\xad\x01\n" +
+	"\bwritable\x18\x03 \x01(\bR\bwritable\"[\n" +
+	"\x05Tmpfs\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x12\n" +
+	"\x04exec\x18\x04 \x01(\bR\x04exec\"\xad\x01\n" +
 	"\x05Offer\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12,\n" +
@@ -4687,7 +4836,7 @@ func file_hearth_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_hearth_proto_goTypes = []any{
 	(Code)(0),              // 0: hearth.v1.Code
 	(State)(0),             // 1: hearth.v1.State
@@ -4702,120 +4851,122 @@ var file_hearth_proto_goTypes = []any{
 	(*Error)(nil),          // 10: hearth.v1.Error
 	(*Service)(nil),        // 11: hearth.v1.Service
 	(*Mount)(nil),          // 12: hearth.v1.Mount
-	(*Offer)(nil),          // 13: hearth.v1.Offer
-	(*Renew)(nil),          // 14: hearth.v1.Renew
-	(*Attach)(nil),         // 15: hearth.v1.Attach
-	(*Run)(nil),            // 16: hearth.v1.Run
-	(*Devices)(nil),        // 17: hearth.v1.Devices
-	(*Diagnose)(nil),       // 18: hearth.v1.Diagnose
-	(*Manage)(nil),         // 19: hearth.v1.Manage
-	(*Drain)(nil),          // 20: hearth.v1.Drain
-	(*Down)(nil),           // 21: hearth.v1.Down
-	(*Status)(nil),         // 22: hearth.v1.Status
-	(*Plan)(nil),           // 23: hearth.v1.Plan
-	(*Requests)(nil),       // 24: hearth.v1.Requests
-	(*StopRequest)(nil),    // 25: hearth.v1.StopRequest
-	(*List)(nil),           // 26: hearth.v1.List
-	(*Inspect)(nil),        // 27: hearth.v1.Inspect
-	(*Watch)(nil),          // 28: hearth.v1.Watch
-	(*Wish)(nil),           // 29: hearth.v1.Wish
-	(*CloseInput)(nil),     // 30: hearth.v1.CloseInput
-	(*Stop)(nil),           // 31: hearth.v1.Stop
-	(*Signal)(nil),         // 32: hearth.v1.Signal
-	(*Resize)(nil),         // 33: hearth.v1.Resize
-	(*Update)(nil),         // 34: hearth.v1.Update
-	(*Data)(nil),           // 35: hearth.v1.Data
-	(*Credit)(nil),         // 36: hearth.v1.Credit
-	(*InputClosed)(nil),    // 37: hearth.v1.InputClosed
-	(*Event)(nil),          // 38: hearth.v1.Event
-	(*Progress)(nil),       // 39: hearth.v1.Progress
-	(*Decision)(nil),       // 40: hearth.v1.Decision
-	(*Candidate)(nil),      // 41: hearth.v1.Candidate
-	(*DevicesItem)(nil),    // 42: hearth.v1.DevicesItem
-	(*ChecksItem)(nil),     // 43: hearth.v1.ChecksItem
-	(*StatusItem)(nil),     // 44: hearth.v1.StatusItem
-	(*Complete)(nil),       // 45: hearth.v1.Complete
-	(*Device)(nil),         // 46: hearth.v1.Device
-	(*DeviceInfo)(nil),     // 47: hearth.v1.DeviceInfo
-	(*Check)(nil),          // 48: hearth.v1.Check
-	(*RequestsItem)(nil),   // 49: hearth.v1.RequestsItem
-	(*RequestInfo)(nil),    // 50: hearth.v1.RequestInfo
-	(*Score)(nil),          // 51: hearth.v1.Score
-	nil,                    // 52: hearth.v1.Service.LabelsEntry
-	nil,                    // 53: hearth.v1.Score.LabelsEntry
+	(*Tmpfs)(nil),          // 13: hearth.v1.Tmpfs
+	(*Offer)(nil),          // 14: hearth.v1.Offer
+	(*Renew)(nil),          // 15: hearth.v1.Renew
+	(*Attach)(nil),         // 16: hearth.v1.Attach
+	(*Run)(nil),            // 17: hearth.v1.Run
+	(*Devices)(nil),        // 18: hearth.v1.Devices
+	(*Diagnose)(nil),       // 19: hearth.v1.Diagnose
+	(*Manage)(nil),         // 20: hearth.v1.Manage
+	(*Drain)(nil),          // 21: hearth.v1.Drain
+	(*Down)(nil),           // 22: hearth.v1.Down
+	(*Status)(nil),         // 23: hearth.v1.Status
+	(*Plan)(nil),           // 24: hearth.v1.Plan
+	(*Requests)(nil),       // 25: hearth.v1.Requests
+	(*StopRequest)(nil),    // 26: hearth.v1.StopRequest
+	(*List)(nil),           // 27: hearth.v1.List
+	(*Inspect)(nil),        // 28: hearth.v1.Inspect
+	(*Watch)(nil),          // 29: hearth.v1.Watch
+	(*Wish)(nil),           // 30: hearth.v1.Wish
+	(*CloseInput)(nil),     // 31: hearth.v1.CloseInput
+	(*Stop)(nil),           // 32: hearth.v1.Stop
+	(*Signal)(nil),         // 33: hearth.v1.Signal
+	(*Resize)(nil),         // 34: hearth.v1.Resize
+	(*Update)(nil),         // 35: hearth.v1.Update
+	(*Data)(nil),           // 36: hearth.v1.Data
+	(*Credit)(nil),         // 37: hearth.v1.Credit
+	(*InputClosed)(nil),    // 38: hearth.v1.InputClosed
+	(*Event)(nil),          // 39: hearth.v1.Event
+	(*Progress)(nil),       // 40: hearth.v1.Progress
+	(*Decision)(nil),       // 41: hearth.v1.Decision
+	(*Candidate)(nil),      // 42: hearth.v1.Candidate
+	(*DevicesItem)(nil),    // 43: hearth.v1.DevicesItem
+	(*ChecksItem)(nil),     // 44: hearth.v1.ChecksItem
+	(*StatusItem)(nil),     // 45: hearth.v1.StatusItem
+	(*Complete)(nil),       // 46: hearth.v1.Complete
+	(*Device)(nil),         // 47: hearth.v1.Device
+	(*DeviceInfo)(nil),     // 48: hearth.v1.DeviceInfo
+	(*Check)(nil),          // 49: hearth.v1.Check
+	(*RequestsItem)(nil),   // 50: hearth.v1.RequestsItem
+	(*RequestInfo)(nil),    // 51: hearth.v1.RequestInfo
+	(*Score)(nil),          // 52: hearth.v1.Score
+	nil,                    // 53: hearth.v1.Service.LabelsEntry
+	nil,                    // 54: hearth.v1.Score.LabelsEntry
 }
 var file_hearth_proto_depIdxs = []int32{
-	13, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
-	15, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
-	24, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
-	14, // 3: hearth.v1.ExecuteRequest.renew:type_name -> hearth.v1.Renew
-	16, // 4: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
-	17, // 5: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
-	18, // 6: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
-	24, // 7: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
-	23, // 8: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
-	19, // 9: hearth.v1.AppRequest.manage:type_name -> hearth.v1.Manage
+	14, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
+	16, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
+	25, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
+	15, // 3: hearth.v1.ExecuteRequest.renew:type_name -> hearth.v1.Renew
+	17, // 4: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
+	18, // 5: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
+	19, // 6: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
+	25, // 7: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
+	24, // 8: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
+	20, // 9: hearth.v1.AppRequest.manage:type_name -> hearth.v1.Manage
 	8,  // 10: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
 	9,  // 11: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
 	10, // 12: hearth.v1.Answer.error:type_name -> hearth.v1.Error
 	0,  // 13: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
 	0,  // 14: hearth.v1.Error.code:type_name -> hearth.v1.Code
-	52, // 15: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
+	53, // 15: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
 	12, // 16: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
-	11, // 17: hearth.v1.Offer.service:type_name -> hearth.v1.Service
-	11, // 18: hearth.v1.Run.service:type_name -> hearth.v1.Service
-	20, // 19: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
-	21, // 20: hearth.v1.Manage.down:type_name -> hearth.v1.Down
-	22, // 21: hearth.v1.Manage.status:type_name -> hearth.v1.Status
-	11, // 22: hearth.v1.Plan.service:type_name -> hearth.v1.Service
-	15, // 23: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
-	25, // 24: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
-	26, // 25: hearth.v1.Requests.list:type_name -> hearth.v1.List
-	27, // 26: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
-	28, // 27: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
-	35, // 28: hearth.v1.Wish.input:type_name -> hearth.v1.Data
-	30, // 29: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
-	31, // 30: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
-	32, // 31: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
-	33, // 32: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
-	38, // 33: hearth.v1.Update.event:type_name -> hearth.v1.Event
-	35, // 34: hearth.v1.Update.output:type_name -> hearth.v1.Data
-	40, // 35: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
-	36, // 36: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
-	37, // 37: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
-	10, // 38: hearth.v1.Update.error:type_name -> hearth.v1.Error
-	45, // 39: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
-	2,  // 40: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
-	1,  // 41: hearth.v1.Event.state:type_name -> hearth.v1.State
-	0,  // 42: hearth.v1.Event.code:type_name -> hearth.v1.Code
-	39, // 43: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
-	41, // 44: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
-	0,  // 45: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
-	46, // 46: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
-	45, // 47: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
-	10, // 48: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
-	48, // 49: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
-	45, // 50: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
-	10, // 51: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
-	47, // 52: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
-	45, // 53: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
-	10, // 54: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
-	51, // 55: hearth.v1.Device.score:type_name -> hearth.v1.Score
-	4,  // 56: hearth.v1.Check.level:type_name -> hearth.v1.Level
-	50, // 57: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
-	11, // 58: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
-	38, // 59: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
-	40, // 60: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
-	45, // 61: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
-	10, // 62: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
-	38, // 63: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
-	3,  // 64: hearth.v1.Score.role:type_name -> hearth.v1.Role
-	53, // 65: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
-	66, // [66:66] is the sub-list for method output_type
-	66, // [66:66] is the sub-list for method input_type
-	66, // [66:66] is the sub-list for extension type_name
-	66, // [66:66] is the sub-list for extension extendee
-	0,  // [0:66] is the sub-list for field type_name
+	13, // 17: hearth.v1.Service.tmpfs:type_name -> hearth.v1.Tmpfs
+	11, // 18: hearth.v1.Offer.service:type_name -> hearth.v1.Service
+	11, // 19: hearth.v1.Run.service:type_name -> hearth.v1.Service
+	21, // 20: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
+	22, // 21: hearth.v1.Manage.down:type_name -> hearth.v1.Down
+	23, // 22: hearth.v1.Manage.status:type_name -> hearth.v1.Status
+	11, // 23: hearth.v1.Plan.service:type_name -> hearth.v1.Service
+	16, // 24: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
+	26, // 25: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
+	27, // 26: hearth.v1.Requests.list:type_name -> hearth.v1.List
+	28, // 27: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
+	29, // 28: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
+	36, // 29: hearth.v1.Wish.input:type_name -> hearth.v1.Data
+	31, // 30: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
+	32, // 31: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
+	33, // 32: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
+	34, // 33: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
+	39, // 34: hearth.v1.Update.event:type_name -> hearth.v1.Event
+	36, // 35: hearth.v1.Update.output:type_name -> hearth.v1.Data
+	41, // 36: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
+	37, // 37: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
+	38, // 38: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
+	10, // 39: hearth.v1.Update.error:type_name -> hearth.v1.Error
+	46, // 40: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
+	2,  // 41: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
+	1,  // 42: hearth.v1.Event.state:type_name -> hearth.v1.State
+	0,  // 43: hearth.v1.Event.code:type_name -> hearth.v1.Code
+	40, // 44: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
+	42, // 45: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
+	0,  // 46: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
+	47, // 47: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
+	46, // 48: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
+	10, // 49: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
+	49, // 50: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
+	46, // 51: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
+	10, // 52: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
+	48, // 53: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
+	46, // 54: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
+	10, // 55: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
+	52, // 56: hearth.v1.Device.score:type_name -> hearth.v1.Score
+	4,  // 57: hearth.v1.Check.level:type_name -> hearth.v1.Level
+	51, // 58: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
+	11, // 59: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
+	39, // 60: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
+	41, // 61: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
+	46, // 62: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
+	10, // 63: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
+	39, // 64: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
+	3,  // 65: hearth.v1.Score.role:type_name -> hearth.v1.Role
+	54, // 66: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
+	67, // [67:67] is the sub-list for method output_type
+	67, // [67:67] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_hearth_proto_init() }
@@ -4842,26 +4993,26 @@ func file_hearth_proto_init() {
 		(*Answer_Refusal)(nil),
 		(*Answer_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[14].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[15].OneofWrappers = []any{
 		(*Manage_Drain)(nil),
 		(*Manage_Down)(nil),
 		(*Manage_Status)(nil),
 	}
-	file_hearth_proto_msgTypes[19].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[20].OneofWrappers = []any{
 		(*Requests_Attach)(nil),
 		(*Requests_Stop)(nil),
 		(*Requests_List)(nil),
 		(*Requests_Inspect)(nil),
 		(*Requests_Watch)(nil),
 	}
-	file_hearth_proto_msgTypes[24].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[25].OneofWrappers = []any{
 		(*Wish_Input)(nil),
 		(*Wish_CloseInput)(nil),
 		(*Wish_Stop)(nil),
 		(*Wish_Signal)(nil),
 		(*Wish_Resize)(nil),
 	}
-	file_hearth_proto_msgTypes[29].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[30].OneofWrappers = []any{
 		(*Update_Event)(nil),
 		(*Update_Output)(nil),
 		(*Update_Decision)(nil),
@@ -4870,22 +5021,22 @@ func file_hearth_proto_init() {
 		(*Update_Error)(nil),
 		(*Update_Complete)(nil),
 	}
-	file_hearth_proto_msgTypes[37].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[38].OneofWrappers = []any{
 		(*DevicesItem_Device)(nil),
 		(*DevicesItem_Complete)(nil),
 		(*DevicesItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[38].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[39].OneofWrappers = []any{
 		(*ChecksItem_Check)(nil),
 		(*ChecksItem_Complete)(nil),
 		(*ChecksItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[39].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[40].OneofWrappers = []any{
 		(*StatusItem_Info)(nil),
 		(*StatusItem_Complete)(nil),
 		(*StatusItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[44].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[45].OneofWrappers = []any{
 		(*RequestsItem_Info)(nil),
 		(*RequestsItem_Service)(nil),
 		(*RequestsItem_Event)(nil),
@@ -4899,7 +5050,7 @@ func file_hearth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_proto_rawDesc), len(file_hearth_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   49,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -14,11 +14,13 @@ import (
 // ServiceHash returns a hash that is the same for services that ask for the
 // same, and different for others: nil and empty are one, the order of a map does
 // not count, and a field with its zero value adds nothing, so that hashes stay
-// what they were when protocol.Service gets a new field.
+// what they were when protocol.Service gets a new field. The size of the terminal
+// does not count: who comes back to a request may have another one.
 //
 // It is the SHA-256 of the fields that are not zero, each as its name and its
 // value, with all lengths before what they measure.
 func ServiceHash(s protocol.Service) [sha256.Size]byte {
+	s.TTYRows, s.TTYColumns = 0, 0
 	return sha256.Sum256(appendValue(make([]byte, 0, 512), reflect.ValueOf(s)))
 }
 

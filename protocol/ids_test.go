@@ -137,6 +137,16 @@ func TestValidateService(t *testing.T) {
 	}
 }
 
+func TestBytesAreForPeople(t *testing.T) {
+	for b, want := range map[Bytes]string{
+		0: "0 B", 1023: "1023 B", 1024: "1 KiB", 512 << 20: "512 MiB", 3 << 29: "1.5 GiB", 1234567: "1.177 MiB", math.MaxUint64: "16 EiB",
+	} {
+		if got := b.String(); got != want {
+			t.Errorf("%d is %q, want %q", uint64(b), got, want)
+		}
+	}
+}
+
 // TestSame: who comes back to a request may have a terminal of another size;
 // everything else makes it another service.
 func TestSame(t *testing.T) {

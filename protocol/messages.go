@@ -24,6 +24,16 @@ type RequestID string
 // Bytes is an amount of memory or of disk in bytes.
 type Bytes uint64
 
+// String writes b for people, in powers of 1024: "512 MiB".
+func (b Bytes) String() string {
+	units := [...]string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	v, unit := float64(b), 0
+	for v >= 1024 && unit < len(units)-1 {
+		v, unit = v/1024, unit+1
+	}
+	return fmt.Sprintf("%.4g %s", v, units[unit])
+}
+
 // Cores is an amount of processor time in cores; 0.5 is half a core.
 type Cores float64
 

@@ -353,7 +353,10 @@ func TestBadDurationsAndNumbers(t *testing.T) {
 		"stop":    func() error { _, err := stopFromPB(&pb.StopRequest{}); return err },
 		"signal":  func() error { _, err := stopFromPB(&pb.StopRequest{Request: "a", Signal: "SIGINT"}); return err },
 		"grace":   func() error { _, err := stopFromPB(&pb.StopRequest{Request: "a", Grace: 1 << 63}); return err },
-		"terminal": func() error { _, err := serviceFromPB(&pb.Service{Image: "a", Tty: true, TtyRows: 1 << 16}); return err },
+		"terminal": func() error {
+			_, err := serviceFromPB(&pb.Service{Image: "a", Tty: true, TtyRows: 1 << 16})
+			return err
+		},
 		"rows":    func() error { _, err := decodeSize(&pb.Resize{Rows: 1 << 16}); return err },
 		"columns": func() error { _, err := decodeSize(&pb.Resize{Columns: 1 << 16}); return err },
 		"chance":  func() error { _, err := candidateFromPB(&pb.Candidate{Node: "a", Chance: 1.5}); return err },

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"fmt"
 	"math"
 	"slices"
 
@@ -24,16 +23,6 @@ func nano(c protocol.Cores) int64 { return int64(math.Round(float64(c) * 1e9)) }
 
 func demandOf(cpus protocol.Cores, memory protocol.Bytes) demand {
 	return demand{cpu: max(nano(cpus), 1), memory: memory}
-}
-
-// size writes an amount of memory for people.
-func size(b protocol.Bytes) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-	v, unit := float64(b), 0
-	for v >= 1024 && unit < len(units)-1 {
-		v, unit = v/1024, unit+1
-	}
-	return fmt.Sprintf("%.4g %s", v, units[unit])
 }
 
 // A ledger counts what is lent, what is taken, and who waits. It has no lock:

@@ -80,7 +80,7 @@ func enough(image string, free Space, fetch protocol.Bytes) error {
 	needed := max(DiskReserve, protocol.Bytes(unpacked*float64(fetch)))
 	switch {
 	case free.Bytes < needed:
-		return protocol.Errorf(protocol.CodeDiskFull, text, image, size(needed), size(free.Bytes))
+		return protocol.Errorf(protocol.CodeDiskFull, text, image, needed, free.Bytes)
 	case free.Files < FileReserve:
 		return protocol.Errorf(protocol.CodeDiskFull, text, image, fmt.Sprintf("%d files", FileReserve), fmt.Sprintf("%d (inodes)", free.Files))
 	}

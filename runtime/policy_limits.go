@@ -20,11 +20,11 @@ const DefaultLogs protocol.Bytes = 20 << 20
 
 // The bounds on what an owner can say.
 const (
-	minLogs = 64 << 10
-	maxLogs = 1 << 40
-	maxPids = 1 << 22 // the kernel's own
+	minLogs protocol.Bytes = 64 << 10
+	maxLogs protocol.Bytes = 1 << 40
+	maxPids                = 1 << 22 // the kernel's own
 	// minMemory is the least that the Docker engine takes for a container.
-	minMemory = 6 << 20
+	minMemory protocol.Bytes = 6 << 20
 )
 
 // nobody is who runs what may not be root and names no user: the ID that no
@@ -37,7 +37,7 @@ func (j *judgement) amounts() {
 	j.spec.CPUs, err = p.cpus(s.CPUs, j.here.Lent)
 	j.say("cpus", "max_cpus", fmt.Sprintf("%v", j.spec.CPUs), err)
 	j.spec.Memory, err = p.memory(s.Memory, j.here.Lent)
-	j.say("memory", "max_memory", size(j.spec.Memory), err)
+	j.say("memory", "max_memory", j.spec.Memory.String(), err)
 	j.spec.Timeout, err = p.timeout(s.Timeout)
 	grant := "none"
 	if j.spec.Timeout > 0 {
@@ -45,7 +45,7 @@ func (j *judgement) amounts() {
 	}
 	j.say("timeout", "max_timeout", grant, err)
 	j.say("processes", "pids", strconv.FormatInt(p.Pids, 10), nil)
-	j.say("logs", "logs", size(p.Logs), nil)
+	j.say("logs", "logs", p.Logs.String(), nil)
 }
 
 func (p *Policy) cpus(asked protocol.Cores, lent Lent) (protocol.Cores, error) {
@@ -69,10 +69,10 @@ func (p *Policy) memory(asked protocol.Bytes, lent Lent) (protocol.Bytes, error)
 		return p.defaultMemory(lent), nil
 	}
 	if asked > lent.Memory {
-		return 0, protocol.Errorf(protocol.CodeResources, "asks for %s of memory, this node lends %s", size(asked), size(lent.Memory))
+		return 0, protocol.Errorf(protocol.CodeResources, "asks for %s of memory, this node lends %s", asked, lent.Memory)
 	}
 	if p.MaxMemory > 0 && asked > p.MaxMemory {
-		return 0, deny("max_memory", "asks for %s of memory, this node allows a container %s", size(asked), size(p.MaxMemory))
+		return 0, deny("max_memory", "asks for %s of memory, this node allows a container %s", asked, p.MaxMemory)
 	}
 	return asked, nil
 }
@@ -160,17 +160,17 @@ func (p *Policy) checkLimits() error {
 	case p.Pids < 1 || p.Pids > maxPids:
 		return fmt.Errorf("%d is out of bounds for pids: 1 to %d", p.Pids, maxPids)
 	case p.Logs < minLogs || p.Logs > maxLogs:
-		return fmt.Errorf("%s is out of bounds for logs: %s to %s", size(p.Logs), size(minLogs), size(maxLogs))
+		return fmt.Errorf("%s is out of bounds for logs: %s to %s", p.Logs, minLogs, maxLogs)
 	case !(p.MaxCPUs >= 0) || !(p.DefaultCPUs >= 0):
 		return errors.New("an amount of cores cannot be negative")
 	case p.MaxTimeout < 0:
 		return errors.New("a time limit cannot be negative")
 	case p.MaxMemory > 0 && p.MaxMemory < minMemory, p.DefaultMemory > 0 && p.DefaultMemory < minMemory:
-		return fmt.Errorf("a container cannot have less memory than %s", size(minMemory))
+		return fmt.Errorf("a container cannot have less memory than %s", minMemory)
 	case p.MaxCPUs > 0 && p.DefaultCPUs > p.MaxCPUs:
 		return fmt.Errorf("default_cpus (%v) is more than max_cpus (%v)", p.DefaultCPUs, p.MaxCPUs)
 	case p.MaxMemory > 0 && p.DefaultMemory > p.MaxMemory:
-		return fmt.Errorf("default_memory (%s) is more than max_memory (%s)", size(p.DefaultMemory), size(p.MaxMemory))
+		return fmt.Errorf("default_memory (%s) is more than max_memory (%s)", p.DefaultMemory, p.MaxMemory)
 	}
 	return nil
 }

@@ -176,7 +176,7 @@ func (e *execution) ending(o outcome, out *output) protocol.Event {
 		}
 	case o.exit.OOMKilled:
 		event.State = protocol.StateFailed
-		event.Reason = fmt.Sprintf("out of memory: it may use %s; ask for more with --memory", size(e.spec.Memory))
+		event.Reason = fmt.Sprintf("out of memory: it may use %s; ask for more with --memory", e.spec.Memory)
 	case o.exit.Code != 0:
 		event.State = protocol.StateFailed
 	}

@@ -54,7 +54,7 @@ func Room(service *protocol.Service, s *protocol.Score) *protocol.Refusal {
 	}
 	return &protocol.Refusal{Code: protocol.CodeBusy, Load: loadOf(s), Reason: fmt.Sprintf(
 		"%s cores and %s of memory are free now, %s and %s asked",
-		cores(s.CPUFree), memory(s.MemoryFree), cores(service.CPUs), memory(service.Memory))}
+		cores(s.CPUFree), s.MemoryFree, cores(service.CPUs), service.Memory)}
 }
 
 func loadOf(s *protocol.Score) protocol.Load {
@@ -151,7 +151,7 @@ func (m misfit) explain(service *protocol.Service, s *protocol.Score) *protocol.
 	case misfitCPUs:
 		return refuse(protocol.CodeResources, "has %s, %s asked", plural(s.CPUs), cores(service.CPUs))
 	case misfitMemory:
-		return refuse(protocol.CodeResources, "has %s of memory, %s asked", memory(s.MemoryTotal), memory(service.Memory))
+		return refuse(protocol.CodeResources, "has %s of memory, %s asked", s.MemoryTotal, service.Memory)
 	case misfitAccelerator:
 		return refuse(protocol.CodeConstraint, "%s", lacksAccelerator(service.Accelerator, s))
 	}
@@ -194,15 +194,4 @@ func plural(c protocol.Cores) string {
 		return "1 core"
 	}
 	return cores(c) + " cores"
-}
-
-// memory writes an amount with the largest unit that leaves something before
-// the point.
-func memory(b protocol.Bytes) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	v, i := float64(b), 0
-	for v >= 1024 && i < len(units)-1 {
-		v, i = v/1024, i+1
-	}
-	return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + " " + units[i]
 }

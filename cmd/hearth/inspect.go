@@ -334,7 +334,7 @@ func wants(s *protocol.Service) string {
 		w = append(w, cores(s.CPUs)+" cores")
 	}
 	if s.Memory > 0 {
-		w = append(w, size(s.Memory))
+		w = append(w, s.Memory.String())
 	}
 	if s.Accelerator != "" {
 		w = append(w, s.Accelerator)

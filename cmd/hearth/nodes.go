@@ -188,7 +188,7 @@ func deviceRows(ds []protocol.Device, wide bool) [][]string {
 			row[0] += " *"
 		}
 		if s.Role == protocol.RoleNode {
-			row[1], row[2] = cores(s.CPUs), size(s.MemoryFree)
+			row[1], row[2] = cores(s.CPUs), s.MemoryFree.String()
 			row[3], row[4] = strconv.FormatUint(uint64(s.Running), 10), strconv.FormatUint(uint64(s.Queued), 10)
 			row[5] = strconv.FormatFloat(s.Rating, 'f', 2, 64)
 		}
@@ -215,7 +215,7 @@ func wideCells(d *protocol.Device) []string {
 		cells[4] = brief(d.RTT)
 	}
 	if s.DiskFree > 0 {
-		cells[5] = size(s.DiskFree)
+		cells[5] = s.DiskFree.String()
 	}
 	if s.Temperature > 0 {
 		cells[7] = fmt.Sprintf("%d °C", s.Temperature)
@@ -224,7 +224,7 @@ func wideCells(d *protocol.Device) []string {
 		cells[8] = fmt.Sprintf("%.0f%%", 100*s.Throttled)
 	}
 	if s.PullRate > 0 {
-		cells[9] = size(s.PullRate) + "/s"
+		cells[9] = s.PullRate.String() + "/s"
 	}
 	var labels []string
 	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {

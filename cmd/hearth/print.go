@@ -7,8 +7,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/docker/go-units"
-
 	"github.com/hearth-edge/hearth/protocol"
 )
 
@@ -35,9 +33,6 @@ func printable(s string) string {
 
 // oneLine is printable for a place where there is one line.
 func oneLine(s string) string { return strings.ReplaceAll(printable(s), "\n", " ") }
-
-// size prints an amount of memory in powers of 1024, as docker does.
-func size(b protocol.Bytes) string { return units.BytesSize(float64(b)) }
 
 // brief prints a duration in a few characters.
 func brief(d time.Duration) string {

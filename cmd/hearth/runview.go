@@ -206,7 +206,7 @@ func (p *progress) draw(out *os.File, e *protocol.Event) {
 		done = int(float64(width) * min(1, float64(pr.Current)/float64(pr.Total)))
 	}
 	fmt.Fprintf(out, "\r\x1b[Kpulling on %s [%s%s] %s / %s  (%d/%d layers)", printable(e.NodeName),
-		strings.Repeat("█", done), strings.Repeat(" ", width-done), size(pr.Current), size(pr.Total), pr.LayersDone, pr.Layers)
+		strings.Repeat("█", done), strings.Repeat(" ", width-done), pr.Current, pr.Total, pr.LayersDone, pr.Layers)
 }
 
 func (p *progress) clear() {

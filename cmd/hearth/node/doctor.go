@@ -188,8 +188,8 @@ func (n *Node) checkEngine() protocol.Check {
 	if !state.Ready {
 		return problem("engine", "start it (systemctl start docker); this device runs work again as soon as it answers", "%s", state.Reason)
 	}
-	return ok("engine", "%s %s, %s/%s; lending %g cores and %d MiB", n.driver.Name(), state.Info.Version, state.Info.OS, state.Info.Arch,
-		float64(n.machine.CPUs), n.machine.Memory>>20)
+	return ok("engine", "%s %s, %s/%s; lending %g cores and %s", n.driver.Name(), state.Info.Version, state.Info.OS, state.Info.Arch,
+		float64(n.machine.CPUs), n.machine.Memory)
 }
 
 // Beyond these a device should be cooled better.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/shirou/gopsutil/v4/disk"
@@ -64,11 +65,28 @@ func (n *Node) room(ctx context.Context) Space {
 	return free
 }
 
-// checkRoom refuses what would have to be fetched without room for that.
-func (n *Node) checkRoom(ctx context.Context, image string) error {
-	err := enough(image, n.room(ctx), 0)
-	if err != nil && n.present(image) {
+// checkImage refuses what would have to be fetched without room for that, or
+// without leave.
+func (n *Node) checkImage(ctx context.Context, spec Spec) error {
+	if spec.Pull == protocol.PullNever {
+		return n.checkPresent(ctx, spec.Image)
+	}
+	err := enough(spec.Image, n.room(ctx), 0)
+	if err != nil && spec.Pull != protocol.PullAlways && n.present(spec.Image) {
 		return nil
+	}
+	return err
+}
+
+// checkPresent refuses an image that is not on the engine. What is known may be
+// older than the image, so the engine is asked before one is refused.
+func (n *Node) checkPresent(ctx context.Context, image string) error {
+	if n.present(image) {
+		return nil
+	}
+	info, err := n.cfg.Driver.Info(ctx)
+	if err == nil && !holds(info.Images, image) {
+		err = protocol.Errorf(protocol.CodeImageNotFound, "the image %q is not on this node, and is not to be fetched (--pull never)", image)
 	}
 	return err
 }
@@ -97,11 +115,12 @@ func (n *Node) present(image string) bool {
 	n.mu.Lock()
 	images := n.engine.info.Images
 	n.mu.Unlock()
+	return holds(images, image)
+}
+
+// holds reports whether a list of references has the image, however both are
+// written.
+func holds(refs []string, image string) bool {
 	hash := protocol.HashImage(image)
-	for _, ref := range images {
-		if protocol.HashImage(ref) == hash {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(refs, func(ref string) bool { return protocol.HashImage(ref) == hash })
 }

@@ -29,16 +29,23 @@ type Spec struct {
 	Orchestrator protocol.NodeID
 	// Image is the reference as asked for, or where the policy restricts images
 	// in full.
-	Image      string
-	Entrypoint string
-	Args       []string
-	Env        []string
-	WorkDir    string
-	User       string
-	Stdin      bool
+	Image string
+	// Entrypoint replaces the image's where it is not empty; NoEntrypoint leaves
+	// that out, so that Args are all that is run.
+	Entrypoint   string
+	NoEntrypoint bool
+	Args         []string
+	Env          []string
+	WorkDir      string
+	User         string
+	Stdin        bool
 	// TTY gives it a terminal: its output is then all on protocol.Stdout, and
 	// the end of the input is a typed end-of-transmission.
 	TTY bool
+	// TTYRows and TTYColumns are the terminal's size at the start, for engines
+	// that can make it so: others are told it right after the start. 0 is not
+	// known.
+	TTYRows, TTYColumns uint16
 	// CPUs and Memory are hard limits, never 0.
 	CPUs   protocol.Cores
 	Memory protocol.Bytes
@@ -53,9 +60,17 @@ type Spec struct {
 	Devices []Device
 	// Capabilities are all that it has.
 	Capabilities []string
-	// ReadOnlyRoot leaves it nothing to write to but Mounts, the image's
-	// volumes, and a /tmp in memory.
+	// ReadOnlyRoot leaves it nothing to write to but Mounts, Tmpfs, the image's
+	// volumes, and /dev/shm.
 	ReadOnlyRoot bool
+	// Tmpfs are file systems in memory, each with a size and a mode. ShmSize is
+	// that of /dev/shm, never 0. What is in them counts as Memory.
+	Tmpfs   []protocol.Tmpfs
+	ShmSize protocol.Bytes
+	// Hostname is the container's own; empty is the engine's choice.
+	Hostname string
+	// Pull is when the registry is asked.
+	Pull protocol.PullPolicy
 	// Logs is how much output is kept for Attach; 0 is DefaultLogs.
 	Logs    protocol.Bytes
 	Timeout time.Duration
@@ -185,6 +200,9 @@ type Driver interface {
 	// is down, is tried again a few times; CodeDiskFull, and what the registry
 	// denies or does not have, is not.
 	Pull(ctx context.Context, image string, progress func(PullStep)) error
+	// PullAlways is Pull for an image that may be present already: the registry
+	// is asked all the same, and what it has is present then.
+	PullAlways(ctx context.Context, image string, progress func(PullStep)) error
 	// Create makes the container and connects its streams without starting
 	// it, and returns its ID at the engine. ErrExists where there is one,
 	// CodeImageNotFound where the image is not present: nothing was made then,

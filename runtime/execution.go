@@ -109,8 +109,13 @@ func (e *execution) run(ctx context.Context) {
 // before the start is errStopped. The image is there more often than not, so it is
 // only asked for when the container cannot be made without it.
 func (e *execution) start(ctx context.Context) (Stdio, error) {
+	if e.spec.Pull == protocol.PullAlways {
+		if err := e.pull(ctx); err != nil {
+			return Stdio{}, err
+		}
+	}
 	stdio, err := e.create(ctx)
-	if protocol.CodeOf(err) == protocol.CodeImageNotFound {
+	if protocol.CodeOf(err) == protocol.CodeImageNotFound && e.spec.Pull != protocol.PullNever {
 		if err := e.pull(ctx); err != nil {
 			return Stdio{}, err
 		}
@@ -167,7 +172,11 @@ func (e *execution) pull(ctx context.Context) error {
 	var moved transfer
 	var full error
 	room := e.node.room(ctx)
-	err := e.node.cfg.Driver.Pull(ctx, e.spec.Image, func(step PullStep) {
+	fetch := e.node.cfg.Driver.Pull
+	if e.spec.Pull == protocol.PullAlways {
+		fetch = e.node.cfg.Driver.PullAlways
+	}
+	err := fetch(ctx, e.spec.Image, func(step PullStep) {
 		if full == nil {
 			if full = enough(e.spec.Image, room, step.Total); full != nil {
 				cancel()

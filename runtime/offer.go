@@ -28,7 +28,7 @@ func (n *Node) offer(ctx context.Context, orchestrator protocol.NodeID, o protoc
 	if err != nil {
 		return nil, n.refuseFor(err)
 	}
-	if err := n.checkRoom(ctx, spec.Image); err != nil {
+	if err := n.checkImage(ctx, spec); err != nil {
 		return nil, n.refuseFor(err)
 	}
 	if o.Lease > 0 && n.cfg.Renew == nil {

@@ -129,13 +129,15 @@ func (p *Policy) Apply(id ExecutionID, asker Asker, s protocol.Service, here Her
 // in which Apply decides. The Spec is only good where no verdict has an error.
 func (p *Policy) Explain(asker Asker, s protocol.Service, here Here) (Spec, []Verdict) {
 	j := judgement{policy: p, service: &s, here: &here, spec: Spec{
-		Entrypoint: s.Entrypoint, Args: s.Args, Env: s.Env, WorkDir: s.WorkDir, Stdin: s.Stdin, TTY: s.TTY,
-		Pids: p.Pids, Logs: p.Logs, ReadOnlyRoot: p.ReadOnlyRoot,
+		Entrypoint: s.Entrypoint, NoEntrypoint: s.NoEntrypoint, Args: s.Args, Env: s.Env, WorkDir: s.WorkDir,
+		Stdin: s.Stdin, TTY: s.TTY, TTYRows: s.TTYRows, TTYColumns: s.TTYColumns, Hostname: s.Hostname, Pull: s.Pull,
+		Pids: p.Pids, Logs: p.Logs, ReadOnlyRoot: p.ReadOnlyRoot || s.ReadOnlyRoot,
 	}}
 	j.say("asker", "allow_from", asker.text(), p.mayAsk(asker))
 	j.image()
 	j.user()
 	j.amounts()
+	j.inMemory()
 	j.network()
 	j.files()
 	j.capabilities()

@@ -110,7 +110,7 @@ func (j *judgement) mount(m protocol.Mount, lends []lend) (granted protocol.Moun
 	if m.Writable {
 		key = "writable_mounts"
 	}
-	if err := checkTarget(m.Target); err != nil {
+	if err := checkTarget("mount", m.Target); err != nil {
 		return granted, key, err
 	}
 	if !j.named(m.Source) {
@@ -237,13 +237,13 @@ func isWithin(p, dir string) bool {
 }
 
 // checkTarget keeps mounts off what the engine makes itself in each container.
-func checkTarget(target string) error {
+func checkTarget(what, target string) error {
 	if !path.IsAbs(target) || path.Clean(target) != target || target == "/" || hasControl(target) {
-		return protocol.Errorf(protocol.CodeInvalid, "mount: %s is no place for it in a container", quoted(target))
+		return protocol.Errorf(protocol.CodeInvalid, "%s: %s is no place for it in a container", what, quoted(target))
 	}
 	for _, own := range []string{"/proc", "/sys", "/dev"} {
 		if isWithin(target, own) {
-			return protocol.Errorf(protocol.CodeInvalid, "mount: %s in a container is the engine's: choose another place", quoted(target))
+			return protocol.Errorf(protocol.CodeInvalid, "%s: %s in a container is the engine's: choose another place", what, quoted(target))
 		}
 	}
 	return nil

@@ -61,7 +61,7 @@ func TestStateTellsSizesOfImages(t *testing.T) {
 // asking counts what is asked of a driver.
 type asking struct {
 	runtime.Driver
-	pulls, removals int
+	pulls, fetches, removals int
 }
 
 func (a *asking) Pull(ctx context.Context, image string, progress func(runtime.PullStep)) error {

@@ -104,16 +104,17 @@ func TestEveryCallHasADeadline(t *testing.T) {
 		return err
 	}
 	methods := map[string]func(*Driver) error{
-		"Info":    func(d *Driver) error { _, err := d.Info(ctx); return err },
-		"Inspect": func(d *Driver) error { _, err := d.Inspect(ctx, "image"); return err },
-		"Pull":    func(d *Driver) error { return d.Pull(ctx, "image", nil) },
-		"Create":  func(d *Driver) error { _, s, err := d.Create(ctx, spec); return close(s, err) },
-		"Start":   func(d *Driver) error { return d.Start(ctx, spec.ID) },
-		"Attach":  func(d *Driver) error { return close(d.Attach(ctx, spec.ID)) },
-		"Signal":  func(d *Driver) error { return d.Signal(ctx, spec.ID, "TERM") },
-		"Resize":  func(d *Driver) error { return d.Resize(ctx, spec.ID, 1, 1) },
-		"Remove":  func(d *Driver) error { return d.Remove(ctx, spec.ID) },
-		"Recover": func(d *Driver) error { _, err := d.Recover(ctx); return err },
+		"Info":       func(d *Driver) error { _, err := d.Info(ctx); return err },
+		"Inspect":    func(d *Driver) error { _, err := d.Inspect(ctx, "image"); return err },
+		"Pull":       func(d *Driver) error { return d.Pull(ctx, "image", nil) },
+		"PullAlways": func(d *Driver) error { return d.PullAlways(ctx, "image", nil) },
+		"Create":     func(d *Driver) error { _, s, err := d.Create(ctx, spec); return close(s, err) },
+		"Start":      func(d *Driver) error { return d.Start(ctx, spec.ID) },
+		"Attach":     func(d *Driver) error { return close(d.Attach(ctx, spec.ID)) },
+		"Signal":     func(d *Driver) error { return d.Signal(ctx, spec.ID, "TERM") },
+		"Resize":     func(d *Driver) error { return d.Resize(ctx, spec.ID, 1, 1) },
+		"Remove":     func(d *Driver) error { return d.Remove(ctx, spec.ID) },
+		"Recover":    func(d *Driver) error { _, err := d.Recover(ctx); return err },
 		// One try of Wait, which itself outlives restarts of the engine.
 		"Wait": func(d *Driver) error { _, err := d.waitOnce(ctx, "x", 0); return err },
 		// One look of Watch, which goes on too.

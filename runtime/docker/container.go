@@ -38,6 +38,7 @@ func (d *Driver) Create(ctx context.Context, spec runtime.Spec) (string, runtime
 		return "", runtime.Stdio{}, err
 	}
 	spec.CPUs = clampCPUs(spec.CPUs, e.cpus)
+	d.keepSize(e, spec)
 	id, err := d.createChecked(ctx, spec)
 	if err != nil {
 		return "", runtime.Stdio{}, err
@@ -164,6 +165,20 @@ func (d *Driver) discard(ctx context.Context, id string) {
 
 // Start implements runtime.Driver.
 func (d *Driver) Start(ctx context.Context, id runtime.ExecutionID) error {
+	size, told := d.sizes.LoadAndDelete(id)
+	if !told {
+		return d.start(ctx, id)
+	}
+	started := make(chan struct{})
+	var resizing sync.WaitGroup
+	resizing.Go(func() { d.resizeAtStart(ctx, id, size.(terminalSize), started) })
+	err := d.start(ctx, id)
+	close(started)
+	resizing.Wait()
+	return err
+}
+
+func (d *Driver) start(ctx context.Context, id runtime.ExecutionID) error {
 	return d.within(ctx, changeTimeout, "start container", func(ctx context.Context) error {
 		err := d.client.Load().ContainerStart(ctx, d.name(id), container.StartOptions{})
 		if err == nil || ctx.Err() != nil || disconnected(err) || cerrdefs.IsNotFound(err) && strings.Contains(err.Error(), "No such container") {
@@ -225,6 +240,7 @@ func (d *Driver) Remove(ctx context.Context, id runtime.ExecutionID) error {
 	err := d.remove(ctx, d.name(id))
 	if err == nil {
 		d.endings.drop(id)
+		d.sizes.Delete(id)
 	}
 	return err
 }

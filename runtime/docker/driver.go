@@ -24,6 +24,7 @@ import (
 
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
+	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -62,6 +63,9 @@ type Driver struct {
 	pulls  pulls
 	// endings are state that may be lost: Wait can ask anew.
 	endings endings
+	// sizes are those of terminals to be told right after the start, by
+	// runtime.ExecutionID; see terminal.go.
+	sizes sync.Map
 	// stall, pause and patience are pullStall, pullPause and sizePatience, but for
 	// tests.
 	stall, pause, patience time.Duration
@@ -85,6 +89,9 @@ type engine struct {
 	cpus             int
 	registries       registry.ServiceConfig // which it asks in other ways than by default
 	liveRestore      bool                   // containers outlive it
+	// sizesTerminals says that it makes a terminal with the size that it is told
+	// when the container is created; see terminal.go.
+	sizesTerminals bool
 }
 
 // New makes a driver. It does not connect: whether the engine answers is for
@@ -211,6 +218,7 @@ func (d *Driver) ask(ctx context.Context) (*engine, error) {
 			return err
 		}
 		e.version = version.Version
+		e.sizesTerminals = versions.GreaterThanOrEqualTo(c.ClientVersion(), "1.42")
 		e.cpus = info.NCPU
 		e.liveRestore = info.LiveRestoreEnabled
 		if info.RegistryConfig != nil {

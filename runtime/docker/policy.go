@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -28,10 +29,6 @@ const (
 
 // logFiles are how many files a log has: the engine drops the older one whole.
 const logFiles = "2"
-
-// tmpOptions are those of /tmp where nothing else can be written to. What is in
-// it counts as the container's memory.
-const tmpOptions = "rw,nosuid,nodev,noexec,size=64m,mode=1777"
 
 // minCPUs is the least that the kernel's scheduler can be told to give, maxCPUs
 // more than any machine has.
@@ -83,24 +80,34 @@ func containerConfig(spec runtime.Spec, labels map[string]string) (*container.Co
 		// An image's health check would run commands that nobody asked for.
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
-	if spec.Entrypoint != "" {
+	switch {
+	case spec.Entrypoint != "":
 		config.Entrypoint = []string{spec.Entrypoint}
+	case spec.NoEntrypoint:
+		// To the engine a list without an entry is the image's.
+		config.Entrypoint = []string{""}
 	}
+	config.Hostname = spec.Hostname
 
 	memory := int64(min(max(spec.Memory, 1), math.MaxInt64)) // 0 is no limit
 	pids := max(spec.Pids, 1)
 	reap := true
 	host := &container.HostConfig{
-		CapDrop:       []string{"ALL"},
-		CapAdd:        spec.Capabilities,
-		SecurityOpt:   []string{"no-new-privileges"},
-		NetworkMode:   networkMode(spec.Network),
-		IpcMode:       container.IPCModePrivate,
-		CgroupnsMode:  container.CgroupnsModePrivate, // the engine's default depends on the kernel
-		Mounts:        mounts(spec.Mounts),
-		GroupAdd:      groups(spec.Devices),
-		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
-		Init:          &reap,
+		CapDrop:      []string{"ALL"},
+		CapAdd:       spec.Capabilities,
+		SecurityOpt:  []string{"no-new-privileges"},
+		NetworkMode:  networkMode(spec.Network),
+		IpcMode:      container.IPCModePrivate,
+		CgroupnsMode: container.CgroupnsModePrivate, // the engine's default depends on the kernel
+		Mounts:       mounts(spec.Mounts),
+		Tmpfs:        tmpfs(spec.Tmpfs),
+		ShmSize:      int64(min(spec.ShmSize, math.MaxInt64)),
+		// Engines before API 1.42 pass it over: see Start.
+		ConsoleSize:    [2]uint{uint(spec.TTYRows), uint(spec.TTYColumns)},
+		ReadonlyRootfs: spec.ReadOnlyRoot,
+		GroupAdd:       groups(spec.Devices),
+		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyDisabled},
+		Init:           &reap,
 		// Bounded, so that a talkative container cannot fill the disk; the
 		// log is what a restarted device reads the output from.
 		LogConfig: container.LogConfig{
@@ -117,13 +124,24 @@ func containerConfig(spec runtime.Spec, labels map[string]string) (*container.Co
 			Devices:    devices(spec.Devices),
 		},
 	}
-	if spec.ReadOnlyRoot {
-		host.ReadonlyRootfs = true
-		if !slices.ContainsFunc(spec.Mounts, func(m protocol.Mount) bool { return m.Target == "/tmp" }) {
-			host.Tmpfs = map[string]string{"/tmp": tmpOptions}
-		}
-	}
 	return config, host
+}
+
+// tmpfs writes the options of file systems in memory: none of them has device
+// files or programs that run as somebody else.
+func tmpfs(granted []protocol.Tmpfs) map[string]string {
+	if len(granted) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(granted))
+	for _, t := range granted {
+		exec := "noexec"
+		if t.Exec {
+			exec = "exec"
+		}
+		out[t.Target] = fmt.Sprintf("rw,nosuid,nodev,%s,size=%d,mode=%o", exec, max(t.Size, 1), t.Mode)
+	}
+	return out
 }
 
 // nanoCPUs is a limit whatever the amount is: to the engine 0 is none.

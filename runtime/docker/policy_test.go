@@ -81,6 +81,14 @@ func anyService(t *rapid.T, p *runtime.Policy) protocol.Service {
 		Stdin: rapid.Bool().Draw(t, "stdin"), TTY: rapid.Bool().Draw(t, "tty"), Timeout: time.Duration(rapid.Int64().Draw(t, "timeout")),
 		Network: word(t, "network"), Devices: list(t, "devices"), Capabilities: list(t, "capabilities"), Accelerator: word(t, "accelerator"),
 	}
+	s.NoEntrypoint, s.ReadOnlyRoot, s.Hostname = rapid.Bool().Draw(t, "no entrypoint"), rapid.Bool().Draw(t, "read-only"), word(t, "hostname")
+	s.TTYRows, s.ShmSize = rapid.Uint16().Draw(t, "rows"), protocol.Bytes(rapid.Uint64Range(0, 1<<22).Draw(t, "shm"))
+	if !s.TTY {
+		s.TTYRows = 0
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "tmpfs") {
+		s.Tmpfs = append(s.Tmpfs, protocol.Tmpfs{Target: word(t, "target"), Size: protocol.Bytes(rapid.Uint64Range(0, 1<<22).Draw(t, "size")), Mode: 0o700, Exec: rapid.Bool().Draw(t, "exec")})
+	}
 	source := rapid.SampledFrom(words)
 	if rapid.IntRange(0, 9).Draw(t, "modest") > 0 {
 		s.CPUs, s.Memory, s.Timeout, s.User = 0, 0, 0, ""
@@ -223,8 +231,10 @@ func beyond(p *runtime.Policy, s *protocol.Service, config *container.Config, ho
 		"Memory":         func() bool { return host.Memory > 0 },
 		"MemorySwap":     func() bool { return host.MemorySwap == host.Memory },
 		"PidsLimit":      func() bool { return *host.PidsLimit > 0 },
-		"ReadonlyRootfs": func() bool { return p.ReadOnlyRoot },
-		"Tmpfs":          func() bool { return reflect.DeepEqual(host.Tmpfs, map[string]string{"/tmp": tmpOptions}) },
+		"ReadonlyRootfs": func() bool { return p.ReadOnlyRoot || s.ReadOnlyRoot },
+		"Tmpfs":          func() bool { return mayHaveInMemory(p, s, host) },
+		"ShmSize":        func() bool { return 0 < host.ShmSize && host.ShmSize <= host.Memory },
+		"ConsoleSize":    func() bool { return s.TTY },
 		"Mounts":         func() bool { return all(host.Mounts, func(m mount.Mount) bool { return mayMount(p, s, m) }) },
 		"Devices":        func() bool { return all(host.Devices, func(d container.DeviceMapping) bool { return mayUse(p, s, d) }) },
 		"GroupAdd":       func() bool { return len(host.GroupAdd) <= len(host.Devices) },
@@ -239,7 +249,7 @@ func beyond(p *runtime.Policy, s *protocol.Service, config *container.Config, ho
 			problem("HostConfig.%s is %+v, given %+v of %+v", name, v, s, p)
 		}
 	})
-	asked := []string{"Image", "Cmd", "Env", "WorkingDir", "User", "Labels", "Tty", "AttachStdin", "AttachStdout", "AttachStderr", "OpenStdin", "StdinOnce", "Healthcheck", "Entrypoint"}
+	asked := []string{"Image", "Cmd", "Env", "WorkingDir", "User", "Labels", "Tty", "AttachStdin", "AttachStdout", "AttachStderr", "OpenStdin", "StdinOnce", "Healthcheck", "Entrypoint", "Hostname"}
 	eachField(reflect.ValueOf(config).Elem(), func(name string, v reflect.Value) {
 		if !v.IsZero() && !slices.Contains(asked, name) {
 			problem("Config.%s is %+v", name, v)
@@ -249,6 +259,23 @@ func beyond(p *runtime.Policy, s *protocol.Service, config *container.Config, ho
 		problem("it may run as root: %q", config.User)
 	}
 	return problems
+}
+
+// mayHaveInMemory: what is asked for, and the /tmp of a policy that makes all
+// else read-only; none larger than the container's memory, and none with devices
+// or programs that run as somebody else.
+func mayHaveInMemory(p *runtime.Policy, s *protocol.Service, host *container.HostConfig) bool {
+	for target, options := range host.Tmpfs {
+		var exec string
+		var size, mode int64
+		n, err := fmt.Sscanf(strings.ReplaceAll(options, ",", " "), "rw nosuid nodev %s size=%d mode=%o", &exec, &size, &mode)
+		asked := slices.ContainsFunc(s.Tmpfs, func(t protocol.Tmpfs) bool { return t.Target == target && t.Exec == (exec == "exec") })
+		if n != 3 || err != nil || size <= 0 || size > host.Memory || !asked && !(p.ReadOnlyRoot && target == "/tmp" && exec == "noexec") ||
+			target == "/" || strings.HasPrefix(target+"/", "/proc/") || strings.HasPrefix(target+"/", "/dev/") {
+			return false
+		}
+	}
+	return true
 }
 
 func eachField(v reflect.Value, f func(string, reflect.Value)) {

@@ -61,6 +61,11 @@ func (d *Driver) Pull(ctx context.Context, ref string, progress func(runtime.Pul
 	if present || err != nil {
 		return err
 	}
+	return d.PullAlways(ctx, ref, progress)
+}
+
+// PullAlways implements runtime.Driver.
+func (d *Driver) PullAlways(ctx context.Context, ref string, progress func(runtime.PullStep)) error {
 	named, err := pullable(ref)
 	if err != nil {
 		return err

@@ -108,6 +108,41 @@ func TestPullByDigest(t *testing.T) {
 	}
 }
 
+// TestPullAlways: what the registry has now is fetched, though an image of that
+// name is here; without a registry that fails.
+func TestPullAlways(t *testing.T) {
+	d, r := newTestDriver(t), newRegistry(t)
+	ref := r.ref("rolling")
+	dropLater(t, d, ref)
+	content := func() string {
+		t.Helper()
+		found, err := d.client.Load().ImageInspect(testContext(t), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found.ID
+	}
+	r.push(t, "rolling", goruntime.GOARCH, 100)
+	if err := d.PullAlways(testContext(t), ref, nil); err != nil {
+		t.Fatal(err)
+	}
+	first := content()
+	r.push(t, "rolling", goruntime.GOARCH, 100)
+	if err := d.Pull(testContext(t), ref, nil); err != nil || content() != first {
+		t.Errorf("Pull of what is here: %v, another image: %t", err, content() != first)
+	}
+	if err := d.PullAlways(testContext(t), ref, nil); err != nil || content() == first {
+		t.Errorf("PullAlways: %v, another image: %t", err, content() != first)
+	}
+	old := first
+	t.Cleanup(func() { // it has lost its name
+		_, _ = d.client.Load().ImageRemove(context.Background(), old, image.RemoveOptions{})
+	})
+	r.server.Close()
+	d.pause = time.Millisecond
+	wantError(t, d.PullAlways(testContext(t), ref, nil), protocol.CodePullFailed, ref)
+}
+
 func TestPullWithCredentials(t *testing.T) {
 	r := newRegistry(t)
 	r.user, r.password = "user", "pass word"

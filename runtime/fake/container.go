@@ -120,6 +120,7 @@ func (c *container) begin() error {
 	}
 	c.phase = phaseRunning
 	c.started = time.Now()
+	c.rows, c.columns = c.spec.TTYRows, c.spec.TTYColumns
 	// A signal that comes before the first step is caught, too.
 	c.telling = len(c.spec.Args) > 0 && c.spec.Args[0] == "tell"
 	return nil
@@ -171,6 +172,8 @@ func (c *container) script() (code int, oom bool) {
 			c.mu.Unlock()
 		case "tell":
 			c.tell()
+		case "describe":
+			c.describe(value)
 		case "oom":
 			return exitKill, true
 		case "exit":
@@ -210,6 +213,28 @@ func (c *container) tell() {
 			return
 		}
 	}
+}
+
+// describe writes what the container has, as seen from inside.
+func (c *container) describe(tmpfs string) {
+	root := "rw"
+	if c.spec.ReadOnlyRoot {
+		root = "ro"
+	}
+	text := fmt.Sprintf("hostname %s\nroot %s\nshm %d\n", c.spec.Hostname, root, c.spec.ShmSize>>10)
+	for _, t := range c.spec.Tmpfs {
+		exec := "noexec"
+		if t.Exec {
+			exec = "exec"
+		}
+		if t.Target == tmpfs {
+			text += fmt.Sprintf("tmpfs %d %o %s\n", t.Size>>10, t.Mode, exec)
+		}
+	}
+	c.mu.Lock()
+	text += fmt.Sprintf("size %s\n", c.size())
+	c.mu.Unlock()
+	c.output.write(protocol.Stdout, []byte(text))
 }
 
 // catch has the step "tell" write a line; of too many some are lost, as

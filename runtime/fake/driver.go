@@ -158,6 +158,21 @@ func (d *Driver) Pull(ctx context.Context, ref string, progress func(runtime.Pul
 	}
 }
 
+// PullAlways implements runtime.Driver: what is present is fetched again, by
+// whoever comes first.
+func (d *Driver) PullAlways(ctx context.Context, ref string, progress func(runtime.PullStep)) error {
+	if err := d.ask(ctx); err != nil {
+		return err
+	}
+	d.engine.mu.Lock()
+	if image := d.engine.images[ref]; image != nil && !image.Absent {
+		image.ready = time.Now().Add(image.Pull)
+		image.Absent = true
+	}
+	d.engine.mu.Unlock()
+	return d.Pull(ctx, ref, progress)
+}
+
 func errNoImage(ref string) error {
 	return protocol.Errorf(protocol.CodeImageNotFound, "the fake engine has no image %q: name one that it was made with", ref)
 }

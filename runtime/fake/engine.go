@@ -15,6 +15,9 @@
 //	tell           write "ready", then the name of each signal that comes and
 //	               each new size of the terminal ("24 80"), a line each; TERM
 //	               and KILL end it
+//	describe=PATH  write what the container has, a line each: its hostname, root
+//	               (rw or ro), shm and its KiB, tmpfs at PATH with its KiB, mode
+//	               and exec or noexec, and the terminal's size
 //	oom            be killed for want of memory
 //	exit=N         end with exit code N
 //	unstartable    as the first step: Start fails

@@ -20,6 +20,7 @@ func script() runtimetest.Script {
 		Sleep:       func(d time.Duration) []string { return step("out=ready\n", "sleep="+d.String()) },
 		Stubborn:    func(d time.Duration) []string { return step("ignore-term", "out=ready\n", "sleep="+d.String()) },
 		Tell:        func() []string { return step("tell") },
+		Describe:    func(tmpfs string) []string { return step("describe=" + tmpfs) },
 		Unstartable: func() []string { return step("unstartable") },
 	}
 }

@@ -101,6 +101,33 @@ func testExitCode(t *testing.T, s suite) {
 	}
 }
 
+// testDescription: the container finds what its spec says.
+func testDescription(t *testing.T, s suite) {
+	for name, c := range map[string]struct {
+		change func(*runtime.Spec)
+		want   string
+	}{
+		"all": {func(spec *runtime.Spec) {
+			spec.ReadOnlyRoot, spec.ShmSize = true, 3<<20
+			spec.Tmpfs = []protocol.Tmpfs{{Target: "/run/deep", Size: 2 << 20, Mode: 0o710, Exec: true}, {Target: "/in", Size: 1 << 20, Mode: 0o700}}
+			spec.TTYRows, spec.TTYColumns = 43, 132
+		}, "hostname web-1\nroot ro\nshm 3072\ntmpfs 2048 710 exec\nsize 43 132\n"},
+		"little": {func(spec *runtime.Spec) {
+			spec.ShmSize = 64 << 20
+			spec.Tmpfs = []protocol.Tmpfs{{Target: "/run/deep", Size: 1 << 20, Mode: 0o1777}}
+			spec.TTYRows, spec.TTYColumns = 10, 20
+		}, "hostname web-1\nroot rw\nshm 65536\ntmpfs 1024 1777 noexec\nsize 10 20\n"},
+	} {
+		spec := s.spec(name, s.script.Describe("/run/deep"))
+		spec.TTY, spec.Hostname = true, "web-1"
+		c.change(&spec)
+		stdout, _ := readAll(t, s.start(t, spec).Output)
+		if got := strings.ReplaceAll(stdout, "\r\n", "\n"); got != c.want {
+			t.Errorf("%s:\n%swant\n%s", name, got, c.want)
+		}
+	}
+}
+
 func testOutputPerChannel(t *testing.T, s suite) {
 	out, diagnostics := strings.Repeat("out put\n", 100)+"\r\té end", "one\n\ntwo"
 	spec := s.spec("both", s.script.Print(out, diagnostics))

@@ -49,6 +49,10 @@ type Script struct {
 	// each, and after a new size of its terminal that size: "24 80\n". It dies
 	// of TERM.
 	Tell func() []string
+	// Describe writes what the container has, as it sees it, a line each: "hostname
+	// NAME"; "root rw" or "root ro"; "shm KIB"; of the file system in memory at
+	// tmpfs "tmpfs KIB MODE exec", or noexec; "size ROWS COLUMNS" of its terminal.
+	Describe func(tmpfs string) []string
 	// Unstartable names a command that the image does not have.
 	Unstartable func() []string
 }
@@ -76,6 +80,16 @@ func BusyboxScript() Script {
 trap 'echo WINCH; stty size 2>/dev/null' WINCH
 echo ready; sleep 600 & while :; do wait $!; done`)
 		},
+		Describe: func(tmpfs string) []string {
+			return sh(`echo hostname $(hostname)
+if touch /written 2>/dev/null; then echo root rw; else echo root ro; fi
+echo shm $(df -k /dev/shm | awk 'END { print $2 }')
+if grep -q " $1 .*noexec" /proc/mounts; then exec=noexec; else exec=exec; fi
+echo tmpfs $(df -k "$1" | awk 'END { print $2 }') $(stat -c %a "$1") $exec
+# An engine may be able to tell the size only after the start.
+for i in $(seq 500); do stty size >/dev/null 2>&1 && break; usleep 10000; done
+echo size $(stty size)`, tmpfs)
+		},
 		Unstartable: func() []string { return []string{"no-such-command"} },
 	}
 }
@@ -101,6 +115,7 @@ func Conformance(t *testing.T, newDriver func(t *testing.T) runtime.Driver, o Op
 		{"Terminal", testTerminal},
 		{"TerminalInput", testTerminalInput},
 		{"Resize", testResize},
+		{"Description", testDescription},
 		{"ResizeNothing", testResizeNothing},
 		{"WaitEndsWithContext", testWaitEndsWithContext},
 		{"EndedContext", testEndedContext},

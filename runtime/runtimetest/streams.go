@@ -44,6 +44,7 @@ func testAttach(t *testing.T, s suite) {
 
 func testImageMissing(t *testing.T, s suite) {
 	wantCode(t, "Pull", s.driver.Pull(s.context(t), s.options.Missing, nil), protocol.CodeImageNotFound)
+	wantCode(t, "PullAlways", s.driver.PullAlways(s.context(t), s.options.Missing, nil), protocol.CodeImageNotFound)
 	spec := s.spec("missing", nil)
 	spec.Image = s.options.Missing
 	_, _, err := s.driver.Create(s.context(t), spec)

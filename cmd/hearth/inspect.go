@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -131,20 +129,24 @@ func inspectionRows(d *protocol.RequestDetail, wide bool) [][]string {
 		{"container", container},
 		{"asked of", who(d.OrchestratorName, d.Orchestrator)},
 		{"image", s.Image},
-		{"entrypoint", s.Entrypoint},
+		{"pull", string(s.Pull)},
+		{"entrypoint", entrypointText(s)},
 		{"arguments", quoted(s.Args)},
 		{"environment", quoted(s.Env)},
 		{"workdir", s.WorkDir},
 		{"user", s.User},
+		{"hostname", s.Hostname},
 		{"wants", wants(s)},
 		{"network", s.Network},
 		{"mounts", mountsText(s.Mounts)},
+		{"in memory", memoryText(s)},
+		{"root", rootText(s)},
 		{"devices", strings.Join(s.Devices, ", ")},
 		{"capabilities", strings.Join(s.Capabilities, ", ")},
 		{"retry", retryText(s.Retry)},
 		{"detached", yes(d.Detached)},
 		{"input", yes(s.Stdin)},
-		{"terminal", yes(s.TTY)},
+		{"terminal", terminalText(s)},
 		{"took", took(&d.RequestInfo)},
 	}
 	known := rows[:0]
@@ -176,28 +178,6 @@ func lifeRows(d *protocol.RequestDetail, wide bool) [][]string {
 // shortContainer is how many digits of its ID tell a container from others, as
 // docker shows them.
 const shortContainer = 12
-
-func mountsText(mounts []protocol.Mount) string {
-	var texts []string
-	for _, m := range mounts {
-		text := m.Source + " at " + m.Target
-		if m.Writable {
-			text += ", writable"
-		}
-		texts = append(texts, text)
-	}
-	return strings.Join(texts, "; ")
-}
-
-func retryText(n uint32) string {
-	switch n {
-	case 0:
-		return ""
-	case 1:
-		return "1 attempt more, if one is lost"
-	}
-	return fmt.Sprintf("%d attempts more, if one is lost", n)
-}
 
 func (c *cli) explainCommand() *cobra.Command {
 	var asJSON bool
@@ -325,33 +305,6 @@ func yes(b bool) string {
 		return "yes"
 	}
 	return ""
-}
-
-// wants sums up what a service needs of its node.
-func wants(s *protocol.Service) string {
-	var w []string
-	if s.CPUs > 0 {
-		w = append(w, cores(s.CPUs)+" cores")
-	}
-	if s.Memory > 0 {
-		w = append(w, s.Memory.String())
-	}
-	if s.Accelerator != "" {
-		w = append(w, s.Accelerator)
-	}
-	if s.Timeout > 0 {
-		w = append(w, "at most "+s.Timeout.String())
-	}
-	if s.Constraints.Node != "" {
-		w = append(w, "the node "+s.Constraints.Node)
-	}
-	for _, k := range slices.Sorted(maps.Keys(s.Constraints.Labels)) {
-		w = append(w, k+"="+s.Constraints.Labels[k])
-	}
-	if s.Constraints.NotHere {
-		w = append(w, "another device")
-	}
-	return strings.Join(w, ", ")
 }
 
 // took says how long the parts of a request's life lasted.

@@ -107,6 +107,15 @@ type serviceJSON struct {
 	// Capabilities are those asked for beyond the node's default.
 	Capabilities []string `json:"capabilities"`
 	Retry        uint32   `json:"retry"`
+	// NoEntrypoint: the image's is left out.
+	NoEntrypoint bool           `json:"no_entrypoint"`
+	Pull         string         `json:"pull,omitempty"`
+	Hostname     string         `json:"hostname,omitempty"`
+	ReadOnlyRoot bool           `json:"read_only"`
+	Tmpfs        []tmpfsJSON    `json:"tmpfs"`
+	ShmSize      protocol.Bytes `json:"shm_size,omitempty"`
+	TTYRows      uint16         `json:"tty_rows,omitempty"`
+	TTYColumns   uint16         `json:"tty_columns,omitempty"`
 }
 
 type mountJSON struct {
@@ -115,16 +124,29 @@ type mountJSON struct {
 	Writable bool   `json:"writable"`
 }
 
+type tmpfsJSON struct {
+	Target string         `json:"target"`
+	Size   protocol.Bytes `json:"size,omitempty"`
+	Mode   uint32         `json:"mode,omitempty"`
+	Exec   bool           `json:"exec"`
+}
+
 func toServiceJSON(s *protocol.Service) serviceJSON {
 	mounts := make([]mountJSON, 0, len(s.Mounts))
 	for _, m := range s.Mounts {
 		mounts = append(mounts, mountJSON(m))
+	}
+	tmpfs := make([]tmpfsJSON, 0, len(s.Tmpfs))
+	for _, t := range s.Tmpfs {
+		tmpfs = append(tmpfs, tmpfsJSON(t))
 	}
 	return serviceJSON{
 		Image: s.Image, Args: listed(s.Args), Entrypoint: s.Entrypoint, Env: listed(s.Env), WorkDir: s.WorkDir, User: s.User,
 		CPUs: s.CPUs, Memory: s.Memory, Accelerator: s.Accelerator, Stdin: s.Stdin, TTY: s.TTY, TimeoutMS: s.Timeout.Milliseconds(),
 		Node: s.Constraints.Node, Labels: s.Constraints.Labels, NotHere: s.Constraints.NotHere,
 		Network: s.Network, Mounts: mounts, Devices: listed(s.Devices), Capabilities: listed(s.Capabilities), Retry: s.Retry,
+		NoEntrypoint: s.NoEntrypoint, Pull: string(s.Pull), Hostname: s.Hostname, ReadOnlyRoot: s.ReadOnlyRoot,
+		Tmpfs: tmpfs, ShmSize: s.ShmSize, TTYRows: s.TTYRows, TTYColumns: s.TTYColumns,
 	}
 }
 

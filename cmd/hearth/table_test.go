@@ -82,7 +82,7 @@ func TestTablesFitEightyColumns(t *testing.T) {
 		rows [][]string
 		keep []string
 	}{
-		{"nodes", deviceRows(realMesh(), false), []string{"anna-thinkpad-x1-carbon", "draining", "1234.56", "127GiB"}},
+		{"nodes", deviceRows(realMesh(), false), []string{"anna-thinkpad-x1-carbon", "draining", "1234.56", "127 GiB"}},
 		{"ps", requestRows(realList(), time.Now(), false), []string{"k3vq7xwz2mfn5tbd4hyc"}},
 		{"inspect", inspectionRows(&d, false), []string{"homeassistant:2026.11.1", "/srv/home-assistant/config at", "living-room-mediacenter", "permission denied"}},
 		{"life", lifeRows(&d, false), []string{"07:00:00.123", "permission denied", "4 fit at a time"}},
@@ -168,7 +168,7 @@ func filled[T any](t *testing.T, path []int) T {
 		f.SetInt(int64(77 * time.Second))
 	case reflect.Uint8:
 		f.SetUint(1)
-	case reflect.Uint32, reflect.Uint64:
+	case reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		f.SetUint(7)
 	case reflect.Float64:
 		f.SetFloat(0.75)

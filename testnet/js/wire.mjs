@@ -29,8 +29,14 @@ const messages = {
   Service: {
     1: ['image', 'string'], 2: ['args', '[string]'], 3: ['entrypoint', 'string'], 4: ['env', '[string]'],
     5: ['workDir', 'string'], 6: ['user', 'string'], 7: ['cpus', 'double'], 8: ['memory', 'uint'], 9: ['stdin', 'bool'],
-    10: ['timeout', 'uint'], 11: ['node', 'string'], 12: ['labels', '[Label]'], 13: ['notHere', 'bool'], 14: ['tty', 'bool']
+    10: ['timeout', 'uint'], 11: ['node', 'string'], 12: ['labels', '[Label]'], 13: ['notHere', 'bool'], 14: ['tty', 'bool'],
+    15: ['network', 'string'], 16: ['mounts', '[Mount]'], 17: ['devices', '[string]'], 18: ['capabilities', '[string]'],
+    19: ['accelerator', 'string'], 20: ['retry', 'uint'], 21: ['noEntrypoint', 'bool'], 24: ['tmpfs', '[Tmpfs]'],
+    25: ['readOnlyRoot', 'bool'], 26: ['shmSize', 'uint'], 27: ['hostname', 'string'], 28: ['pull', 'string'],
+    29: ['ttyRows', 'uint'], 30: ['ttyColumns', 'uint']
   },
+  Mount: { 1: ['source', 'string'], 2: ['target', 'string'], 3: ['writable', 'bool'] },
+  Tmpfs: { 1: ['target', 'string'], 2: ['size', 'uint'], 3: ['mode', 'uint'], 4: ['exec', 'bool'] },
   Label: { 1: ['key', 'string'], 2: ['value', 'string'] }, // an entry of a map
   Devices: { 1: ['watch', 'bool'] },
   Requests: { 1: ['attach', 'Attach'], 2: ['stop', 'StopRequest'], 3: ['list', 'List'], 4: ['inspect', 'Inspect'], 5: ['watch', 'Empty'] },

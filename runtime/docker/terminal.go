@@ -2,17 +2,23 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
 )
 
-// resizeInterval is how long after an engine said that a container does not run
-// yet it is told the terminal's size again.
-const resizeInterval = 2 * time.Millisecond
+// How often an engine that would not take the size of a terminal is told again:
+// while it starts the container each resizeInterval, then so many times, each
+// after a longer pause. Docker's own command does the latter.
+const (
+	resizeInterval = 2 * time.Millisecond
+	maxResizes     = 10
+)
 
 // terminalSize is in characters.
 type terminalSize struct{ rows, columns uint16 }
@@ -28,22 +34,36 @@ func (d *Driver) keepSize(e *engine, spec runtime.Spec) {
 }
 
 // resizeAtStart tells the size of an execution's terminal as early as can be,
-// and returns when it was told, or cannot be told and started is closed. The
-// engine is asked while it starts the container: it holds the question until the
-// container runs, and so loses no time with another round trip.
+// and returns when that is done or cannot be done; started is closed when the
+// start has ended. The engine is asked while it starts the container: it holds
+// the question until the container runs, which saves a round trip.
 func (d *Driver) resizeAtStart(ctx context.Context, id runtime.ExecutionID, size terminalSize, started <-chan struct{}) {
 	options := container.ResizeOptions{Height: uint(size.rows), Width: uint(size.columns)}
-	for last := false; ; {
+	for late := 0; late <= maxResizes; {
+		over := isClosed(started)
 		err := d.within(ctx, askTimeout, "resize terminal", func(ctx context.Context) error {
 			return d.client.Load().ContainerResize(ctx, d.name(id), options)
 		})
-		if last || !cerrdefs.IsConflict(err) {
+		switch {
+		case err == nil, ctx.Err() != nil, errors.Is(err, runtime.ErrNotFound), protocol.CodeOf(err) == protocol.CodeEngineDown:
 			return
+		case over && cerrdefs.IsConflict(err): // it has ended
+			return
+		case over:
+			late++
 		}
 		select {
-		case <-started:
-			last = true // it may have run since it was asked, or have ended
-		case <-time.After(resizeInterval):
+		case <-ctx.Done():
+		case <-time.After(resizeInterval << min(late, 5)):
 		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }

@@ -87,7 +87,7 @@ echo shm $(df -k /dev/shm | awk 'END { print $2 }')
 if grep -q " $1 .*noexec" /proc/mounts; then exec=noexec; else exec=exec; fi
 echo tmpfs $(df -k "$1" | awk 'END { print $2 }') $(stat -c %a "$1") $exec
 # An engine may be able to tell the size only after the start.
-for i in $(seq 500); do stty size >/dev/null 2>&1 && break; usleep 10000; done
+for i in $(seq 200); do [ -n "$(stty size 2>/dev/null)" ] && break; sleep 0.05; done
 echo size $(stty size)`, tmpfs)
 		},
 		Unstartable: func() []string { return []string{"no-such-command"} },

@@ -270,7 +270,7 @@ func mayHaveInMemory(p *runtime.Policy, s *protocol.Service, host *container.Hos
 		var size, mode int64
 		n, err := fmt.Sscanf(strings.ReplaceAll(options, ",", " "), "rw nosuid nodev %s size=%d mode=%o", &exec, &size, &mode)
 		asked := slices.ContainsFunc(s.Tmpfs, func(t protocol.Tmpfs) bool { return t.Target == target && t.Exec == (exec == "exec") })
-		if n != 3 || err != nil || size <= 0 || size > host.Memory || !asked && !(p.ReadOnlyRoot && target == "/tmp" && exec == "noexec") ||
+		if n != 3 || err != nil || size <= 0 || size > host.Memory || !asked && (!p.ReadOnlyRoot || target != "/tmp" || exec == "exec") ||
 			target == "/" || strings.HasPrefix(target+"/", "/proc/") || strings.HasPrefix(target+"/", "/dev/") {
 			return false
 		}

@@ -76,6 +76,6 @@ func TestUnit(t *testing.T) {
 		}
 	}
 	run(testnet.Binary(t), "secret", "new", "--out", secret)
-	run(testnet.Binary(t), "install", "--unit-dir", dir, "--secret-file", secret, "--name", "attic", "--label", `note=50 % "new" $x \`)
+	run(testnet.Binary(t), "install", "--unit-dir", dir, "--bin-dir", dir, "--secret-file", secret, "--name", "attic", "--label", `note=50 % "new" $x \`)
 	run("systemd-analyze", "verify", filepath.Join(dir, "hearth.service"))
 }

@@ -26,7 +26,7 @@ var unitTemplate string
 
 // unitFlags say where a service of systemd is kept.
 type unitFlags struct {
-	dir          string
+	dir, binDir  string
 	print, start bool
 }
 
@@ -44,7 +44,11 @@ of HEARTH_SECRET, is kept in the state folder, so the file can be removed.
 
 The unit runs as root, which the Docker engine's socket asks for, and takes all
 from it that hearth does not need: capabilities, other folders, other system
-calls. Containers go on while it restarts.
+calls. Containers go on while it restarts. 'hearth down' ends it until the machine is
+started anew.
+
+Root runs this program then. Where others than root could replace it, as in a home
+folder, it is copied to --bin-dir first, and run from there.
 
   sudo hearth install --secret-file secret --now    join the mesh, now and always
   hearth install --print --name nas                 show the unit, change nothing
@@ -59,7 +63,9 @@ Installing again with other flags replaces the unit; --now restarts it.`,
 	flags.BoolVar(&u.print, "print", false, "print the unit and change nothing")
 	flags.BoolVar(&u.start, "now", false, "start it, too")
 	flags.StringVar(&u.dir, "unit-dir", unitFolder, "`DIR` for the unit")
+	flags.StringVar(&u.binDir, "bin-dir", "/usr/local/bin", "`DIR` for the program, where others could replace it")
 	_ = cmd.MarkFlagDirname("unit-dir")
+	_ = cmd.MarkFlagDirname("bin-dir")
 	return cmd
 }
 
@@ -71,7 +77,11 @@ func (c *cli) install(cmd *cobra.Command, u *unitFlags, f *upFlags) error {
 	if err != nil {
 		return err
 	}
-	unit, err := unitFor(state, cmd.Flags())
+	program, err := findProgram(u.binDir, trustedUsers())
+	if err != nil {
+		return err
+	}
+	unit, err := unitFor(program.path, state, cmd.Flags())
 	if err != nil {
 		return err
 	}
@@ -89,6 +99,12 @@ func (c *cli) install(cmd *cobra.Command, u *unitFlags, f *upFlags) error {
 	if err := keys.ReplaceSecretFile(filepath.Join(state, node.SecretFile), secret); err != nil {
 		return needsRoot(err)
 	}
+	if program.unsafe != nil {
+		if err := copyProgram(program.path); err != nil {
+			return needsRoot(err)
+		}
+		fmt.Fprintf(c.stderr, "copied this program to %s, since others could replace it where it is: %s\n", program.path, printable(program.unsafe.Error()))
+	}
 	path := filepath.Join(u.dir, unitName)
 	if err := os.WriteFile(path, []byte(unit), 0o644); err != nil {
 		return needsRoot(err)
@@ -101,20 +117,13 @@ func (c *cli) install(cmd *cobra.Command, u *unitFlags, f *upFlags) error {
 	return c.systemctl([]string{"daemon-reload"}, []string{"enable", unitName}, []string{"restart", unitName})
 }
 
-// unitFor returns the unit that runs this program's up with the flags that were
+// unitFor returns the unit that runs the program's up with the flags that were
 // given.
-func unitFor(state string, given *pflag.FlagSet) (string, error) {
-	program, err := os.Executable()
-	if err == nil {
-		program, err = filepath.EvalSymlinks(program)
-	}
-	if err != nil {
-		return "", fmt.Errorf("find this program: %w", err)
-	}
+func unitFor(program, state string, given *pflag.FlagSet) (string, error) {
 	command := []string{program, "up", "--state=" + state}
 	given.Visit(func(f *pflag.Flag) {
 		switch f.Name {
-		case "print", "now", "unit-dir", "state", "secret-file":
+		case "print", "now", "unit-dir", "bin-dir", "state", "secret-file":
 			return
 		}
 		if f.Name == "policy" {

@@ -65,9 +65,10 @@ tidy: need-go ## Check that both go.mod files are tidy
 	go mod tidy -diff
 	go -C .ci/tools mod tidy -diff
 
-generate: need-go $(TOOLS)/protoc-gen-go $(TOOLS)/licences ## Generate the code of the wire messages, and the list of licences
+generate: need-go $(TOOLS)/protoc-gen-go $(TOOLS)/licences ## Generate the code of the wire messages, the JavaScript client's tables, and the list of licences
 	@testnet/setup.sh protoc
 	PATH=$(CURDIR)/$(TOOLS):$$PATH protoc -I protocol/pb --go_out=protocol/pb --go_opt=paths=source_relative protocol/pb/*.proto
+	go run ./protocol/pb/tables >testnet/js/schema.mjs
 	$(TOOLS)/licences ./cmd/hearth >cmd/hearth/licences.txt
 
 testnet: need-go ## Start a mesh in Docker Compose (testnet/testnet.sh down ends it)

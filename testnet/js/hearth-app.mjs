@@ -20,7 +20,7 @@ import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { Conversation } from './conversation.mjs'
-import { CHANNEL, MAX_RAW, PROTOCOL, ended } from './wire.mjs'
+import { MAX_RAW, PROTOCOL, ended } from './wire.mjs'
 
 // How many bytes of input may be on their way at the start.
 const FIRST_CREDIT = 256 * 1024
@@ -77,14 +77,22 @@ class Hearth {
   // run asks for a container and returns once it is accepted. An id makes a
   // repeated run harmless. Unless detached it ends when this app leaves.
   async run (service, { id, detach } = {}) {
-    const labels = Object.entries(service.labels ?? {}).map(([key, value]) => ({ key, value }))
-    const asked = { ...service, labels, timeout: nanoseconds(service.timeout) }
-    return new Session(await this.#ask({ run: { request: id, service: asked, detach } }))
+    return new Session(await this.#ask({ run: { request: id, service: asked(service), detach } }))
   }
 
-  // attach takes part in a request: its output from a position on, and its end.
-  async attach (request, { stdout, stderr, noFollow, noOutput } = {}) {
-    return new Session(await this.#ask({ requests: { attach: { request, stdout, stderr, noFollow, noOutput } } }))
+  // plan tells where a service would go now, and why; nothing is run.
+  async plan (service) {
+    const decision = { candidates: [] }
+    for await (const { decision: part } of this.#items('RequestsItem', { plan: { service: asked(service) } })) {
+      if (part !== undefined) Object.assign(decision, part, { candidates: [...decision.candidates, ...part.candidates] })
+    }
+    return decision
+  }
+
+  // attach takes part in a request: its output from a position on, or of the last
+  // ms, and its end.
+  async attach (request, { stdout, stderr, noFollow, noOutput, since } = {}) {
+    return new Session(await this.#ask({ requests: { attach: { request, stdout, stderr, noFollow, noOutput, since: nanoseconds(since) } } }))
   }
 
   // stop asks a request to end, and kills it after grace ms.
@@ -126,6 +134,20 @@ class Hearth {
     const found = []
     for await (const item of this.#items('DevicesItem', { devices: {} })) found.push(item.device)
     return found
+  }
+
+  // diagnose returns what the device finds wrong with itself.
+  async diagnose () {
+    const found = []
+    for await (const item of this.#items('ChecksItem', { diagnose: {} })) if (item.check !== undefined) found.push(item.check)
+    return found
+  }
+
+  // status returns what the device knows of itself.
+  async status () {
+    let info
+    for await (const item of this.#items('StatusItem', { manage: { status: {} } })) info ??= item.info
+    return info
   }
 
   // close leaves: what was not detached is stopped by the device.
@@ -194,7 +216,7 @@ class Session {
         if (update.output !== undefined) {
           const { channel, offset, cut, length } = update.output
           const data = await this.#conversation.receiveRaw(length)
-          yield { output: { channel: channel === CHANNEL.stderr ? 'stderr' : 'stdout', offset, cut, data } }
+          yield { output: { channel, offset, cut, data } }
         }
         if (update.event !== undefined) {
           yield { event: update.event }
@@ -233,7 +255,7 @@ class Session {
       const piece = rest.subarray(0, Math.min(this.#credit, MAX_RAW))
       this.#credit -= piece.length
       rest = rest.subarray(piece.length)
-      await this.#conversation.send('Wish', { input: { channel: CHANNEL.stdin, length: piece.length } }, piece)
+      await this.#conversation.send('Wish', { input: { channel: 'stdin', length: piece.length } }, piece)
     }
     return true
   }
@@ -256,6 +278,11 @@ class Session {
     this.#inputClosed = true
     this.#moreCredit()
   }
+}
+
+// asked is a service as it travels.
+function asked (service) {
+  return { ...service, timeout: nanoseconds(service.timeout) }
 }
 
 function nanoseconds (milliseconds) {

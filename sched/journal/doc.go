@@ -11,10 +11,8 @@
 //   - A call of Accepted, Offered or Ended that returned nil is on disk, synced.
 //     It survives the end of the process and of the power, as far as the disk
 //     keeps its own promise.
-//   - A call that failed has changed nothing for good. In one case the record
-//     can be on disk all the same: the last sync of a commit failed, or the
-//     process ended, before the caller was told. The journal takes an accept of
-//     the first kind back with its next commit.
+//   - A call that failed has changed nothing. In one case the record can be on
+//     disk all the same: the process ended before the caller was told.
 //   - An ID is accepted once while its record is kept, however many ask.
 //   - A full disk is an *protocol.Error with CodeDiskFull. Nothing is lost by
 //     it, and the next call succeeds if there is room then.
@@ -42,21 +40,33 @@
 //
 // # The file
 //
-// One bbolt file with a bucket per kind of record (accepted, offered, ended,
-// output), all keyed by the request's sequence number. Numbers only grow, so
-// that new records of many requests go to the same few pages; which ID has which
-// number is held in memory. A value carries a checksum over its place and its
-// content, since bbolt's pages have none. What is a struct in Go is JSON: it
-// takes up new fields of protocol.Service by itself, and costs a few µs, in the
-// caller's goroutine. The free list is not written, as it would be rewritten
-// with each commit; it is found again on opening.
+// An append-only log of frames, each with a length, a CRC-32C, a kind and the
+// request's sequence number (log.go draws it). Numbers only grow. A commit is the
+// frames of those who share it and a last frame, written at once and synced once;
+// without its last frame a commit does not count. Which frames hold what of a
+// request is in memory; contents are read from the file when they are asked for.
+// What is a struct in Go is JSON: it takes up new fields of protocol.Service by
+// itself, and costs a few µs, in the caller's goroutine.
 //
-// bbolt trusts its pages: a wrong one may make it panic, loop, or read outside
-// of its mapping, in goroutines of its own too. So Open first reads the file
-// itself, with every bound checked, and hands bbolt only what is sound. From a
-// file that is not, it takes what can be read into a new file, and leaves the
-// old one under another name. Records taken so are Doubtful: what happened last
-// may be missing.
+// What a write that failed may have left behind the last commit is cut off before
+// the next one. A file of which most is dead is written anew, to another name and
+// then renamed; commits wait for that.
+//
+// # Damage
+//
+// Open reads the whole file. It tells three cases apart:
+//
+//   - The last write is cut short: the file ends within a frame, or a sector of
+//     that write is empty. That is a power cut. Nobody was told that the write
+//     succeeded, so it is cut off in silence.
+//   - Anything else is wrong: a record has changed, a commit is missing, commits
+//     follow one that is not whole. That is damage. Each sound frame is taken
+//     over into a new file, and the old one is kept under another name. Requests
+//     without an end are Doubtful then: what happened last may be missing.
+//   - A commit that the disk acknowledged and then lost, with nothing after it.
+//     No file can tell that.
+//
+// The format before was an embedded database. Package v1 reads it, once.
 //
 // # How long ended requests are kept
 //
@@ -66,7 +76,4 @@
 // with a wrong clock neither keeps for ever nor drops too early. What is due is
 // dropped with the next commit, as an idle journal does nothing. Requests that
 // have not ended are never dropped.
-//
-// The file does not shrink while it is open, but reuses its pages; Open writes a
-// large one anew when it is mostly empty.
 package journal

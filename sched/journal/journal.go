@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"sync"
-	"syscall"
 	"time"
-
-	"go.etcd.io/bbolt"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -21,6 +17,8 @@ var (
 	ErrNotFound = errors.New("the request is not in the journal")
 	// ErrEnded says that the request has ended, and not as unknown.
 	ErrEnded = errors.New("the request has ended already")
+	// ErrNotEnded says that the request is under way.
+	ErrNotEnded = errors.New("the request has not ended")
 	// ErrClosed says that the journal is closed, or closing.
 	ErrClosed = errors.New("the journal is closed")
 )
@@ -31,6 +29,9 @@ type Options struct {
 	// Clock tells the monotonic time since some start that stays the same.
 	Clock func() time.Duration
 	Log   *slog.Logger
+	// Former is the path of a journal in the format before, to be read where there
+	// is no other; empty is none.
+	Former string
 	// LockTimeout is how long Open waits for another process to let go of the
 	// file.
 	LockTimeout time.Duration
@@ -76,25 +77,30 @@ func (o *Options) Validate() error {
 type Journal struct {
 	opts   Options
 	log    *slog.Logger
-	db     *bbolt.DB
-	file   *os.File // that db works on
+	path   string
 	report Report
 
 	// mu guards what follows. It is never held across I/O.
 	mu      sync.Mutex
 	index   map[protocol.RequestID]*entry // of all that is committed
+	file    *logFile                      // only the writer replaces it
 	waiting []*call
 	writing bool // a writer runs
 	// hurry holds a token when somebody came since the writer looked who does not
 	// wait for company.
 	hurry   chan struct{}
 	closed  bool
-	broken  error          // set when bbolt cannot be trusted any more
+	broken  error          // set when the file cannot be trusted any more
 	writers sync.WaitGroup // at most one at a time
 
-	// kept and failing belong to the writer; to Open and Close when there is none.
-	failing bool // the last commit failed
-	kept    kept
+	// What follows belongs to the writer; to Open and Close when there is none.
+	failing bool  // the last write failed, and may have left something behind end
+	end     int64 // of what is committed in the file
+	totals  totals
+	// opened is the journal's age when it was opened, start the clock's time then.
+	opened, start time.Duration
+	// tooBig is the size from which a compaction is tried again that failed.
+	tooBig int64
 }
 
 // Accepted writes down a request, and returns its record. With ErrExists the
@@ -113,7 +119,7 @@ func (j *Journal) Accepted(ctx context.Context, r Request) (Record, error) {
 	}
 	err = j.submit(ctx, &call{size: len(raw)}, func(b *batch) (verdict, err error) {
 		if e := b.find(r.ID); e != nil {
-			rec, err = b.read(e.seq)
+			rec, err = b.read(e)
 			return ErrExists, err
 		}
 		rec.Sequence, err = b.accept(r.ID, raw, r.Offer)
@@ -144,9 +150,12 @@ func (j *Journal) Offered(ctx context.Context, id protocol.RequestID, o Offer) e
 		case e.ended:
 			return ErrEnded, nil
 		case raw == nil:
-			return nil, b.remove(offers, e.seq)
+			if e.parts[kindOffer].size == 0 {
+				return nil, nil
+			}
 		}
-		return nil, b.put(offers, e.seq, raw)
+		b.put(e, kindOffer, raw)
+		return nil, nil
 	})
 }
 
@@ -171,53 +180,55 @@ func (j *Journal) Ended(ctx context.Context, id protocol.RequestID, end End) err
 		case e.ended && !e.unknown:
 			return ErrEnded, nil
 		}
-		return nil, b.end(e, raw, output, end.Event.State == protocol.StateUnknown)
+		b.end(e, raw, output, end.Event.State == protocol.StateUnknown)
+		return nil, nil
+	})
+}
+
+// Removed forgets a request that has ended, and returns once that is on disk.
+// Errors are as for Accepted, ErrNotFound, and ErrNotEnded.
+func (j *Journal) Removed(ctx context.Context, id protocol.RequestID) error {
+	return j.submit(ctx, new(call), func(b *batch) (verdict, err error) {
+		e := b.find(id)
+		switch {
+		case e == nil:
+			return ErrNotFound, nil
+		case !e.ended:
+			return ErrNotEnded, nil
+		}
+		b.drop(e)
+		return nil, nil
 	})
 }
 
 // Find returns the record of a request, without its output, or ErrNotFound.
-func (j *Journal) Find(id protocol.RequestID) (Record, error) {
-	seq, err := j.lookup(id)
-	if err != nil {
-		return Record{}, err
-	}
-	var rec Record
-	err = j.view(func(tx *bbolt.Tx) (err error) {
-		rec, err = readRecord(tx, seq)
-		return err
-	})
-	return rec, err
-}
+func (j *Journal) Find(id protocol.RequestID) (Record, error) { return j.record(id) }
 
 // Output returns the output kept of a request that has ended; nil while it has
 // not. ErrNotFound as for Find.
 func (j *Journal) Output(id protocol.RequestID) ([]protocol.Output, error) {
-	seq, err := j.lookup(id)
+	e, file, err := j.lookup(id)
 	if err != nil {
 		return nil, err
 	}
-	var out []protocol.Output
-	err = j.view(func(tx *bbolt.Tx) error {
-		raw, err := get(tx, outputs, seq)
-		if err != nil || raw == nil {
-			return err
-		}
-		out, err = decodeOutput(raw)
-		return err
-	})
-	return out, err
+	defer file.users.Done()
+	x := e.parts[kindOutput]
+	if x == (extent{}) {
+		return nil, nil
+	}
+	raw, err := file.read(x, kindOutput, e.seq)
+	if err != nil {
+		return nil, j.readError(err)
+	}
+	return decodeOutput(raw)
 }
 
 // Load calls yield with every record there is, in the order of acceptance,
 // without output. It stops at the first error, which it returns. Requests that
 // come or go meanwhile may be left out. yield may call the Journal.
 func (j *Journal) Load(yield func(Record) error) error {
-	for _, seq := range j.sequences() {
-		var rec Record
-		err := j.view(func(tx *bbolt.Tx) (err error) {
-			rec, err = readRecord(tx, seq)
-			return err
-		})
+	for _, id := range j.all() {
+		rec, err := j.record(id)
 		switch {
 		case errors.Is(err, ErrNotFound):
 			continue // dropped since
@@ -246,10 +257,9 @@ func (j *Journal) Close() error {
 	if !first {
 		return nil
 	}
-	if j.broken != nil {
-		// bbolt may hold its own locks for ever, and its mapping the file's.
-		return errors.Join(syscall.Flock(int(j.file.Fd()), syscall.LOCK_UN), j.file.Close())
+	if j.broken == nil {
+		j.saveAge()
 	}
-	j.saveAge()
-	return guard(j.db.Close)
+	j.file.users.Wait()
+	return j.file.Close()
 }

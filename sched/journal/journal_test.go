@@ -13,8 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/hearth-edge/hearth/protocol"
 )
 
@@ -84,8 +82,8 @@ func TestFirstOfferSharesTheAccept(t *testing.T) {
 	if got, err := j.Find("a"); err != nil || got.Offer != r.Offer {
 		t.Fatalf("%v, offer %+v", err, got.Offer)
 	}
-	if got, _ := j.Accepted(t.Context(), request("b")); got.Sequence != 2 || j.kept.commit != firstCommit+1 {
-		t.Fatalf("%+v, commit %d", got, j.kept.commit)
+	if got, _ := j.Accepted(t.Context(), request("b")); got.Sequence != 2 || j.totals.commit != firstCommit+1 {
+		t.Fatalf("%+v, commit %d", got, j.totals.commit)
 	}
 }
 
@@ -104,8 +102,8 @@ func TestUnknownIsCorrected(t *testing.T) {
 	if err := j.Ended(t.Context(), "a", ending(protocol.StateLost, 0, "")); !errors.Is(err, ErrEnded) {
 		t.Fatalf("the truth was changed: %v", err)
 	}
-	if len(j.kept.ended) != 1 {
-		t.Fatalf("%d ended", len(j.kept.ended))
+	if len(j.totals.ended) != 1 {
+		t.Fatalf("%d ended", len(j.totals.ended))
 	}
 }
 
@@ -171,13 +169,13 @@ func TestManyShareACommit(t *testing.T) {
 	waitFor(t, j, callers)
 	close(first)
 	wg.Wait()
-	if j.Close(); j.kept.commit != firstCommit {
-		t.Fatalf("%d commits for %d accepts at once", j.kept.commit-firstCommit+1, callers)
+	if j.Close(); j.totals.commit != firstCommit {
+		t.Fatalf("%d commits for %d accepts at once", j.totals.commit-firstCommit+1, callers)
 	}
 }
 
-// firstCommit is bbolt's number of the first transaction in a new file.
-const firstCommit = 2
+// firstCommit is the number of the first one in a new file.
+const firstCommit = 1
 
 // blockWriter keeps the writer busy, without a change, until the channel that
 // it returns is closed.
@@ -294,28 +292,36 @@ func TestIdleWritesNothing(t *testing.T) {
 	}
 }
 
-func TestFailedCommitThatIsOnDiskIsTakenBack(t *testing.T) {
+// A write that fails changes nothing, whatever it left behind in the file.
+func TestFailedWriteLeavesNothing(t *testing.T) {
 	path := pathIn(t)
 	j := open(t, path, testOptions())
 	accept(t, j, "a")
-	// What a failed sync of the root leaves: all on disk, and the caller told
-	// that it is not.
-	b := &batch{j: j, was: j.kept, fresh: map[protocol.RequestID]*entry{}}
-	raw, _ := encodeRequest(&Record{Request: request("lost")})
-	err := j.db.Update(func(tx *bbolt.Tx) error {
-		return b.fill(tx, []*call{{apply: func(b *batch) (error, error) {
-			_, err := b.accept("lost", raw, Offer{Attempt: 1, Node: "nodeA"})
-			return nil, err
-		}}})
-	})
+	writable := j.file.File
+	readOnly, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := j.failed(b, errors.New("sync failed")); protocol.CodeOf(err) != protocol.CodeInternal {
-		t.Fatalf("%v", err)
+	defer readOnly.Close()
+	j.file.File = readOnly
+	for range 2 {
+		if _, err := j.Accepted(t.Context(), request("lost")); protocol.CodeOf(err) != protocol.CodeInternal {
+			t.Fatalf("%v", err)
+		}
+		if _, err := j.Find("lost"); !errors.Is(err, ErrNotFound) {
+			t.Fatalf("%v", err)
+		}
 	}
-	if _, err := j.Find("lost"); !errors.Is(err, ErrNotFound) {
-		t.Fatalf("%v", err)
+	j.file.File = writable
+	// What a failed sync leaves: all of a commit, and the caller told otherwise.
+	b := &batch{j: j, totals: j.totals, changed: map[protocol.RequestID]*entry{}}
+	raw, _ := encodeRequest(&Record{Request: request("lost")})
+	if _, err := b.accept("lost", raw, Offer{Attempt: 1, Node: "nodeA"}); err != nil {
+		t.Fatal(err)
+	}
+	b.totals.commit++
+	if _, err := writable.WriteAt(b.totals.commitFrame(b.frames, j.end), j.end); err != nil {
+		t.Fatal(err)
 	}
 	accept(t, j, "b")
 	j.Close()
@@ -325,23 +331,58 @@ func TestFailedCommitThatIsOnDiskIsTakenBack(t *testing.T) {
 	}
 }
 
-func TestPanicOfBboltBreaksTheJournalOnly(t *testing.T) {
+// A record that has changed since it was written is never taken for one, and ends
+// the use of the file; the next start saves the others.
+func TestChangedRecordBreaksTheJournalOnly(t *testing.T) {
 	path := pathIn(t)
 	j := open(t, path, testOptions())
 	accept(t, j, "a")
-	err := j.submit(t.Context(), new(call), func(*batch) (error, error) { panic("page 7: corrupt") })
+	accept(t, j, "b")
+	if _, err := j.file.WriteAt([]byte{'?'}, j.entryOf("a").parts[kindRequest].at+headSize+50); err != nil {
+		t.Fatal(err)
+	}
+	_, err := j.Find("a")
 	if protocol.CodeOf(err) != protocol.CodeInternal || !strings.Contains(err.Error(), "restart hearth") {
 		t.Fatalf("%v", err)
 	}
-	if _, again := j.Accepted(t.Context(), request("b")); protocol.CodeOf(again) != protocol.CodeInternal {
+	if _, again := j.Accepted(t.Context(), request("c")); protocol.CodeOf(again) != protocol.CodeInternal {
 		t.Fatalf("%v", again)
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := loadAll(t, open(t, path, testOptions())); len(got) != 1 {
-		t.Fatalf("%d records", len(got))
+	j = open(t, path, testOptions())
+	if got := loadAll(t, j); len(got) != 1 || !got[0].Doubtful || j.Report().SetAside == "" {
+		t.Fatalf("%+v, %+v", got, j.Report())
 	}
+}
+
+// A request that has ended can be forgotten, with all there is of it.
+func TestRemoved(t *testing.T) {
+	path := pathIn(t)
+	j := open(t, path, testOptions())
+	for _, id := range []string{"a", "b", "c"} {
+		accept(t, j, id)
+	}
+	for _, id := range []string{"a", "b"} {
+		end(t, j, id, ending(protocol.StateSucceeded, 0, "out"))
+	}
+	for id, want := range map[protocol.RequestID]error{"b": nil, "c": ErrNotEnded, "d": ErrNotFound} {
+		if err := j.Removed(t.Context(), id); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", id, err, want)
+		}
+	}
+	for range 2 {
+		if _, err := j.Output("b"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("its output: %v", err)
+		}
+		if got := loadAll(t, j); len(got) != 2 || got[0].ID != "a" || got[1].ID != "c" {
+			t.Errorf("%+v", got)
+		}
+		j.Close()
+		j = open(t, path, testOptions())
+	}
+	accept(t, j, "b") // the ID is free again
 }
 
 // An offer that was not sent can be taken back: then there is none.
@@ -396,14 +437,14 @@ func TestUnhurriedEndsWaitForCompany(t *testing.T) {
 			accept(t, j, id)
 		}
 		synctest.Wait()
-		start, commits := time.Now(), j.kept.commit
+		start, commits := time.Now(), j.totals.commit
 		finish("a")
 		accept(t, j, "d")
 		if err := <-ended; err != nil || time.Since(start) != 0 {
 			t.Errorf("with company: %v after %v", err, time.Since(start))
 		}
 		synctest.Wait()
-		if n := j.kept.commit - commits; n != 1 {
+		if n := j.totals.commit - commits; n != 1 {
 			t.Errorf("%d commits of an end and an acceptance", n)
 		}
 		finish("b")

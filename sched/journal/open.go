@@ -8,8 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/hearth-edge/hearth/protocol"
 )
 
@@ -35,10 +33,6 @@ const (
 	// maxAside is how many damaged files are kept; with more, something is so
 	// wrong that a person must look.
 	maxAside = 99
-	// A file of compactSize in which less than 1/compactShare is in use is
-	// written anew.
-	compactSize  = 8 << 20
-	compactShare = 4
 )
 
 // Open opens the journal at path, and makes it where there is none. The folder
@@ -48,7 +42,8 @@ const (
 //
 // A damaged file, or one of another version, is no error: it is kept beside the
 // new one as path.bad-N, what can be read of it is taken over, and the log and
-// Report say so.
+// Report say so. Where there is none, and one of the format before at
+// Options.Former, that one is read and kept.
 func Open(path string, opts Options) (*Journal, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
@@ -58,13 +53,13 @@ func Open(path string, opts Options) (*Journal, error) {
 		return nil, err
 	}
 	j := &Journal{
-		opts: opts, log: opts.Log,
+		opts: opts, log: opts.Log, path: path, file: &logFile{File: f},
 		index: make(map[protocol.RequestID]*entry),
 		hurry: make(chan struct{}, 1),
-		kept:  kept{start: opts.Clock(), undo: make(map[protocol.RequestID]uint64)},
+		start: opts.Clock(),
 	}
-	if err := j.open(path, f); err != nil {
-		f.Close()
+	if err := j.open(); err != nil {
+		j.file.Close()
 		if isFull(err) {
 			return nil, toCaller(err)
 		}
@@ -73,46 +68,53 @@ func Open(path string, opts Options) (*Journal, error) {
 	return j, nil
 }
 
-func (j *Journal) open(path string, f *os.File) error {
-	info, err := f.Stat()
+func (j *Journal) open() error {
+	info, err := j.file.Stat()
 	if err != nil {
 		return err
 	}
-	found := inspect(f, info.Size())
-	switch {
-	case found.problem != nil:
-		err = j.renew(path, f, found)
-	case found.wasteful():
-		if err = j.renew(path, f, found); err != nil {
-			j.log.Warn("the journal was not made smaller", "err", err)
-			err = j.start(path, f)
+	if err := j.file.Chmod(0o600); err != nil {
+		return err
+	}
+	if info.Size() == 0 {
+		if err := j.begin(); err != nil {
+			return err
 		}
-	default:
-		err = j.start(path, f)
+		return j.convert()
 	}
-	if err != nil {
-		return err
+	s := &scanner{file: j.file, size: info.Size()}
+	r := newReplay(s)
+	problem := r.run()
+	if s.err != nil && problem == nil {
+		problem = s.err
 	}
-	if err := guard(func() error { return j.db.View(j.load) }); err != nil {
-		return errors.Join(err, guard(j.db.Close))
+	if problem != nil {
+		return j.salvage(r, problem)
 	}
+	j.adopt(r)
+	if j.end < s.size { // a write that was cut short, of which nobody was told
+		if err := j.file.cut(j.end); err != nil {
+			return err
+		}
+	}
+	j.compactIfWasteful()
+	return j.convert()
+}
+
+// begin starts a new file.
+func (j *Journal) begin() error {
+	header, _ := appendFrame(nil, 0, kindHeader, formatVersion, nil)
+	if err := j.file.append(header, 0); err != nil {
+		return errors.Join(err, j.file.cut(0))
+	}
+	j.end = int64(len(header))
 	return nil
 }
 
-// start makes the locked file the journal's.
-func (j *Journal) start(path string, f *os.File) error {
-	if err := f.Chmod(0o600); err != nil {
-		return err
-	}
-	return guard(func() (err error) {
-		j.db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-			NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, NoStatistics: true, PageSize: pageSize,
-			Timeout:  lockPoll, // it is locked already
-			OpenFile: func(string, int, os.FileMode) (*os.File, error) { return f, nil },
-		})
-		j.file = f
-		return err
-	})
+// adopt makes what was read the journal's.
+func (j *Journal) adopt(r *replay) {
+	j.index, j.totals, j.end = r.index, r.totals, r.end
+	j.opened = j.totals.age
 }
 
 // lock opens the file and locks it, so that no other process has it.

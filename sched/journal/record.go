@@ -147,7 +147,8 @@ func encodeEnd(e *End, maxHistory int) ([]byte, error) {
 	}
 	kept.Decisions = e.Decisions
 	text, err := json.Marshal(&kept)
-	if err != nil { // a number in a decision that JSON has no word for
+	if err != nil || len(text) > maxContent-endHead {
+		// Too many candidates, or a number in one that JSON has no word for.
 		kept.Decisions = nil
 		text, err = json.Marshal(&kept)
 	}
@@ -200,4 +201,34 @@ func sane(t time.Time) time.Time {
 		return time.Time{}
 	}
 	return t
+}
+
+// readRecord puts a record together from what read returns of its parts.
+func readRecord(e *entry, read func(extent, kind) ([]byte, error)) (Record, error) {
+	raw, err := read(e.parts[kindRequest], kindRequest)
+	if err != nil {
+		return Record{}, err
+	}
+	r, err := decodeRequest(raw)
+	if err != nil {
+		return Record{}, err
+	}
+	r.Sequence = e.seq
+	if x := e.parts[kindOffer]; x.size > 0 {
+		if raw, err = read(x, kindOffer); err != nil {
+			return Record{}, err
+		}
+		if r.Offer, err = decodeOffer(raw); err != nil {
+			return Record{}, err
+		}
+	}
+	if !e.ended {
+		return r, nil
+	}
+	if raw, err = read(e.parts[kindEnd], kindEnd); err != nil {
+		return Record{}, err
+	}
+	ended, err := decodeEnd(raw)
+	r.End, r.Doubtful = &ended.End, false
+	return r, err
 }

@@ -291,3 +291,25 @@ func TestMoveToAnotherMesh(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestJournalOfTheVersionBefore: a device that is upgraded knows what it accepted.
+func TestJournalOfTheVersionBefore(t *testing.T) {
+	former, err := os.ReadFile("../../../sched/journal/testdata/journal-v1.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, secret := t.TempDir(), keys.NewSecret()
+	if err := os.WriteFile(filepath.Join(dir, formerJournal(secret.Fingerprint())), former, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		n, err := New(deviceConfig(dir, secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := n.journal.Find("offered"); err != nil || r.Offer.Attempt != 2 {
+			t.Errorf("%+v, %v", r.Offer, err)
+		}
+		n.Close()
+	}
+}

@@ -12,12 +12,16 @@ import (
 // folder. Each mesh has its own, so that what was accepted in one is never
 // offered in another: a device that moves leaves its journal behind, and takes it
 // up where it was when it moves back, as it has its identity there again.
-func JournalFile(mesh keys.Fingerprint) string { return "journal-" + string(mesh) + ".db" }
+func JournalFile(mesh keys.Fingerprint) string { return "journal-" + string(mesh) + ".log" }
+
+// formerJournal is what the file was called that the version before wrote.
+func formerJournal(mesh keys.Fingerprint) string { return "journal-" + string(mesh) + ".db" }
 
 // openJournal opens what was accepted and not forgotten by earlier processes.
 func (n *Node) openJournal() (err error) {
 	opts := journal.DefaultOptions()
 	opts.Clock, opts.Log = n.clock, n.log
+	opts.Former = filepath.Join(n.cfg.StateDir, formerJournal(n.cfg.Secret.Fingerprint()))
 	path := filepath.Join(n.cfg.StateDir, JournalFile(n.cfg.Secret.Fingerprint()))
 	if n.journal, err = journal.Open(path, opts); err != nil {
 		return fmt.Errorf("open the journal of requests: %w", err)

@@ -1,18 +1,13 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
-
-	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -23,11 +18,11 @@ const (
 	maxBatchBytes = 4 << 20
 )
 
-// errDamaged: the file is not what was written, or bbolt failed on it.
+// errDamaged: the file is not what was written.
 var errDamaged = errors.New("the journal is damaged")
 
-// call is one record on its way to disk. apply runs in the writer's
-// transaction; verdict is what the caller did wrong, err fails the commit.
+// call is one record on its way to disk. apply runs in the writer, and adds to
+// its batch; verdict is what the caller did wrong, err fails the commit.
 type call struct {
 	apply   func(*batch) (verdict, err error)
 	size    int
@@ -75,7 +70,7 @@ func (j *Journal) enqueue(c *call) error {
 	}
 	if !j.writing {
 		j.writing = true
-		j.writers.Go(j.write)
+		j.writers.Go(j.serve)
 	}
 	return nil
 }
@@ -121,8 +116,8 @@ func (j *Journal) usable() error {
 	return j.broken
 }
 
-// write commits until nobody waits.
-func (j *Journal) write() {
+// serve commits until nobody waits.
+func (j *Journal) serve() {
 	for {
 		j.awaitCompany()
 		calls := j.take()
@@ -164,7 +159,7 @@ func (j *Journal) take() []*call {
 	return calls
 }
 
-// commit writes what the calls want in one transaction. It leaves each call's
+// commit writes what the calls want, with one sync. It leaves each call's
 // verdict in its err, which counts only if the commit succeeded; else all get
 // the commit's.
 func (j *Journal) commit(calls []*call) error {
@@ -174,36 +169,29 @@ func (j *Journal) commit(calls []*call) error {
 	if broken != nil {
 		return broken
 	}
-	k := &j.kept
-	b := &batch{
-		j: j, age: k.base + j.opts.Clock() - k.start, was: *k,
-		fresh: make(map[protocol.RequestID]*entry),
+	b := &batch{j: j, totals: j.totals, changed: make(map[protocol.RequestID]*entry)}
+	b.totals.age = j.opened + j.opts.Clock() - j.start
+	err := b.fill(calls)
+	if err == nil && (len(b.frames) > 0 || len(calls) == 0) {
+		b.purge()
+		b.totals.commit++
+		b.frames = b.totals.commitFrame(b.frames, j.end)
+		err = j.write(b.frames)
 	}
-	err := guard(func() error {
-		return j.db.Update(func(tx *bbolt.Tx) error { return b.fill(tx, calls) })
-	})
-	switch {
-	case err == nil:
-		j.settle(b)
-	case errors.Is(err, errUnchanged):
-		b.takeBack()
-		return nil
-	default:
+	if err != nil {
 		for _, c := range calls {
 			c.err = nil
 		}
-		err = j.failed(b, err)
+		return j.failed(err)
 	}
-	return err
+	if len(b.frames) > 0 {
+		j.settle(b)
+		j.compactIfWasteful()
+	}
+	return nil
 }
 
-// fill does all writing of a transaction. With no calls it only brings the file
-// up to date.
-func (b *batch) fill(tx *bbolt.Tx, calls []*call) error {
-	b.tx = tx
-	if err := b.undo(); err != nil {
-		return err
-	}
+func (b *batch) fill(calls []*call) error {
 	for _, c := range calls {
 		verdict, err := c.apply(b)
 		if err != nil {
@@ -211,47 +199,31 @@ func (b *batch) fill(tx *bbolt.Tx, calls []*call) error {
 		}
 		c.err = verdict
 	}
-	if !b.changed && len(calls) > 0 {
-		return errUnchanged
-	}
-	if err := b.purge(); err != nil {
-		return err
-	}
-	b.j.kept.commit = uint64(tx.ID())
-	return put(tx, nil, state, 0, b.j.kept.encode(b.age))
+	return nil
 }
 
-// settle makes a commit known that is on disk.
-func (j *Journal) settle(b *batch) {
-	clear(j.kept.undo)
+// write appends to the file. What a write that failed may have left behind the
+// end is taken off before the next one: at once, if that is possible.
+func (j *Journal) write(frames []byte) error {
+	if j.failing {
+		if err := j.file.cut(j.end); err != nil {
+			return err
+		}
+	}
+	if err := j.file.append(frames, j.end); err != nil {
+		return errors.Join(err, j.file.cut(j.end))
+	}
 	if j.failing {
 		j.failing = false
 		j.log.Info("the journal can be written again")
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	maps.Copy(j.index, b.fresh)
-	for _, e := range b.dropped {
-		if j.index[e.id] == e {
-			delete(j.index, e.id)
-		}
-	}
+	return nil
 }
 
-// failed takes a commit back, and returns what to tell the callers.
-func (j *Journal) failed(b *batch, err error) error {
-	mark := j.kept
-	b.takeBack()
+// failed returns what to tell the callers of a commit that failed.
+func (j *Journal) failed(err error) error {
 	if errors.Is(err, errDamaged) {
 		return j.breakDown(err)
-	}
-	if mark.commit != j.kept.commit && j.onDisk(mark.commit) {
-		// Only the last sync failed: readers of the file see the commit. The
-		// numbers are used, and the callers told otherwise.
-		j.kept.next, j.kept.order, j.kept.commit, j.kept.sum = mark.next, mark.order, mark.commit, mark.sum
-		for id, e := range b.fresh {
-			j.kept.undo[id] = e.seq
-		}
 	}
 	if !j.failing {
 		j.failing = true
@@ -260,20 +232,7 @@ func (j *Journal) failed(b *batch, err error) error {
 	return toCaller(err)
 }
 
-// onDisk reports whether the file shows the commit with this number.
-func (j *Journal) onDisk(commit uint64) bool {
-	var k kept
-	err := j.view(func(tx *bbolt.Tx) error {
-		raw, err := get(tx, state, 0)
-		if err != nil || raw == nil {
-			return err
-		}
-		return k.decode(raw)
-	})
-	return err == nil && k.commit == commit
-}
-
-// breakDown ends the use of a file that bbolt failed on.
+// breakDown ends the use of a file that has changed since it was written.
 func (j *Journal) breakDown(err error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -285,10 +244,9 @@ func (j *Journal) breakDown(err error) error {
 	return j.broken
 }
 
-// saveAge writes how long the journal was open, where that matters, and takes
-// back what is to be taken back.
+// saveAge writes how long the journal was open, where that matters.
 func (j *Journal) saveAge() {
-	if len(j.kept.ended) == 0 && len(j.kept.undo) == 0 {
+	if len(j.totals.ended) == 0 && !j.failing {
 		return
 	}
 	if err := j.commit(nil); err != nil {
@@ -296,28 +254,40 @@ func (j *Journal) saveAge() {
 	}
 }
 
-// view runs a read transaction.
-func (j *Journal) view(f func(*bbolt.Tx) error) error {
-	err := guard(func() error { return j.db.View(f) })
-	switch {
-	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
-		return ErrClosed
-	case errors.Is(err, errDamaged):
-		return j.breakDown(err)
-	}
-	return err
-}
-
-func (j *Journal) lookup(id protocol.RequestID) (uint64, error) {
+// lookup returns a request's entry, and the file that it is in: the caller must
+// call done on its users.
+func (j *Journal) lookup(id protocol.RequestID) (*entry, *logFile, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.usable(); err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	if e := j.index[id]; e != nil {
-		return e.seq, nil
+	e := j.index[id]
+	if e == nil {
+		return nil, nil, ErrNotFound
 	}
-	return 0, ErrNotFound
+	j.file.users.Add(1)
+	return e, j.file, nil
+}
+
+// record reads a request's record.
+func (j *Journal) record(id protocol.RequestID) (Record, error) {
+	e, file, err := j.lookup(id)
+	if err != nil {
+		return Record{}, err
+	}
+	defer file.users.Done()
+	r, err := readRecord(e, func(x extent, k kind) ([]byte, error) { return file.read(x, k, e.seq) })
+	return r, j.readError(err)
+}
+
+// readError passes an error of a read on; one that tells of damage ends the use
+// of the file.
+func (j *Journal) readError(err error) error {
+	if errors.Is(err, errDamaged) {
+		return j.breakDown(err)
+	}
+	return err
 }
 
 func (j *Journal) entryOf(id protocol.RequestID) *entry {
@@ -326,29 +296,19 @@ func (j *Journal) entryOf(id protocol.RequestID) *entry {
 	return j.index[id]
 }
 
-// sequences returns the numbers of all requests, in order.
-func (j *Journal) sequences() []uint64 {
+// all returns the IDs of all requests, in the order of acceptance.
+func (j *Journal) all() []protocol.RequestID {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	all := make([]uint64, 0, len(j.index))
-	for _, e := range j.index {
-		all = append(all, e.seq)
+	entries := slices.SortedFunc(maps.Values(j.index), bySeq)
+	ids := make([]protocol.RequestID, len(entries))
+	for i, e := range entries {
+		ids[i] = e.id
 	}
-	slices.Sort(all)
-	return all
+	return ids
 }
 
-// guard turns a panic of f into errDamaged, and so a fault in the file's mapping:
-// a page of it may turn out unreadable at any time.
-func guard(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errDamaged, p)
-		}
-	}()
-	return f()
-}
+func bySeq(a, b *entry) int { return cmp.Compare(a.seq, b.seq) }
 
 // toCaller returns err as it may cross the wire.
 func toCaller(err error) error {
@@ -359,13 +319,7 @@ func toCaller(err error) error {
 	return protocol.Errorf(protocol.CodeInternal, "the journal of this device cannot be written: its log says why")
 }
 
-// isFull reports whether err means that the file cannot grow. bbolt hands on
-// some of the system's errors as text only.
+// isFull reports whether err means that the file cannot grow.
 func isFull(err error) bool {
-	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
-		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }

@@ -1,0 +1,89 @@
+package journal
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/hearth-edge/hearth/protocol"
+	v1 "github.com/hearth-edge/hearth/sched/journal/v1"
+)
+
+// convert takes over the journal of the former format, where there is one and
+// nothing was written to this one yet: all of it in one commit, so that a start
+// that is cut short does it again. The former file then gets another name, so
+// that an older program does not run again what it says.
+func (j *Journal) convert() error {
+	path := j.opts.Former
+	if _, err := os.Stat(path); path == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if j.totals.commit == 0 {
+		b := &batch{j: j, totals: j.totals, changed: make(map[protocol.RequestID]*entry)}
+		damaged, err := b.former(path)
+		switch {
+		case errors.Is(err, v1.ErrDamaged):
+			j.report.Problem, j.report.Faults = err.Error(), 1
+			j.log.Warn("the former journal cannot be read: what it says of requests is lost", "path", path, "err", err)
+		case err != nil:
+			return err
+		}
+		b.totals.commit++
+		b.frames = b.totals.commitFrame(b.frames, j.end)
+		if err := j.write(b.frames); err != nil {
+			return err
+		}
+		j.settle(b)
+		j.opened = j.totals.age
+		j.log.Info("the journal of the former version was taken over", "requests", len(j.index), "damaged", damaged)
+	}
+	if err := os.Rename(path, path+".converted"); err != nil {
+		return err
+	}
+	return syncDir(path)
+}
+
+// former adds what the former journal holds to a batch, and returns how many of
+// its records are damaged.
+func (b *batch) former(path string) (damaged int, err error) {
+	var ended []v1.Record
+	damaged, err = v1.Read(path, func(was v1.Record) error {
+		if was.End != nil {
+			ended = append(ended, was)
+		}
+		return b.formerRequest(&was)
+	})
+	slices.SortFunc(ended, func(a, b v1.Record) int { return cmp.Compare(a.End.Order, b.End.Order) })
+	for i := range ended {
+		if endErr := b.formerEnd(&ended[i]); endErr != nil {
+			return damaged, endErr
+		}
+	}
+	return damaged, err
+}
+
+func (b *batch) formerRequest(was *v1.Record) error {
+	r := Record{Request: Request{ID: was.ID, Service: was.Service, Detached: was.Detached, At: was.At}, Hash: was.Hash}
+	raw, err := encodeRequest(&r)
+	if err != nil {
+		return err
+	}
+	if was.Doubtful {
+		raw[0] |= flagDoubtful
+	}
+	_, err = b.accept(was.ID, raw, Offer(was.Offer))
+	return err
+}
+
+func (b *batch) formerEnd(was *v1.Record) error {
+	e := was.End
+	raw, err := encodeEnd(&End{Event: e.Event, Attempts: e.Attempts, History: e.History, Decisions: e.Decisions}, len(e.History))
+	if err != nil {
+		return err
+	}
+	b.totals.age = max(b.totals.age, e.Age)
+	b.endAt(b.find(was.ID), raw, was.Output, e.Event.State == protocol.StateUnknown, e.Age)
+	return nil
+}

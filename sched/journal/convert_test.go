@@ -1,0 +1,137 @@
+package journal
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// former copies the journal of the former format that an earlier version wrote.
+func former(t *testing.T) (path string, o Options) {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/journal-v1.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = pathIn(t)
+	o = testOptions()
+	o.Former = path + ".former"
+	if err := os.WriteFile(o.Former, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, o
+}
+
+// TestFormerJournalIsTakenOver: each kind of record, once, and the older program
+// finds nothing to run again.
+func TestFormerJournalIsTakenOver(t *testing.T) {
+	path, o := former(t)
+	full := request("offered")
+	full.Service = protocol.Service{
+		Image: "ghcr.io/me/app:1", Args: []string{"a", "b c", "<&>"}, Entrypoint: "/bin/sh", Env: []string{"A=1"}, WorkDir: "/w", User: "1:2",
+		CPUs: 0.25, Memory: 1 << 20, Stdin: true, TTY: true, Timeout: time.Hour, Network: "none",
+		Mounts: []protocol.Mount{{Source: "/s", Target: "/t", Writable: true}}, Devices: []string{"/dev/null"}, Capabilities: []string{"NET_RAW"},
+		Accelerator: "gpu",
+		Constraints: protocol.Constraints{Node: "nas", Labels: map[string]string{"arch": "amd64"}, NotHere: true},
+	}
+	full.Offer = Offer{Attempt: 2, Node: "nodeB", Name: "cellar", Lost: 1, Stdout: 5, Stderr: 6}
+	begun := request("begun")
+	begun.Service.Retry = 3
+	begun.Offer = Offer{Attempt: 1, Node: "nodeA", Name: "attic", Begun: true}
+	failed := ending(protocol.StateFailed, 3, "")
+	failed.Event.Code, failed.Event.Reason, failed.Event.NodeName, failed.Event.Container = protocol.CodeStartFailed, "because", "attic", "c0ffee"
+	failed.History = append(failed.History, protocol.Event{State: protocol.StatePulling, Progress: &protocol.Progress{Current: 1, Total: 2, LayersDone: 3, Layers: 4}})
+	failed.Decisions = []protocol.Decision{{Level: time.Second, Places: 1.5, Unnamed: 2, Candidates: []protocol.Candidate{
+		{Node: "nodeA", Name: "attic", Self: true, Rating: 1.25, Estimate: 1, Work: 2, Network: 3, Cold: 4, Chance: 0.5, Chosen: true},
+		{Node: "nodeB", Code: protocol.CodeBusy, Excluded: "busy"},
+	}}}
+	unknown := ending(protocol.StateUnknown, 0, "")
+	var want []Record
+	for i, r := range []Request{request("accepted"), full, begun, request("ended"), request("unknown")} {
+		want = append(want, Record{Request: r, Sequence: uint64(i + 1), Hash: ServiceHash(r.Service)})
+	}
+	want[3].End, want[4].End = &failed, &unknown
+	for range 2 { // the second time from the log
+		j := open(t, path, o)
+		if got := loadAll(t, j); !reflect.DeepEqual(got, want) {
+			for i := range got {
+				if !reflect.DeepEqual(got[i], want[i]) {
+					t.Errorf("\n got %+v\nwant %+v", got[i], want[i])
+				}
+			}
+			t.Fatalf("%d records, want %d", len(got), len(want))
+		}
+		out, err := j.Output("ended")
+		if err != nil || len(out) != 2 || string(out[0].Data) != "out" || out[1].Cut != 2 || string(out[1].Data) != "err" {
+			t.Fatalf("output %+v, %v", out, err)
+		}
+		if err := j.Ended(t.Context(), "unknown", ending(protocol.StateUnknown, 0, "")); err != nil {
+			t.Fatalf("what is unknown cannot be corrected: %v", err)
+		}
+		j.Close()
+	}
+	if _, err := os.Stat(o.Former); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the former file is still there: %v", err)
+	}
+	if _, err := os.Stat(o.Former + ".converted"); err != nil {
+		t.Errorf("it was not kept: %v", err)
+	}
+}
+
+// TestConversionThatWasCutShort: the next start does it again, and a journal with
+// something in it is never mixed with a former one.
+func TestConversionThatWasCutShort(t *testing.T) {
+	path, o := former(t)
+	header, _ := appendFrame(nil, 0, kindHeader, formatVersion, nil)
+	if err := os.WriteFile(path, header, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j := open(t, path, o)
+	if got := loadAll(t, j); len(got) != 5 {
+		t.Fatalf("%d records", len(got))
+	}
+	j.Close()
+	raw, err := os.ReadFile("testdata/journal-v1.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(o.Former, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := loadAll(t, open(t, path, o)); len(got) != 5 {
+		t.Fatalf("%d records", len(got))
+	}
+}
+
+// TestDamagedFormerJournal: what can be read is taken over, a start never fails
+// for it.
+func TestDamagedFormerJournal(t *testing.T) {
+	sound, err := os.ReadFile("testdata/journal-v1.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := 0
+	for page := 0; page < len(sound); page += pageSize {
+		for _, fill := range []byte{0, 0xaa} {
+			path, o := former(t)
+			raw := append([]byte(nil), sound...)
+			for i := page; i < page+pageSize; i++ {
+				raw[i] = fill
+			}
+			if err := os.WriteFile(o.Former, raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			j := open(t, path, o)
+			most = max(most, len(loadAll(t, j)))
+			accept(t, j, "after")
+		}
+	}
+	if most < 5 {
+		t.Errorf("at most %d records were taken over", most)
+	}
+}

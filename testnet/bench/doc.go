@@ -6,7 +6,7 @@
 //
 // `make bench` runs it: it prints a table with each figure beside its reference and
 // the limit that the project sets itself (package report), and writes bench.json
-// and bench.svg into testnet/out. Each benchmark also reports its figures in Go's
+// into testnet/out. Each benchmark also reports its figures in Go's
 // own way. Nothing is asserted on times; what fails is a request that is lost, or
 // runs twice.
 //

@@ -1,6 +1,6 @@
 // Package report holds what was measured, beside what it was measured against
 // and the limit that the project sets itself, and tells it to people (a table, a
-// drawing, a page of a README) and to programs (JSON, whose schema is that of the
+// page) and to programs (JSON, whose schema is that of the
 // type Report). It measures nothing and judges nothing but whether a limit was kept.
 //
 // limits.go holds the promises, established.go what the established project does.

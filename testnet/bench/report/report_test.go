@@ -3,9 +3,6 @@ package report
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
-	"errors"
-	"io"
 	"strings"
 	"testing"
 )
@@ -56,16 +53,16 @@ func TestLimitsAreOfStatistics(t *testing.T) {
 	}
 }
 
-// Each figure of the established project stands beside one of ours, which has a
-// limit or is drawn.
+// Each figure of the established project stands beside one of ours, which has
+// a limit, or is of a growth.
 func TestEstablishedHasAPlace(t *testing.T) {
 	t.Parallel()
 	for _, e := range instead {
-		drawn := e.group == "growth"
+		placed := e.group == "growth" // it is measured at many sizes, not all with a limit
 		for _, l := range limits {
-			drawn = drawn || l.group == e.group && l.name == e.name && l.nodes == e.nodes
+			placed = placed || l.group == e.group && l.name == e.name && l.nodes == e.nodes
 		}
-		if !drawn {
+		if !placed {
 			t.Errorf("nothing stands beside %q: %s", e.name, e.figure)
 		}
 	}
@@ -85,7 +82,7 @@ func TestSummarise(t *testing.T) {
 	}
 }
 
-// The table, the drawing and the JSON hold all figures, and are well formed.
+// The table and the JSON hold all figures, and are well formed.
 func TestForms(t *testing.T) {
 	t.Parallel()
 	r := sample()
@@ -98,23 +95,6 @@ func TestForms(t *testing.T) {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table has no %q:\n%s", want, &table)
 		}
-	}
-	d := xml.NewDecoder(bytes.NewReader(r.SVG()))
-	lines := 0
-	for {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "polyline" {
-			lines++
-		}
-	}
-	if lines != 3 { // median, p95 and reference of the one curve
-		t.Errorf("%d lines are drawn", lines)
 	}
 	data, err := r.JSON()
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 )
 
 // folder is where the report of a run is put.
-var folder = flag.String("report", "", "write what is measured to this `folder` as JSON and SVG")
+var folder = flag.String("report", "", "write what is measured to this `folder` as JSON")
 
 // Main runs a package's benchmarks, which record into r; then it prints the table
-// and writes NAME.json and NAME.svg. It returns the exit code.
+// and writes NAME.json. It returns the exit code.
 func (r *Report) Main(m *testing.M, name string) int {
 	flag.Parse()
 	r.Began, r.Machine = time.Now(), thisMachine()
@@ -39,9 +39,6 @@ func (r *Report) write(dir, name string) error {
 	data, err := r.JSON()
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, name+".json"), data, 0o644)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, name+".svg"), r.SVG(), 0o644)
 	}
 	return err
 }

@@ -5,17 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
-	mss "github.com/multiformats/go-multistream"
 
 	"github.com/hearth-edge/hearth/keys"
 )
@@ -40,7 +37,8 @@ const (
 
 // A connector decides whom to dial and when. One goroutine, run, owns the
 // table; everybody else sends it hints, which are dropped when it is too busy,
-// for they come again.
+// for they come again. That a connection ended is told once: it is kept until run
+// has seen it.
 type connector struct {
 	self    peer.ID
 	sw      *swarm.Swarm
@@ -50,13 +48,17 @@ type connector struct {
 	log     *slog.Logger
 
 	hints chan hint
-	// renewed has one place: this device's own addresses changed.
-	renewed chan struct{}
+	// renewed has one place: this device's own addresses changed. ended has as well:
+	// there are devices in disconnected.
+	renewed, ended chan struct{}
 	done    chan attempt
 
 	table   map[string]*candidate // run's own
 	dialing int
 	budget  *budget
+
+	mu           sync.Mutex // owns what follows
+	disconnected map[peer.ID]struct{}
 }
 
 // A hint says where a device may be.
@@ -65,8 +67,6 @@ type hint struct {
 	addrs []ma.Multiaddr
 	// fresh: the device was just heard of, so that it is worth dialling now.
 	fresh bool
-	// gone: its connection just ended.
-	gone bool
 }
 
 // A candidate is a device to be connected to.
@@ -93,7 +93,8 @@ type attempt struct {
 func newConnector(self peer.ID, sw *swarm.Swarm, secure *membership, r *roster, m *members, log *slog.Logger) *connector {
 	return &connector{
 		self: self, sw: sw, secure: secure, roster: r, members: m, log: log,
-		hints: make(chan hint, 64), renewed: make(chan struct{}, 1),
+		hints: make(chan hint, 64), renewed: make(chan struct{}, 1), ended: make(chan struct{}, 1),
+		disconnected: make(map[peer.ID]struct{}),
 		done: make(chan attempt, maxDials), table: make(map[string]*candidate), budget: newBudget(),
 	}
 }
@@ -103,6 +104,25 @@ func (c *connector) hint(h hint) {
 	select {
 	case c.hints <- h:
 	default:
+	}
+}
+
+// gone tells the connector that the connection to a device ended; it never blocks.
+func (c *connector) gone(id peer.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.disconnected[id] = struct{}{}
+	wake(c.ended)
+}
+
+// takeGone lets all be dialled again whose connections ended since it was called last.
+func (c *connector) takeGone() {
+	c.mu.Lock()
+	gone := c.disconnected
+	c.disconnected = make(map[peer.ID]struct{})
+	c.mu.Unlock()
+	for id := range gone {
+		c.lost(id)
 	}
 }
 
@@ -126,6 +146,8 @@ func (c *connector) run(ctx context.Context, byHand []named) {
 		case a := <-c.done:
 			c.dialing--
 			c.finish(a)
+		case <-c.ended:
+			c.takeGone()
 		case <-c.renewed:
 			c.renew()
 		case <-timer.C:
@@ -153,10 +175,6 @@ func (c *connector) addNamed(n named) {
 // take notes a hint.
 func (c *connector) take(h hint) {
 	if h.id == c.self {
-		return
-	}
-	if h.gone {
-		c.lost(h.id)
 		return
 	}
 	cand := c.table[string(h.id)]
@@ -284,49 +302,6 @@ func (c *connector) dial(ctx context.Context) time.Duration {
 		}()
 	}
 	return next
-}
-
-// connect makes a connection. With probe it first finds out who is at the
-// address: libp2p does not dial a device whose ID is not known.
-func (c *connector) connect(ctx context.Context, id peer.ID, addrs []ma.Multiaddr, probe bool) (peer.ID, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
-	defer cancel()
-	if probe {
-		var err error
-		if id, err = c.whoIs(ctx, addrs[0]); err != nil || id == c.self {
-			return id, err
-		}
-	}
-	store := c.sw.Peerstore()
-	store.ClearAddrs(id)
-	store.AddAddrs(id, addrs, peerstore.TempAddrTTL)
-	_, err := c.sw.DialPeer(ctx, id)
-	return id, err
-}
-
-// whoIs returns the ID of the member that listens at addr.
-func (c *connector) whoIs(ctx context.Context, addr ma.Multiaddr) (peer.ID, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	transport, hostport, err := manet.DialArgs(addr)
-	if err != nil {
-		return "", err
-	}
-	d := net.Dialer{Timeout: connectTimeout}
-	conn, err := d.DialContext(ctx, transport, hostport)
-	if err != nil {
-		return "", err
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
-		return "", err
-	}
-	// A device that hangs does not hold up the end of this one.
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	if err := mss.SelectProtoOrFail(securityID, conn); err != nil {
-		return "", err
-	}
-	return c.secure.ask(ctx, conn)
 }
 
 // finish notes the outcome of an attempt.

@@ -270,3 +270,31 @@ func idOf(t testing.TB, secret keys.Secret) peer.ID {
 	}
 	return id
 }
+
+// However many devices go at once, as when a switch restarts, each is dialled again.
+func TestManyGoAtOnce(t *testing.T) {
+	const count = 200
+	secret := keys.NewSecret()
+	d := start(t, secret, "a")
+	l := d.live.Load()
+	c := newConnector(d.id, l.sw, l.connector.secure, l.connector.roster, d.members, d.cfg.Log)
+	for i := range count {
+		id := peer.ID(fmt.Sprint("member", i))
+		c.table[string(id)] = &candidate{key: string(id), id: id, addrs: addrs("/ip4/127.0.0.1/tcp/2")}
+		c.gone(id) // and nothing takes it yet
+	}
+	select {
+	case <-c.ended:
+	default:
+		t.Fatal("the connector is not told")
+	}
+	c.takeGone()
+	for _, cand := range c.table {
+		if cand.due.IsZero() {
+			t.Fatalf("%s is not dialled again", cand.key)
+		}
+	}
+	if len(c.table) != count || len(c.disconnected) > 0 {
+		t.Errorf("%d candidates, %d left", len(c.table), len(c.disconnected))
+	}
+}

@@ -270,7 +270,7 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 		pulse.forget(c)
 		if !m.members.has(c.RemotePeer()) {
 			secure.arbiter.free(c.RemotePeer())
-			l.connector.hint(hint{id: c.RemotePeer(), gone: true})
+			l.connector.gone(c.RemotePeer())
 		}
 	}
 	l.sw.Notify(m.members)

@@ -1,0 +1,56 @@
+package p2p
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+	mss "github.com/multiformats/go-multistream"
+)
+
+// connect makes a connection. With probe it first finds out who is at the
+// address: libp2p does not dial a device whose ID is not known.
+func (c *connector) connect(ctx context.Context, id peer.ID, addrs []ma.Multiaddr, probe bool) (peer.ID, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
+	defer cancel()
+	if probe {
+		var err error
+		if id, err = c.whoIs(ctx, addrs[0]); err != nil || id == c.self {
+			return id, err
+		}
+	}
+	store := c.sw.Peerstore()
+	store.ClearAddrs(id)
+	store.AddAddrs(id, addrs, peerstore.TempAddrTTL)
+	_, err := c.sw.DialPeer(ctx, id)
+	return id, err
+}
+
+// whoIs returns the ID of the member that listens at addr.
+func (c *connector) whoIs(ctx context.Context, addr ma.Multiaddr) (peer.ID, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	transport, hostport, err := manet.DialArgs(addr)
+	if err != nil {
+		return "", err
+	}
+	d := net.Dialer{Timeout: connectTimeout}
+	conn, err := d.DialContext(ctx, transport, hostport)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+		return "", err
+	}
+	// A device that hangs does not hold up the end of this one.
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	if err := mss.SelectProtoOrFail(securityID, conn); err != nil {
+		return "", err
+	}
+	return c.secure.ask(ctx, conn)
+}

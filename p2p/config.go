@@ -8,6 +8,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
+	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -49,6 +50,8 @@ type Config struct {
 	// must not block. May be nil.
 	OnRTT func(id protocol.NodeID, rtt time.Duration)
 	Log   *slog.Logger
+	// lines is linesID, but where a test has a device of another version.
+	lines libp2pproto.ID
 }
 
 // listenEverywhere is a TCP port on every interface.

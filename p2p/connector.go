@@ -51,7 +51,7 @@ type connector struct {
 	// renewed has one place: this device's own addresses changed. ended has as well:
 	// there are devices in disconnected.
 	renewed, ended chan struct{}
-	done    chan attempt
+	done           chan attempt
 
 	table   map[string]*candidate // run's own
 	dialing int
@@ -95,7 +95,7 @@ func newConnector(self peer.ID, sw *swarm.Swarm, secure *membership, r *roster, 
 		self: self, sw: sw, secure: secure, roster: r, members: m, log: log,
 		hints: make(chan hint, 64), renewed: make(chan struct{}, 1), ended: make(chan struct{}, 1),
 		disconnected: make(map[peer.ID]struct{}),
-		done: make(chan attempt, maxDials), table: make(map[string]*candidate), budget: newBudget(),
+		done:         make(chan attempt, maxDials), table: make(map[string]*candidate), budget: newBudget(),
 	}
 }
 
@@ -348,6 +348,9 @@ func (c *connector) finish(a attempt) {
 	failures := cand.failures
 	if !stranger {
 		failures = max(1, failures-steadyFailures)
+	}
+	if errors.Is(a.err, errVersion) {
+		failures = cand.failures + steadyFailures // until it is updated
 	}
 	if errors.As(a.err, new(sec.ErrPeerIDMismatch)) && !cand.named {
 		// Another device has its address, which is not to be troubled for every

@@ -83,15 +83,15 @@ func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman) (*strea
 	if err != nil {
 		return nil, errors.Join(err, sw.Close(), limits.Close(), store.Close())
 	}
-	if err := addTransport(sw, limits, secure, door); err != nil {
+	if err := addTransport(cfg, sw, limits, secure, door); err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
 	return host, nil
 }
 
 // addTransport gives the swarm TCP with the membership handshake and yamux.
-func addTransport(sw *swarm.Swarm, limits network.ResourceManager, secure *membership, door *doorman) error {
-	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers(), nil, limits, nil, upgrader.WithAcceptTimeout(handshakeTimeout))
+func addTransport(cfg *Config, sw *swarm.Swarm, limits network.ResourceManager, secure *membership, door *doorman) error {
+	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers(cfg.lines), nil, limits, nil, upgrader.WithAcceptTimeout(handshakeTimeout))
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func newMembership(cfg *Config, id peer.ID, r *roster, report *reports) (*member
 	if err != nil {
 		return nil, err
 	}
-	inner, err := noise.New(securityID, cfg.Key, muxers())
+	inner, err := noise.New(securityID, cfg.Key, muxers(cfg.lines))
 	if err != nil {
 		return nil, err
 	}

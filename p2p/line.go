@@ -16,7 +16,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 )
 
-// linesID names frames with yamux in them where libp2p negotiates the multiplexer.
+// linesID names frames with yamux in them where libp2p negotiates the multiplexer, and
+// with that the version of what devices speak after the handshake.
 const linesID libp2pproto.ID = "/hearth/lines/2.0.0"
 
 // A line is the connection to a member, as the swarm's multiplexer of streams: the
@@ -66,7 +67,7 @@ var _ network.MuxedConn = (*line)(nil)
 // tell a dead connection from a slow one.
 type lines struct{ yamux yamux.Transport }
 
-func muxers() []upgrader.StreamMuxer {
+func muxers(id libp2pproto.ID) []upgrader.StreamMuxer {
 	cfg := *yamux.DefaultTransport.Config()
 	cfg.EnableKeepAlive = false
 	cfg.MeasureRTTInterval = roundTripEvery
@@ -74,7 +75,7 @@ func muxers() []upgrader.StreamMuxer {
 	cfg.MaxStreamWindowSize = streamWindow
 	cfg.MaxMessageSize = maxMessage
 	cfg.AcceptBacklog = streamBacklog
-	return []upgrader.StreamMuxer{{ID: linesID, Muxer: &lines{yamux.Transport(cfg)}}}
+	return []upgrader.StreamMuxer{{ID: id, Muxer: &lines{yamux.Transport(cfg)}}}
 }
 
 // NewConn implements network.Multiplexer.

@@ -50,7 +50,7 @@ func joined(t *testing.T) (ends [2]*end) {
 	var all sync.WaitGroup
 	near, far := net.Pipe()
 	for i, c := range []net.Conn{near, far} {
-		muxed, err := muxers()[0].Muxer.NewConn(newMemberConn(piped{Conn: c}, nil, "b"), i == 1, &network.NullScope{})
+		muxed, err := muxers(linesID)[0].Muxer.NewConn(newMemberConn(piped{Conn: c}, nil, "b"), i == 1, &network.NullScope{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,7 +259,7 @@ func TestStreamsComeAndGo(t *testing.T) {
 func TestBlockedWriteIsNotCalm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
-		muxed, err := muxers()[0].Muxer.NewConn(newMemberConn(piped{Conn: near}, nil, "b"), false, &network.NullScope{})
+		muxed, err := muxers(linesID)[0].Muxer.NewConn(newMemberConn(piped{Conn: near}, nil, "b"), false, &network.NullScope{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -50,6 +50,9 @@ var (
 	// errNameTaken ends a handshake between members of which one has a name
 	// that is another's.
 	errNameTaken = errors.New("the name is taken")
+	// errVersion ends a handshake between members that speak no common version of what
+	// follows it.
+	errVersion = errors.New("the device is of another version")
 	// errSilent: the listener closed instead of sending its certificate, as it
 	// does to devices of another mesh.
 	errSilent = errors.New("the device closed the connection instead of proving its membership")
@@ -179,6 +182,9 @@ func (m *membership) introduce(c sec.SecureConn, addr string, intent verdict) (s
 		return "", err
 	}
 	err = m.conclude(cert, addr, mine, rival, theirs, holder)
+	if err == nil {
+		err = m.report.checkVersion(c, cert, addr)
+	}
 	if err != nil {
 		// The listener closes, so that it surely reads the verdict first.
 		_, _ = c.Read(make([]byte, 1))
@@ -204,6 +210,9 @@ func (m *membership) answer(c sec.SecureConn, addr string) (string, error) {
 		mine = verdictSurplus
 	}
 	err = m.settle(c, cert, addr, mine, rival)
+	if err == nil {
+		err = m.report.checkVersion(c, cert, addr)
+	}
 	if err != nil && admitted {
 		m.arbiter.release(cert.Peer)
 	}

@@ -147,7 +147,7 @@ func impersonate(raw net.Conn, key crypto.PrivKey, answer []byte) {
 	if _, _, err := mux.Negotiate(raw); err != nil {
 		return
 	}
-	n, err := noise.New(securityID, key, muxers())
+	n, err := noise.New(securityID, key, muxers(linesID))
 	if err != nil {
 		return
 	}
@@ -282,7 +282,7 @@ func dialSecurely(t *testing.T, d *device, proto libp2pproto.ID, key crypto.Priv
 	if err := mss.SelectProtoOrFail(proto, raw); err != nil {
 		return nil, err
 	}
-	n, err := noise.New(proto, key, muxers())
+	n, err := noise.New(proto, key, muxers(linesID))
 	if err != nil {
 		return nil, errors.Join(err)
 	}

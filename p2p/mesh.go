@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ func New(cfg Config) (*Mesh, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	cfg.lines = cmp.Or(cfg.lines, linesID)
 	id, err := peer.IDFromPrivateKey(cfg.Key)
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w", err)
@@ -158,6 +160,15 @@ func (m *Mesh) Strangers() []Stranger { return m.report.seenStrangers() }
 
 // Conflicts returns the names that were found claimed twice.
 func (m *Mesh) Conflicts() []Conflict { return m.report.seenConflicts() }
+
+// OtherVersions returns the members that were met and cannot be connected to, since they
+// are of another version of hearth.
+func (m *Mesh) OtherVersions() []Peer {
+	return slices.DeleteFunc(m.report.otherVersions(), func(p Peer) bool {
+		id, err := peer.Decode(string(p.ID))
+		return err != nil || m.members.has(id)
+	})
+}
 
 // Stats counts what was turned away since Run began.
 func (m *Mesh) Stats() Stats {

@@ -32,6 +32,7 @@ type reports struct {
 	mu        sync.Mutex // owns what follows
 	strangers []Stranger
 	conflicts []Conflict
+	versions  []Peer
 	said      []string // what was logged
 	turned    uint64
 	lines     *rate.Limiter // of those about strangers

@@ -58,6 +58,10 @@ func (n *Node) diagnose(ctx context.Context) []protocol.Check {
 		checks = append(checks, warning("stranger", "if it should be in this mesh, give it this mesh's secret",
 			"saw device at %s %s, ours is %s)", s.Address, mesh, n.cfg.Secret.Fingerprint()))
 	}
+	for _, p := range n.mesh.OtherVersions() {
+		checks = append(checks, problem("version", "install the same version of hearth on both ('hearth version' shows it)",
+			"device %s at %s is of this mesh, but of another version", p.Name, p.Address))
+	}
 	for _, c := range n.mesh.Conflicts() {
 		checks = append(checks, problem("name", fmt.Sprintf("start one of the two with another --name; if %s is no more, start this device once without its file peers.json", c.Pinned),
 			"device %s at %s claims the name %q, which is that of %s; it was refused", c.Claimant, c.Address, c.Name, c.Pinned))

@@ -185,6 +185,7 @@ func TestScoreBounds(t *testing.T) {
 		{"cpus", func(s *Score) { s.CPUs = 1 << 21 }},
 		{"slots", func(s *Score) { s.Slots = 1 << 21 }},
 		{"memory_free", func(s *Score) { s.MemoryFree = math.MaxUint64 }},
+		{"version", func(s *Score) { s.Version = "1\x1b[2J" }},
 		{"arch", func(s *Score) { s.Arch = strings.Repeat("a", 33) }},
 		{"drivers", func(s *Score) { s.Drivers = make([]string, 9) }},
 		{"label", func(s *Score) { s.Labels = map[string]string{"ä": ""} }},

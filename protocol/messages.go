@@ -222,6 +222,8 @@ type Score struct {
 	Addresses []string
 	// Draining: it takes no new work, as its owner said.
 	Draining bool
+	// Version of the device's program, for people; empty where it does not tell.
+	Version string
 }
 
 // An Offer proposes an execution to a node.

@@ -35,6 +35,7 @@ const (
 // thousandths. The error is an *Error with CodeInvalid where a field is out of
 // bounds.
 func EncodeScore(s Score) ([]byte, error) {
+	s.Version = clip(s.Version, maxName)
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func scoreToPB(s *Score) *pb.Score {
 		Arch: s.Arch, Os: s.OS, Drivers: s.Drivers, Labels: s.Labels,
 		Images: s.Images, ImageSizes: s.ImageSizes, Accelerators: s.Accelerators, Temperature: s.Temperature,
 		Throttled: uint32(math.Round(s.Throttled * 1000)), PullRate: uint64(s.PullRate), Addresses: s.Addresses,
-		Draining: s.Draining,
+		Draining: s.Draining, Version: s.Version,
 	}
 }
 
@@ -89,7 +90,7 @@ func scoreFromPB(p *pb.Score) (Score, error) {
 		Arch: p.GetArch(), OS: p.GetOs(), Drivers: p.GetDrivers(), Labels: p.GetLabels(),
 		Images: p.GetImages(), ImageSizes: p.GetImageSizes(), Accelerators: p.GetAccelerators(),
 		Temperature: p.GetTemperature(), Throttled: float64(p.GetThrottled()) / 1000, PullRate: Bytes(p.GetPullRate()),
-		Addresses: p.GetAddresses(), Draining: p.GetDraining(),
+		Addresses: p.GetAddresses(), Draining: p.GetDraining(), Version: clip(p.GetVersion(), maxName),
 	}
 	if err := s.validate(); err != nil {
 		return Score{}, err
@@ -155,6 +156,9 @@ func (s *Score) validateAmounts() error {
 
 func (s *Score) validateWords() error {
 	if err := checkWords("name", []string{s.Name}, 1, maxName); err != nil {
+		return err
+	}
+	if err := checkWords("version", []string{s.Version}, 1, maxName); err != nil {
 		return err
 	}
 	if err := checkWords("arch and os", []string{s.Arch, s.OS}, 2, maxWord); err != nil {

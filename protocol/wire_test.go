@@ -94,6 +94,10 @@ func sampleScore() Score {
 	}
 }
 
+func versionedScore() Score {
+	return Score{Node: nodeA, Version: "1.2.3"}
+}
+
 func drainingScore() Score {
 	return Score{Node: nodeA, Role: RoleNode, Draining: true}
 }
@@ -154,6 +158,7 @@ func codecs() []codec {
 		codecOf("decision", sampleDecision(), func(d *Decision) *pb.Decision { return decisionToPB(d)[0] }, decodeDecision),
 		codecOf("device", Device{Score: sampleScore(), Self: true, Age: time.Second, Address: "/ip4/10.0.0.1/tcp/1", RTT: 5}, deviceToPB, deviceFromPB),
 		codecOf("device-info", sampleDeviceInfo(), deviceInfoToPB, deviceInfoFromPB),
+		codecOf("device-version", Device{Score: versionedScore()}, deviceToPB, deviceFromPB),
 		codecOf("device-draining", Device{Score: drainingScore()}, deviceToPB, deviceFromPB),
 		codecOf("check", Check{Name: "engine", Level: LevelWarning, Finding: "slow", Advice: "wait"}, checkToPB,
 			func(p *pb.Check) (Check, error) { return checkFromPB(p), nil }),

@@ -4222,6 +4222,7 @@ type Score struct {
 	PullRate      uint64                 `protobuf:"varint,26,opt,name=pull_rate,json=pullRate,proto3" json:"pull_rate,omitempty"`      // bytes a second; 0: not known
 	ImageSizes    []byte                 `protobuf:"bytes,27,opt,name=image_sizes,json=imageSizes,proto3" json:"image_sizes,omitempty"` // one for each of images, or none; see DESIGN.md
 	Draining      bool                   `protobuf:"varint,29,opt,name=draining,proto3" json:"draining,omitempty"`                      // it takes no new work
+	Version       string                 `protobuf:"bytes,31,opt,name=version,proto3" json:"version,omitempty"`                         // of the program, for people
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4450,6 +4451,13 @@ func (x *Score) GetDraining() bool {
 		return x.Draining
 	}
 	return false
+}
+
+func (x *Score) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
 }
 
 var File_hearth_proto protoreflect.FileDescriptor
@@ -4731,7 +4739,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\baccepted\x18\b \x01(\x03R\baccepted\x12\x18\n" +
 	"\astarted\x18\t \x01(\x03R\astarted\x12\x14\n" +
 	"\x05ended\x18\n" +
-	" \x01(\x03R\x05ended\"\xcc\x06\n" +
+	" \x01(\x03R\x05ended\"\xe6\x06\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -4764,7 +4772,8 @@ const file_hearth_proto_rawDesc = "" +
 	"\tpull_rate\x18\x1a \x01(\x04R\bpullRate\x12\x1f\n" +
 	"\vimage_sizes\x18\x1b \x01(\fR\n" +
 	"imageSizes\x12\x1a\n" +
-	"\bdraining\x18\x1d \x01(\bR\bdraining\x1a9\n" +
+	"\bdraining\x18\x1d \x01(\bR\bdraining\x12\x18\n" +
+	"\aversion\x18\x1f \x01(\tR\aversion\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xed\x03\n" +

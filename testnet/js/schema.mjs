@@ -371,6 +371,7 @@ export const messages = {
     25: ['throttled', 'uint'],
     26: ['pullRate', 'uint'],
     27: ['imageSizes', 'bytes'],
-    29: ['draining', 'bool']
+    29: ['draining', 'bool'],
+    31: ['version', 'string']
   }
 }

@@ -174,7 +174,7 @@ func (g *gossip) compose(ctx context.Context) protocol.Score {
 	n := g.n
 	s := protocol.Score{
 		Node: n.id, Name: n.cfg.Name, Arch: goruntime.GOARCH, OS: goruntime.GOOS,
-		Labels: n.cfg.Labels,
+		Labels: n.cfg.Labels, Version: n.cfg.Version,
 	}
 	for _, a := range n.mesh.Addresses() { // whose they are the score says already
 		s.Addresses = append(s.Addresses, strings.TrimSuffix(a, "/p2p/"+string(n.id)))

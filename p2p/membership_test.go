@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
@@ -270,6 +271,10 @@ type said struct {
 func (c *said) Read(p []byte) (int, error)  { return c.in.Read(p) }
 func (c *said) Write(p []byte) (int, error) { return c.out.Write(p) }
 func (c *said) RemotePeer() peer.ID         { return c.from }
+
+func (c *said) ConnState() network.ConnectionState {
+	return network.ConnectionState{StreamMultiplexer: linesID}
+}
 
 func dialSecurely(t *testing.T, d *device, proto libp2pproto.ID, key crypto.PrivKey) (sec.SecureConn, error) {
 	t.Helper()

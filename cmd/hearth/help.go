@@ -66,14 +66,14 @@ func topics() []string {
 	return names
 }
 
-// topicTitle returns the first line of a page.
+// topicTitle returns what the first line of a page says after the topic.
 func topicTitle(topic string) string {
 	text, err := pages.ReadFile(path.Join("help", topic+".md"))
 	if err != nil {
 		panic(err) // it is embedded
 	}
 	title, _, _ := strings.Cut(string(text), "\n")
-	return strings.TrimPrefix(title, "# ")
+	return strings.TrimPrefix(title, "# "+topic+": ")
 }
 
 func topicList() string {

@@ -34,3 +34,13 @@ func TestHelpTopics(t *testing.T) {
 		t.Errorf("only %v are topics", topics())
 	}
 }
+
+// TestEachVerbHasAGroup: none is left for last in the help.
+func TestEachVerbHasAGroup(t *testing.T) {
+	t.Parallel()
+	for _, verb := range (&cli{}).root().Commands() {
+		if verb.GroupID == "" && !verb.Hidden {
+			t.Errorf("%s is in no group of groups.go", verb.Name())
+		}
+	}
+}

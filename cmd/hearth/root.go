@@ -99,6 +99,7 @@ HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
 		c.inspectCommand(), c.explainCommand(), c.eventsCommand(),
 		c.doctorCommand(), c.policyCommand(), c.installCommand(), c.uninstallCommand(), c.guardCommand(), c.versionCommand(), c.completionCommand())
 	root.SetHelpCommand(c.helpCommand())
+	groupVerbs(root)
 	root.CompletionOptions.DisableDefaultCmd = true // completionCommand says more
 	_ = root.MarkPersistentFlagDirname("state")
 	return root

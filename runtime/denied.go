@@ -1,8 +1,14 @@
 package runtime
 
-import "time"
+import (
+	"time"
 
-// maxDenied is how many denied attempts are remembered, for KeepEnded.
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// maxDenied is how many denied attempts are remembered, each for KeepEnded. Of
+// more, the orchestrator with the most of them loses its oldest: one that asks
+// for many makes the node forget none of another's.
 const maxDenied = 4096
 
 // denials are the attempts that the node has said it does not have: their offers
@@ -10,21 +16,44 @@ const maxDenied = 4096
 // mutex guards it; the zero value is ready.
 type denials struct {
 	at    map[ExecutionID]time.Time
-	order []ExecutionID // the oldest first
+	order map[protocol.NodeID][]ExecutionID // by orchestrator, the oldest first
 }
 
 func (d *denials) add(id ExecutionID, now time.Time) {
 	if d.at == nil {
 		d.at = make(map[ExecutionID]time.Time)
+		d.order = make(map[protocol.NodeID][]ExecutionID)
 	}
 	if _, known := d.at[id]; !known {
-		d.order = append(d.order, id)
+		d.order[id.Orchestrator] = append(d.order[id.Orchestrator], id)
 	}
 	d.at[id] = now
-	for len(d.order) > maxDenied || now.Sub(d.at[d.order[0]]) > KeepEnded {
-		delete(d.at, d.order[0])
-		d.order = d.order[1:]
+	for orchestrator, order := range d.order {
+		for len(order) > 0 && now.Sub(d.at[order[0]]) > KeepEnded {
+			order = d.forgetOldest(orchestrator)
+		}
 	}
+	for len(d.at) > maxDenied {
+		most := id.Orchestrator
+		for orchestrator, order := range d.order {
+			if len(order) > len(d.order[most]) {
+				most = orchestrator
+			}
+		}
+		d.forgetOldest(most)
+	}
+}
+
+// forgetOldest forgets one of the orchestrator's, and returns those left.
+func (d *denials) forgetOldest(orchestrator protocol.NodeID) []ExecutionID {
+	order := d.order[orchestrator]
+	delete(d.at, order[0])
+	if order = order[1:]; len(order) == 0 {
+		delete(d.order, orchestrator)
+		return nil
+	}
+	d.order[orchestrator] = order
+	return order
 }
 
 // has reports whether the attempt was denied lately.

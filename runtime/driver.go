@@ -16,17 +16,18 @@ var ErrNotFound = errors.New("no such execution")
 // container: it is what keeps a request from ever running twice on a node.
 var ErrExists = errors.New("execution already exists")
 
-// An ExecutionID names one attempt at a request.
+// An ExecutionID names one attempt at a request of one orchestrator. Request
+// IDs are chosen by askers, so two orchestrators may use the same one.
 type ExecutionID struct {
-	Request protocol.RequestID
-	Attempt uint32
+	Orchestrator protocol.NodeID
+	Request      protocol.RequestID
+	Attempt      uint32
 }
 
 // A Spec is what a driver is told to run: a service after the node's policy
 // has been applied to it. Nothing that is not in it is allowed.
 type Spec struct {
-	ID           ExecutionID
-	Orchestrator protocol.NodeID
+	ID ExecutionID
 	// Image is the reference as asked for, or where the policy restricts images
 	// in full.
 	Image string
@@ -158,10 +159,9 @@ type OutputReader interface {
 
 // Recovered is an execution that a driver found on its engine.
 type Recovered struct {
-	ID           ExecutionID
-	Orchestrator protocol.NodeID
-	Container    string
-	Running      bool
+	ID        ExecutionID
+	Container string
+	Running   bool
 	// Started is false for one that was created and never started: waiting
 	// for its end would take for ever.
 	Started bool

@@ -104,7 +104,7 @@ func (e *execution) keepLease(ctx context.Context) {
 			continue
 		}
 		call, cancel := context.WithTimeout(ctx, min(lease/renewals, until-asked))
-		err := e.node.cfg.Renew(call, e.spec.Orchestrator, protocol.Renewal{Request: id.Request, Attempt: id.Attempt})
+		err := e.node.cfg.Renew(call, id.Orchestrator, protocol.Renewal{Request: id.Request, Attempt: id.Attempt})
 		cancel()
 		next := asked + lease/renewals
 		switch {
@@ -120,7 +120,7 @@ func (e *execution) keepLease(ctx context.Context) {
 			e.expire()
 			continue
 		default:
-			log.Debug("a lease is not renewed", "peer", e.spec.Orchestrator, "err", err)
+			log.Debug("a lease is not renewed", "peer", id.Orchestrator, "err", err)
 			next = leases.Now() + lease/(renewals*renewals)
 		}
 		timer.Reset(max(0, min(next, until)-leases.Now()))
@@ -164,6 +164,7 @@ func (n *Node) forgetLeases(found []Recovered) {
 	there := make(map[ExecutionID]bool, len(found))
 	for _, r := range found {
 		there[r.ID] = true
+		n.nameLease(r.ID)
 	}
 	for _, id := range n.cfg.Leases.Held() {
 		n.mu.Lock()
@@ -175,5 +176,18 @@ func (n *Node) forgetLeases(found []Recovered) {
 		if err := n.cfg.Leases.Drop(id); err != nil {
 			n.cfg.Log.Warn("a lease is not given back", "request", id.Request, "attempt", id.Attempt, "err", err)
 		}
+	}
+}
+
+// nameLease puts a lease that an older hearth held, without the orchestrator's
+// name, under the execution's whole one.
+func (n *Node) nameLease(id ExecutionID) {
+	leases := n.cfg.Leases
+	until := leases.Until(ExecutionID{Request: id.Request, Attempt: id.Attempt})
+	if id.Orchestrator == "" || until == 0 || leases.Until(id) != 0 {
+		return
+	}
+	if err := leases.Hold(id, until); err != nil {
+		n.cfg.Log.Warn("a lease is not held", "request", id.Request, "attempt", id.Attempt, "err", err)
 	}
 }

@@ -196,7 +196,7 @@ func TestLeaseInTheQueue(t *testing.T) {
 		if end := listen(s).end(); end.Code != protocol.CodeLeaseExpired {
 			t.Errorf("ended as %+v", end)
 		}
-		if slices.Contains(b.starts(), runtime.ExecutionID{Request: "r", Attempt: 1}) {
+		if slices.Contains(b.starts(), runtime.ExecutionID{Orchestrator: self, Request: "r", Attempt: 1}) {
 			t.Error("it was started")
 		}
 	})
@@ -213,7 +213,7 @@ func TestLateAnswer(t *testing.T) {
 		g.mu.Unlock()
 		for range 10 {
 			time.Sleep(time.Second)
-			id := runtime.ExecutionID{Request: "r", Attempt: 1}
+			id := runtime.ExecutionID{Orchestrator: self, Request: "r", Attempt: 1}
 			if left := l.Until(id) - l.Now(); left > lease {
 				t.Errorf("%v are left", left)
 			}

@@ -224,14 +224,19 @@ func (x executor) Offer(ctx context.Context, o protocol.Offer) (protocol.Session
 }
 
 func (x executor) Attach(ctx context.Context, a protocol.Attach) (protocol.Session, error) {
-	return x.node.Attach(ctx, a)
+	return x.node.attach(ctx, x.orchestrator, a)
 }
 
-// Attach implements protocol.Executor. As long as the node has not learnt from
-// the engine what runs there, it waits: "not found" would be a lie. What was not
-// found is not started any more, should its offer come late.
+// Attach implements protocol.Executor for this device's own requests.
 func (n *Node) Attach(ctx context.Context, a protocol.Attach) (protocol.Session, error) {
-	id := ExecutionID{Request: a.Request, Attempt: a.Attempt}
+	return n.attach(ctx, n.cfg.Node, a)
+}
+
+// attach opens a session of an execution of the orchestrator. As long as the node
+// has not learnt from the engine what runs there, it waits: "not found" would be a
+// lie. What was not found is not started any more, should its offer come late.
+func (n *Node) attach(ctx context.Context, orchestrator protocol.NodeID, a protocol.Attach) (protocol.Session, error) {
+	id := ExecutionID{Orchestrator: orchestrator, Request: a.Request, Attempt: a.Attempt}
 	for {
 		n.mu.Lock()
 		e, recovered, leaving, news := n.known[id], n.engine.recovered, n.leaving, n.engine.news

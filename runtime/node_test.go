@@ -135,11 +135,69 @@ func TestOneContainerForOneID(t *testing.T) {
 			t.Errorf("%d containers", n)
 		}
 		b.refused(offer("a", "out=different"), protocol.CodeConflict)
-		_, err := b.node.For("other").Offer(b.t.Context(), offer("a", "out=once", "sleep=1s", "exit=7"))
-		if protocol.CodeOf(err) != protocol.CodeConflict {
-			t.Errorf("another device's offer: %v", err)
-		}
 		b.idle()
+	})
+}
+
+// TestKnownIDOfAnotherOrchestrator: whatever others do under a request ID, an
+// orchestrator's own request of that ID runs, and nobody else reaches it.
+func TestKnownIDOfAnotherOrchestrator(t *testing.T) {
+	for what, squat := range map[string]func(*bed, protocol.Executor) error{
+		"offered": func(b *bed, mallory protocol.Executor) error {
+			_, err := mallory.Offer(b.t.Context(), offer("nightly", "sleep=1h"))
+			return err
+		},
+		"asked for before it is offered": func(b *bed, mallory protocol.Executor) error {
+			if _, err := mallory.Attach(b.t.Context(), protocol.Attach{Request: "nightly", Attempt: 1}); protocol.CodeOf(err) != protocol.CodeNotFound {
+				return err
+			}
+			return nil
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			inBubble(t, func(b *bed) {
+				b.run()
+				if err := squat(b, b.node.For("mallory")); err != nil {
+					t.Fatal(err)
+				}
+				s, err := b.node.For("anna").Offer(b.t.Context(), offer("nightly", "out=anna's", "sleep=1s"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				for _, other := range []protocol.NodeID{"eve", self} {
+					_, err := b.node.For(other).Attach(b.t.Context(), protocol.Attach{Request: "nightly", Attempt: 1})
+					if protocol.CodeOf(err) != protocol.CodeNotFound {
+						t.Errorf("%s attached: %v", other, err)
+					}
+				}
+				if got := listen(s); got.stdout != "anna's" || got.end().State != protocol.StateSucceeded {
+					t.Errorf("%+v", got)
+				}
+			})
+		})
+	}
+}
+
+// TestDenialsOfOthers: a device that asks for thousands of executions makes the
+// node forget none of what it has denied another one.
+func TestDenialsOfOthers(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.run()
+		deny := func(orchestrator protocol.NodeID, id string) {
+			_, err := b.node.For(orchestrator).Attach(b.t.Context(), protocol.Attach{Request: protocol.RequestID(id), Attempt: 1})
+			if protocol.CodeOf(err) != protocol.CodeNotFound {
+				t.Fatalf("%s attached to %s: %v", orchestrator, id, err)
+			}
+		}
+		deny("anna", "nightly")
+		for i := range 10_000 {
+			deny("mallory", fmt.Sprint("r", i))
+		}
+		_, err := b.node.For("anna").Offer(b.t.Context(), offer("nightly"))
+		if protocol.CodeOf(err) != protocol.CodeNotFound {
+			t.Errorf("an offer that came late: %v", err)
+		}
 	})
 }
 

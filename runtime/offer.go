@@ -12,11 +12,11 @@ import (
 // offer answers an offer: with a session, or with a *protocol.Refusal. Any
 // other error means that ctx ended before the node knew.
 func (n *Node) offer(ctx context.Context, orchestrator protocol.NodeID, o protocol.Offer) (protocol.Session, error) {
-	id := ExecutionID{Request: o.Request, Attempt: o.Attempt}
+	id := ExecutionID{Orchestrator: orchestrator, Request: o.Request, Attempt: o.Attempt}
 	if err := n.awaitEngine(ctx, id); err != nil {
 		return nil, err
 	}
-	if s, err := n.resume(id, orchestrator, o.Service); s != nil || err != nil {
+	if s, err := n.resume(id, o.Service); s != nil || err != nil {
 		return s, err
 	}
 	if n.cfg.Check != nil {
@@ -70,15 +70,13 @@ func (n *Node) awaitEngine(ctx context.Context, id ExecutionID) error {
 }
 
 // resume attaches to an execution that was offered before.
-func (n *Node) resume(id ExecutionID, orchestrator protocol.NodeID, s protocol.Service) (protocol.Session, error) {
+func (n *Node) resume(id ExecutionID, s protocol.Service) (protocol.Session, error) {
 	n.mu.Lock()
 	e := n.known[id]
 	n.mu.Unlock()
 	switch {
 	case e == nil:
 		return nil, nil
-	case e.spec.Orchestrator != orchestrator:
-		return nil, n.refuse(protocol.CodeConflict, "another device uses the request ID %s here: choose another one", id.Request)
 	case !e.adopted && !e.service.Same(&s):
 		return nil, n.refuse(protocol.CodeConflict, "the request ID %s is in use for a different service: choose another one", id.Request)
 	}
@@ -106,7 +104,7 @@ func (n *Node) admit(e *execution, o protocol.Offer) (protocol.Session, error) {
 	n.mu.Unlock()
 	switch {
 	case other != nil:
-		return n.resume(e.spec.ID, e.spec.Orchestrator, o.Service)
+		return n.resume(e.spec.ID, o.Service)
 	case refusal != nil:
 		return nil, refusal
 	}

@@ -121,7 +121,7 @@ func (p *Policy) Apply(id ExecutionID, asker Asker, s protocol.Service, here Her
 			return Spec{}, v.Err
 		}
 	}
-	spec.ID, spec.Orchestrator = id, asker.Node
+	spec.ID = id
 	return spec, nil
 }
 

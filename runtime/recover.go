@@ -45,7 +45,7 @@ func (n *Node) adopt(found []Recovered) {
 			continue
 		}
 		e := newExecution(n, Spec{
-			ID: r.ID, Orchestrator: r.Orchestrator, CPUs: r.CPUs, Memory: r.Memory, Timeout: r.Timeout, Lease: r.Lease,
+			ID: r.ID, CPUs: r.CPUs, Memory: r.Memory, Timeout: r.Timeout, Lease: r.Lease,
 		})
 		e.adopted, e.container, e.holds, e.ran = true, r.Container, r.Running, r.Ran
 		if r.Running {

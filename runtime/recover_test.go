@@ -146,7 +146,7 @@ func TestRestartKeepsTheEnd(t *testing.T) {
 
 func TestRestartRemovesWhatNeverStarted(t *testing.T) {
 	inBubble(t, func(b *bed) {
-		spec := runtime.Spec{ID: runtime.ExecutionID{Request: "a", Attempt: 1}, Orchestrator: self, Image: image, CPUs: 1, Memory: 1 << 20, Pids: 1}
+		spec := runtime.Spec{ID: runtime.ExecutionID{Orchestrator: self, Request: "a", Attempt: 1}, Image: image, CPUs: 1, Memory: 1 << 20, Pids: 1}
 		if _, _, err := b.cfg.Driver.Create(b.t.Context(), spec); err != nil {
 			t.Fatal(err)
 		}
@@ -264,7 +264,7 @@ func TestContainerRemovedByOthers(t *testing.T) {
 		b.run()
 		s := b.offer(offer("a", "sleep=1h"))
 		synctest.Wait()
-		if err := b.cfg.Driver.Remove(b.t.Context(), runtime.ExecutionID{Request: "a", Attempt: 1}); err != nil {
+		if err := b.cfg.Driver.Remove(b.t.Context(), runtime.ExecutionID{Orchestrator: self, Request: "a", Attempt: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if got := listen(s); got.end().State != protocol.StateLost || got.end().Reason == "" {

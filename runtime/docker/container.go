@@ -2,8 +2,10 @@ package docker
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -18,15 +20,35 @@ import (
 // end, since peer IDs all begin alike.
 const nodeSuffix = 8
 
-// name returns the container's name. It is what makes the engine refuse a
-// second container for the same attempt. Request IDs have no character that
-// the engine's names lack, and the attempt is last, so no two IDs share one.
+// name returns the name of the container that is made for id. It is what makes
+// the engine refuse a second one for the same attempt. Request IDs have no
+// character that the engine's names lack. The attempt and the hash of the
+// orchestrator's ID stand last, so no two IDs share a name, and no orchestrator
+// can take another's.
 func (d *Driver) name(id runtime.ExecutionID) string {
 	node := string(d.cfg.Node)
 	if len(node) > nodeSuffix {
 		node = node[len(node)-nodeSuffix:]
 	}
-	return fmt.Sprintf("hearth-%s-%s-%d", node, id.Request, id.Attempt)
+	orchestrator := sha256.Sum256([]byte(id.Orchestrator))
+	return fmt.Sprintf("hearth-%s-%s-%d-%x", node, id.Request, id.Attempt, orchestrator[:8])
+}
+
+// target is what the engine knows the execution's container by: its name, or the
+// ID of one that Recover found under another name.
+func (d *Driver) target(id runtime.ExecutionID) string {
+	if container, ok := d.renamed.Load(id); ok {
+		return container.(string) //nolint:forcetypeassert // recall alone stores there
+	}
+	return d.name(id)
+}
+
+// recall keeps what a container that was found is known by. Older versions of
+// hearth named them in other ways.
+func (d *Driver) recall(id runtime.ExecutionID, c container.Summary) {
+	if !slices.Contains(c.Names, "/"+d.name(id)) {
+		d.renamed.Store(id, c.ID)
+	}
 }
 
 // Create implements runtime.Driver. The streams outlive ctx. The engine is asked
@@ -36,6 +58,9 @@ func (d *Driver) Create(ctx context.Context, spec runtime.Spec) (string, runtime
 	e, err := d.describe(ctx)
 	if err != nil {
 		return "", runtime.Stdio{}, err
+	}
+	if _, found := d.renamed.Load(spec.ID); found {
+		return "", runtime.Stdio{}, runtime.ErrExists
 	}
 	spec.CPUs = clampCPUs(spec.CPUs, e.cpus)
 	d.keepSize(e, spec)
@@ -180,7 +205,7 @@ func (d *Driver) Start(ctx context.Context, id runtime.ExecutionID) error {
 
 func (d *Driver) start(ctx context.Context, id runtime.ExecutionID) error {
 	return d.within(ctx, changeTimeout, "start container", func(ctx context.Context) error {
-		err := d.client.Load().ContainerStart(ctx, d.name(id), container.StartOptions{})
+		err := d.client.Load().ContainerStart(ctx, d.target(id), container.StartOptions{})
 		if err == nil || ctx.Err() != nil || disconnected(err) || cerrdefs.IsNotFound(err) && strings.Contains(err.Error(), "No such container") {
 			return err
 		}
@@ -199,7 +224,7 @@ func startFailure(err error) error {
 // Signal implements runtime.Driver.
 func (d *Driver) Signal(ctx context.Context, id runtime.ExecutionID, signal string) error {
 	return d.within(ctx, askTimeout, "signal container", func(ctx context.Context) error {
-		err := d.signal(ctx, d.name(id), signal)
+		err := d.signal(ctx, d.target(id), signal)
 		if cerrdefs.IsConflict(err) { // it does not run, or is paused already
 			return nil
 		}
@@ -227,7 +252,7 @@ func (d *Driver) signal(ctx context.Context, name, signal string) error {
 // Resize implements runtime.Driver.
 func (d *Driver) Resize(ctx context.Context, id runtime.ExecutionID, rows, columns uint16) error {
 	return d.within(ctx, askTimeout, "resize terminal", func(ctx context.Context) error {
-		err := d.client.Load().ContainerResize(ctx, d.name(id), container.ResizeOptions{Height: uint(rows), Width: uint(columns)})
+		err := d.client.Load().ContainerResize(ctx, d.target(id), container.ResizeOptions{Height: uint(rows), Width: uint(columns)})
 		if cerrdefs.IsConflict(err) { // it does not run
 			return nil
 		}
@@ -237,8 +262,9 @@ func (d *Driver) Resize(ctx context.Context, id runtime.ExecutionID, rows, colum
 
 // Remove implements runtime.Driver.
 func (d *Driver) Remove(ctx context.Context, id runtime.ExecutionID) error {
-	err := d.remove(ctx, d.name(id))
+	err := d.remove(ctx, d.target(id))
 	if err == nil {
+		d.renamed.Delete(id)
 		d.endings.drop(id)
 		d.sizes.Delete(id)
 	}

@@ -70,7 +70,10 @@ type Driver struct {
 	// tests.
 	stall, pause, patience time.Duration
 	calls                  calls
-	now                    func() instant
+	// renamed holds the IDs of containers that do not have the name of name, by
+	// runtime.ExecutionID.
+	renamed sync.Map
+	now     func() instant
 	// losses counts how often the engine was found to have gone away; one time may
 	// count as several.
 	losses atomic.Uint64

@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -144,6 +145,46 @@ func TestRecoverKeepsToItsOwn(t *testing.T) {
 	found, err := newTestDriver(t).Recover(testContext(t))
 	if err != nil || len(found) != 1 || found[0].ID != spec.ID || found[0].CPUs >= spec.CPUs {
 		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// TestRecoverByAnotherName: what an older hearth started under a name of its own is
+// taken up, not started again, and is gone when it is removed.
+func TestRecoverByAnotherName(t *testing.T) {
+	runtimetest.BusyboxImage(t, engineImage)
+	before := newTestDriver(t)
+	spec := testSpec(engineImage, "sh", "-c", "echo ready; sleep 600")
+	run(t, before, spec)
+	old := fmt.Sprintf("hearth-%s-%s-%d", "ivertest", spec.ID.Request, spec.ID.Attempt)
+	if err := before.client.Load().ContainerRename(testContext(t), before.name(spec.ID), old); err != nil {
+		t.Fatal(err)
+	}
+	d := newTestDriver(t)
+	if found, err := d.Recover(testContext(t)); err != nil || len(found) != 1 || found[0].ID != spec.ID || !found[0].Running {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	if _, _, err := d.Create(testContext(t), spec); !errors.Is(err, runtime.ErrExists) {
+		t.Errorf("a second container: %v", err)
+	}
+	again, err := d.Attach(testContext(t), spec.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Output.Close()
+	if err := d.Signal(testContext(t), spec.ID, "KILL"); err != nil {
+		t.Fatal(err)
+	}
+	if exit, err := d.Wait(testContext(t), spec.ID); err != nil || exit.Code != 137 {
+		t.Errorf("%+v, %v", exit, err)
+	}
+	if text := output(t, again.Output); text != "ready\n" {
+		t.Errorf("output %q", text)
+	}
+	if err := d.Remove(testContext(t), spec.ID); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := d.Recover(testContext(t)); err != nil || len(found) != 0 {
+		t.Errorf("left behind: %+v, %v", found, err)
 	}
 }
 

@@ -42,7 +42,7 @@ func (d *Driver) labels(spec runtime.Spec) map[string]string {
 	labels := map[string]string{
 		labelMesh:         d.cfg.Mesh,
 		labelNode:         string(d.cfg.Node),
-		labelOrchestrator: string(spec.Orchestrator),
+		labelOrchestrator: string(spec.ID.Orchestrator),
 		labelRequest:      string(spec.ID.Request),
 		labelAttempt:      strconv.FormatUint(uint64(spec.ID.Attempt), 10),
 		labelCPUs:         strconv.FormatFloat(float64(spec.CPUs), 'g', -1, 64),

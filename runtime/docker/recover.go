@@ -46,6 +46,7 @@ func (d *Driver) Recover(ctx context.Context) ([]runtime.Recovered, error) {
 				return nil, err
 			}
 		}
+		d.recall(r.ID, c)
 		found = append(found, r)
 	}
 	return found, nil
@@ -128,14 +129,15 @@ func recovered(c container.Summary) (runtime.Recovered, error) {
 		return runtime.Recovered{}, fmt.Errorf("lease %q", c.Labels[labelLease])
 	}
 	return runtime.Recovered{
-		Lease:        lease,
-		ID:           runtime.ExecutionID{Request: request, Attempt: uint32(attempt)},
-		Orchestrator: protocol.NodeID(c.Labels[labelOrchestrator]),
-		Container:    c.ID,
-		Running:      c.State == container.StateRunning || c.State == container.StatePaused || c.State == container.StateRestarting,
-		Started:      c.State != container.StateCreated,
-		CPUs:         protocol.Cores(cpus),
-		Memory:       protocol.Bytes(memory),
-		Timeout:      timeout,
+		Lease: lease,
+		ID: runtime.ExecutionID{
+			Orchestrator: protocol.NodeID(c.Labels[labelOrchestrator]), Request: request, Attempt: uint32(attempt),
+		},
+		Container: c.ID,
+		Running:   c.State == container.StateRunning || c.State == container.StatePaused || c.State == container.StateRestarting,
+		Started:   c.State != container.StateCreated,
+		CPUs:      protocol.Cores(cpus),
+		Memory:    protocol.Bytes(memory),
+		Timeout:   timeout,
 	}, nil
 }

@@ -145,14 +145,14 @@ func (i *terminalInput) Close() error {
 // some 20 MB is gone, and a newline is added to a last line without one. The
 // streams outlive ctx.
 func (d *Driver) Attach(ctx context.Context, id runtime.ExecutionID) (runtime.Stdio, error) {
-	c, err := d.look(ctx, d.name(id))
+	c, err := d.look(ctx, d.target(id))
 	if err != nil {
 		return runtime.Stdio{}, err
 	}
 	logCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var log io.ReadCloser
 	err = d.begin(ctx, "attach to container", cancel, func() (err error) {
-		log, err = d.client.Load().ContainerLogs(logCtx, d.name(id), container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: true})
+		log, err = d.client.Load().ContainerLogs(logCtx, d.target(id), container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: true})
 		return err
 	})
 	if err != nil {
@@ -188,7 +188,7 @@ func (d *Driver) endOf(id runtime.ExecutionID, end *ending) func() error {
 				return io.EOF
 			}
 		}
-		if _, err := d.waitOnce(ctx, d.name(id), d.losses.Load()); final(err) {
+		if _, err := d.waitOnce(ctx, d.target(id), d.losses.Load()); final(err) {
 			return io.EOF
 		}
 		return io.ErrUnexpectedEOF

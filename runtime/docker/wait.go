@@ -33,7 +33,7 @@ func (d *Driver) Wait(ctx context.Context, id runtime.ExecutionID) (runtime.Exit
 		if end != nil {
 			exit, err = end.await(ctx)
 		} else {
-			exit, err = d.waitOnce(ctx, d.name(id), losses)
+			exit, err = d.waitOnce(ctx, d.target(id), losses)
 		}
 		if final(err) {
 			return exit, err

@@ -373,15 +373,14 @@ func (c *container) recovered() runtime.Recovered {
 		ran = c.exit.Ran
 	}
 	return runtime.Recovered{
-		ID:           c.spec.ID,
-		Orchestrator: c.spec.Orchestrator,
-		Container:    c.name,
-		Running:      c.phase == phaseRunning,
-		Started:      c.phase != phaseCreated,
-		CPUs:         c.spec.CPUs,
-		Memory:       c.spec.Memory,
-		Timeout:      c.spec.Timeout,
-		Lease:        c.spec.Lease,
-		Ran:          ran,
+		ID:        c.spec.ID,
+		Container: c.name,
+		Running:   c.phase == phaseRunning,
+		Started:   c.phase != phaseCreated,
+		CPUs:      c.spec.CPUs,
+		Memory:    c.spec.Memory,
+		Timeout:   c.spec.Timeout,
+		Lease:     c.spec.Lease,
+		Ran:       ran,
 	}
 }

@@ -5,14 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/hearth-edge/hearth/runtime"
 )
 
 // FuzzLeases: whatever the leases file holds, reading it ends; and what is read
 // from it can be written and read again.
 func FuzzLeases(f *testing.F) {
-	text, err := json.Marshal(table{Boot: bootID(), Leases: []held{{Request: "r", Attempt: 1, Until: 5e9}, {Request: "r", Attempt: 2, Until: -1}}})
+	text, err := json.Marshal(table{Boot: bootID(), Leases: []held{{Orchestrator: "o", Request: "r", Attempt: 1, Until: 5e9}, {Request: "r", Attempt: 2, Until: -1}}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -36,7 +34,7 @@ func FuzzLeases(f *testing.F) {
 			t.Fatalf("%v became %v, %v", leases, again, err)
 		}
 		for id, until := range leases {
-			if again[runtime.ExecutionID{Request: id.Request, Attempt: id.Attempt}] != until {
+			if again[id] != until {
 				t.Errorf("%v until %v became %v", id, until, again[id])
 			}
 		}

@@ -44,9 +44,10 @@ type table struct {
 }
 
 type held struct {
-	Request protocol.RequestID `json:"request"`
-	Attempt uint32             `json:"attempt"`
-	Until   time.Duration      `json:"until_ns"`
+	Orchestrator protocol.NodeID    `json:"orchestrator"`
+	Request      protocol.RequestID `json:"request"`
+	Attempt      uint32             `json:"attempt"`
+	Until        time.Duration      `json:"until_ns"`
 }
 
 // readTable returns the leases in the folder, none where there is no file. A
@@ -73,7 +74,7 @@ func readTable(dir string) (map[runtime.ExecutionID]time.Duration, error) {
 	}
 	leases := make(map[runtime.ExecutionID]time.Duration, len(t.Leases))
 	for _, h := range t.Leases {
-		leases[runtime.ExecutionID{Request: h.Request, Attempt: h.Attempt}] = h.Until
+		leases[runtime.ExecutionID{Orchestrator: h.Orchestrator, Request: h.Request, Attempt: h.Attempt}] = h.Until
 	}
 	return leases, nil
 }
@@ -83,7 +84,7 @@ func readTable(dir string) (map[runtime.ExecutionID]time.Duration, error) {
 func writeTable(dir string, leases map[runtime.ExecutionID]time.Duration) error {
 	t := table{Boot: bootID(), Leases: make([]held, 0, len(leases))}
 	for id, until := range leases {
-		t.Leases = append(t.Leases, held{Request: id.Request, Attempt: id.Attempt, Until: until})
+		t.Leases = append(t.Leases, held{Orchestrator: id.Orchestrator, Request: id.Request, Attempt: id.Attempt, Until: until})
 	}
 	data, err := json.Marshal(t)
 	if err != nil {

@@ -27,8 +27,8 @@ func keeper(t *testing.T, dir string) *Keeper {
 }
 
 var (
-	first  = runtime.ExecutionID{Request: "first", Attempt: 1}
-	second = runtime.ExecutionID{Request: "second", Attempt: 2}
+	first  = runtime.ExecutionID{Orchestrator: "orchestrator", Request: "first", Attempt: 1}
+	second = runtime.ExecutionID{Orchestrator: "orchestrator", Request: "second", Attempt: 2}
 )
 
 // What one process held, the next one finds.

@@ -378,14 +378,13 @@ func testRecover(t *testing.T, s suite) {
 		}
 		found.Container, found.Ran = "", 0
 		if found != (runtime.Recovered{
-			ID:           want.spec.ID,
-			Orchestrator: want.spec.Orchestrator,
-			Running:      want.running,
-			Started:      true,
-			CPUs:         want.spec.CPUs,
-			Memory:       want.spec.Memory,
-			Timeout:      want.spec.Timeout,
-			Lease:        want.spec.Lease,
+			ID:      want.spec.ID,
+			Running: want.running,
+			Started: true,
+			CPUs:    want.spec.CPUs,
+			Memory:  want.spec.Memory,
+			Timeout: want.spec.Timeout,
+			Lease:   want.spec.Lease,
 		}) {
 			t.Errorf("found %+v", found)
 		}

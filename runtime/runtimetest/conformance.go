@@ -157,14 +157,13 @@ type suite struct {
 // spec describes an execution with small limits.
 func (s suite) spec(name string, args []string) runtime.Spec {
 	return runtime.Spec{
-		ID:           runtime.ExecutionID{Request: protocol.RequestID(s.prefix + "." + name), Attempt: 1},
-		Orchestrator: "orchestrator",
-		Image:        s.options.Image,
-		Args:         args,
-		CPUs:         1,
-		Memory:       64 << 20,
-		Pids:         64,
-		Network:      "none",
+		ID:      runtime.ExecutionID{Orchestrator: "orchestrator", Request: protocol.RequestID(s.prefix + "." + name), Attempt: 1},
+		Image:   s.options.Image,
+		Args:    args,
+		CPUs:    1,
+		Memory:  64 << 20,
+		Pids:    64,
+		Network: "none",
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"math"
 	"strings"
+	"unicode"
 
 	"github.com/distribution/reference"
 )
@@ -36,6 +37,26 @@ func ParseRequestID(s string) (RequestID, error) {
 		}
 	}
 	return RequestID(s), nil
+}
+
+// ParseRequestRef splits what verbs name a request by: an ID or the beginning of
+// one, or ID@DEVICE for that of one device, by its name or its ID. device is empty
+// where none is named. The error is an *Error with CodeInvalid.
+func ParseRequestRef(s string) (id RequestID, device string, err error) {
+	s, device, named := strings.Cut(s, "@")
+	if id, err = ParseRequestID(s); err != nil {
+		return "", "", err
+	}
+	if named && (device == "" || len(device) > maxNodeID || strings.ContainsFunc(device, unicode.IsControl)) {
+		return "", "", Errorf(CodeInvalid, "the device of request %s@%q: write ID@DEVICE, with a name that 'hearth nodes' shows", id, device)
+	}
+	return id, device, nil
+}
+
+// requestRef checks a reference and leaves it whole.
+func requestRef(s string) (RequestID, error) {
+	_, _, err := ParseRequestRef(s)
+	return RequestID(s), err
 }
 
 // ParseNodeID checks the form of s, the text of a libp2p peer ID, without

@@ -32,6 +32,22 @@ func TestRequestIDs(t *testing.T) {
 	}
 }
 
+func TestRequestRefs(t *testing.T) {
+	for ref, want := range map[string][2]string{
+		"nightly": {"nightly", ""}, "n@nas": {"n", "nas"}, "n@living room": {"n", "living room"}, "n@a@b": {"n", "a@b"},
+	} {
+		id, device, err := ParseRequestRef(ref)
+		if err != nil || string(id) != want[0] || device != want[1] {
+			t.Errorf("%q: %q, %q, %v", ref, id, device, err)
+		}
+	}
+	for _, bad := range []string{"", "@", "@nas", "n@", "n@\x1b[2J", "a b@nas", "n@" + strings.Repeat("x", 129)} {
+		if _, _, err := ParseRequestRef(bad); CodeOf(err) != CodeInvalid {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
 func TestParseNodeID(t *testing.T) {
 	if got, err := ParseNodeID(string(nodeA)); got != nodeA || err != nil {
 		t.Errorf("%q, %v", got, err)

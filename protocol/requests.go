@@ -185,7 +185,7 @@ func serveWatch(ctx context.Context, w *wire, requests Requests) error {
 }
 
 func serveInspect(ctx context.Context, w *wire, requests Requests, p *pb.Inspect) error {
-	id, err := ParseRequestID(p.GetRequest())
+	id, err := requestRef(p.GetRequest())
 	if err != nil {
 		return w.answer(err)
 	}

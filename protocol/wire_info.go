@@ -14,7 +14,7 @@ func stopToPB(s *Stop) *pb.StopRequest {
 }
 
 func stopFromPB(p *pb.StopRequest) (Stop, error) {
-	request, err := ParseRequestID(p.GetRequest())
+	request, err := requestRef(p.GetRequest())
 	if err != nil {
 		return Stop{}, err
 	}

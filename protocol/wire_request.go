@@ -159,7 +159,7 @@ func attachToPB(a *Attach) *pb.Attach {
 }
 
 func attachFromPB(p *pb.Attach) (Attach, error) {
-	request, err := ParseRequestID(p.GetRequest())
+	request, err := requestRef(p.GetRequest())
 	if err != nil {
 		return Attach{}, err
 	}

@@ -129,14 +129,14 @@ func oneRequest(cmd *cobra.Command, args []string) error {
 	return someRequests(cmd, args)
 }
 
-// someRequests checks that there are arguments, and that each can be a
-// request's ID.
+// someRequests checks that there are arguments, and that each can name a request:
+// ID or ID@DEVICE.
 func someRequests(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return &failure{err: errors.New("no request was named"), hint: "usage: " + cmd.UseLine() + "; 'hearth ps' shows IDs"}
 	}
 	for _, a := range args {
-		if _, err := protocol.ParseRequestID(a); err != nil {
+		if _, _, err := protocol.ParseRequestRef(a); err != nil {
 			return err
 		}
 	}

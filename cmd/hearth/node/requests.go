@@ -28,6 +28,9 @@ const (
 type meshRequests struct {
 	// own are the requests of this device: all that other devices are told of.
 	own protocol.Requests
+	// id and name are this device's.
+	id   protocol.NodeID
+	name string
 	// peers lists the devices connected; changed tells when that may differ.
 	peers   func() []p2p.Peer
 	changed func() <-chan struct{}
@@ -38,7 +41,7 @@ type meshRequests struct {
 
 func (n *Node) meshRequests() *meshRequests {
 	return &meshRequests{
-		own: n.orch, peers: n.mesh.Peers, changed: n.view.Changed, at: n.requestsAt, log: n.log,
+		own: n.orch, id: n.id, name: n.cfg.Name, peers: n.mesh.Peers, changed: n.view.Changed, at: n.requestsAt, log: n.log,
 	}
 }
 
@@ -79,7 +82,7 @@ func (m *meshRequests) List(ctx context.Context, all bool, yield func(protocol.R
 		return nil, err
 	}
 	var mu sync.Mutex // guards list
-	silent = m.askAll(ctx, func(ctx context.Context, p p2p.Peer) error {
+	silent = m.askAll(ctx, m.peers(), func(ctx context.Context, p p2p.Peer) error {
 		count := 0
 		_, err := m.at(p.ID).List(ctx, all, func(r protocol.RequestInfo) error {
 			if count++; count > maxListed {
@@ -107,15 +110,15 @@ func (m *meshRequests) List(ctx context.Context, all bool, yield func(protocol.R
 	return silent, ctx.Err()
 }
 
-// askAll asks every device connected at the same time and returns when each has
+// askAll asks all the devices at the same time and returns when each has
 // answered or used up its time: so it takes as long with a hundred devices as
 // with one. It returns the names of those that did not answer.
-func (m *meshRequests) askAll(ctx context.Context, ask func(context.Context, p2p.Peer) error) (silent []string) {
+func (m *meshRequests) askAll(ctx context.Context, peers []p2p.Peer, ask func(context.Context, p2p.Peer) error) (silent []string) {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
 	var mu sync.Mutex // guards silent
 	var asked sync.WaitGroup
-	for _, p := range m.peers() {
+	for _, p := range peers {
 		asked.Go(func() {
 			err := ask(ctx, p)
 			if err == nil {
@@ -136,25 +139,37 @@ func (m *meshRequests) askAll(ctx context.Context, ask func(context.Context, p2p
 type located struct {
 	detail protocol.RequestDetail
 	at     protocol.Requests
-	name   string // of the device; empty for this one
+	name   string // of the device
 }
 
-// find finds the request that id names or is the beginning of. The whole ID of
-// one of this device's own is found without asking anyone; else a whole ID goes
-// before a beginning, wherever it is.
-func (m *meshRequests) find(ctx context.Context, id protocol.RequestID) (located, error) {
-	if _, err := protocol.ParseRequestID(string(id)); err != nil {
+// find finds the request that ref names: an ID or the beginning of one, and the
+// device where one is named. The whole ID of one of this device's own is found
+// without asking anyone, so that no other device can make it ambiguous; else a
+// whole ID goes before a beginning, wherever it is.
+func (m *meshRequests) find(ctx context.Context, ref protocol.RequestID) (located, error) {
+	id, device, err := protocol.ParseRequestRef(string(ref))
+	if err != nil {
 		return located{}, err
-	}
-	detail, err := m.own.Inspect(ctx, id)
-	if err == nil && detail.ID == id {
-		return located{detail, m.own, ""}, nil
 	}
 	s := search{id: id}
-	if err := s.add(located{detail, m.own, ""}, err); err != nil {
-		return located{}, err
+	here := device == "" || device == m.name || device == string(m.id)
+	if here {
+		detail, err := m.own.Inspect(ctx, id)
+		if err == nil && detail.ID == id {
+			return located{detail, m.own, m.name}, nil
+		}
+		if err := s.add(located{detail, m.own, m.name}, err); err != nil {
+			return located{}, err
+		}
 	}
-	silent := m.askAll(ctx, func(ctx context.Context, p p2p.Peer) error {
+	peers := m.peers()
+	if device != "" {
+		peers = slices.DeleteFunc(slices.Clone(peers), func(p p2p.Peer) bool { return p.Name != device && string(p.ID) != device })
+		if len(peers) == 0 && !here {
+			return located{}, protocol.Errorf(protocol.CodeNotFound, "no device %q is connected; see 'hearth nodes'", device)
+		}
+	}
+	silent := m.askAll(ctx, peers, func(ctx context.Context, p p2p.Peer) error {
 		at := m.at(p.ID)
 		detail, err := at.Inspect(ctx, id)
 		return s.add(located{detail, at, p.Name}, err)
@@ -203,9 +218,9 @@ func (s *search) result(silent []string) (located, error) {
 	case len(exact) == 1:
 		return exact[0], nil
 	case len(exact) > 1:
-		return located{}, protocol.Errorf(protocol.CodeInvalid, "several devices have a request %s: %s; ask on one of them", s.id, places(exact))
+		return located{}, protocol.Errorf(protocol.CodeInvalid, "several devices have a request %s: name %s", s.id, places(exact, " or "))
 	case len(s.found) > 1:
-		return located{}, protocol.Errorf(protocol.CodeInvalid, "several requests begin with %s: %s; give more of the ID", s.id, places(s.found))
+		return located{}, protocol.Errorf(protocol.CodeInvalid, "several requests begin with %s: %s; give more of the ID", s.id, places(s.found, ", "))
 	case s.ambiguous != nil:
 		return located{}, s.ambiguous
 	case len(s.found) == 1:
@@ -216,15 +231,12 @@ func (s *search) result(silent []string) (located, error) {
 	return located{}, protocol.Errorf(protocol.CodeNotFound, "no request %s is known in the mesh", s.id)
 }
 
-// places says which requests were found where.
-func places(found []located) string {
+// places names what was found, so that verbs take it.
+func places(found []located, between string) string {
 	var texts []string
 	for _, l := range found {
-		texts = append(texts, fmt.Sprintf("%s (%s)", l.detail.ID, l.name))
-		if l.name == "" {
-			texts[len(texts)-1] = fmt.Sprintf("%s (this device)", l.detail.ID)
-		}
+		texts = append(texts, fmt.Sprintf("%s@%s", l.detail.ID, l.name))
 	}
 	slices.Sort(texts)
-	return strings.Join(texts, ", ")
+	return strings.Join(texts, between)
 }

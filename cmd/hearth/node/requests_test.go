@@ -109,7 +109,7 @@ func (d *device) Watch(ctx context.Context, begun func(), yield func(protocol.Ev
 // mesh is this device's view of the requests of several; the first is its own.
 func mesh(own *device, others map[string]*device) *meshRequests {
 	return &meshRequests{
-		own: own,
+		own: own, id: "idHere", name: "here",
 		peers: func() []p2p.Peer {
 			var peers []p2p.Peer
 			for name := range others {
@@ -136,6 +136,7 @@ func having(ids ...string) *device {
 func TestFind(t *testing.T) {
 	for _, tt := range []struct {
 		id, want string
+		at       string // the device that it is found on, if not this one
 		code     protocol.Code
 		text     string
 	}{
@@ -146,10 +147,19 @@ func TestFind(t *testing.T) {
 		{id: "far-1xy", want: "far-1xy"},
 		{id: "ke", want: "kettle"},
 		{id: "far", code: protocol.CodeInvalid, text: "several begin with far"},
-		{id: "pot", code: protocol.CodeInvalid, text: "several requests begin with pot: pot-1 (attic), pot-2 (shed); give more of the ID"},
+		{id: "pot", code: protocol.CodeInvalid, text: "several requests begin with pot: pot-1@attic, pot-2@shed; give more of the ID"},
 		{id: "two", code: protocol.CodeInvalid, text: "several begin with two"},
 		{id: "same", want: "same"}, // this device's own goes first
-		{id: "twin", code: protocol.CodeInvalid, text: "several devices have a request twin: twin (attic), twin (shed); ask on one of them"},
+		{id: "twin", code: protocol.CodeInvalid, text: "several devices have a request twin: name twin@attic or twin@shed"},
+		{id: "twin@attic", want: "twin", at: "attic"},
+		{id: "twin@shed", want: "twin", at: "shed"},
+		{id: "same@attic", want: "same", at: "attic"},
+		{id: "same@here", want: "same"},
+		{id: "sam@idHere", want: "same"},
+		{id: "pot@shed", want: "pot-2", at: "shed"},
+		{id: "kettle@shed", code: protocol.CodeNotFound, text: "no request kettle is known"},
+		{id: "twin@barn", code: protocol.CodeNotFound, text: `no device "barn" is connected`},
+		{id: "twin@", code: protocol.CodeInvalid, text: "write ID@DEVICE"},
 		{id: "nosuch", code: protocol.CodeNotFound, text: "no request nosuch is known in the mesh"},
 	} {
 		t.Run(tt.id, func(t *testing.T) {
@@ -157,10 +167,10 @@ func TestFind(t *testing.T) {
 				"attic": having("kettle", "far-1", "far-1x", "twin", "two-1", "two-2", "same", "pot-1"),
 				"shed":  having("far-1xy", "twin", "pot-2"),
 			})
-			d, err := m.Inspect(t.Context(), protocol.RequestID(tt.id))
+			found, err := m.find(t.Context(), protocol.RequestID(tt.id))
 			if tt.code == protocol.CodeNone {
-				if err != nil || string(d.ID) != tt.want {
-					t.Fatalf("found %q, %v; want %q", d.ID, err, tt.want)
+				if err != nil || string(found.detail.ID) != tt.want || tt.at != "" && found.name != tt.at {
+					t.Fatalf("found %q on %q, %v; want %q on %q", found.detail.ID, found.name, err, tt.want, tt.at)
 				}
 				return
 			}

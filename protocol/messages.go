@@ -311,8 +311,11 @@ type Event struct {
 	// Code and Reason say why, where there is something to say.
 	Code   Code
 	Reason string
-	// ExitCode of the container, with StateSucceeded and StateFailed.
+	// ExitCode is the container's own where Exited is set, however it was ended: by
+	// itself, by a stop, or by a time limit. It is also set with StateSucceeded, and
+	// with StateFailed where Code is CodeNone.
 	ExitCode int
+	Exited   bool
 	// QueuePlace is how many executions are before this one on the node; 0
 	// where it is not queued.
 	QueuePlace uint32

@@ -103,7 +103,8 @@ type Run struct {
 type Stop struct {
 	// Request may be shortened to a unique beginning.
 	Request RequestID
-	// Signal that is sent first; "" is "TERM".
+	// Signal that is sent first; "" is the image's stop signal, or "TERM" with
+	// SignalOnly and where the image names none.
 	Signal string
 	// Grace is how long after it the container is killed.
 	Grace time.Duration

@@ -159,6 +159,7 @@ func codecs() []codec {
 		codecOf("device", Device{Score: sampleScore(), Self: true, Age: time.Second, Address: "/ip4/10.0.0.1/tcp/1", RTT: 5}, deviceToPB, deviceFromPB),
 		codecOf("device-info", sampleDeviceInfo(), deviceInfoToPB, deviceInfoFromPB),
 		codecOf("device-version", Device{Score: versionedScore()}, deviceToPB, deviceFromPB),
+		codecOf("event-exited", Event{Request: "req-1", Attempt: 1, State: StateCancelled, Code: CodeCancelled, Reason: "stopped", ExitCode: 4, Exited: true}, eventToPB, eventFromPB),
 		codecOf("device-draining", Device{Score: drainingScore()}, deviceToPB, deviceFromPB),
 		codecOf("check", Check{Name: "engine", Level: LevelWarning, Finding: "slow", Advice: "wait"}, checkToPB,
 			func(p *pb.Check) (Check, error) { return checkFromPB(p), nil }),

@@ -12,6 +12,7 @@ func eventToPB(e *Event) *pb.Event {
 		Node: string(e.Node), NodeName: clip(e.NodeName, maxName), At: nanoToPB(e.At),
 		Code: codeToPB(e.Code), Reason: clip(e.Reason, maxReason),
 		ExitCode: int32(e.ExitCode), QueuePlace: e.QueuePlace, Container: clip(e.Container, maxContainer),
+		Exited: e.Exited,
 	}
 	if g := e.Progress; g != nil {
 		p.Progress = &pb.Progress{
@@ -26,7 +27,7 @@ func eventFromPB(p *pb.Event) (Event, error) {
 		Attempt: p.GetAttempt(), NodeName: clip(p.GetNodeName(), maxName), At: nanoFromPB(p.GetAt()),
 		Code: codeFromPB(p.GetCode()), Reason: clip(p.GetReason(), maxReason),
 		ExitCode: int(p.GetExitCode()), QueuePlace: p.GetQueuePlace(),
-		Container: clip(p.GetContainer(), maxContainer),
+		Container: clip(p.GetContainer(), maxContainer), Exited: p.GetExited(),
 	}
 	var err error
 	if e.Request, err = optionalRequest(p.GetRequest()); err != nil {

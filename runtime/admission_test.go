@@ -191,7 +191,7 @@ type step struct {
 
 var steps = rapid.Custom(func(t *rapid.T) step {
 	scripts := [][]string{
-		{"out=x"}, {"sleep=1s"}, {"sleep=20s", "exit=3"}, {"ignore-term", "sleep=5s"}, {"bytes=300000"}, {"unstartable"},
+		{"out=x"}, {"sleep=1s"}, {"sleep=20s", "exit=3"}, {"ignore-term", "sleep=5s"}, {"bytes=300000"}, {"unstartable=126"},
 	}
 	return step{
 		cpus:    protocol.Cores(rapid.SampledFrom([]float64{0, 0.1, 0.3, 0.5, 1, 1.5, 2}).Draw(t, "cpus")),

@@ -59,7 +59,8 @@ type Spec struct {
 	// below a source is not part of it.
 	Mounts  []protocol.Mount
 	Devices []Device
-	// Capabilities are all that it has.
+	// Capabilities are all that it has where it runs as root. Another user has
+	// none.
 	Capabilities []string
 	// ReadOnlyRoot leaves it nothing to write to but Mounts, Tmpfs, the image's
 	// volumes, and /dev/shm.
@@ -218,10 +219,12 @@ type Driver interface {
 	// misses no end however short the container lives. It outlives restarts of
 	// the engine, and does not take what the engine ended when it stopped or
 	// started for the container's own end. ErrNotFound where the container is gone, CodeStartFailed
-	// where its command could not be run.
+	// where its command could not be run: the exit code is then 127 if there is no
+	// such command, 126 if it cannot be executed.
 	Wait(ctx context.Context, id ExecutionID) (Exit, error)
 	// Signal sends a signal by one of the names that protocol.ParseSignal
-	// returns. Where the container does not run, it does nothing.
+	// returns; "" is the one that its image names for stopping it, else TERM.
+	// Where the container does not run, it does nothing.
 	Signal(ctx context.Context, id ExecutionID, signal string) error
 	// Resize tells the container's terminal its size in characters. Where it
 	// has none, or does not run, that does nothing.

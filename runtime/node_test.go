@@ -77,10 +77,12 @@ func TestCannotStart(t *testing.T) {
 		image string
 		args  []string
 		code  protocol.Code
+		exit  int
 	}{
-		"unknown image":   {"nowhere", nil, protocol.CodeImageNotFound},
-		"pull breaks off": {"broken", nil, protocol.CodePullFailed},
-		"no such command": {image, []string{"unstartable"}, protocol.CodeStartFailed},
+		"unknown image":   {"nowhere", nil, protocol.CodeImageNotFound, 0},
+		"pull breaks off": {"broken", nil, protocol.CodePullFailed, 0},
+		"no such command": {image, []string{"unstartable=127"}, protocol.CodeStartFailed, 127},
+		"not executable":  {image, []string{"unstartable=126"}, protocol.CodeStartFailed, 126},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +91,7 @@ func TestCannotStart(t *testing.T) {
 				o := offer("a", test.args...)
 				o.Service.Image = test.image
 				end := listen(b.offer(o)).end()
-				if end.State != protocol.StateFailed || end.Code != test.code || end.Reason == "" {
+				if end.State != protocol.StateFailed || end.Code != test.code || end.Reason == "" || end.ExitCode != test.exit || end.Exited != (test.exit != 0) {
 					t.Errorf("ended as %+v, want failed with %v", end, test.code)
 				}
 				b.idle()
@@ -105,7 +107,7 @@ func TestOutOfMemoryIsSaid(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		b.run()
 		end := listen(b.offer(offer("a", "oom"))).end()
-		if end.State != protocol.StateFailed || end.ExitCode != 137 {
+		if end.State != protocol.StateFailed || end.ExitCode != 137 || !end.Exited {
 			t.Errorf("ended as %+v", end)
 		}
 		contains(t, end.Reason, "out of memory")

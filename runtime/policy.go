@@ -37,8 +37,10 @@ type Policy struct {
 	Devices []string
 	// AcceleratorKinds are the kinds of accelerators lent: "gpu", "npu".
 	AcceleratorKinds []string
-	// Capabilities are named as in capabilities(7), without CAP_.
-	Capabilities []string
+	// DefaultCapabilities are those that every container has that runs as root,
+	// Capabilities those that a service may ask for beside them. They are named as
+	// in capabilities(7), without CAP_.
+	DefaultCapabilities, Capabilities []string
 	// RunAsNonRoot refuses the user root, and gives a service that names no
 	// user nobody's ID, whatever its image says.
 	RunAsNonRoot bool
@@ -63,7 +65,9 @@ type Policy struct {
 
 // DefaultPolicy returns the policy of a node whose owner said nothing.
 func DefaultPolicy() Policy {
-	return Policy{AllowSelf: true, Networks: []string{"bridge"}, Pids: 512, Logs: DefaultLogs}
+	return Policy{
+		AllowSelf: true, Networks: []string{"bridge"}, DefaultCapabilities: EntrypointCapabilities(), Pids: 512, Logs: DefaultLogs,
+	}
 }
 
 // Lent is what the device lends to executions.
@@ -210,15 +214,28 @@ func (j *judgement) network() {
 }
 
 func (j *judgement) capabilities() {
+	for _, name := range j.policy.DefaultCapabilities {
+		j.give(name)
+	}
+	grant := "none"
+	if len(j.spec.Capabilities) > 0 {
+		grant = strings.Join(j.spec.Capabilities, " ")
+	}
+	j.say("capabilities", "default_capabilities", grant, nil)
 	for _, name := range j.service.Capabilities {
-		if !slices.Contains(j.policy.Capabilities, name) || !isCapability(name) {
+		if given := slices.Contains(j.spec.Capabilities, name); !given && !slices.Contains(j.policy.Capabilities, name) || !isCapability(name) {
 			j.say("capability "+name, "capabilities", "", deny("capabilities", "does not give the capability %s", quoted(name)))
 			continue
 		}
 		j.say("capability "+name, "capabilities", name, nil)
-		if !slices.Contains(j.spec.Capabilities, name) {
-			j.spec.Capabilities = append(j.spec.Capabilities, name)
-		}
+		j.give(name)
+	}
+}
+
+// give adds a capability, once.
+func (j *judgement) give(name string) {
+	if isCapability(name) && !slices.Contains(j.spec.Capabilities, name) {
+		j.spec.Capabilities = append(j.spec.Capabilities, name)
 	}
 }
 
@@ -230,7 +247,7 @@ func (p *Policy) Validate() error {
 		check  func(string) error
 	}{
 		{p.AllowFrom, checkAsker}, {p.Images, checkImagePattern}, {p.Networks, checkNetwork}, {p.Mounts, checkMountPath},
-		{p.WritableMounts, checkMountPath}, {p.Devices, checkDevicePath}, {p.AcceleratorKinds, checkAccelerator}, {p.Capabilities, checkCapability},
+		{p.WritableMounts, checkMountPath}, {p.Devices, checkDevicePath}, {p.AcceleratorKinds, checkAccelerator}, {p.DefaultCapabilities, checkCapability}, {p.Capabilities, checkCapability},
 	} {
 		for _, v := range list.values {
 			if err := list.check(v); err != nil {

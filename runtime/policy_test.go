@@ -96,6 +96,8 @@ func TestPolicyNamesItsKey(t *testing.T) {
 		{with(func(p *runtime.Policy) { p.Networks = []string{"web", "host"} }), other, protocol.Service{Network: "host"}, ""},
 		{nothing, other, protocol.Service{Capabilities: []string{"NET_ADMIN"}}, "capabilities"},
 		{with(func(p *runtime.Policy) { p.Capabilities = []string{"NET_ADMIN"} }), other, protocol.Service{Capabilities: []string{"NET_ADMIN"}}, ""},
+		{nothing, other, protocol.Service{Capabilities: []string{"CHOWN"}}, ""},
+		{with(func(p *runtime.Policy) { p.DefaultCapabilities = []string{} }), other, protocol.Service{Capabilities: []string{"CHOWN"}}, "capabilities"},
 		{with(func(p *runtime.Policy) { p.Capabilities = []string{"NET_ADMIN"} }), other, protocol.Service{Capabilities: []string{"NET_RAW"}}, "capabilities"},
 		{nothing, other, protocol.Service{Mounts: []protocol.Mount{{Source: "/etc", Target: "/in"}}}, "mounts"},
 		{nothing, other, protocol.Service{Mounts: []protocol.Mount{{Source: "/etc", Target: "/in", Writable: true}}}, "writable_mounts"},

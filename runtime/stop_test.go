@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime/fake"
 )
 
 func TestStopWhileQueued(t *testing.T) {
@@ -105,13 +106,37 @@ func TestStopWhileRunning(t *testing.T) {
 					time.AfterFunc(time.Duration(i)*time.Second, func() { s.Stop(grace) })
 				}
 				got := listen(s)
-				if got.end().State != protocol.StateCancelled || got.end().ExitCode != test.exit || time.Since(start) != test.takes {
+				if got.end().State != protocol.StateCancelled || got.end().ExitCode != test.exit || !got.end().Exited || time.Since(start) != test.takes {
 					t.Errorf("after %v: %+v", time.Since(start), got.end())
 				}
 				if got.stdout != "before" {
 					t.Errorf("output %q", got.stdout)
 				}
 				b.idle()
+			})
+		})
+	}
+}
+
+// TestStopSignalOfTheImage: a stop and a time limit send what the image names.
+func TestStopSignalOfTheImage(t *testing.T) {
+	for what, timeout := range map[string]time.Duration{"stop": 0, "time limit": time.Minute} {
+		t.Run(what, func(t *testing.T) {
+			inBubble(t, func(b *bed) {
+				b.engine.AddImage("database", fake.Image{StopSignal: "INT"})
+				b.run()
+				o := offer("a", "sleep=1h")
+				o.Service.Image, o.Service.Timeout = "database", timeout
+				s := b.offer(o)
+				synctest.Wait()
+				state := protocol.StateTimedOut
+				if timeout == 0 {
+					state = protocol.StateCancelled
+					s.Stop(time.Minute)
+				}
+				if end := listen(s).end(); end.State != state || end.ExitCode != 130 || !end.Exited {
+					t.Errorf("%+v", end)
+				}
 			})
 		})
 	}

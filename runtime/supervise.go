@@ -22,6 +22,11 @@ type outcome struct {
 	cause protocol.State
 }
 
+// exited reports whether the exit code is the container's own.
+func (o *outcome) exited() bool {
+	return o.exit.Lost == 0 && (o.err == nil || protocol.CodeOf(o.err) == protocol.CodeStartFailed)
+}
+
 // attend looks after a container that was started: it passes on output and
 // input, carries out stops, and tells the end after all output. stdio is nil
 // where the container is to be attached to.
@@ -76,7 +81,7 @@ func (e *execution) wait(ctx context.Context) outcome {
 		case errors.Is(err, ErrNotFound):
 			return outcome{err: errGone}
 		case protocol.CodeOf(err) == protocol.CodeStartFailed:
-			return outcome{err: err}
+			return outcome{exit: exit, err: err}
 		}
 		if err := e.node.engineBack(ctx); err != nil {
 			return outcome{err: err}
@@ -101,7 +106,7 @@ func (e *execution) supervise(ctx context.Context, exited <-chan outcome) outcom
 		}
 		at := time.Now().Add(grace)
 		if grace > 0 && killAt.IsZero() {
-			e.signal(ctx, "TERM")
+			e.signal(ctx, "")
 		}
 		if killAt.IsZero() || at.Before(killAt) {
 			killAt = at
@@ -154,7 +159,7 @@ func (e *execution) overran(exit Exit) bool {
 // ending makes the last event.
 func (e *execution) ending(o outcome, out *output) protocol.Event {
 	event := e.event(protocol.StateSucceeded)
-	event.ExitCode = o.exit.Code
+	event.ExitCode, event.Exited = o.exit.Code, o.exited()
 	switch {
 	case o.cause == protocol.StateCancelled && e.expired.Load():
 		event.State, event.Code, event.Reason = protocol.StateFailed, protocol.CodeLeaseExpired, errExpired.Message
@@ -178,7 +183,7 @@ func (e *execution) ending(o outcome, out *output) protocol.Event {
 		event.State = protocol.StateFailed
 		event.Reason = fmt.Sprintf("out of memory: it may use %s; ask for more with --memory", e.spec.Memory)
 	case o.exit.Code != 0:
-		event.State = protocol.StateFailed
+		event.State, event.Reason = protocol.StateFailed, e.deniedHint(o.exit.Ran)
 	}
 	if out.lossy {
 		event.Reason += "; the container engine went away meanwhile, and some of the output may be missing"

@@ -349,7 +349,7 @@ func (r *request) told(e protocol.Event) bool {
 }
 
 func sameNews(a, b *protocol.Event) bool {
-	return a.State == b.State && a.Code == b.Code && a.Reason == b.Reason && a.ExitCode == b.ExitCode &&
+	return a.State == b.State && a.Code == b.Code && a.Reason == b.Reason && a.ExitCode == b.ExitCode && a.Exited == b.Exited &&
 		a.QueuePlace == b.QueuePlace && a.Container == b.Container && a.Progress == nil && b.Progress == nil
 }
 

@@ -35,12 +35,9 @@ func (o *Orchestrator) Stop(ctx context.Context, s protocol.Stop) error {
 		return err
 	}
 	signal := strings.TrimPrefix(s.Signal, "SIG")
-	switch {
-	case s.SignalOnly:
+	if s.SignalOnly {
 		err = r.control.signal(cmp.Or(signal, "TERM"))
-	case signal == "TERM":
-		err = r.control.stop("", s.Grace)
-	default:
+	} else {
 		err = r.control.stop(signal, s.Grace)
 	}
 	if err != nil && protocol.CodeOf(err) == protocol.CodeInternal {

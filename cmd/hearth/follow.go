@@ -105,6 +105,7 @@ func (f *follower) heed(signals <-chan os.Signal, left chan<- struct{}, ended <-
 			case pass:
 				_ = f.session.Signal(name)
 			default:
+				f.view.interrupted.Store(true)
 				_ = f.session.Stop(grace)
 				grace = 0
 			}

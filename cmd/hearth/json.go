@@ -45,10 +45,16 @@ func toEventJSON(e *protocol.Event) eventJSON {
 	if e.Code != protocol.CodeNone {
 		out.Code = e.Code.String()
 	}
-	if e.State == protocol.StateSucceeded || e.State == protocol.StateFailed && e.Code == protocol.CodeNone {
+	if hasExited(e) {
 		out.ExitCode = &e.ExitCode
 	}
 	return out
+}
+
+// hasExited reports whether the event's exit code is the container's own. Older
+// nodes say so by state and code alone.
+func hasExited(e *protocol.Event) bool {
+	return e.Exited || e.State == protocol.StateSucceeded || e.State == protocol.StateFailed && e.Code == protocol.CodeNone
 }
 
 // requestJSON is one request in `hearth ps --json`; the keys are stable.

@@ -212,7 +212,7 @@ func requestRow(r *protocol.RequestInfo, now time.Time, wide bool) []string {
 // stateText says where a request is in its life, in a few words.
 func stateText(e *protocol.Event) string {
 	switch {
-	case e.State == protocol.StateFailed && e.Code == protocol.CodeNone:
+	case e.State != protocol.StateSucceeded && e.State.Ended() && hasExited(e):
 		return fmt.Sprintf("%s (%d)", stateName(e.State), e.ExitCode)
 	case e.State.Ended() && e.Code != protocol.CodeNone:
 		return fmt.Sprintf("%s (%s)", stateName(e.State), e.Code)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/term"
 
@@ -27,6 +28,8 @@ type runView struct {
 	named    string
 	attempt  uint32 // that was spoken of
 	cut      uint64
+	// interrupted says that the one who looks on has ended it.
+	interrupted atomic.Bool
 }
 
 func newRunView(c *cli, quiet, explain bool) *runView {
@@ -107,7 +110,11 @@ func (v *runView) ending(e *protocol.Event) error {
 		return nil
 	case protocol.StateFailed:
 		if e.Code != protocol.CodeNone {
-			return fail(exitError, "the container could not be run")
+			code := exitError
+			if e.Exited {
+				code = e.ExitCode
+			}
+			return fail(code, "the container could not be run")
 		}
 		if e.Reason != "" {
 			v.say("%s", e.Reason)
@@ -122,6 +129,9 @@ func (v *runView) ending(e *protocol.Event) error {
 		}
 		return &failure{err: errors.New("no node can run this"), code: exitNoNode}
 	case protocol.StateCancelled:
+		if e.Exited && !v.interrupted.Load() {
+			return exited(e.ExitCode)
+		}
 		return exited(exitInterrupted)
 	case protocol.StateTimedOut:
 		return fail(exitTimeout, "it ran into its --timeout and was stopped")

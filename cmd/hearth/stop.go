@@ -22,10 +22,11 @@ func (c *cli) stopCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stop [flags] ID...",
 		Short: "End requests, or send them a signal",
-		Long: `Ask requests to end: the container gets SIGTERM, and SIGKILL if it has not ended
-after the grace period; what is not placed yet is cancelled at once. Any device's
-requests can be named, by ID or by a beginning that no other has. Stopping one
-that has ended is no error.
+		Long: `Ask requests to end: the container gets its image's STOPSIGNAL, SIGTERM where that
+names none, and SIGKILL if it has not ended after the grace period; what is not
+placed yet is cancelled at once. Any device's requests can be named, by ID, by a
+beginning that no other has, or by ID@DEVICE. Stopping one that has ended is no
+error.
 
 It waits until each has ended and prints its ID then. With --signal-only the
 request is not asked to end: it gets the signal, and nothing is waited for.
@@ -51,7 +52,7 @@ Exit codes: 0 if all have ended, or got the signal; 125 otherwise.
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&s.Signal, "signal", "s", "TERM", "send `SIGNAL` first, such as INT or USR1")
+	flags.StringVarP(&s.Signal, "signal", "s", "", "send `SIGNAL` first, such as INT or USR1 (default: the image's STOPSIGNAL, or TERM)")
 	flags.DurationVarP(&s.Grace, "grace", "g", stopGrace, "kill it if it has not ended after `D`, such as 30s")
 	flags.BoolVar(&s.SignalOnly, "signal-only", false, "send the signal and do not ask the request to end")
 	flags.BoolVar(&noWait, "no-wait", false, "do not wait for the end")
@@ -95,12 +96,12 @@ func (c *cli) waitCommand() *cobra.Command {
 		Short: "Wait until requests have ended, and tell their exit codes",
 		Long: `Wait until the requests have ended, print the exit code of each on a line of its
 own, in the order given, and exit with the first that is not 0. Any device's
-requests can be named, by ID or by a beginning that no other has. One that has
-ended already is answered at once, as long as it is kept.
+requests can be named, by ID, by a beginning that no other has, or by ID@DEVICE.
+One that has ended already is answered at once, as long as it is kept.
 
-The exit codes are those of 'hearth run': the container's own; 124 if it ran into
---timeout; 125 if hearth failed or it is not known what became of it; 126 if no
-node could run it; 130 if it was stopped. Where it is not the container's own, the
+The exit codes are those of 'hearth run': the container's own, also where it was
+stopped; 124 if it ran into --timeout; 125 if hearth failed or it is not known what
+became of it; 126 if no node could run it; 130 if it was stopped before it ran. Where it is not the container's own, the
 reason is on stderr.
 
   id=$(hearth run -d trainer) && hearth wait $id

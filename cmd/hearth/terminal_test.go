@@ -85,7 +85,7 @@ func TestTerminal(t *testing.T) {
 		t.Fatalf("stop: %v\n%s", err, out)
 	}
 	err := run.Wait()
-	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != exitInterrupted {
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 143 {
 		t.Errorf("a run that was stopped ended with %v", err)
 	}
 	if after := terminalState(t, slave); !reflect.DeepEqual(after, before) {

@@ -2920,6 +2920,7 @@ type Event struct {
 	QueuePlace    uint32                 `protobuf:"varint,10,opt,name=queue_place,json=queuePlace,proto3" json:"queue_place,omitempty"`
 	Progress      *Progress              `protobuf:"bytes,11,opt,name=progress,proto3" json:"progress,omitempty"`
 	Container     string                 `protobuf:"bytes,12,opt,name=container,proto3" json:"container,omitempty"`
+	Exited        bool                   `protobuf:"varint,13,opt,name=exited,proto3" json:"exited,omitempty"` // exit_code is the container's own
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3036,6 +3037,13 @@ func (x *Event) GetContainer() string {
 		return x.Container
 	}
 	return ""
+}
+
+func (x *Event) GetExited() bool {
+	if x != nil {
+		return x.Exited
+	}
+	return false
 }
 
 type Progress struct {
@@ -4632,7 +4640,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\x02at\x18\x05 \x01(\x03R\x02at\"\x1e\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\rR\x05bytes\"\r\n" +
-	"\vInputClosed\"\xee\x02\n" +
+	"\vInputClosed\"\x86\x03\n" +
 	"\x05Event\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12&\n" +
@@ -4647,7 +4655,8 @@ const file_hearth_proto_rawDesc = "" +
 	" \x01(\rR\n" +
 	"queuePlace\x12/\n" +
 	"\bprogress\x18\v \x01(\v2\x13.hearth.v1.ProgressR\bprogress\x12\x1c\n" +
-	"\tcontainer\x18\f \x01(\tR\tcontainer\"s\n" +
+	"\tcontainer\x18\f \x01(\tR\tcontainer\x12\x16\n" +
+	"\x06exited\x18\r \x01(\bR\x06exited\"s\n" +
 	"\bProgress\x12\x18\n" +
 	"\acurrent\x18\x01 \x01(\x04R\acurrent\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x04R\x05total\x12\x1f\n" +

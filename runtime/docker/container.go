@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -118,7 +120,7 @@ func (d *Driver) connect(ctx context.Context, spec runtime.Spec, container strin
 	case err == nil && silent == nil:
 		d.endings.keep(spec.ID, end)
 		out.ended = d.endOf(spec.ID, end)
-		return runtime.Stdio{Stdin: in, Output: out}, nil
+		return runtime.Stdio{Stdin: in, Output: &initless{reader: out}}, nil
 	case err == nil:
 		out.Close()
 		return runtime.Stdio{}, silent
@@ -223,14 +225,40 @@ func startFailure(err error) error {
 
 // Signal implements runtime.Driver.
 func (d *Driver) Signal(ctx context.Context, id runtime.ExecutionID, signal string) error {
+	target := d.target(id)
+	if signal == "" {
+		c, err := d.look(ctx, target)
+		if err != nil {
+			return err
+		}
+		signal = stopSignal(c.Config.StopSignal)
+	}
 	return d.within(ctx, askTimeout, "signal container", func(ctx context.Context) error {
-		err := d.signal(ctx, d.target(id), signal)
+		err := d.signal(ctx, target, signal)
 		if cerrdefs.IsConflict(err) { // it does not run, or is paused already
 			return nil
 		}
 		return err
 	})
 }
+
+// stopSignal is the signal that an image names for stopping it, as the engine
+// takes it: "SIGQUIT", "SIGRTMIN+3" or a number. What is none is TERM.
+func stopSignal(image string) string {
+	name := strings.TrimPrefix(strings.ToUpper(image), "SIG")
+	if number, err := strconv.Atoi(name); err == nil && number > 0 && number <= maxSignal {
+		return strconv.Itoa(number)
+	}
+	if _, err := protocol.ParseSignal(name); err == nil || realTime.MatchString(name) {
+		return name
+	}
+	return "TERM"
+}
+
+// maxSignal is the kernel's highest.
+const maxSignal = 64
+
+var realTime = regexp.MustCompile(`^RTM(IN(\+\d+)?|AX(-\d+)?)$`)
 
 // signal sends a signal. The init process passes on all but STOP, which would
 // stop nothing but itself; so the engine stops and continues the whole

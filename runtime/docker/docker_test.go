@@ -37,11 +37,13 @@ func unique() string { return strings.ToLower(rand.Text()[:8]) }
 
 func TestConformance(t *testing.T) {
 	runtimetest.BusyboxImage(t, testImage)
+	const interrupted = "hearth-drivertest:interrupted"
+	runtimetest.InterruptedImage(t, interrupted)
 	runtimetest.Conformance(t, func(t *testing.T) runtime.Driver {
 		return newTestDriver(t)
 	}, runtimetest.Options{
 		Image:   testImage,
-		Missing: newRegistry(t).ref("missing"),
-		Script:  runtimetest.BusyboxScript(),
+		Missing: newRegistry(t).ref("missing"), Interrupted: interrupted,
+		Script: runtimetest.BusyboxScript(),
 	})
 }

@@ -62,6 +62,7 @@ func TestGrants(t *testing.T) {
 	}
 	lends := runtime.DefaultPolicy()
 	lends.Mounts, lends.WritableMounts = []string{dir}, []string{dir + "/out"}
+	lends.DefaultCapabilities = nil
 	lends.Devices, lends.Capabilities, lends.Networks = []string{"/dev/full"}, []string{"NET_RAW", "CHOWN"}, []string{"none", "bridge", "host"}
 	confines := runtime.DefaultPolicy()
 	confines.ReadOnlyRoot, confines.RunAsNonRoot, confines.Pids = true, true, 7
@@ -80,6 +81,9 @@ func TestGrants(t *testing.T) {
 			`echo x 2>&1 >/out/g | grep -o "Read-only file system"`, "Read-only file system\n"},
 		{"device", lends, protocol.Service{Devices: []string{"/dev/full"}},
 			`echo x 2>&1 >/dev/full | grep -o "No space left on device"`, "No space left on device\n"},
+		{"capabilities by default", runtime.DefaultPolicy(), protocol.Service{},
+			`grep -E '^Cap(Eff|Bnd):|^NoNewPrivs' /proc/self/status | tr -d '\t'; touch /tmp/f && chown 1234:1234 /tmp/f && stat -c %u /tmp/f`,
+			"CapEff:00000000000005fb\nCapBnd:00000000000005fb\nNoNewPrivs:1\n1234\n"},
 		{"capabilities", lends, protocol.Service{Capabilities: []string{"NET_RAW"}},
 			`grep -E '^Cap(Eff|Bnd):|^NoNewPrivs' /proc/self/status | tr -d '\t'`, "CapEff:0000000000002000\nCapBnd:0000000000002000\nNoNewPrivs:1\n"},
 		{"network none", lends, protocol.Service{Network: "none"}, `ls /sys/class/net`, "lo\n"},

@@ -118,6 +118,9 @@ func anyPolicy(t *rapid.T) runtime.Policy {
 	p.AllowSelf = rapid.IntRange(0, 9).Draw(t, "allow self") > 0
 	p.Networks, p.Mounts, p.WritableMounts = list(t, "networks"), list(t, "lent"), list(t, "lent to write")
 	p.Devices, p.AcceleratorKinds, p.Capabilities = list(t, "lent devices"), list(t, "kinds"), list(t, "given")
+	if rapid.Bool().Draw(t, "other defaults") {
+		p.DefaultCapabilities = list(t, "given to all")
+	}
 	if rapid.Bool().Draw(t, "sensible") {
 		p.Networks = append(p.Networks, rapid.SampledFrom([]string{"bridge", "host", "web"}).Draw(t, "network"))
 		p.Devices = []string{rapid.SampledFrom([]string{"/dev/tty9", "/dev/lnk", "/dev/snd"}).Draw(t, "device")}
@@ -213,7 +216,7 @@ func beyond(p *runtime.Policy, s *protocol.Service, config *container.Config, ho
 		"CapDrop": func() bool { return slices.Equal(host.CapDrop, []string{"ALL"}) },
 		"CapAdd": func() bool {
 			return all(host.CapAdd, func(c string) bool {
-				return c != "ALL" && slices.Contains(p.Capabilities, c) && slices.Contains(s.Capabilities, c)
+				return c != "ALL" && (slices.Contains(p.DefaultCapabilities, c) || slices.Contains(p.Capabilities, c) && slices.Contains(s.Capabilities, c))
 			})
 		},
 		"SecurityOpt":  func() bool { return slices.Equal(host.SecurityOpt, []string{"no-new-privileges"}) },

@@ -14,6 +14,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
 )
 
@@ -167,7 +168,7 @@ func (d *Driver) Attach(ctx context.Context, id runtime.ExecutionID) (runtime.St
 		return log.Close()
 	}), &d.buffers)
 	out.raw, out.ended = c.Config.Tty, d.endOf(id, nil)
-	return runtime.Stdio{Output: out}, nil
+	return runtime.Stdio{Output: &initless{reader: out}}, nil
 }
 
 type closeFunc func() error
@@ -185,12 +186,20 @@ func (d *Driver) endOf(id runtime.ExecutionID, end *ending) func() error {
 		defer cancel()
 		if end != nil && !end.over() {
 			if _, err := end.await(ctx); final(err) {
-				return io.EOF
+				return endOfOutput(err)
 			}
 		}
 		if _, err := d.waitOnce(ctx, d.target(id), d.losses.Load()); final(err) {
-			return io.EOF
+			return endOfOutput(err)
 		}
 		return io.ErrUnexpectedEOF
 	}
+}
+
+// endOfOutput is the end of the output of a container that has ended so.
+func endOfOutput(err error) error {
+	if protocol.CodeOf(err) == protocol.CodeStartFailed {
+		return errNeverRan
+	}
+	return io.EOF
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"regexp"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -89,7 +87,7 @@ func (d *Driver) inspect(ctx context.Context, name string, losses uint64) (runti
 	if exit.Lost, err = d.lost(ctx, c, losses); err != nil {
 		return runtime.Exit{}, err
 	}
-	return exit, d.neverRan(ctx, name, exit, c.Config.Tty)
+	return d.neverRan(ctx, name, exit, &c)
 }
 
 // look asks the engine for all that it knows of a container.
@@ -115,41 +113,4 @@ func ran(state *container.State) time.Duration {
 		return 0
 	}
 	return max(0, finished.Sub(started))
-}
-
-// initFailure is what the engine's init process says when it cannot run the
-// command.
-var initFailure = regexp.MustCompile(`^\[FATAL tini \(\d+\)\] exec (.+) failed: (.+?)\s*$`)
-
-// neverRan returns the reason where the command could not be run at all. The
-// engine starts its init process in any case and that looks for the command,
-// so what would have been an error of Start is the last line of a log.
-func (d *Driver) neverRan(ctx context.Context, name string, exit runtime.Exit, tty bool) error {
-	if exit.Code != 1 && exit.Code != 126 && exit.Code != 127 || exit.Ran > askTimeout {
-		return nil
-	}
-	var reason []string
-	err := d.within(ctx, askTimeout, "read log", func(ctx context.Context) error {
-		log, err := d.client.Load().ContainerLogs(ctx, name, container.LogsOptions{ShowStdout: tty, ShowStderr: true, Tail: "1"})
-		if err != nil {
-			return err
-		}
-		defer log.Close()
-		out := newReader(log, log, &d.buffers)
-		out.raw = tty
-		_, line, err := out.Next()
-		reason = initFailure.FindStringSubmatch(string(line))
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		return err
-	})
-	if err != nil {
-		d.cfg.Log.Debug("no log to explain an exit code", "container", name, "err", err)
-	}
-	if reason == nil {
-		return nil
-	}
-	return protocol.Errorf(protocol.CodeStartFailed,
-		"the command %q could not be run: %s. Check that the image has it, and that it may be executed", reason[1], reason[2])
 }

@@ -65,6 +65,8 @@ type container struct {
 	spec   runtime.Spec
 	speed  float64
 	output *output
+	// stopSignal is the image's.
+	stopSignal string
 
 	stdin       *io.PipeReader
 	stdinWriter *io.PipeWriter
@@ -73,6 +75,8 @@ type container struct {
 	removed chan struct{}
 	ended   chan struct{} // closed when exit is set
 	exit    runtime.Exit
+	// unstartable is why its command could not be run; set with exit.
+	unstartable error
 
 	caught chan string // what the step "tell" has to write
 
@@ -90,16 +94,17 @@ type container struct {
 	lost  protocol.Code
 }
 
-func newContainer(name string, spec runtime.Spec, speed float64) *container {
+func newContainer(name string, spec runtime.Spec, speed float64, stopSignal string) *container {
 	c := &container{
-		name:    name,
-		spec:    spec,
-		speed:   speed,
-		output:  newOutput(),
-		killed:  make(chan struct{}),
-		removed: make(chan struct{}),
-		ended:   make(chan struct{}),
-		caught:  make(chan string, maxCaught),
+		name:       name,
+		spec:       spec,
+		speed:      speed,
+		stopSignal: stopSignal,
+		output:     newOutput(),
+		killed:     make(chan struct{}),
+		removed:    make(chan struct{}),
+		ended:      make(chan struct{}),
+		caught:     make(chan string, maxCaught),
 	}
 	c.stdin, c.stdinWriter = io.Pipe()
 	if !spec.Stdin {
@@ -114,9 +119,6 @@ func (c *container) begin() error {
 	defer c.mu.Unlock()
 	if c.phase != phaseCreated {
 		return errors.New("start container: it was started before")
-	}
-	if len(c.spec.Args) > 0 && c.spec.Args[0] == "unstartable" {
-		return protocol.Errorf(protocol.CodeStartFailed, "the container could not be started: its script says that it is unstartable")
 	}
 	c.phase = phaseRunning
 	c.started = time.Now()
@@ -141,6 +143,11 @@ func (c *container) run() {
 
 	c.output.end()
 	close(c.ended)
+}
+
+// neverRuns reports whether the script's command cannot be run.
+func (c *container) neverRuns() bool {
+	return len(c.spec.Args) > 0 && strings.HasPrefix(c.spec.Args[0], "unstartable=")
 }
 
 // script does the steps in order.
@@ -176,6 +183,11 @@ func (c *container) script() (code int, oom bool) {
 			c.describe(value)
 		case "oom":
 			return exitKill, true
+		case "unstartable":
+			if code, err = strconv.Atoi(value); err == nil {
+				c.unstartable = protocol.Errorf(protocol.CodeStartFailed, "the command could not be run: its script says so")
+				return code, false
+			}
 		case "exit":
 			if code, err = strconv.Atoi(value); err == nil {
 				return code, false

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -229,7 +230,7 @@ func (d *Driver) Create(ctx context.Context, spec runtime.Spec) (string, runtime
 		return "", runtime.Stdio{}, err
 	}
 	e.created++
-	c := newContainer(fmt.Sprintf("fake-%08d", e.created), spec, e.cfg.Speed)
+	c := newContainer(fmt.Sprintf("fake-%08d", e.created), spec, e.cfg.Speed, e.images[spec.Image].StopSignal)
 	e.containers[d.key(spec.ID)] = c
 	stdio := runtime.Stdio{Output: c.output.reader(true)}
 	if spec.Stdin {
@@ -276,7 +277,7 @@ func (d *Driver) Wait(ctx context.Context, id runtime.ExecutionID) (runtime.Exit
 	if err := d.engine.available(ctx); err != nil {
 		return runtime.Exit{}, err
 	}
-	return c.exit, nil
+	return c.exit, c.unstartable
 }
 
 // Signal implements runtime.Driver.
@@ -285,7 +286,7 @@ func (d *Driver) Signal(ctx context.Context, id runtime.ExecutionID, signal stri
 	if err != nil {
 		return err
 	}
-	c.signal(signal)
+	c.signal(cmp.Or(signal, c.stopSignal, "TERM"))
 	return nil
 }
 

@@ -20,7 +20,7 @@
 //	               and exec or noexec, and the terminal's size
 //	oom            be killed for want of memory
 //	exit=N         end with exit code N
-//	unstartable    as the first step: Start fails
+//	unstartable=N  as the first step: its command cannot be run, with exit code N
 //
 // A script that runs to its end exits with 0, one that a signal ends with 128
 // and the signal's number: HUP, INT, QUIT, KILL, USR1, USR2, ALRM or TERM. Other
@@ -52,6 +52,9 @@ type Image struct {
 	Size   protocol.Bytes
 	// Arch and OS that it is made for; empty fits every machine.
 	Arch, OS string
+	// StopSignal is the one that containers of it are stopped with; TERM where it
+	// is empty.
+	StopSignal string
 	// Fail is the error that a pull of it ends with; nil is none.
 	Fail error
 }
@@ -160,7 +163,7 @@ func (e *Engine) start(c *container) error {
 	if err := c.begin(); err != nil {
 		return err
 	}
-	if e.cfg.OnStart != nil {
+	if e.cfg.OnStart != nil && !c.neverRuns() {
 		e.cfg.OnStart(c.spec)
 	}
 	e.scripts.Go(c.run)

@@ -21,14 +21,15 @@ func script() runtimetest.Script {
 		Stubborn:    func(d time.Duration) []string { return step("ignore-term", "out=ready\n", "sleep="+d.String()) },
 		Tell:        func() []string { return step("tell") },
 		Describe:    func(tmpfs string) []string { return step("describe=" + tmpfs) },
-		Unstartable: func() []string { return step("unstartable") },
+		OutOfMemory: func() []string { return step("oom") },
+		Unstartable: func(code int) []string { return step(fmt.Sprint("unstartable=", code)) },
 	}
 }
 
 func TestConformance(t *testing.T) {
 	runtimetest.Conformance(t, func(t *testing.T) runtime.Driver {
-		e := fake.NewEngine(fake.Config{Images: map[string]fake.Image{"work": {Size: 1000}}})
+		e := fake.NewEngine(fake.Config{Images: map[string]fake.Image{"work": {Size: 1000}, "interrupted": {StopSignal: "INT"}}})
 		t.Cleanup(e.Close)
 		return e.Driver("mesh", "node")
-	}, runtimetest.Options{Image: "work", Missing: "nothing", Script: script()})
+	}, runtimetest.Options{Image: "work", Missing: "nothing", Interrupted: "interrupted", Script: script()})
 }

@@ -40,7 +40,11 @@ in them by itself.`, `["/srv/results"]`},
 		{"devices", list{&p.Devices}, `Which devices containers may use, each by its path.`, `["/dev/ttyUSB0"]`},
 		{"accelerators", list{&p.AcceleratorKinds}, `Which kinds of accelerators, of those found here, containers may use: "gpu",
 "npu".`, `["gpu"]`},
-		{"capabilities", list{&p.Capabilities}, `Which Linux capabilities containers may have; see capabilities(7). Some, as
+		{"default_capabilities", list{&p.DefaultCapabilities}, `Which Linux capabilities every container has inside itself while it is root; see
+capabilities(7). Left out: what the entrypoints of ordinary images need, which is
+CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP and
+NET_BIND_SERVICE. An empty list gives none.`, `["CHOWN", "SETGID", "SETUID"]`},
+		{"capabilities", list{&p.Capabilities}, `Which Linux capabilities containers may ask for beside those. Some, as
 SYS_ADMIN, SYS_MODULE and SYS_RAWIO, give away this device.`, `["NET_RAW"]`},
 		{"run_as_nonroot", toggle{&p.RunAsNonRoot}, `Whether containers must not run as root. Who names no user then runs as 65534,
 whatever the image says; --user UID[:GID] asks for another.`, ""},

@@ -30,6 +30,7 @@ mounts = ["/srv/photos"]
 writable_mounts = ["/srv/out", "/srv/sp\u0061ce and \"quotes\""]
 devices = ["/dev/ttyUSB0"]
 accelerators = ["gpu"]
+default_capabilities = ["CHOWN"]
 capabilities = ["NET_RAW"]
 run_as_nonroot = true
 read_only_root = true
@@ -50,7 +51,7 @@ func TestEverything(t *testing.T) {
 	want := runtime.Policy{
 		AllowFrom: []string{"laptop", "12D3KooWx"}, Images: []string{"docker.io/library/*", "ghcr.io/me/app:1"}, RequireDigest: true,
 		Networks: []string{"none", "host", "web"}, Mounts: []string{"/srv/photos"}, WritableMounts: []string{"/srv/out", `/srv/space and "quotes"`},
-		Devices: []string{"/dev/ttyUSB0"}, AcceleratorKinds: []string{"gpu"}, Capabilities: []string{"NET_RAW"}, RunAsNonRoot: true, ReadOnlyRoot: true,
+		Devices: []string{"/dev/ttyUSB0"}, AcceleratorKinds: []string{"gpu"}, DefaultCapabilities: []string{"CHOWN"}, Capabilities: []string{"NET_RAW"}, RunAsNonRoot: true, ReadOnlyRoot: true,
 		DefaultCPUs: 0.5, MaxCPUs: 10, DefaultMemory: 256 << 20, MaxMemory: 2 << 30, MaxTimeout: 12 * time.Hour, Pids: 64, Logs: 1 << 20,
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -31,6 +31,17 @@ const imageTimeout = time.Minute
 // which must be statically linked.
 func BusyboxImage(t testing.TB, tag string, arch ...string) {
 	t.Helper()
+	loadImage(t, tag, "", arch...)
+}
+
+// InterruptedImage is BusyboxImage of an image that INT is to stop.
+func InterruptedImage(t testing.TB, tag string) {
+	t.Helper()
+	loadImage(t, tag, "SIGINT")
+}
+
+func loadImage(t testing.TB, tag, stopSignal string, arch ...string) {
+	t.Helper()
 	c, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +53,7 @@ func BusyboxImage(t testing.TB, tag string, arch ...string) {
 	if err != nil {
 		t.Fatalf("%v\nThis test needs a Docker engine that it may use: install docker.io and start it, and run the test as root or in the group docker.", err)
 	}
-	archive, err := busyboxImage(tag, append(arch, engine.Arch)[0])
+	archive, err := busyboxImage(tag, append(arch, engine.Arch)[0], stopSignal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +75,7 @@ func BusyboxImage(t testing.TB, tag string, arch ...string) {
 }
 
 // busyboxImage returns an image as "docker save" writes it.
-func busyboxImage(tag, arch string) ([]byte, error) {
+func busyboxImage(tag, arch, stopSignal string) ([]byte, error) {
 	named, err := reference.ParseNormalizedNamed(tag)
 	if err != nil {
 		return nil, fmt.Errorf("image tag %q: %w", tag, err)
@@ -77,7 +88,7 @@ func busyboxImage(tag, arch string) ([]byte, error) {
 		"architecture": arch,
 		"os":           "linux",
 		"created":      time.Now(), // so that no two tests have the same image
-		"config":       map[string]any{"Env": []string{"PATH=/bin"}},
+		"config":       map[string]any{"Env": []string{"PATH=/bin"}, "StopSignal": stopSignal},
 		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}},
 	})
 	if err != nil {

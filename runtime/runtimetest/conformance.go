@@ -22,8 +22,8 @@ const patience = time.Minute
 // Options say how the driver under test is told to do things.
 type Options struct {
 	// Image is one that is present and has a size, Missing one that is not in
-	// its registry.
-	Image, Missing string
+	// its registry. Interrupted is Image with INT as its stop signal.
+	Image, Missing, Interrupted string
 	// Script makes the arguments for what the tests want to happen.
 	Script Script
 }
@@ -53,8 +53,14 @@ type Script struct {
 	// NAME"; "root rw" or "root ro"; "shm KIB"; of the file system in memory at
 	// tmpfs "tmpfs KIB MODE exec", or noexec; "size ROWS COLUMNS" of its terminal.
 	Describe func(tmpfs string) []string
-	// Unstartable names a command that the image does not have.
-	Unstartable func() []string
+	// OutOfMemory takes more memory than it may.
+	OutOfMemory func() []string
+	// Unstartable names a command that the image does not have (127) or that
+	// cannot be executed (126).
+	Unstartable func(code int) []string
+	// Shell runs a shell script. It is nil for a driver whose containers are no
+	// processes of a kernel, which then confines nothing.
+	Shell func(script string) []string
 }
 
 // BusyboxScript is the Script for images made by BusyboxImage.
@@ -90,17 +96,21 @@ echo tmpfs $(df -k "$1" | awk 'END { print $2 }') $(stat -c %a "$1") $exec
 for i in $(seq 200); do [ -n "$(stty size 2>/dev/null)" ] && break; sleep 0.05; done
 echo size $(stty size)`, tmpfs)
 		},
-		Unstartable: func() []string { return []string{"no-such-command"} },
+		OutOfMemory: func() []string { return []string{"tail", "/dev/zero"} },
+		Unstartable: func(code int) []string {
+			if code == 126 {
+				return []string{"/bin"}
+			}
+			return []string{"no-such-command"}
+		},
+		Shell: func(script string) []string { return sh(script) },
 	}
 }
 
 // Conformance tests a driver. newDriver is called once for each subtest; its
 // drivers may be of one engine, mesh and node.
 func Conformance(t *testing.T, newDriver func(t *testing.T) runtime.Driver, o Options) {
-	for _, c := range []struct {
-		name string
-		test func(*testing.T, suite)
-	}{
+	cases := []testCase{
 		{"Info", testInfo},
 		{"Inspect", testInspect},
 		{"Life", testLife},
@@ -132,7 +142,13 @@ func Conformance(t *testing.T, newDriver func(t *testing.T) runtime.Driver, o Op
 		{"CloseUnblocksNext", testCloseUnblocksNext},
 		{"Many", testMany},
 		{"Watch", testWatch},
-	} {
+		{"StopSignal", testStopSignal},
+		{"OutOfMemory", testOutOfMemory},
+	}
+	if o.Script.Shell != nil {
+		cases = append(cases, confinement...)
+	}
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDriver(t)
 			t.Cleanup(func() {
@@ -143,6 +159,12 @@ func Conformance(t *testing.T, newDriver func(t *testing.T) runtime.Driver, o Op
 			c.test(t, suite{driver: d, options: o, script: o.Script, prefix: strings.ToLower(rand.Text()[:8])})
 		})
 	}
+}
+
+// testCase is one part of the suite.
+type testCase struct {
+	name string
+	test func(*testing.T, suite)
 }
 
 // suite is what one test works with.

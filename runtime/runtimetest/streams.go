@@ -2,12 +2,14 @@ package runtimetest
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
 )
 
 func testAttach(t *testing.T, s suite) {
@@ -55,13 +57,50 @@ func testImageMissing(t *testing.T, s suite) {
 }
 
 func testUnstartable(t *testing.T, s suite) {
-	spec := s.spec("unstartable", s.script.Unstartable())
-	s.create(t, spec)
-	err := s.driver.Start(s.context(t), spec.ID)
-	if err == nil {
-		_, err = s.driver.Wait(s.context(t), spec.ID)
+	for _, code := range []int{127, 126} {
+		for _, tty := range []bool{false, true} {
+			spec := s.spec(itoa(code)+strconv.FormatBool(tty), s.script.Unstartable(code))
+			spec.TTY = tty
+			stdio := s.start(t, spec)
+			exit, err := s.driver.Wait(s.context(t), spec.ID)
+			wantCode(t, "Wait", err, protocol.CodeStartFailed)
+			if exit.Code != code {
+				t.Errorf("exit code %d, want %d", exit.Code, code)
+			}
+			again, err := s.driver.Attach(s.context(t), spec.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer again.Output.Close()
+			for _, out := range []runtime.OutputReader{stdio.Output, again.Output} {
+				if stdout, stderr := readAll(t, out); stdout+stderr != "" {
+					t.Errorf("output of what never ran: %q and %q", stdout, stderr)
+				}
+			}
+		}
 	}
-	wantCode(t, "Start or Wait", err, protocol.CodeStartFailed)
+}
+
+// testStopSignal: the empty signal is the one by which the image is to be stopped.
+func testStopSignal(t *testing.T, s suite) {
+	for image, code := range map[string]int{s.options.Image: 143, s.options.Interrupted: 130} {
+		spec := s.spec(itoa(code), s.script.Sleep(long))
+		spec.Image = image
+		readUntil(t, s.start(t, spec).Output, "ready\n")
+		if err := s.driver.Signal(s.context(t), spec.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		s.wait(t, spec.ID, code)
+	}
+}
+
+func testOutOfMemory(t *testing.T, s suite) {
+	spec := s.spec("memory", s.script.OutOfMemory())
+	spec.Memory = 16 << 20
+	s.start(t, spec)
+	if exit := s.wait(t, spec.ID, 137); !exit.OOMKilled {
+		t.Errorf("%+v", exit)
+	}
 }
 
 // testBackpressure has two containers write the same. When the one whose

@@ -33,7 +33,7 @@ func hearth() {
 	known["fake"] = func(*slog.Logger) func(keys.Fingerprint, protocol.NodeID) (runtime.Driver, error) {
 		return func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
 			engine := fake.NewEngine(fake.Config{Images: map[string]fake.Image{
-				"work:1": {}, "far:1": {Absent: true, Size: 40 << 20},
+				"work:1": {}, "interrupted:1": {StopSignal: "INT"}, "far:1": {Absent: true, Size: 40 << 20},
 				"foreign:1": {Absent: true, OS: "linux", Arch: "s390x"},
 			}})
 			return engine.Driver(string(mesh), self), nil

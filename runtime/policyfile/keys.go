@@ -41,7 +41,7 @@ in them by itself.`, `["/srv/results"]`},
 		{"accelerators", list{&p.AcceleratorKinds}, `Which kinds of accelerators, of those found here, containers may use: "gpu",
 "npu".`, `["gpu"]`},
 		{"default_capabilities", list{&p.DefaultCapabilities}, `Which Linux capabilities every container has inside itself while it is root; see
-capabilities(7). Left out: what the entrypoints of ordinary images need, which is
+capabilities(7). Left out: what the entrypoints of ordinary images need, that is
 CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP and
 NET_BIND_SERVICE. An empty list gives none.`, `["CHOWN", "SETGID", "SETUID"]`},
 		{"capabilities", list{&p.Capabilities}, `Which Linux capabilities containers may ask for beside those. Some, as

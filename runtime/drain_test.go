@@ -3,6 +3,7 @@ package runtime_test
 import (
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -18,16 +19,16 @@ func TestDrainRefusesNewWorkOverRestartsUntilOff(t *testing.T) {
 		running := b.offer(offer("before", "sleep=1h"))
 		defer running.Close()
 		synctest.Wait()
-		changes := 0
+		var changes atomic.Int32
 		b.stop()
-		b.cfg.Changed = func() { changes++ }
+		b.cfg.Changed = func() { changes.Add(1) }
 		b.run()
-		changes = 0
+		changes.Store(0)
 		if err := b.node.Drain(false); err != nil {
 			t.Fatal(err)
 		}
-		if !b.node.State().Draining || changes != 1 {
-			t.Errorf("drains: %v, told %d times", b.node.State().Draining, changes)
+		if !b.node.State().Draining || changes.Load() != 1 {
+			t.Errorf("drains: %v, told %d times", b.node.State().Draining, changes.Load())
 		}
 		refusal := b.refused(forced("during"), protocol.CodePolicy)
 		if refusal.Reason != protocol.ReasonDraining {

@@ -105,7 +105,7 @@ func FuzzInitless(f *testing.F) {
 	f.Add("[FATAL tini (7)] exec a failed: b\n", "", true)
 	f.Add("[FATAL ", "tini (", false)
 	f.Fuzz(func(t *testing.T, first, second string, neverRan bool) {
-		ended := error(io.EOF)
+		ended := io.EOF
 		if neverRan {
 			ended = errNeverRan
 		}

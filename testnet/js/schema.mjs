@@ -250,7 +250,8 @@ export const messages = {
     9: ['exitCode', 'sint'],
     10: ['queuePlace', 'uint'],
     11: ['progress', 'Progress'],
-    12: ['container', 'string']
+    12: ['container', 'string'],
+    13: ['exited', 'bool']
   },
   Progress: {
     1: ['current', 'uint'],

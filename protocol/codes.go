@@ -64,6 +64,13 @@ const (
 	// CodeLeaseExpired means that the orchestrator did not renew the execution's
 	// lease: another attempt may take its place.
 	CodeLeaseExpired
+	_ // 24: see hearth.proto
+	// CodeQueueTimeout means that a node gave an execution back that had waited in
+	// its queue for longer than the orchestrator allowed: nothing was started.
+	CodeQueueTimeout
+	// CodeNotReady means that the device does not know yet whether it runs work, as
+	// its container engine has not answered since it started.
+	CodeNotReady
 	codeEnd
 )
 
@@ -92,15 +99,20 @@ var codeNames = [codeEnd]string{
 	CodeDiskFull:      "disk_full",
 	CodeInternal:      "internal",
 	CodeLeaseExpired:  "lease_expired",
+	CodeQueueTimeout:  "queue_timeout",
+	CodeNotReady:      "not_ready",
 }
 
 // String returns the code's stable name.
 func (c Code) String() string {
-	if c < codeEnd {
+	if c.known() {
 		return codeNames[c]
 	}
 	return fmt.Sprintf("code_%d", uint8(c))
 }
+
+// known reports whether this version has the code.
+func (c Code) known() bool { return c < codeEnd && codeNames[c] != "" }
 
 // Error is a failure as it crosses the wire: a code for programs and a text
 // for people. The text holds nothing internal.

@@ -224,6 +224,12 @@ type Score struct {
 	Draining bool
 	// Version of the device's program, for people; empty where it does not tell.
 	Version string
+	// NotReady says that the device does not know yet whether it runs work: its
+	// engine has not answered since it started. Role is then RoleDevice.
+	NotReady bool
+	// LongRunning and Youngest are as in Load.
+	LongRunning LongRunning
+	Youngest    time.Duration
 }
 
 // An Offer proposes an execution to a node.
@@ -238,6 +244,10 @@ type Offer struct {
 	// Forced offers are accepted whatever the load: only what can never work
 	// here (constraint, resources, policy, no engine) is refused.
 	Forced bool
+	// MaxWait is 0, or how long the execution may wait in the node's queue: then
+	// the node gives it back. It ends as failed, with CodeQueueTimeout, and was not
+	// started.
+	MaxWait time.Duration
 	// Lease is 0, or how long after its last renewal (Renewal) the execution
 	// goes on: then the node stops it. The offer is none: a node starts nothing
 	// that has a lease before a renewal was granted, and is not over.
@@ -271,6 +281,22 @@ func (r *Refusal) Error() string { return fmt.Sprintf("refused: %s: %s", r.Code,
 // Load is how busy a node is.
 type Load struct {
 	Running, Queued, Slots uint32
+	// LongRunning is the part of Running that nobody expects to end soon.
+	LongRunning LongRunning
+	// Youngest is how long the running execution that started last has run; 0
+	// where none runs. No slot of a full node is expected to be free any sooner.
+	Youngest time.Duration
+}
+
+// LongRunning is what the executions of a node take that have run for several
+// times what their service usually does: they are expected to run at least as
+// long again, and may never end.
+type LongRunning struct {
+	Count  uint32
+	CPUs   Cores
+	Memory Bytes
+	// Ran is how long the one of them that started last has run.
+	Ran time.Duration
 }
 
 // State is where a request is in its life; sched's DESIGN.md draws the machine.
@@ -292,6 +318,20 @@ const (
 	StateLost
 	StateUnknown
 )
+
+var stateNames = [...]string{
+	StateAccepted: "accepted", StatePlacing: "placing", StatePulling: "pulling", StateStarting: "starting",
+	StateRunning: "running", StateSucceeded: "succeeded", StateFailed: "failed", StateRefused: "refused",
+	StateCancelled: "cancelled", StateTimedOut: "timed_out", StateLost: "lost", StateUnknown: "unknown",
+}
+
+// String returns the state's stable name, as users and JSON read it.
+func (s State) String() string {
+	if int(s) < len(stateNames) && stateNames[s] != "" {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("state_%d", uint8(s))
+}
 
 // Ended reports whether s is an end. StateUnknown is one that may still be
 // corrected when the node that knows comes back.
@@ -387,6 +427,9 @@ type Candidate struct {
 	// Estimate is the time to the end of the execution there: its parts are
 	// Work (on an idle node, load's factor applied), Network and Cold.
 	Estimate, Work, Network, Cold time.Duration
+	// Guess says that the estimate rests on defaults: the service was not seen
+	// yet, or nobody knows how large its image is.
+	Guess bool
 	// Chance of being drawn, 0 to 1.
 	Chance float64
 	// Chosen marks the node that the offer went to.

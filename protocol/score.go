@@ -21,8 +21,9 @@ const ReasonDraining = "is draining: it takes no new work until 'hearth drain --
 const (
 	// MaxScoreAddresses is the most addresses that a score names.
 	MaxScoreAddresses = 12
+	// MaxBeat is the longest time between two scores of a device.
+	MaxBeat = time.Hour
 
-	maxBeat         = time.Hour
 	maxTemperature  = 1000
 	maxAccelerators = 8
 	maxRating       = 1e12
@@ -70,6 +71,7 @@ func scoreToPB(s *Score) *pb.Score {
 		Images: s.Images, ImageSizes: s.ImageSizes, Accelerators: s.Accelerators, Temperature: s.Temperature,
 		Throttled: uint32(math.Round(s.Throttled * 1000)), PullRate: uint64(s.PullRate), Addresses: s.Addresses,
 		Draining: s.Draining, Version: s.Version,
+		NotReady: s.NotReady, LongRunning: longRunningToPB(&s.LongRunning), Youngest: durationToPB(s.Youngest),
 	}
 }
 
@@ -90,7 +92,13 @@ func scoreFromPB(p *pb.Score) (Score, error) {
 		Arch: p.GetArch(), OS: p.GetOs(), Drivers: p.GetDrivers(), Labels: p.GetLabels(),
 		Images: p.GetImages(), ImageSizes: p.GetImageSizes(), Accelerators: p.GetAccelerators(),
 		Temperature: p.GetTemperature(), Throttled: float64(p.GetThrottled()) / 1000, PullRate: Bytes(p.GetPullRate()),
-		Addresses: p.GetAddresses(), Draining: p.GetDraining(), Version: clip(p.GetVersion(), maxName),
+		Addresses: p.GetAddresses(), Draining: p.GetDraining(), Version: clip(p.GetVersion(), maxName), NotReady: p.GetNotReady(),
+	}
+	if s.LongRunning, err = longRunningFromPB(p.GetLongRunning()); err != nil {
+		return Score{}, err
+	}
+	if s.Youngest, err = durationFromPB("youngest", p.GetYoungest()); err != nil {
+		return Score{}, err
 	}
 	if err := s.validate(); err != nil {
 		return Score{}, err
@@ -106,8 +114,8 @@ func (s *Score) validate() error {
 	if _, err := ParseNodeID(string(s.Node)); err != nil {
 		return err
 	}
-	if s.Beat < 0 || s.Beat > maxBeat {
-		return Errorf(CodeInvalid, "beat: %v is out of bounds: 0 to %v", s.Beat, maxBeat)
+	if s.Beat < 0 || s.Beat > MaxBeat {
+		return Errorf(CodeInvalid, "beat: %v is out of bounds: 0 to %v", s.Beat, MaxBeat)
 	}
 	if s.Role > RoleNode {
 		return Errorf(CodeInvalid, "role: %d is not known here", s.Role)
@@ -124,14 +132,22 @@ func (s *Score) validate() error {
 	if n := len(s.ImageSizes); n != 0 && n != len(s.Images) {
 		return Errorf(CodeInvalid, "image sizes: %d of them for %d images", n, len(s.Images))
 	}
+	if err := s.LongRunning.validate(); err != nil {
+		return err
+	}
 	return checkWords("address", s.Addresses, MaxScoreAddresses, maxAddress)
 }
 
+func (l *LongRunning) validate() error {
+	return checkAmounts(
+		amount{"long_running.count", float64(l.Count), maxCount},
+		amount{"long_running.cpus", float64(l.CPUs), maxCPUs},
+		amount{"long_running.memory", float64(l.Memory), maxMemory},
+	)
+}
+
 func (s *Score) validateAmounts() error {
-	for _, v := range []struct {
-		field     string
-		is, limit float64
-	}{
+	return checkAmounts([]amount{
 		{"rating", s.Rating, maxRating},
 		{"speed", s.Speed, maxRating},
 		{"cpus", float64(s.CPUs), maxCPUs},
@@ -146,7 +162,17 @@ func (s *Score) validateAmounts() error {
 		{"temperature", float64(s.Temperature), maxTemperature},
 		{"throttled", s.Throttled, 1},
 		{"pull_rate", float64(s.PullRate), maxMemory},
-	} {
+	}...)
+}
+
+// An amount is a field with its value and the most that it may be.
+type amount struct {
+	field     string
+	is, limit float64
+}
+
+func checkAmounts(all ...amount) error {
+	for _, v := range all {
 		if err := checkAmount(v.field, v.is, v.limit); err != nil {
 			return err
 		}

@@ -258,7 +258,7 @@ func TestAnswersCrossIntact(t *testing.T) {
 		is, told error
 		logged   error
 	}{
-		{&Refusal{Code: CodeBusy, Reason: "full", Load: Load{1, 2, 3}}, &Refusal{Code: CodeBusy, Reason: "full", Load: Load{1, 2, 3}}, nil},
+		{&Refusal{Code: CodeBusy, Reason: "full", Load: Load{Running: 1, Queued: 2, Slots: 3}}, &Refusal{Code: CodeBusy, Reason: "full", Load: Load{Running: 1, Queued: 2, Slots: 3}}, nil},
 		{&Error{Code: CodeEngineDown, Message: "no docker"}, &Error{Code: CodeEngineDown, Message: "no docker"}, nil},
 		{secret, &Error{Code: CodeInternal, Message: "internal error"}, secret},
 	} {
@@ -280,7 +280,7 @@ func TestAnswersCrossIntact(t *testing.T) {
 				t.Errorf("%v was told as %v", tc.is, err)
 			}
 		}
-		if r, ok := errors.AsType[*Refusal](err1); ok && r.Load != (Load{1, 2, 3}) {
+		if r, ok := errors.AsType[*Refusal](err1); ok && r.Load != (Load{Running: 1, Queued: 2, Slots: 3}) {
 			t.Errorf("load %v", r.Load)
 		}
 	}

@@ -54,14 +54,14 @@ func clip(s string, limit int) string {
 }
 
 func codeToPB(c Code) pb.Code {
-	if c >= codeEnd {
+	if !c.known() {
 		c = CodeInternal
 	}
 	return pb.Code(c)
 }
 
 func codeFromPB(c pb.Code) Code {
-	if c < 0 || c >= pb.Code(codeEnd) {
+	if c < 0 || c >= pb.Code(codeEnd) || !Code(c).known() {
 		return CodeInternal
 	}
 	return Code(c)
@@ -98,6 +98,7 @@ func answerToPB(err error) (a *pb.Answer, whole bool) {
 		return &pb.Answer{Answer: &pb.Answer_Refusal{Refusal: &pb.Refusal{
 			Code: codeToPB(r.Code), Reason: clip(r.Reason, maxReason),
 			Running: r.Load.Running, Queued: r.Load.Queued, Slots: r.Load.Slots,
+			LongRunning: longRunningToPB(&r.Load.LongRunning), Youngest: durationToPB(r.Load.Youngest),
 		}}}, true
 	}
 	e, whole := errorToPB(err)
@@ -111,15 +112,45 @@ func answerFromPB(a *pb.Answer) error {
 	case *pb.Answer_Accepted:
 		return nil
 	case *pb.Answer_Refusal:
-		r := v.Refusal
-		return &Refusal{
-			Code: whyFromPB(r.GetCode()), Reason: clip(r.GetReason(), maxReason),
-			Load: Load{Running: r.GetRunning(), Queued: r.GetQueued(), Slots: r.GetSlots()},
-		}
+		return refusalFromPB(v.Refusal)
 	case *pb.Answer_Error:
 		return errorFromPB(v.Error)
 	}
 	return broken(Errorf(CodeInvalid, "answer: neither accepted nor refused"))
+}
+
+// refusalFromPB returns a *Refusal; a load that is out of bounds makes the answer
+// none at all.
+func refusalFromPB(p *pb.Refusal) error {
+	r := &Refusal{
+		Code: whyFromPB(p.GetCode()), Reason: clip(p.GetReason(), maxReason),
+		Load: Load{Running: p.GetRunning(), Queued: p.GetQueued(), Slots: p.GetSlots()},
+	}
+	var err error
+	if r.Load.LongRunning, err = longRunningFromPB(p.GetLongRunning()); err != nil {
+		return broken(err)
+	}
+	if r.Load.Youngest, err = durationFromPB("youngest", p.GetYoungest()); err != nil {
+		return broken(err)
+	}
+	return r
+}
+
+// longRunningToPB returns nil where there is none, which costs no byte.
+func longRunningToPB(l *LongRunning) *pb.LongRunning {
+	if *l == (LongRunning{}) {
+		return nil
+	}
+	return &pb.LongRunning{Count: l.Count, Cpus: toMilli(l.CPUs), Memory: uint64(l.Memory), Ran: durationToPB(l.Ran)}
+}
+
+func longRunningFromPB(p *pb.LongRunning) (LongRunning, error) {
+	ran, err := durationFromPB("long_running.ran", p.GetRan())
+	l := LongRunning{Count: p.GetCount(), CPUs: fromMilli(p.GetCpus()), Memory: Bytes(p.GetMemory()), Ran: ran}
+	if err == nil {
+		err = l.validate()
+	}
+	return l, err
 }
 
 func stateFromPB(s pb.State) (State, error) {

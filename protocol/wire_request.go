@@ -105,6 +105,7 @@ func offerToPB(o *Offer) *pb.Offer {
 	return &pb.Offer{
 		Request: string(o.Request), Attempt: o.Attempt, Service: serviceToPB(&o.Service),
 		Bound: durationToPB(o.Bound), Forced: o.Forced, Lease: durationToPB(o.Lease),
+		MaxWait: durationToPB(o.MaxWait),
 	}
 }
 
@@ -127,12 +128,17 @@ func offerFromPB(p *pb.Offer) (Offer, error) {
 	if lease > maxLease {
 		return Offer{}, Errorf(CodeInvalid, "lease: %v, the most is %v", lease, maxLease)
 	}
+	maxWait, err := durationFromPB("max_wait", p.GetMaxWait())
+	if err != nil {
+		return Offer{}, err
+	}
 	service, err := serviceFromPB(p.GetService())
 	if err != nil {
 		return Offer{}, err
 	}
 	return Offer{
 		Request: request, Attempt: p.GetAttempt(), Service: service, Bound: bound, Forced: p.GetForced(), Lease: lease,
+		MaxWait: maxWait,
 	}, nil
 }
 

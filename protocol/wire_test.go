@@ -109,6 +109,20 @@ func sampleDeviceInfo() DeviceInfo {
 	}
 }
 
+func sampleLongRunning() LongRunning {
+	return LongRunning{Count: 1, CPUs: 1.5, Memory: 1 << 30, Ran: time.Hour}
+}
+
+func sampleBusyScore() Score {
+	s := sampleScore()
+	s.NotReady, s.LongRunning, s.Youngest = true, sampleLongRunning(), 3*time.Second
+	return s
+}
+
+func sampleBusyLoad() Load {
+	return Load{Running: 1, Queued: 2, Slots: 3, LongRunning: sampleLongRunning(), Youngest: time.Second}
+}
+
 func sampleDecision() Decision {
 	return Decision{Level: 3 * time.Second, Places: 2.5, Candidates: []Candidate{
 		{Node: nodeA, Name: "attic", Rating: 12.5, Estimate: 3, Work: 1, Network: 1, Cold: 1, Chance: 0.75, Chosen: true},
@@ -144,6 +158,7 @@ func codecs() []codec {
 	return []codec{
 		codecOf("service", sampleService(), serviceToPB, serviceFromPB),
 		codecOf("offer", Offer{Request: "req-1", Attempt: 1, Service: sampleRetried(), Bound: time.Second, Forced: true, Lease: 7 * time.Second}, offerToPB, offerFromPB),
+		codecOf("offer-max-wait", Offer{Request: "req-1", Attempt: 1, Service: Service{Image: "busybox"}, MaxWait: 9 * time.Second}, offerToPB, offerFromPB),
 		codecOf("attach", Attach{Request: "req-1", Attempt: 2, Stdout: 3, Stderr: 4}, attachToPB, attachFromPB),
 		codecOf("run", Run{ID: "req-1", Service: sampleService()}, runToPB, runFromPB),
 		codecOf("run-start", Run{Service: sampleStart()}, runToPB, runFromPB),
@@ -156,6 +171,8 @@ func codecs() []codec {
 		codecOf("info", sampleInfo(), infoToPB, infoFromPB),
 		codecOf("event", event, eventToPB, eventFromPB),
 		codecOf("decision", sampleDecision(), func(d *Decision) *pb.Decision { return decisionToPB(d)[0] }, decodeDecision),
+		codecOf("decision-guess", Decision{Candidates: []Candidate{{Node: nodeA, Guess: true}}},
+			func(d *Decision) *pb.Decision { return decisionToPB(d)[0] }, decodeDecision),
 		codecOf("device", Device{Score: sampleScore(), Self: true, Age: time.Second, Address: "/ip4/10.0.0.1/tcp/1", RTT: 5}, deviceToPB, deviceFromPB),
 		codecOf("device-info", sampleDeviceInfo(), deviceInfoToPB, deviceInfoFromPB),
 		codecOf("device-version", Device{Score: versionedScore()}, deviceToPB, deviceFromPB),
@@ -164,9 +181,15 @@ func codecs() []codec {
 		codecOf("check", Check{Name: "engine", Level: LevelWarning, Finding: "slow", Advice: "wait"}, checkToPB,
 			func(p *pb.Check) (Check, error) { return checkFromPB(p), nil }),
 		codecOf("refusal", error(&Refusal{Code: CodeBusy, Reason: "full", Load: Load{Running: 1, Queued: 2, Slots: 3}}), encodeAnswer, decodeAnswer),
+		codecOf("refusal-long-running", error(&Refusal{Code: CodeBusy, Load: sampleBusyLoad()}), encodeAnswer, decodeAnswer),
 		codecOf("error", error(&Error{Code: CodeConflict, Message: "in use"}), encodeAnswer, decodeAnswer),
 		{
 			name: "score", sample: sampleScore(),
+			encode: func(v any) ([]byte, error) { return EncodeScore(v.(Score)) },
+			decode: func(b []byte) (any, error) { return DecodeScore(b) },
+		},
+		{
+			name: "score-busy", sample: sampleBusyScore(),
 			encode: func(v any) ([]byte, error) { return EncodeScore(v.(Score)) },
 			decode: func(b []byte) (any, error) { return DecodeScore(b) },
 		},
@@ -323,13 +346,18 @@ func TestUnknownNumbers(t *testing.T) {
 	if got := checkFromPB(&pb.Check{Level: 9}).Level; got != LevelProblem {
 		t.Errorf("level 9 became %d", got)
 	}
-	if pb.Code(codeEnd-1) != pb.Code_CODE_LEASE_EXPIRED || len(pb.Code_name) != int(codeEnd) {
-		t.Error("the codes of Go and of the wire differ")
+	for n := range pb.Code(1 << 8) {
+		if _, ok := pb.Code_name[int32(n)]; ok != Code(n).known() {
+			t.Errorf("code %d: on the wire %v, in Go %v", n, ok, Code(n).known())
+		}
 	}
 	for s := StateAccepted; s <= StateUnknown; s++ {
-		if _, ok := pb.State_name[int32(s)]; !ok {
-			t.Errorf("state %d is not on the wire", s)
+		if name := "STATE_" + strings.ToUpper(s.String()); pb.State_name[int32(s)] != name {
+			t.Errorf("state %d is %s on the wire and %s here", s, pb.State_name[int32(s)], name)
 		}
+	}
+	if got := State(99).String(); got != "state_99" {
+		t.Errorf("a state that is none is called %q", got)
 	}
 }
 

@@ -81,7 +81,7 @@ func candidateToPB(c *Candidate) *pb.Candidate {
 		Node: string(c.Node), Name: clip(c.Name, maxName), Self: c.Self, Rating: finite(c.Rating),
 		Estimate: durationToPB(c.Estimate), Work: durationToPB(c.Work),
 		Network: durationToPB(c.Network), Cold: durationToPB(c.Cold),
-		Chance: min(max(finite(c.Chance), 0), 1), Chosen: c.Chosen,
+		Chance: min(max(finite(c.Chance), 0), 1), Chosen: c.Chosen, Guess: c.Guess,
 		Code: codeToPB(c.Code), Excluded: clip(c.Excluded, maxReason),
 	}
 }
@@ -125,7 +125,7 @@ func (d *decisionParts) add(p *pb.Decision) (*Decision, error) {
 func candidateFromPB(p *pb.Candidate) (Candidate, error) {
 	c := Candidate{
 		Name: clip(p.GetName(), maxName), Self: p.GetSelf(), Rating: p.GetRating(),
-		Chance: p.GetChance(), Chosen: p.GetChosen(),
+		Chance: p.GetChance(), Chosen: p.GetChosen(), Guess: p.GetGuess(),
 		Code: codeFromPB(p.GetCode()), Excluded: clip(p.GetExcluded(), maxReason),
 	}
 	var err error

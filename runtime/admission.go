@@ -3,6 +3,7 @@ package runtime
 import (
 	"math"
 	"slices"
+	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -25,11 +26,11 @@ func demandOf(cpus protocol.Cores, memory protocol.Bytes) demand {
 	return demand{cpu: max(nano(cpus), 1), memory: memory}
 }
 
-// A ledger counts what is lent, what is taken, and who waits. It has no lock:
-// the Node's mutex guards it.
+// A ledger counts what is lent, what is taken, by whom, and who waits. It has no
+// lock: the Node's mutex guards it.
 type ledger struct {
 	lent, taken demand
-	running     int
+	running     []*execution // those that hold what they demand
 	queue       []*execution
 }
 
@@ -62,26 +63,35 @@ func (l *ledger) fitsFree(d demand) bool {
 	return d.cpu <= f.cpu && d.memory <= f.memory
 }
 
-func (l *ledger) take(d demand) {
-	l.running++
-	l.taken.cpu += d.cpu
-	l.taken.memory += d.memory
+// take lets e hold what it demands, from now on.
+func (l *ledger) take(e *execution, now time.Time) {
+	e.heldSince = now
+	l.running = append(l.running, e)
+	l.taken.cpu += e.demand.cpu
+	l.taken.memory += e.demand.memory
 }
 
-func (l *ledger) release(d demand) {
-	l.running--
-	l.taken.cpu -= d.cpu
-	l.taken.memory -= d.memory
+// release takes back what e holds, and reports whether it held anything.
+func (l *ledger) release(e *execution) bool {
+	i := slices.Index(l.running, e)
+	if i < 0 {
+		return false
+	}
+	l.running = slices.Delete(l.running, i, i+1)
+	e.heldSince = time.Time{}
+	l.taken.cpu -= e.demand.cpu
+	l.taken.memory -= e.demand.memory
+	return true
 }
 
 // next takes the first of the queue out if it fits now, or returns nil.
-func (l *ledger) next() *execution {
+func (l *ledger) next(now time.Time) *execution {
 	if len(l.queue) == 0 || !l.fitsFree(l.queue[0].demand) {
 		return nil
 	}
 	e := l.queue[0]
 	l.queue = slices.Delete(l.queue, 0, 1)
-	l.take(e.demand)
+	l.take(e, now)
 	return e
 }
 
@@ -96,10 +106,35 @@ func (l *ledger) leave(e *execution) bool {
 }
 
 // load is what the node tells of its load, in slots of size d.
-func (l *ledger) load(d demand) protocol.Load {
-	return protocol.Load{
-		Running: uint32(l.running),
+func (l *ledger) load(d demand, now time.Time) protocol.Load {
+	load := protocol.Load{
+		Running: uint32(len(l.running)),
 		Queued:  uint32(len(l.queue)),
 		Slots:   uint32(l.slots(d)),
 	}
+	for i, e := range l.running {
+		held := now.Sub(e.heldSince)
+		if i == 0 || held < load.Youngest {
+			load.Youngest = held
+		}
+		if held <= longFactor*max(e.expected, minExpected) {
+			continue
+		}
+		long := &load.LongRunning
+		if long.Count++; long.Count == 1 || held < long.Ran {
+			long.Ran = held
+		}
+		long.CPUs += protocol.Cores(float64(e.demand.cpu) / 1e9)
+		long.Memory += e.demand.memory
+	}
+	return load
 }
+
+const (
+	// longFactor is for how many times its expected time an execution must have
+	// held its slot to count as long-running.
+	longFactor = 4
+	// minExpected bounds the expected time from below: what usually takes a
+	// moment is not long-running for having waited for a busy engine.
+	minExpected = 250 * time.Millisecond
+)

@@ -42,8 +42,13 @@ type execution struct {
 	tell    wishes
 	first   *session // of the offer that brought it
 
-	// holds says that the demand is taken; the Node's mutex guards it.
-	holds bool
+	// heldSince is since when the demand is taken; zero where it is not. expected
+	// is how long the service usually runs here. giveBackAt is when it leaves the
+	// queue unstarted, after maxWait; zero is never. The Node's mutex guards them.
+	heldSince  time.Time
+	expected   time.Duration
+	giveBackAt time.Time
+	maxWait    time.Duration
 
 	// These belong to the goroutine.
 	container string

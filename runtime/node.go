@@ -50,6 +50,10 @@ type Config struct {
 	// must be quick, and must not call the Node. Without it nothing is queued
 	// but what is forced.
 	Estimate func(s protocol.Service, running, queued, slots int) time.Duration
+	// Expected is how long the service usually runs here; of the zero Service, how
+	// long one of which nothing is known does. Like Estimate it must be quick.
+	// Without it nothing counts as long-running before longer than a moment.
+	Expected func(s *protocol.Service) time.Duration
 	// Changed is called after the load, the readiness or the images changed.
 	Changed func()
 	// Finished is called once for each execution that was offered to this
@@ -84,6 +88,7 @@ type Node struct {
 	work    chan struct{} // holds a token when there may be something to launch
 	refresh chan struct{} // holds a token when the engine is to be asked
 	tidy    chan struct{} // holds a token when there may be something to forget
+	waiting chan struct{} // holds a token when there may be something to give back
 
 	mu       sync.Mutex // guards all that follows; never held across I/O
 	ledger   ledger
@@ -124,6 +129,7 @@ func New(cfg Config) (*Node, error) {
 		work:    make(chan struct{}, 1),
 		refresh: make(chan struct{}, 1),
 		tidy:    make(chan struct{}, 1),
+		waiting: make(chan struct{}, 1),
 		ledger:  ledger{lent: demandOf(lent.CPUs, lent.Memory)},
 		known:   make(map[ExecutionID]*execution),
 		engine:  engine{news: make(chan struct{})},
@@ -142,6 +148,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return n.watchEngine(ctx) })
 	group.Go(func() error { n.askEngine(ctx); return nil })
 	group.Go(func() error { n.expire(ctx); return nil })
+	group.Go(func() error { n.watchQueue(ctx); return nil })
 	group.Go(func() error { n.launch(ctx, group); return nil })
 	err := group.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

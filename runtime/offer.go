@@ -36,7 +36,7 @@ func (n *Node) offer(ctx context.Context, orchestrator protocol.NodeID, o protoc
 	}
 	spec.Lease = o.Lease
 	e := newExecution(n, spec)
-	e.service = o.Service
+	e.service, e.expected = o.Service, n.expected(&o.Service)
 	s, err := n.admit(e, o)
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (n *Node) admit(e *execution, o protocol.Offer) (protocol.Session, error) {
 	switch {
 	case other != nil:
 	case n.denied.has(e.spec.ID, time.Now()):
-		refusal = &protocol.Refusal{Code: protocol.CodeNotFound, Load: n.ledger.load(n.unit),
+		refusal = &protocol.Refusal{Code: protocol.CodeNotFound, Load: n.load(),
 			Reason: "it was asked for before its offer came, and denied"}
 	default:
 		if refusal = n.place(e, o); refusal == nil {
@@ -116,20 +116,19 @@ func (n *Node) admit(e *execution, o protocol.Offer) (protocol.Session, error) {
 func (n *Node) place(e *execution, o protocol.Offer) *protocol.Refusal {
 	l := &n.ledger
 	slots := l.slots(e.demand)
-	running, queued := l.running, len(l.queue)
-	load := l.load(n.unit)
+	running, queued := len(l.running), len(l.queue)
+	load := n.load()
 	switch {
 	case n.refusesNew(load) != nil:
 		return n.refusesNew(load)
 	case l.fits(e.demand):
-		l.take(e.demand)
-		e.holds = true
+		l.take(e, time.Now())
 		n.starting = append(n.starting, e)
 	case queued >= maxQueue:
 		return &protocol.Refusal{Code: protocol.CodeOverloaded, Load: load,
 			Reason: fmt.Sprintf("%d executions are waiting here, more are not taken", queued)}
 	case o.Forced || n.cfg.Estimate != nil && n.cfg.Estimate(o.Service, running, queued, slots) <= o.Bound:
-		l.queue = append(l.queue, e)
+		n.enqueue(e, o.MaxWait)
 		e.tellPlace(running+queued, queued)
 	default:
 		return &protocol.Refusal{Code: protocol.CodeBusy, Load: load,
@@ -143,12 +142,12 @@ func (n *Node) place(e *execution, o protocol.Offer) *protocol.Refusal {
 // pump starts what is next in the queue, as far as it fits, and tells the
 // others how many are before them now; n.mu is held.
 func (n *Node) pump() {
-	for e := n.ledger.next(); e != nil; e = n.ledger.next() {
-		e.holds = true
+	now := time.Now()
+	for e := n.ledger.next(now); e != nil; e = n.ledger.next(now) {
 		n.starting = append(n.starting, e)
 	}
 	for i, e := range n.ledger.queue {
-		e.tellPlace(n.ledger.running+i, i)
+		e.tellPlace(len(n.ledger.running)+i, i)
 	}
 	poke(n.work)
 }
@@ -156,12 +155,8 @@ func (n *Node) pump() {
 // release gives back what e took, if anything, and starts who waited for it.
 func (n *Node) release(e *execution) {
 	n.mu.Lock()
-	if e.holds {
-		e.holds = false
-		n.ledger.release(e.demand)
-		if !n.leaving {
-			n.pump()
-		}
+	if n.ledger.release(e) && !n.leaving {
+		n.pump()
 	}
 	n.mu.Unlock()
 	n.changed()
@@ -171,7 +166,7 @@ func (n *Node) release(e *execution) {
 func (n *Node) refuse(code protocol.Code, format string, args ...any) *protocol.Refusal {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return &protocol.Refusal{Code: code, Reason: fmt.Sprintf(format, args...), Load: n.ledger.load(n.unit)}
+	return &protocol.Refusal{Code: code, Reason: fmt.Sprintf(format, args...), Load: n.load()}
 }
 
 // refuseFor makes the refusal for what Check or the policy found.

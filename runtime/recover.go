@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -33,7 +34,7 @@ func (n *Node) alive(id ExecutionID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	e := n.known[id]
-	return e != nil && e.holds
+	return e != nil && !e.heldSince.IsZero()
 }
 
 // adopt takes up what an earlier process of this node left on the engine; n.mu
@@ -47,9 +48,9 @@ func (n *Node) adopt(found []Recovered) {
 		e := newExecution(n, Spec{
 			ID: r.ID, CPUs: r.CPUs, Memory: r.Memory, Timeout: r.Timeout, Lease: r.Lease,
 		})
-		e.adopted, e.container, e.holds, e.ran = true, r.Container, r.Running, r.Ran
+		e.adopted, e.container, e.ran, e.expected = true, r.Container, r.Ran, n.expected(&e.service)
 		if r.Running {
-			n.ledger.take(e.demand)
+			n.ledger.take(e, time.Now().Add(-r.Ran))
 		}
 		n.known[r.ID] = e
 		n.lease(e)
@@ -62,7 +63,7 @@ func (n *Node) adopt(found []Recovered) {
 // resumeContainer looks after a container that is there already: its output is
 // read from the first byte that the engine kept.
 func (e *execution) resumeContainer(ctx context.Context) {
-	if e.holds {
+	if !e.heldSince.IsZero() {
 		event := e.event(protocol.StateRunning)
 		event.Reason = "taken up again after a restart of hearth"
 		e.feed.Event(event)

@@ -16,9 +16,10 @@ const (
 
 // State is what a Node tells of itself.
 type State struct {
-	// Ready says whether it runs work now; Reason says why not.
-	Ready  bool
-	Reason string
+	// Ready says whether it runs work now; Reason says why not. Pending says that
+	// this is not known yet: the engine is still to tell of itself.
+	Ready, Pending bool
+	Reason         string
 	// Info is what the engine last told.
 	Info Info
 	// Load counts executions; its Slots are those of the default size.
@@ -71,7 +72,7 @@ func (n *Node) State() State {
 		Ready:      n.engine.ready && !n.leaving,
 		Reason:     n.engine.down,
 		Info:       n.engine.info,
-		Load:       n.ledger.load(n.unit),
+		Load:       n.load(),
 		CPUFree:    protocol.Cores(float64(free.cpu) / 1e9),
 		MemoryFree: free.memory,
 		Images:     n.engine.images,
@@ -83,6 +84,7 @@ func (n *Node) State() State {
 	case n.leaving:
 		s.Reason = "the device shuts down"
 	case !s.Ready && s.Reason == "":
+		s.Pending = true
 		s.Reason = "the container engine has not answered yet"
 	}
 	return s

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -22,7 +23,7 @@ func (r *request) unstarted(e *protocol.Event) bool {
 		return false
 	}
 	switch e.Code {
-	case protocol.CodeLeaving:
+	case protocol.CodeLeaving, protocol.CodeQueueTimeout:
 		return true
 	case protocol.CodePullFailed, protocol.CodeImageNotFound, protocol.CodeImagePlatform,
 		protocol.CodeEngineDown, protocol.CodeDiskFull:
@@ -56,10 +57,25 @@ func (r *request) leased() bool { return r.service.Retry > 0 }
 // move prepares another attempt, since this one has surely not started. e says
 // why, and is how the request ends if there is no other node.
 func (r *request) move(e protocol.Event) {
+	if e.Code == protocol.CodeQueueTimeout {
+		r.givenBack(e)
+		return
+	}
 	r.moves++
 	r.exclude(r.node, &protocol.Refusal{Code: e.Code, Reason: e.Reason})
 	r.demand.NoFetch = r.demand.NoFetch || e.Code == protocol.CodeImageNotFound
 	r.next(e, fmt.Sprintf("%s did not start it: %s", r.name, e.Reason))
+}
+
+// givenBack prepares another attempt, since the node had no slot for it in time.
+// The node may be asked again, where the others would keep it waiting for longer.
+func (r *request) givenBack(e protocol.Event) {
+	if r.demand.Waited == nil {
+		r.demand.Waited = make(map[protocol.NodeID]time.Duration)
+	}
+	r.demand.Waited[r.node] += r.o.cfg.Clock() - r.offered
+	r.demand.Refusals = 0 // scores are fresh by now
+	r.next(e, fmt.Sprintf("%s gave it back: %s", r.name, e.Reason))
 }
 
 // lose takes note that this attempt was lost, and has surely stopped if it has a
@@ -100,7 +116,8 @@ func (r *request) forgive() {
 // request a little later.
 func passing(c protocol.Code) bool {
 	switch c {
-	case protocol.CodeEngineDown, protocol.CodeLeaving, protocol.CodeNodeLost, protocol.CodeOverloaded, protocol.CodeDiskFull:
+	case protocol.CodeEngineDown, protocol.CodeLeaving, protocol.CodeNodeLost, protocol.CodeOverloaded,
+		protocol.CodeDiskFull, protocol.CodeNotReady:
 		return true
 	}
 	return false

@@ -14,10 +14,12 @@ type estimate struct {
 	work float64
 	// network and cold are the round trip and the fetching of the image.
 	network, cold float64
-	// load is the number of executions there, as far as can be told.
-	load float64
-	// slots is how many executions of the service run there at a time.
-	slots float64
+	// load is the number of executions there, as far as can be told, and slots how
+	// many of the service run there at a time; both without the long-running ones,
+	// and the slots that these hold, where they leave any.
+	load, slots float64
+	// long is how many of those there are.
+	long float64
 	// speed of one execution, relative to one core of the reference device.
 	speed float64
 }
@@ -32,11 +34,27 @@ func (e estimate) total() float64 { return e.work + e.network + e.cold }
 //	est = b · (1 + κ·max(0, n−c+1)/c) + RTT + cold
 //
 // The speed is the score's, less what experience says. The RTT is left to the caller.
+//
+// Long-running executions are left out of n, and the slots that they hold out of c.
+// What has run for so long is expected to run for as long again, whatever its
+// service usually takes: no slot of a full node is free before its youngest
+// execution has, and where the long-running ones hold all, before one of them has.
 func (p *Params) expect(s *protocol.Score, d *Demand, n, c, slower float64) estimate {
 	e := estimate{speed: p.speed(s) / (1 + slower), load: n, slots: c}
-	e.work = d.Work / e.speed
-	if n > c-1 {
-		e.work *= 1 + p.QueueCost*(n-c+1)/c
+	var wait time.Duration
+	if s.LongRunning.Count > 0 {
+		if free := slotsFree(d.Service, s); free >= 1 {
+			e.long = min(n, float64(s.LongRunning.Count))
+			e.load, e.slots = n-e.long, min(c, free)
+		} else {
+			wait = s.LongRunning.Ran
+		}
+	}
+	b := d.Work / e.speed
+	e.work = b
+	if over := e.load - e.slots + 1; over > 0 {
+		wait = max(wait, s.Youngest)
+		e.work = max(b*(1+p.QueueCost*over/e.slots), b+wait.Seconds()*min(over, 1))
 	}
 	if !hasImage(s, d.Image) {
 		e.cold = p.cold(s, d)
@@ -72,27 +90,40 @@ func (p *Params) moved(onDisk protocol.Bytes) protocol.Bytes {
 func (p *Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
 	s := peer.Score
 	c := slotsFor(d.Service, s)
-	n := load(peer, p.speed(s)/(1+peer.Slower)/mean)
+	n := load(peer, mean*(1+peer.Slower)/p.speed(s))
 	if !hasRoom(d.Service, s) {
 		n = max(n, c)
 	}
 	e := p.expect(s, d, n, c, peer.Slower)
-	if peer.Waited > 0 {
-		e.work = max(e.work, d.Work/e.speed+float64(peer.Waited)/1e9)
+	waited := peer.Waited
+	if len(d.Waited) > 0 {
+		waited = max(waited, d.Waited[peer.Node])
+	}
+	if waited > 0 {
+		e.work = max(e.work, d.Work/e.speed+waited.Seconds())
 	}
 	e.network = float64(peer.RTT) / 1e9
 	return e
 }
 
 // load returns how many executions are on the peer: what it said, less what it
-// will have ended since at pace executions a second and slot, and what this
+// will have ended since, where one takes so many seconds, and what this
 // orchestrator sent there and got back since; but no less than what is there
-// from this orchestrator itself, which it knows for certain.
-func load(peer *Peer, pace float64) float64 {
+// from this orchestrator itself, which it knows for certain. Those that run for
+// long do not end, and no other one sooner than its youngest has run already.
+func load(peer *Peer, takes float64) float64 {
 	s := peer.Score
-	n := drained(float64(s.Running)+float64(s.Queued), float64(s.Slots), pace*float64(peer.Age)/1e9)
-	return max(n+float64(peer.Sent-peer.Returned), float64(peer.Own))
+	n, c, long := float64(s.Running)+float64(s.Queued), float64(s.Slots), 0.0
+	if s.LongRunning.Count > 0 {
+		long = min(n, float64(s.LongRunning.Count))
+		c = min(c, max(0, slotsFree(&anyService, s)))
+	}
+	turns := peer.Age.Seconds() / max(takes, s.Youngest.Seconds())
+	return max(drained(n-long, c, turns)+long+float64(peer.Sent-peer.Returned), float64(peer.Own))
 }
+
+// anyService asks for one slot.
+var anyService protocol.Service
 
 // drained returns how many of n executions on c slots are left after so many
 // turns, a turn being what one execution takes on average. As long as some wait,
@@ -140,6 +171,25 @@ func slotsFor(service *protocol.Service, s *protocol.Score) float64 {
 		c = min(c, float64(s.MemoryTotal/service.Memory))
 	}
 	return max(1, c)
+}
+
+// slotsFree is slotsFor beside the long-running executions: less than 1 where they
+// leave no room for one.
+func slotsFree(service *protocol.Service, s *protocol.Score) float64 {
+	cpus, memory := float64(s.CPUs-s.LongRunning.CPUs), float64(s.MemoryTotal)-float64(s.LongRunning.Memory)
+	if service.CPUs <= 0 {
+		// A slot is a share of what is lent.
+		left := cpus / float64(s.CPUs)
+		if s.MemoryTotal > 0 {
+			left = min(left, memory/float64(s.MemoryTotal))
+		}
+		return math.Floor(float64(s.Slots)*left + 1 - almostOne)
+	}
+	c := math.Floor(cpus/float64(service.CPUs) + 1 - almostOne)
+	if service.Memory > 0 {
+		c = min(c, math.Floor(memory/float64(service.Memory)))
+	}
+	return c
 }
 
 // hasRoom reports whether the node has the CPU and the memory for the service

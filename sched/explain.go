@@ -101,7 +101,7 @@ func (m misfit) reason(peer *Peer, d *Demand) (protocol.Code, string) {
 		refusal := d.Excluded[peer.Node]
 		return refusal.Code, refusal.Reason
 	case misfitNoScore:
-		return protocol.CodeBusy, "has told no score yet: it has just joined"
+		return protocol.CodeNotReady, "has told no score yet"
 	case misfitStale:
 		return protocol.CodeNodeLost, "no score of it has come for too long; 'hearth doctor' on this device tells what was dropped"
 	case misfitNoImage:
@@ -130,6 +130,7 @@ func (p *Placer) explain(n prospect) protocol.Candidate {
 	}
 	e := p.params.estimate(n.Peer, p.demand, p.snapshot.MeanWork)
 	c.Estimate = seconds(e.total())
+	c.Guess = p.demand.Unseen || e.cold > 0 && p.demand.Fetch == 0
 	c.Work, c.Network, c.Cold = seconds(e.work), seconds(e.network), seconds(e.cold)
 	return c
 }

@@ -23,6 +23,7 @@ const (
 	fits misfitKind = iota
 	misfitRefused
 	misfitNoScore
+	misfitNotReady
 	misfitStale
 	misfitRole
 	misfitDraining
@@ -46,19 +47,27 @@ func Match(service *protocol.Service, s *protocol.Score, self bool) *protocol.Re
 	return match(service, appendLabels(nil, service), s, s.Name, self).explain(service, s)
 }
 
-// Room returns why the device has no room for the service right now, with
-// CodeBusy, or nil if it has. It presumes that Match admits the device.
-func Room(service *protocol.Service, s *protocol.Score) *protocol.Refusal {
-	if hasRoom(service, s) {
-		return nil
+// pending reports whether the device may yet turn out to run the service: it does
+// not know whether it runs work, or has said so when the request was offered to it.
+func (m misfit) pending(peer *Peer, d *Demand) bool {
+	switch m.why {
+	case misfitNoScore:
+		return peer.New
+	case misfitNotReady:
+		return true
+	case misfitRefused:
+		return d.Excluded[peer.Node].Code == protocol.CodeNotReady
 	}
-	return &protocol.Refusal{Code: protocol.CodeBusy, Load: loadOf(s), Reason: fmt.Sprintf(
-		"%s cores and %s of memory are free now, %s and %s asked",
-		cores(s.CPUFree), s.MemoryFree, cores(service.CPUs), service.Memory)}
+	return false
 }
 
 func loadOf(s *protocol.Score) protocol.Load {
-	return protocol.Load{Running: s.Running, Queued: s.Queued, Slots: s.Slots}
+	if s == nil {
+		return protocol.Load{}
+	}
+	return protocol.Load{
+		Running: s.Running, Queued: s.Queued, Slots: s.Slots, LongRunning: s.LongRunning, Youngest: s.Youngest,
+	}
 }
 
 // match does what Match does, for a device called name; labels are the service's.
@@ -69,6 +78,8 @@ func match(service *protocol.Service, labels []label, s *protocol.Score, name st
 		return misfit{why: misfitNode}
 	case want.NotHere && self:
 		return misfit{why: misfitHere}
+	case s.NotReady:
+		return notReady(labels, s, name)
 	case s.Role != protocol.RoleNode:
 		return misfit{why: misfitRole}
 	case s.Draining:
@@ -90,6 +101,21 @@ func match(service *protocol.Service, labels []label, s *protocol.Score, name st
 		}
 	}
 	return misfit{}
+}
+
+// notReady judges a device that does not know yet whether it runs work: what its
+// engine tells, arch, os and driver, is not known either.
+func notReady(labels []label, s *protocol.Score, name string) misfit {
+	for _, l := range labels {
+		switch l.key {
+		case "arch", "os", "driver":
+		default:
+			if !hasLabel(s, name, l.key, l.value) {
+				return misfit{why: misfitLabel, key: l.key}
+			}
+		}
+	}
+	return misfit{why: misfitNotReady}
 }
 
 type label struct{ key, value string }
@@ -138,6 +164,8 @@ func (m misfit) explain(service *protocol.Service, s *protocol.Score) *protocol.
 		return refuse(protocol.CodeConstraint, "is not %s, the only node allowed", want.Node)
 	case misfitHere:
 		return refuse(protocol.CodeConstraint, "is the asking device, which was left out by wish")
+	case misfitNotReady:
+		return refuse(protocol.CodeNotReady, "has just started, and does not know yet whether it runs work")
 	case misfitRole:
 		return refuse(protocol.CodeConstraint, "runs no work: no container engine is in use there")
 	case misfitDraining:

@@ -90,15 +90,20 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestRoom(t *testing.T) {
+func TestHasRoom(t *testing.T) {
 	s := nodeScore("tv", 1, 2)
 	s.CPUFree, s.MemoryFree = 0.5, gib/2
-	if r := Room(&protocol.Service{CPUs: 0.5, Memory: gib / 2}, &s); r != nil {
-		t.Errorf("it fits exactly: %v", r)
-	}
-	r := Room(&protocol.Service{CPUs: 1, Memory: gib}, &s)
-	if r == nil || r.Code != protocol.CodeBusy || r.Reason != "0.5 cores and 512 MiB of memory are free now, 1 and 1 GiB asked" {
-		t.Errorf("%v", r)
+	for _, c := range []struct {
+		service protocol.Service
+		want    bool
+	}{
+		{protocol.Service{CPUs: 0.5, Memory: gib / 2}, true},
+		{protocol.Service{CPUs: 0.6}, false},
+		{protocol.Service{Memory: gib}, false},
+	} {
+		if got := hasRoom(&c.service, &s); got != c.want {
+			t.Errorf("%v cores and %d bytes fit: %v", c.service.CPUs, c.service.Memory, got)
+		}
 	}
 }
 

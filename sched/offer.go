@@ -28,7 +28,7 @@ func (r *request) place(ctx context.Context) protocol.Session {
 		}
 		changed := r.o.cfg.View.Changed() // before looking, to miss nothing
 		p := r.choose(ctx)
-		if !p.found && r.awaitMesh(ctx, changed) {
+		if !p.found && r.awaitMesh(ctx, changed, p) {
 			continue
 		}
 		r.account.decision(p.decision)
@@ -90,6 +90,7 @@ func (r *request) dropFirst() {
 func (r *request) reckon(ctx context.Context) {
 	d := r.o.demand(ctx, &r.service)
 	d.Refusals, d.Excluded, d.NoFetch = r.demand.Refusals, r.demand.Excluded, r.demand.NoFetch
+	d.Waited = r.demand.Waited
 	r.demand = d
 }
 
@@ -103,11 +104,20 @@ func (r *request) endUnplaced() {
 }
 
 // awaitMesh waits for a change of the mesh, and reports whether it is worth
-// looking again. It does so only where this device was started lately: it knows
-// nobody at first, not even itself, and what was accepted must not end by that;
-// and where an attempt was lost: its node may be the only one.
-func (r *request) awaitMesh(ctx context.Context, changed <-chan struct{}) bool {
-	left := r.patientUntil - r.o.cfg.Clock()
+// looking again. It does so where devices have just started that may turn out to
+// run work; where this device was started lately: it knows nobody at first, not
+// even itself, and what was accepted must not end by that; and where an attempt
+// was lost: its node may be the only one.
+func (r *request) awaitMesh(ctx context.Context, changed <-chan struct{}, p *placement) bool {
+	now, until := r.o.cfg.Clock(), r.patientUntil
+	if p.Pending {
+		if r.readyUntil == 0 {
+			r.readyUntil = now + r.o.cfg.Params.ReadyTimeout
+			r.note(protocol.CodeNotReady, "waiting up to %v for devices that have just started", r.o.cfg.Params.ReadyTimeout)
+		}
+		until = max(until, r.readyUntil)
+	}
+	left := until - now
 	if left <= 0 {
 		return false
 	}
@@ -135,7 +145,7 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 	}
 	offer := protocol.Offer{
 		Request: r.id, Attempt: r.attempt, Service: r.service, Bound: c.Bound,
-		Forced: c.Only || r.demand.Refusals >= r.o.cfg.Params.RefusableOffers,
+		Forced: c.Only || r.demand.Refusals >= r.o.cfg.Params.RefusableOffers, MaxWait: c.MaxWait,
 	}
 	if r.leased() {
 		offer.Lease = r.o.cfg.Params.Lease
@@ -151,6 +161,7 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 	}
 	switch {
 	case err == nil:
+		r.offered = r.o.cfg.Clock()
 		view.Accepted(c.Node)
 	case refused:
 		view.Refused(c.Node, refusal.Load)

@@ -183,7 +183,7 @@ func (o *Orchestrator) choose(d *Demand) *placement {
 	o.snapshot = o.cfg.View.Snapshot(o.snapshot.Peers)
 	choice, ok := o.placer.Place(&o.snapshot, d, o.cfg.Rand)
 	if !ok {
-		return &placement{decision: o.placer.Explain(o.cfg.Params.MaxExplained)}
+		return &placement{Choice: choice, decision: o.placer.Explain(o.cfg.Params.MaxExplained)}
 	}
 	o.cfg.View.Dispatched(choice.Node)
 	return &placement{Choice: choice, found: true, decision: o.placer.Explain(o.cfg.Params.Explained)}

@@ -28,6 +28,15 @@ type Params struct {
 	// is forced.
 	RefusableOffers int
 
+	// WaitFactor times the second-best estimate, in which waiting counts QueueCost
+	// times, and at least MinWait, is how long a request may wait in a node's queue
+	// before the node gives it back.
+	WaitFactor float64
+	MinWait    time.Duration
+	// ReadyTimeout is how long a request waits for devices that do not know yet
+	// whether they run work, where no other one can run it.
+	ReadyTimeout time.Duration
+
 	// MinSpeedShare is the least of its speed that a node is taken to have,
 	// however much CPU other programs use there, and however hot it is.
 	MinSpeedShare float64
@@ -135,6 +144,10 @@ func DefaultParams() Params {
 		Spread:          0.05,
 		BoundFactor:     3,
 		RefusableOffers: 2,
+
+		WaitFactor:   1.5,
+		MinWait:      time.Second,
+		ReadyTimeout: 30 * time.Second,
 
 		MinSpeedShare:  0.1,
 		DefaultWork:    2,

@@ -21,8 +21,13 @@ type Demand struct {
 	// Facts say for which machines the image is made, where that is known.
 	Facts ImageFacts
 	// Work that one execution is expected to take, in seconds of one core of
-	// the reference device.
-	Work float64
+	// the reference device. Unseen says that this is a default: no execution of the
+	// service was seen yet.
+	Work   float64
+	Unseen bool
+	// Waited is how long the request has waited on nodes that gave it back: each is
+	// taken to keep it waiting for as long again.
+	Waited map[protocol.NodeID]time.Duration
 	// Refusals is how many busy nodes have refused the offer so far.
 	Refusals int
 	// Excluded holds the nodes that cannot take it, and what they said.
@@ -35,8 +40,13 @@ type Choice struct {
 	Name string
 	// Bound for the offer: see protocol.Offer.
 	Bound time.Duration
+	// MaxWait for the offer; 0 where no other node can run it.
+	MaxWait time.Duration
 	// Only says that no other node can run it.
 	Only bool
+	// Pending says, where there is no node, that some device does not know yet
+	// whether it runs work.
+	Pending bool
 }
 
 // A Placer places requests. It holds nothing but scratch memory, and the last
@@ -91,18 +101,22 @@ func (p *Placer) Place(s *Snapshot, d *Demand, rng *rand.Rand) (Choice, bool) {
 	p.chosen = f.atHome(d)
 	p.poured = poured{}
 	if len(p.ranked) == 0 {
-		return Choice{}, false
+		return Choice{Pending: f.pending}, false
 	}
 	if p.chosen < 0 {
 		p.poured = pour(p.ranked, p.wanted(&f), p.params.LevelCap*f.best)
 		p.chosen = p.draw(seed)
 	}
 	peer := &s.Peers[p.chosen]
-	return Choice{
+	c := Choice{
 		Node: peer.Node, Name: peer.Name,
 		Bound: seconds(p.params.BoundFactor * f.second),
 		Only:  len(p.ranked) == 1,
-	}, true
+	}
+	if !c.Only {
+		c.MaxWait = max(p.params.MinWait, seconds(p.params.WaitFactor*f.second))
+	}
+	return c, true
 }
 
 // field is what ranking learns of all candidates together.
@@ -117,6 +131,8 @@ type field struct {
 	selfCold float64
 	// topRating and leastCold are the best of the other candidates.
 	selfRating, topRating, leastCold float64
+	// pending: some device does not know yet whether it runs work.
+	pending bool
 }
 
 // atHome returns the index of the device itself where the request should just
@@ -138,7 +154,8 @@ func (p *Placer) rank() field {
 	queue := p.params.QueueCost * d.Work
 	for i := range s.Peers {
 		peer := &s.Peers[i]
-		if p.leftOut(peer).why != fits {
+		if m := p.leftOut(peer); m.why != fits {
+			f.pending = f.pending || m.pending(peer, d)
 			continue
 		}
 		e := p.params.estimate(peer, d, s.MeanWork)
@@ -162,7 +179,7 @@ func (f *field) add(i int, peer *Peer, e *estimate) {
 	f.best, f.second = min(f.best, est), min(f.second, max(f.best, est))
 	f.slots += e.slots
 	f.pace += min(e.load, e.slots) * e.speed
-	f.ended += max(0, float64(peer.Score.Running)+float64(peer.Score.Queued)+float64(peer.Sent-peer.Returned)-e.load)
+	f.ended += max(0, float64(peer.Score.Running)+float64(peer.Score.Queued)+float64(peer.Sent-peer.Returned)-e.long-e.load)
 	switch {
 	case !peer.Self:
 		f.topRating = max(f.topRating, peer.Score.Rating)
@@ -179,7 +196,7 @@ func (p *Placer) leftOut(peer *Peer) misfit {
 	case len(d.Excluded) > 0 && d.Excluded[peer.Node] != nil:
 		return misfit{why: misfitRefused}
 	case peer.Score == nil:
-		return misfit{why: misfitNoScore}
+		return p.unheard(peer)
 	case peer.Stale:
 		return misfit{why: misfitStale}
 	}
@@ -192,6 +209,18 @@ func (p *Placer) leftOut(peer *Peer) misfit {
 		m.why = misfitPlatform
 	}
 	return m
+}
+
+// unheard returns why a peer without a score is no candidate.
+func (p *Placer) unheard(peer *Peer) misfit {
+	want := &p.demand.Service.Constraints
+	switch {
+	case want.Node != "" && want.Node != peer.Name && want.Node != string(peer.Node):
+		return misfit{why: misfitNode}
+	case want.NotHere && peer.Self:
+		return misfit{why: misfitHere}
+	}
+	return misfit{why: misfitNoScore}
 }
 
 // wanted returns how many places there must be below the level: for what the

@@ -57,6 +57,11 @@ type request struct {
 	// have surely not started.
 	lost  uint32
 	moves int
+	// offered is when the offer was accepted that the node has.
+	offered time.Duration
+	// readyUntil is how long devices that do not know yet whether they run work are
+	// waited for; 0 before that was needed.
+	readyUntil time.Duration
 	// avoided are nodes that are left out of placement for a while.
 	avoided []protocol.NodeID
 	// base is where in the feed the attempt's output begins.
@@ -410,7 +415,7 @@ func (r *request) stamp(e protocol.Event) protocol.Event {
 // one, and moves to its state.
 func (r *request) report(e protocol.Event) {
 	if !mayFollow(r.state, e.State) {
-		r.log.Error("impossible step in a request's life", "from", int(r.state), "to", int(e.State))
+		r.log.Error("impossible step in a request's life", "from", r.state.String(), "to", e.State.String())
 		return
 	}
 	r.state = e.State

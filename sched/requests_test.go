@@ -64,7 +64,7 @@ func TestWatch(t *testing.T) {
 			}
 		}
 		// The progress of the pull is left out.
-		want := "r1:1 r1:2 r1:2 r1:6 r2:1 r2:2 r2:8"
+		want := "r1:accepted r1:placing r1:placing r1:succeeded r2:accepted r2:placing r2:refused"
 		if strings.Join(got, " ") != want {
 			t.Errorf("got %v, want %s", got, want)
 		}

@@ -15,8 +15,9 @@ type Peer struct {
 	Self bool
 	// Score is nil where none has come yet; it is never written to.
 	Score *protocol.Score
-	// Stale says that the score is too old to count.
-	Stale bool
+	// Stale says that the score is too old to count. New says that none has come
+	// yet and that the device has just joined.
+	Stale, New bool
 	// Age is how long ago the load was learned.
 	Age time.Duration
 	RTT time.Duration
@@ -67,13 +68,14 @@ func (v *View) peer(d *device, now time.Duration) Peer {
 		Sent: d.pending + d.taken, Returned: d.returned, Own: v.own[d.id],
 		Slower: v.learned.of[d.id].factor(&v.params, now),
 	}
+	p.New = d.score == nil && now-d.joined < v.params.ReadyTimeout
 	if len(d.waits) > 0 {
 		p.Waited = now - d.waits[0]
 	}
 	if p.Self {
 		p.Age = 0 // its load is told at once
 	} else if d.score != nil {
-		beat := min(d.score.Beat, maxBeat)
+		beat := min(d.score.Beat, protocol.MaxBeat)
 		if v.params.ChangesPerBeat > 0 {
 			p.Age = min(p.Age, beat/time.Duration(v.params.ChangesPerBeat))
 		}
@@ -89,7 +91,8 @@ func (v *View) Demand(service *protocol.Service) Demand {
 	d := Demand{Service: service, Image: protocol.HashImage(service.Image)}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	d.Work = v.work.expect(keyOf(service))
+	work, seen := v.work.expect(keyOf(service))
+	d.Work, d.Unseen = work, !seen
 	d.Fetch = v.params.moved(v.sizeOnDisk(d.Image))
 	return d
 }
@@ -105,6 +108,20 @@ func (v *View) sizeOnDisk(image uint32) protocol.Bytes {
 		}
 	}
 	return 0
+}
+
+// ExpectedHere is how long the service usually runs on this device, from the
+// container's start to its end; of the zero Service, how long one of which nothing
+// is known does. It is 0 where the device has no score yet.
+func (v *View) ExpectedHere(service *protocol.Service) time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	here := v.devices[v.self].score
+	if here == nil || !(here.Speed > 0) {
+		return 0
+	}
+	work, _ := v.work.expect(keyOf(service))
+	return seconds(work / v.params.speed(here) * (1 + v.learned.of[v.self].factor(&v.params, v.clock())))
 }
 
 // EstimateHere is how long the service would take on this device from now to its

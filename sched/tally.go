@@ -43,6 +43,7 @@ func (v *View) Refused(node protocol.NodeID, load protocol.Load) {
 		}
 		s := *d.score
 		s.Running, s.Queued = load.Running, load.Queued
+		s.LongRunning, s.Youngest = load.LongRunning, load.Youngest
 		s.Rating = v.params.Rate(&s)
 		d.score, d.known = &s, now
 		d.taken, d.returned = 0, 0

@@ -9,12 +9,8 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-const (
-	// maxEarly is how many scores of devices that are not connected are kept.
-	maxEarly = 1024
-	// maxBeat bounds the beat that a score claims, and so for how long it counts.
-	maxBeat = time.Minute
-)
+// maxEarly is how many scores of devices that are not connected are kept.
+const maxEarly = 1024
 
 // View is what this device knows of the mesh: per device the last score, when
 // it came, how far away it is, and what this device's orchestrator has sent
@@ -49,6 +45,7 @@ type device struct {
 	id         protocol.NodeID
 	name, addr string
 	rtt        time.Duration
+	joined     time.Duration // when it was connected
 	scored
 	// known is when its load was learned: with the score, or with a refusal.
 	known time.Duration
@@ -77,7 +74,7 @@ func NewView(self protocol.NodeID, clock Clock, params Params) *View {
 }
 
 func (v *View) add(node protocol.NodeID) *device {
-	d := &device{id: node}
+	d := &device{id: node, joined: v.clock()}
 	v.devices[node] = d
 	v.list = append(v.list, d)
 	return d

@@ -94,11 +94,13 @@ func (t *workTable) makeRoom() {
 	delete(t.seen, oldest)
 }
 
-func (t *workTable) expect(k workKey) float64 {
+// expect returns the work of the service, and whether it was seen: else it is the
+// default.
+func (t *workTable) expect(k workKey) (work float64, seen bool) {
 	if s := t.seen[k]; s != nil {
-		return s.work
+		return s.work, true
 	}
-	return t.def
+	return t.def, false
 }
 
 // rateWindow is over how long the rate of requests is averaged.

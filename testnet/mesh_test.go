@@ -261,7 +261,7 @@ func ratings(t *testing.T, explained string) (best, chosen rating) {
 		if words[0] == "NODE" { // after a refusal another decision follows
 			best, chosen = rating{}, rating{}
 		}
-		estimate, err := time.ParseDuration(words[2])
+		estimate, err := time.ParseDuration(strings.TrimPrefix(words[2], "~"))
 		if err != nil {
 			continue // the heading, or one that was left out
 		}

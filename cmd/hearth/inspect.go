@@ -191,12 +191,13 @@ before anything runs.
 SCORE is how able and how idle the device was (higher is better; 100 is an idle
 one of the reference device's speed). ESTIMATE is the time to the end of the
 execution there: of WORK, which is the time it runs and waits for a slot, NETWORK,
-the round trip, and FETCH, of the image. CHANCE is how likely it was to be drawn.
-At the end of the line stands which was chosen, or why one was left out.
+the round trip, and FETCH, of the image. With ~ it is a guess: nothing was known
+of how long this runs, or of how large its image is. CHANCE is how likely it was to
+be drawn. At the end of the line stands which was chosen, or why one was left out.
 
 JSON: an array with, for each offer, the keys level_ms, places and candidates;
 each of these has node, name, self, score, estimate_ms, work_ms, network_ms,
-cold_ms, chance (0 to 1), chosen, and, of those left out, code and excluded (why).
+cold_ms, chance (0 to 1), chosen, guess (nothing was known), and, of those left out, code and excluded (why).
 Who had an estimate below level_ms had a chance; places is how many executions
 were to fit below it. Of a large mesh the best 32 devices are told, and as unnamed
 how many more there are; 'hearth run --dry-run' tells the best 256.

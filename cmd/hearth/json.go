@@ -1,25 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
-
-// stateName is a state as users and JSON read it; the names are stable.
-func stateName(s protocol.State) string {
-	names := map[protocol.State]string{
-		protocol.StateAccepted: "accepted", protocol.StatePlacing: "placing", protocol.StatePulling: "pulling",
-		protocol.StateStarting: "starting", protocol.StateRunning: "running", protocol.StateSucceeded: "succeeded",
-		protocol.StateFailed: "failed", protocol.StateRefused: "refused", protocol.StateCancelled: "cancelled",
-		protocol.StateTimedOut: "timed_out", protocol.StateLost: "lost", protocol.StateUnknown: "unknown",
-	}
-	if name := names[s]; name != "" {
-		return name
-	}
-	return fmt.Sprintf("state_%d", uint8(s))
-}
 
 // eventJSON is one event in `hearth events --json` and in `inspect --json`; the
 // keys are stable.
@@ -39,7 +24,7 @@ type eventJSON struct {
 
 func toEventJSON(e *protocol.Event) eventJSON {
 	out := eventJSON{
-		Request: e.Request, Attempt: e.Attempt, State: stateName(e.State), Reason: e.Reason, Node: e.Node,
+		Request: e.Request, Attempt: e.Attempt, State: e.State.String(), Reason: e.Reason, Node: e.Node,
 		NodeName: e.NodeName, Container: e.Container, QueuePlace: e.QueuePlace, At: given(e.At),
 	}
 	if e.Code != protocol.CodeNone {
@@ -175,6 +160,7 @@ type candidateJSON struct {
 	ColdMS     float64         `json:"cold_ms"`
 	Chance     float64         `json:"chance"`
 	Chosen     bool            `json:"chosen"`
+	Guess      bool            `json:"guess"`
 	Code       string          `json:"code,omitempty"`
 	Excluded   string          `json:"excluded,omitempty"`
 }
@@ -186,7 +172,7 @@ func toDecisionsJSON(ds []protocol.Decision) []decisionJSON {
 		for _, c := range d.Candidates {
 			k := candidateJSON{
 				Node: c.Node, Name: c.Name, Self: c.Self, Score: c.Rating, EstimateMS: milliseconds(c.Estimate), WorkMS: milliseconds(c.Work),
-				NetworkMS: milliseconds(c.Network), ColdMS: milliseconds(c.Cold), Chance: c.Chance, Chosen: c.Chosen, Excluded: c.Excluded,
+				NetworkMS: milliseconds(c.Network), ColdMS: milliseconds(c.Cold), Chance: c.Chance, Chosen: c.Chosen, Excluded: c.Excluded, Guess: c.Guess,
 			}
 			if c.Code != protocol.CodeNone {
 				k.Code = c.Code.String()

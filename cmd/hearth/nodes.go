@@ -23,6 +23,7 @@ type deviceJSON struct {
 	Self         bool            `json:"self"`
 	Role         string          `json:"role"`
 	Draining     bool            `json:"draining"`
+	NotReady     bool            `json:"not_ready"`
 	Arch         string          `json:"arch"`
 	OS           string          `json:"os"`
 	Drivers      []string        `json:"drivers"`
@@ -46,7 +47,18 @@ type deviceJSON struct {
 	TemperatureC uint32            `json:"temperature_c,omitempty"`
 	Throttled    float64           `json:"throttled,omitempty"`
 	PullRate     protocol.Bytes    `json:"pull_rate,omitempty"`
+	LongRunning  longRunningJSON   `json:"long_running,omitzero"`
+	YoungestMS   float64           `json:"youngest_ms,omitempty"`
+	Version      string            `json:"version,omitempty"`
 	Labels       map[string]string `json:"labels"`
+}
+
+// longRunningJSON is what a node's long-running executions take.
+type longRunningJSON struct {
+	Count  uint32         `json:"count"`
+	CPUs   protocol.Cores `json:"cpus"`
+	Memory protocol.Bytes `json:"memory"`
+	RanMS  float64        `json:"ran_ms"`
 }
 
 func (c *cli) nodesCommand() *cobra.Command {
@@ -59,8 +71,8 @@ func (c *cli) nodesCommand() *cobra.Command {
 by name. A device is gone from the list as soon as it leaves or is lost.
 
 CPUS is what the device lends, FREE the memory that a new container could get,
-SCORE how able and how idle it is (higher is better; 'draining' takes no new work),
-AGE how old that is. A device with none of these only asks for work.
+SCORE how able and how idle it is (higher is better; 'draining' takes no new work,
+'starting' does not know yet whether it runs work), AGE how old that is. A device with none of these only asks for work.
 
 With --wide come its ROLE ('node' runs work, a 'device' only asks for it), ARCH,
 PEER (the end of its ID), ADDRESS, RTT, the round trip, DISK, what is free where
@@ -69,12 +81,14 @@ hottest sensor, THROTTLED, how much of its speed heat or power takes away, FETCH
 how many bytes a second images came at lately, and LABELS. They are measured at
 each beat of the score: a device does not send a new one because it grew warmer.
 
-JSON: an array of objects with the keys name, peer_id, self, role, draining, arch,
-os, drivers, speed (of a core; 1 is the reference device's), cpus, cpu_free,
+JSON: an array of objects with the keys name, peer_id, self, role, draining,
+not_ready, arch, os, drivers, speed (of a core; 1 is the reference device's), cpus, cpu_free,
 cpu_others (cores that other programs use), memory_total, memory_free and disk_free
 (bytes), slots, running, queued, score, address (of the connection), addresses,
-age_ms, rtt_ms, accelerators, labels, temperature_c, throttled (0 to 1) and
-pull_rate (bytes a second); of address, rtt_ms and the last three only what is known.
+age_ms, rtt_ms, accelerators, labels, temperature_c, throttled (0 to 1), pull_rate
+(bytes a second), long_running (what has run for several times as long as usual:
+count, cpus, memory, and ran_ms of the youngest), youngest_ms (of all that runs) and
+version; of address, rtt_ms and the last six only what is known.
 
 With --watch the list is printed anew on every change until Ctrl-C; with --json
 as well, as one line of JSON for each change. What always moves a little, as free
@@ -162,11 +176,13 @@ func devicesJSON(ds []protocol.Device) []deviceJSON {
 			labels = map[string]string{}
 		}
 		out = append(out, deviceJSON{
-			Name: s.Name, PeerID: s.Node, Self: d.Self, Role: s.Role.String(), Draining: s.Draining,
+			Name: s.Name, PeerID: s.Node, Self: d.Self, Role: s.Role.String(), Draining: s.Draining, NotReady: s.NotReady,
 			Arch: s.Arch, OS: s.OS, Drivers: listed(s.Drivers), Speed: s.Speed,
 			CPUs: s.CPUs, CPUFree: s.CPUFree, CPUOthers: s.CPUOthers,
 			MemoryTotal: s.MemoryTotal, MemoryFree: s.MemoryFree, DiskFree: s.DiskFree,
 			Slots: s.Slots, Running: s.Running, Queued: s.Queued, Score: s.Rating,
+			LongRunning: longRunningJSON{s.LongRunning.Count, s.LongRunning.CPUs, s.LongRunning.Memory, milliseconds(s.LongRunning.Ran)},
+			YoungestMS:  milliseconds(s.Youngest), Version: s.Version,
 			Address: d.Address, RTTMS: milliseconds(d.RTT),
 			Accelerators: listed(s.Accelerators), TemperatureC: s.Temperature, Throttled: s.Throttled, PullRate: s.PullRate,
 			Labels: labels, Addresses: listed(s.Addresses), AgeMS: d.Age.Milliseconds(),
@@ -192,8 +208,11 @@ func deviceRows(ds []protocol.Device, wide bool) [][]string {
 			row[3], row[4] = strconv.FormatUint(uint64(s.Running), 10), strconv.FormatUint(uint64(s.Queued), 10)
 			row[5] = strconv.FormatFloat(s.Rating, 'f', 2, 64)
 		}
-		if s.Draining {
+		switch {
+		case s.Draining:
 			row[5] = "draining"
+		case s.NotReady:
+			row[5] = "starting"
 		}
 		if wide {
 			row = append(row, wideCells(d)...)

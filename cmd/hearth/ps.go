@@ -213,13 +213,13 @@ func requestRow(r *protocol.RequestInfo, now time.Time, wide bool) []string {
 func stateText(e *protocol.Event) string {
 	switch {
 	case e.State != protocol.StateSucceeded && e.State.Ended() && hasExited(e):
-		return fmt.Sprintf("%s (%d)", stateName(e.State), e.ExitCode)
+		return fmt.Sprintf("%v (%d)", e.State, e.ExitCode)
 	case e.State.Ended() && e.Code != protocol.CodeNone:
-		return fmt.Sprintf("%s (%s)", stateName(e.State), e.Code)
+		return fmt.Sprintf("%v (%v)", e.State, e.Code)
 	case e.QueuePlace > 0:
 		return fmt.Sprintf("queued, %d before it", e.QueuePlace)
 	}
-	return stateName(e.State)
+	return e.State.String()
 }
 
 func nodeText(e *protocol.Event) string {

@@ -167,6 +167,15 @@ func (v *runView) complain(format string, args ...any) {
 	fmt.Fprintf(v.cli.stderr, "hearth: %s%s", printable(fmt.Sprintf(format, args...)), v.lineEnd)
 }
 
+// guessed marks an estimate that rests on defaults, as long as nothing is known of
+// the service.
+func guessed(c *protocol.Candidate) string {
+	if c.Guess {
+		return "~"
+	}
+	return ""
+}
+
 // explainDecision prints how every node was rated.
 func explainDecision(w *os.File, d *protocol.Decision) error {
 	return table(w, decisionRows(d))
@@ -192,7 +201,7 @@ func decisionRows(d *protocol.Decision) [][]string {
 			chosen = "chosen"
 		}
 		rows = append(rows, []string{
-			name, fmt.Sprintf("%.2f", c.Rating), brief(c.Estimate), brief(c.Work), brief(c.Network), brief(c.Cold),
+			name, fmt.Sprintf("%.2f", c.Rating), guessed(&c) + brief(c.Estimate), brief(c.Work), brief(c.Network), brief(c.Cold),
 			fmt.Sprintf("%.0f%%", 100*c.Chance), chosen,
 		})
 	}

@@ -59,6 +59,8 @@ const (
 	Code_CODE_DISK_FULL       Code = 21
 	Code_CODE_INTERNAL        Code = 22
 	Code_CODE_LEASE_EXPIRED   Code = 23
+	Code_CODE_QUEUE_TIMEOUT   Code = 25
+	Code_CODE_NOT_READY       Code = 26
 )
 
 // Enum value maps for Code.
@@ -88,6 +90,8 @@ var (
 		21: "CODE_DISK_FULL",
 		22: "CODE_INTERNAL",
 		23: "CODE_LEASE_EXPIRED",
+		25: "CODE_QUEUE_TIMEOUT",
+		26: "CODE_NOT_READY",
 	}
 	Code_value = map[string]int32{
 		"CODE_NONE":            0,
@@ -114,6 +118,8 @@ var (
 		"CODE_DISK_FULL":       21,
 		"CODE_INTERNAL":        22,
 		"CODE_LEASE_EXPIRED":   23,
+		"CODE_QUEUE_TIMEOUT":   25,
+		"CODE_NOT_READY":       26,
 	}
 )
 
@@ -784,9 +790,11 @@ type Refusal struct {
 	Code   Code                   `protobuf:"varint,1,opt,name=code,proto3,enum=hearth.v1.Code" json:"code,omitempty"`
 	Reason string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The node's load when it refused.
-	Running       uint32 `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
-	Queued        uint32 `protobuf:"varint,4,opt,name=queued,proto3" json:"queued,omitempty"`
-	Slots         uint32 `protobuf:"varint,5,opt,name=slots,proto3" json:"slots,omitempty"`
+	Running       uint32       `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
+	Queued        uint32       `protobuf:"varint,4,opt,name=queued,proto3" json:"queued,omitempty"`
+	Slots         uint32       `protobuf:"varint,5,opt,name=slots,proto3" json:"slots,omitempty"`
+	LongRunning   *LongRunning `protobuf:"bytes,6,opt,name=long_running,json=longRunning,proto3" json:"long_running,omitempty"`
+	Youngest      uint64       `protobuf:"varint,7,opt,name=youngest,proto3" json:"youngest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -856,6 +864,90 @@ func (x *Refusal) GetSlots() uint32 {
 	return 0
 }
 
+func (x *Refusal) GetLongRunning() *LongRunning {
+	if x != nil {
+		return x.LongRunning
+	}
+	return nil
+}
+
+func (x *Refusal) GetYoungest() uint64 {
+	if x != nil {
+		return x.Youngest
+	}
+	return 0
+}
+
+// What the executions of a node take that have run for several times what their
+// service usually does. They are counted as running, too.
+type LongRunning struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Count         uint32                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	Cpus          uint32                 `protobuf:"varint,2,opt,name=cpus,proto3" json:"cpus,omitempty"` // thousandths of a core
+	Memory        uint64                 `protobuf:"varint,3,opt,name=memory,proto3" json:"memory,omitempty"`
+	Ran           uint64                 `protobuf:"varint,4,opt,name=ran,proto3" json:"ran,omitempty"` // how long the one of them that started last has run
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LongRunning) Reset() {
+	*x = LongRunning{}
+	mi := &file_hearth_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LongRunning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LongRunning) ProtoMessage() {}
+
+func (x *LongRunning) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LongRunning.ProtoReflect.Descriptor instead.
+func (*LongRunning) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *LongRunning) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *LongRunning) GetCpus() uint32 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+func (x *LongRunning) GetMemory() uint64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *LongRunning) GetRan() uint64 {
+	if x != nil {
+		return x.Ran
+	}
+	return 0
+}
+
 // A failure, in words for people.
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -867,7 +959,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_hearth_proto_msgTypes[5]
+	mi := &file_hearth_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +971,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[5]
+	mi := &file_hearth_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +984,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{5}
+	return file_hearth_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Error) GetCode() Code {
@@ -947,7 +1039,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_hearth_proto_msgTypes[6]
+	mi := &file_hearth_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1051,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[6]
+	mi := &file_hearth_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1064,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{6}
+	return file_hearth_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Service) GetImage() string {
@@ -1183,7 +1275,7 @@ type Mount struct {
 
 func (x *Mount) Reset() {
 	*x = Mount{}
-	mi := &file_hearth_proto_msgTypes[7]
+	mi := &file_hearth_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1287,7 @@ func (x *Mount) String() string {
 func (*Mount) ProtoMessage() {}
 
 func (x *Mount) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[7]
+	mi := &file_hearth_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1300,7 @@ func (x *Mount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mount.ProtoReflect.Descriptor instead.
 func (*Mount) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{7}
+	return file_hearth_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Mount) GetSource() string {
@@ -1245,7 +1337,7 @@ type Tmpfs struct {
 
 func (x *Tmpfs) Reset() {
 	*x = Tmpfs{}
-	mi := &file_hearth_proto_msgTypes[8]
+	mi := &file_hearth_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1349,7 @@ func (x *Tmpfs) String() string {
 func (*Tmpfs) ProtoMessage() {}
 
 func (x *Tmpfs) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[8]
+	mi := &file_hearth_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1362,7 @@ func (x *Tmpfs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tmpfs.ProtoReflect.Descriptor instead.
 func (*Tmpfs) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{8}
+	return file_hearth_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Tmpfs) GetTarget() string {
@@ -1310,14 +1402,17 @@ type Offer struct {
 	Forced  bool                   `protobuf:"varint,5,opt,name=forced,proto3" json:"forced,omitempty"`
 	// Where it is not 0, the node stops the execution so long after it last asked
 	// for a renewal that was granted, or after it got the offer.
-	Lease         uint64 `protobuf:"varint,6,opt,name=lease,proto3" json:"lease,omitempty"`
+	Lease uint64 `protobuf:"varint,6,opt,name=lease,proto3" json:"lease,omitempty"`
+	// Where it is not 0, the node gives the execution back that has waited in its
+	// queue for so long: it ends, not started, with queue_timeout.
+	MaxWait       uint64 `protobuf:"varint,10,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_hearth_proto_msgTypes[9]
+	mi := &file_hearth_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1424,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[9]
+	mi := &file_hearth_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1437,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{9}
+	return file_hearth_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Offer) GetRequest() string {
@@ -1387,6 +1482,13 @@ func (x *Offer) GetLease() uint64 {
 	return 0
 }
 
+func (x *Offer) GetMaxWait() uint64 {
+	if x != nil {
+		return x.MaxWait
+	}
+	return 0
+}
+
 // Asks the orchestrator whether an execution with a lease is still wanted. The
 // answer is accepted, or an error: lease_expired says that it is to be stopped.
 type Renew struct {
@@ -1399,7 +1501,7 @@ type Renew struct {
 
 func (x *Renew) Reset() {
 	*x = Renew{}
-	mi := &file_hearth_proto_msgTypes[10]
+	mi := &file_hearth_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1513,7 @@ func (x *Renew) String() string {
 func (*Renew) ProtoMessage() {}
 
 func (x *Renew) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[10]
+	mi := &file_hearth_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1526,7 @@ func (x *Renew) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Renew.ProtoReflect.Descriptor instead.
 func (*Renew) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{10}
+	return file_hearth_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Renew) GetRequest() string {
@@ -1460,7 +1562,7 @@ type Attach struct {
 
 func (x *Attach) Reset() {
 	*x = Attach{}
-	mi := &file_hearth_proto_msgTypes[11]
+	mi := &file_hearth_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1574,7 @@ func (x *Attach) String() string {
 func (*Attach) ProtoMessage() {}
 
 func (x *Attach) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[11]
+	mi := &file_hearth_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1587,7 @@ func (x *Attach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attach.ProtoReflect.Descriptor instead.
 func (*Attach) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{11}
+	return file_hearth_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Attach) GetRequest() string {
@@ -1548,7 +1650,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_hearth_proto_msgTypes[12]
+	mi := &file_hearth_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1662,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[12]
+	mi := &file_hearth_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1675,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{12}
+	return file_hearth_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Run) GetRequest() string {
@@ -1606,7 +1708,7 @@ type Devices struct {
 
 func (x *Devices) Reset() {
 	*x = Devices{}
-	mi := &file_hearth_proto_msgTypes[13]
+	mi := &file_hearth_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1720,7 @@ func (x *Devices) String() string {
 func (*Devices) ProtoMessage() {}
 
 func (x *Devices) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[13]
+	mi := &file_hearth_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1733,7 @@ func (x *Devices) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Devices.ProtoReflect.Descriptor instead.
 func (*Devices) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{13}
+	return file_hearth_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Devices) GetWatch() bool {
@@ -1649,7 +1751,7 @@ type Diagnose struct {
 
 func (x *Diagnose) Reset() {
 	*x = Diagnose{}
-	mi := &file_hearth_proto_msgTypes[14]
+	mi := &file_hearth_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +1763,7 @@ func (x *Diagnose) String() string {
 func (*Diagnose) ProtoMessage() {}
 
 func (x *Diagnose) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[14]
+	mi := &file_hearth_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +1776,7 @@ func (x *Diagnose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnose.ProtoReflect.Descriptor instead.
 func (*Diagnose) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{14}
+	return file_hearth_proto_rawDescGZIP(), []int{15}
 }
 
 // What the owner of a device has it do.
@@ -1692,7 +1794,7 @@ type Manage struct {
 
 func (x *Manage) Reset() {
 	*x = Manage{}
-	mi := &file_hearth_proto_msgTypes[15]
+	mi := &file_hearth_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1806,7 @@ func (x *Manage) String() string {
 func (*Manage) ProtoMessage() {}
 
 func (x *Manage) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[15]
+	mi := &file_hearth_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1819,7 @@ func (x *Manage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manage.ProtoReflect.Descriptor instead.
 func (*Manage) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{15}
+	return file_hearth_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Manage) GetVerb() isManage_Verb {
@@ -1787,7 +1889,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_hearth_proto_msgTypes[16]
+	mi := &file_hearth_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +1901,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[16]
+	mi := &file_hearth_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +1914,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{16}
+	return file_hearth_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Drain) GetOff() bool {
@@ -1831,7 +1933,7 @@ type Down struct {
 
 func (x *Down) Reset() {
 	*x = Down{}
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1945,7 @@ func (x *Down) String() string {
 func (*Down) ProtoMessage() {}
 
 func (x *Down) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +1958,7 @@ func (x *Down) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Down.ProtoReflect.Descriptor instead.
 func (*Down) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{17}
+	return file_hearth_proto_rawDescGZIP(), []int{18}
 }
 
 type Status struct {
@@ -1868,7 +1970,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +1982,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +1995,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{18}
+	return file_hearth_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Status) GetWatch() bool {
@@ -1913,7 +2015,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1925,7 +2027,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1938,7 +2040,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{19}
+	return file_hearth_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Plan) GetService() *Service {
@@ -1966,7 +2068,7 @@ type Requests struct {
 
 func (x *Requests) Reset() {
 	*x = Requests{}
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2080,7 @@ func (x *Requests) String() string {
 func (*Requests) ProtoMessage() {}
 
 func (x *Requests) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2093,7 @@ func (x *Requests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Requests.ProtoReflect.Descriptor instead.
 func (*Requests) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{20}
+	return file_hearth_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Requests) GetVerb() isRequests_Verb {
@@ -2092,7 +2194,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +2206,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2219,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{21}
+	return file_hearth_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StopRequest) GetRequest() string {
@@ -2157,7 +2259,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2169,7 +2271,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2182,7 +2284,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{22}
+	return file_hearth_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *List) GetAll() bool {
@@ -2201,7 +2303,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2213,7 +2315,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2226,7 +2328,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{23}
+	return file_hearth_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Inspect) GetRequest() string {
@@ -2244,7 +2346,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2256,7 +2358,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2269,7 +2371,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{24}
+	return file_hearth_proto_rawDescGZIP(), []int{25}
 }
 
 // From the one who asked.
@@ -2289,7 +2391,7 @@ type Wish struct {
 
 func (x *Wish) Reset() {
 	*x = Wish{}
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +2403,7 @@ func (x *Wish) String() string {
 func (*Wish) ProtoMessage() {}
 
 func (x *Wish) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,7 +2416,7 @@ func (x *Wish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wish.ProtoReflect.Descriptor instead.
 func (*Wish) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{25}
+	return file_hearth_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Wish) GetWish() isWish_Wish {
@@ -2411,7 +2513,7 @@ type CloseInput struct {
 
 func (x *CloseInput) Reset() {
 	*x = CloseInput{}
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2423,7 +2525,7 @@ func (x *CloseInput) String() string {
 func (*CloseInput) ProtoMessage() {}
 
 func (x *CloseInput) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2436,7 +2538,7 @@ func (x *CloseInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseInput.ProtoReflect.Descriptor instead.
 func (*CloseInput) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{26}
+	return file_hearth_proto_rawDescGZIP(), []int{27}
 }
 
 type Stop struct {
@@ -2448,7 +2550,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +2562,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +2575,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{27}
+	return file_hearth_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Stop) GetGrace() uint64 {
@@ -2492,7 +2594,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2504,7 +2606,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2517,7 +2619,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{28}
+	return file_hearth_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Signal) GetName() string {
@@ -2538,7 +2640,7 @@ type Resize struct {
 
 func (x *Resize) Reset() {
 	*x = Resize{}
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2550,7 +2652,7 @@ func (x *Resize) String() string {
 func (*Resize) ProtoMessage() {}
 
 func (x *Resize) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2563,7 +2665,7 @@ func (x *Resize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resize.ProtoReflect.Descriptor instead.
 func (*Resize) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{29}
+	return file_hearth_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Resize) GetRows() uint32 {
@@ -2599,7 +2701,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2611,7 +2713,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2624,7 +2726,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{30}
+	return file_hearth_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Update) GetUpdate() isUpdate_Update {
@@ -2761,7 +2863,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2773,7 +2875,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2786,7 +2888,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{31}
+	return file_hearth_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Data) GetChannel() Channel {
@@ -2834,7 +2936,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2846,7 +2948,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2859,7 +2961,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{32}
+	return file_hearth_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Credit) GetBytes() uint32 {
@@ -2878,7 +2980,7 @@ type InputClosed struct {
 
 func (x *InputClosed) Reset() {
 	*x = InputClosed{}
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2890,7 +2992,7 @@ func (x *InputClosed) String() string {
 func (*InputClosed) ProtoMessage() {}
 
 func (x *InputClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2903,7 +3005,7 @@ func (x *InputClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputClosed.ProtoReflect.Descriptor instead.
 func (*InputClosed) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{33}
+	return file_hearth_proto_rawDescGZIP(), []int{34}
 }
 
 type Event struct {
@@ -2927,7 +3029,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2939,7 +3041,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2952,7 +3054,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{34}
+	return file_hearth_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Event) GetRequest() string {
@@ -3058,7 +3160,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3070,7 +3172,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3083,7 +3185,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{35}
+	return file_hearth_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Progress) GetCurrent() uint64 {
@@ -3129,7 +3231,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3141,7 +3243,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3154,7 +3256,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{36}
+	return file_hearth_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Decision) GetLevel() uint64 {
@@ -3206,13 +3308,14 @@ type Candidate struct {
 	Chosen        bool                   `protobuf:"varint,10,opt,name=chosen,proto3" json:"chosen,omitempty"`
 	Code          Code                   `protobuf:"varint,11,opt,name=code,proto3,enum=hearth.v1.Code" json:"code,omitempty"`
 	Excluded      string                 `protobuf:"bytes,12,opt,name=excluded,proto3" json:"excluded,omitempty"`
+	Guess         bool                   `protobuf:"varint,13,opt,name=guess,proto3" json:"guess,omitempty"` // the estimate rests on defaults: nothing is known of the service yet
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3224,7 +3327,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3237,7 +3340,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{37}
+	return file_hearth_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Candidate) GetNode() string {
@@ -3324,6 +3427,13 @@ func (x *Candidate) GetExcluded() string {
 	return ""
 }
 
+func (x *Candidate) GetGuess() bool {
+	if x != nil {
+		return x.Guess
+	}
+	return false
+}
+
 type DevicesItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Item:
@@ -3338,7 +3448,7 @@ type DevicesItem struct {
 
 func (x *DevicesItem) Reset() {
 	*x = DevicesItem{}
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3350,7 +3460,7 @@ func (x *DevicesItem) String() string {
 func (*DevicesItem) ProtoMessage() {}
 
 func (x *DevicesItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3473,7 @@ func (x *DevicesItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DevicesItem.ProtoReflect.Descriptor instead.
 func (*DevicesItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{38}
+	return file_hearth_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DevicesItem) GetItem() isDevicesItem_Item {
@@ -3436,7 +3546,7 @@ type ChecksItem struct {
 
 func (x *ChecksItem) Reset() {
 	*x = ChecksItem{}
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3448,7 +3558,7 @@ func (x *ChecksItem) String() string {
 func (*ChecksItem) ProtoMessage() {}
 
 func (x *ChecksItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3461,7 +3571,7 @@ func (x *ChecksItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksItem.ProtoReflect.Descriptor instead.
 func (*ChecksItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{39}
+	return file_hearth_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ChecksItem) GetItem() isChecksItem_Item {
@@ -3534,7 +3644,7 @@ type StatusItem struct {
 
 func (x *StatusItem) Reset() {
 	*x = StatusItem{}
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3546,7 +3656,7 @@ func (x *StatusItem) String() string {
 func (*StatusItem) ProtoMessage() {}
 
 func (x *StatusItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3559,7 +3669,7 @@ func (x *StatusItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusItem.ProtoReflect.Descriptor instead.
 func (*StatusItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{40}
+	return file_hearth_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *StatusItem) GetItem() isStatusItem_Item {
@@ -3630,7 +3740,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_hearth_proto_msgTypes[41]
+	mi := &file_hearth_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3642,7 +3752,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[41]
+	mi := &file_hearth_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3655,7 +3765,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{41}
+	return file_hearth_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Complete) GetSilent() []string {
@@ -3678,7 +3788,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_hearth_proto_msgTypes[42]
+	mi := &file_hearth_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3690,7 +3800,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[42]
+	mi := &file_hearth_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3703,7 +3813,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{42}
+	return file_hearth_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Device) GetScore() *Score {
@@ -3761,7 +3871,7 @@ type DeviceInfo struct {
 
 func (x *DeviceInfo) Reset() {
 	*x = DeviceInfo{}
-	mi := &file_hearth_proto_msgTypes[43]
+	mi := &file_hearth_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3773,7 +3883,7 @@ func (x *DeviceInfo) String() string {
 func (*DeviceInfo) ProtoMessage() {}
 
 func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[43]
+	mi := &file_hearth_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3786,7 +3896,7 @@ func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceInfo.ProtoReflect.Descriptor instead.
 func (*DeviceInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{43}
+	return file_hearth_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *DeviceInfo) GetNode() string {
@@ -3878,7 +3988,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_hearth_proto_msgTypes[44]
+	mi := &file_hearth_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3890,7 +4000,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[44]
+	mi := &file_hearth_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3903,7 +4013,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{44}
+	return file_hearth_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Check) GetName() string {
@@ -3951,7 +4061,7 @@ type RequestsItem struct {
 
 func (x *RequestsItem) Reset() {
 	*x = RequestsItem{}
-	mi := &file_hearth_proto_msgTypes[45]
+	mi := &file_hearth_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3963,7 +4073,7 @@ func (x *RequestsItem) String() string {
 func (*RequestsItem) ProtoMessage() {}
 
 func (x *RequestsItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[45]
+	mi := &file_hearth_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3976,7 +4086,7 @@ func (x *RequestsItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsItem.ProtoReflect.Descriptor instead.
 func (*RequestsItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{45}
+	return file_hearth_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RequestsItem) GetItem() isRequestsItem_Item {
@@ -4100,7 +4210,7 @@ type RequestInfo struct {
 
 func (x *RequestInfo) Reset() {
 	*x = RequestInfo{}
-	mi := &file_hearth_proto_msgTypes[46]
+	mi := &file_hearth_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4112,7 +4222,7 @@ func (x *RequestInfo) String() string {
 func (*RequestInfo) ProtoMessage() {}
 
 func (x *RequestInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[46]
+	mi := &file_hearth_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4125,7 +4235,7 @@ func (x *RequestInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestInfo.ProtoReflect.Descriptor instead.
 func (*RequestInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{46}
+	return file_hearth_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RequestInfo) GetRequest() string {
@@ -4201,43 +4311,47 @@ func (x *RequestInfo) GetEnded() int64 {
 // What a device tells the mesh about itself: the whole payload of a message on
 // the score topic.
 type Score struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Sequence      uint64                 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	Beat          uint64                 `protobuf:"varint,4,opt,name=beat,proto3" json:"beat,omitempty"`
-	Role          Role                   `protobuf:"varint,5,opt,name=role,proto3,enum=hearth.v1.Role" json:"role,omitempty"`
-	Rating        float64                `protobuf:"fixed64,6,opt,name=rating,proto3" json:"rating,omitempty"`
-	Speed         float64                `protobuf:"fixed64,7,opt,name=speed,proto3" json:"speed,omitempty"`
-	Cpus          uint32                 `protobuf:"varint,8,opt,name=cpus,proto3" json:"cpus,omitempty"`                            // thousandths of a core
-	CpuOthers     uint32                 `protobuf:"varint,9,opt,name=cpu_others,json=cpuOthers,proto3" json:"cpu_others,omitempty"` // thousandths of a core
-	Slots         uint32                 `protobuf:"varint,10,opt,name=slots,proto3" json:"slots,omitempty"`
-	Running       uint32                 `protobuf:"varint,11,opt,name=running,proto3" json:"running,omitempty"`
-	Queued        uint32                 `protobuf:"varint,12,opt,name=queued,proto3" json:"queued,omitempty"`
-	CpuFree       uint32                 `protobuf:"varint,13,opt,name=cpu_free,json=cpuFree,proto3" json:"cpu_free,omitempty"` // thousandths of a core
-	MemoryTotal   uint64                 `protobuf:"varint,14,opt,name=memory_total,json=memoryTotal,proto3" json:"memory_total,omitempty"`
-	MemoryFree    uint64                 `protobuf:"varint,15,opt,name=memory_free,json=memoryFree,proto3" json:"memory_free,omitempty"`
-	DiskFree      uint64                 `protobuf:"varint,16,opt,name=disk_free,json=diskFree,proto3" json:"disk_free,omitempty"`
-	Arch          string                 `protobuf:"bytes,17,opt,name=arch,proto3" json:"arch,omitempty"`
-	Os            string                 `protobuf:"bytes,18,opt,name=os,proto3" json:"os,omitempty"`
-	Drivers       []string               `protobuf:"bytes,19,rep,name=drivers,proto3" json:"drivers,omitempty"`
-	Labels        map[string]string      `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Images        []uint32               `protobuf:"fixed32,21,rep,packed,name=images,proto3" json:"images,omitempty"`
-	Addresses     []string               `protobuf:"bytes,22,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	Accelerators  []string               `protobuf:"bytes,23,rep,name=accelerators,proto3" json:"accelerators,omitempty"`
-	Temperature   uint32                 `protobuf:"varint,24,opt,name=temperature,proto3" json:"temperature,omitempty"`                // degrees Celsius; 0: not known
-	Throttled     uint32                 `protobuf:"varint,25,opt,name=throttled,proto3" json:"throttled,omitempty"`                    // thousandths of the full speed that heat takes away
-	PullRate      uint64                 `protobuf:"varint,26,opt,name=pull_rate,json=pullRate,proto3" json:"pull_rate,omitempty"`      // bytes a second; 0: not known
-	ImageSizes    []byte                 `protobuf:"bytes,27,opt,name=image_sizes,json=imageSizes,proto3" json:"image_sizes,omitempty"` // one for each of images, or none; see DESIGN.md
-	Draining      bool                   `protobuf:"varint,29,opt,name=draining,proto3" json:"draining,omitempty"`                      // it takes no new work
-	Version       string                 `protobuf:"bytes,31,opt,name=version,proto3" json:"version,omitempty"`                         // of the program, for people
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Node         string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Name         string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Sequence     uint64                 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Beat         uint64                 `protobuf:"varint,4,opt,name=beat,proto3" json:"beat,omitempty"`
+	Role         Role                   `protobuf:"varint,5,opt,name=role,proto3,enum=hearth.v1.Role" json:"role,omitempty"`
+	Rating       float64                `protobuf:"fixed64,6,opt,name=rating,proto3" json:"rating,omitempty"`
+	Speed        float64                `protobuf:"fixed64,7,opt,name=speed,proto3" json:"speed,omitempty"`
+	Cpus         uint32                 `protobuf:"varint,8,opt,name=cpus,proto3" json:"cpus,omitempty"`                            // thousandths of a core
+	CpuOthers    uint32                 `protobuf:"varint,9,opt,name=cpu_others,json=cpuOthers,proto3" json:"cpu_others,omitempty"` // thousandths of a core
+	Slots        uint32                 `protobuf:"varint,10,opt,name=slots,proto3" json:"slots,omitempty"`
+	Running      uint32                 `protobuf:"varint,11,opt,name=running,proto3" json:"running,omitempty"`
+	Queued       uint32                 `protobuf:"varint,12,opt,name=queued,proto3" json:"queued,omitempty"`
+	CpuFree      uint32                 `protobuf:"varint,13,opt,name=cpu_free,json=cpuFree,proto3" json:"cpu_free,omitempty"` // thousandths of a core
+	MemoryTotal  uint64                 `protobuf:"varint,14,opt,name=memory_total,json=memoryTotal,proto3" json:"memory_total,omitempty"`
+	MemoryFree   uint64                 `protobuf:"varint,15,opt,name=memory_free,json=memoryFree,proto3" json:"memory_free,omitempty"`
+	DiskFree     uint64                 `protobuf:"varint,16,opt,name=disk_free,json=diskFree,proto3" json:"disk_free,omitempty"`
+	Arch         string                 `protobuf:"bytes,17,opt,name=arch,proto3" json:"arch,omitempty"`
+	Os           string                 `protobuf:"bytes,18,opt,name=os,proto3" json:"os,omitempty"`
+	Drivers      []string               `protobuf:"bytes,19,rep,name=drivers,proto3" json:"drivers,omitempty"`
+	Labels       map[string]string      `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Images       []uint32               `protobuf:"fixed32,21,rep,packed,name=images,proto3" json:"images,omitempty"`
+	Addresses    []string               `protobuf:"bytes,22,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Accelerators []string               `protobuf:"bytes,23,rep,name=accelerators,proto3" json:"accelerators,omitempty"`
+	Temperature  uint32                 `protobuf:"varint,24,opt,name=temperature,proto3" json:"temperature,omitempty"`                // degrees Celsius; 0: not known
+	Throttled    uint32                 `protobuf:"varint,25,opt,name=throttled,proto3" json:"throttled,omitempty"`                    // thousandths of the full speed that heat takes away
+	PullRate     uint64                 `protobuf:"varint,26,opt,name=pull_rate,json=pullRate,proto3" json:"pull_rate,omitempty"`      // bytes a second; 0: not known
+	ImageSizes   []byte                 `protobuf:"bytes,27,opt,name=image_sizes,json=imageSizes,proto3" json:"image_sizes,omitempty"` // one for each of images, or none; see DESIGN.md
+	Draining     bool                   `protobuf:"varint,29,opt,name=draining,proto3" json:"draining,omitempty"`                      // it takes no new work
+	// The device does not know yet whether it runs work: its role may change.
+	NotReady      bool         `protobuf:"varint,30,opt,name=not_ready,json=notReady,proto3" json:"not_ready,omitempty"`
+	Version       string       `protobuf:"bytes,31,opt,name=version,proto3" json:"version,omitempty"` // of the program, for people
+	LongRunning   *LongRunning `protobuf:"bytes,32,opt,name=long_running,json=longRunning,proto3" json:"long_running,omitempty"`
+	Youngest      uint64       `protobuf:"varint,33,opt,name=youngest,proto3" json:"youngest,omitempty"` // how long the running execution that started last has run
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_hearth_proto_msgTypes[47]
+	mi := &file_hearth_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4249,7 +4363,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[47]
+	mi := &file_hearth_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4262,7 +4376,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{47}
+	return file_hearth_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Score) GetNode() string {
@@ -4461,11 +4575,32 @@ func (x *Score) GetDraining() bool {
 	return false
 }
 
+func (x *Score) GetNotReady() bool {
+	if x != nil {
+		return x.NotReady
+	}
+	return false
+}
+
 func (x *Score) GetVersion() string {
 	if x != nil {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *Score) GetLongRunning() *LongRunning {
+	if x != nil {
+		return x.LongRunning
+	}
+	return nil
+}
+
+func (x *Score) GetYoungest() uint64 {
+	if x != nil {
+		return x.Youngest
+	}
+	return 0
 }
 
 var File_hearth_proto protoreflect.FileDescriptor
@@ -4495,13 +4630,20 @@ const file_hearth_proto_rawDesc = "" +
 	"\x05error\x18\x03 \x01(\v2\x10.hearth.v1.ErrorH\x00R\x05errorB\b\n" +
 	"\x06answer\"\n" +
 	"\n" +
-	"\bAccepted\"\x8e\x01\n" +
+	"\bAccepted\"\xe5\x01\n" +
 	"\aRefusal\x12#\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x0f.hearth.v1.CodeR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
 	"\arunning\x18\x03 \x01(\rR\arunning\x12\x16\n" +
 	"\x06queued\x18\x04 \x01(\rR\x06queued\x12\x14\n" +
-	"\x05slots\x18\x05 \x01(\rR\x05slots\"F\n" +
+	"\x05slots\x18\x05 \x01(\rR\x05slots\x129\n" +
+	"\flong_running\x18\x06 \x01(\v2\x16.hearth.v1.LongRunningR\vlongRunning\x12\x1a\n" +
+	"\byoungest\x18\a \x01(\x04R\byoungest\"a\n" +
+	"\vLongRunning\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\rR\x05count\x12\x12\n" +
+	"\x04cpus\x18\x02 \x01(\rR\x04cpus\x12\x16\n" +
+	"\x06memory\x18\x03 \x01(\x04R\x06memory\x12\x10\n" +
+	"\x03ran\x18\x04 \x01(\x04R\x03ran\"F\n" +
 	"\x05Error\x12#\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x0f.hearth.v1.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"\xd8\x06\n" +
@@ -4549,14 +4691,16 @@ const file_hearth_proto_rawDesc = "" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x12\n" +
-	"\x04exec\x18\x04 \x01(\bR\x04exec\"\xad\x01\n" +
+	"\x04exec\x18\x04 \x01(\bR\x04exec\"\xc8\x01\n" +
 	"\x05Offer\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12,\n" +
 	"\aservice\x18\x03 \x01(\v2\x12.hearth.v1.ServiceR\aservice\x12\x14\n" +
 	"\x05bound\x18\x04 \x01(\x04R\x05bound\x12\x16\n" +
 	"\x06forced\x18\x05 \x01(\bR\x06forced\x12\x14\n" +
-	"\x05lease\x18\x06 \x01(\x04R\x05lease\";\n" +
+	"\x05lease\x18\x06 \x01(\x04R\x05lease\x12\x19\n" +
+	"\bmax_wait\x18\n" +
+	" \x01(\x04R\amaxWait\";\n" +
 	"\x05Renew\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\"\xbc\x01\n" +
@@ -4670,7 +4814,7 @@ const file_hearth_proto_rawDesc = "" +
 	"candidates\x18\x03 \x03(\v2\x14.hearth.v1.CandidateR\n" +
 	"candidates\x12\x12\n" +
 	"\x04more\x18\x04 \x01(\bR\x04more\x12\x18\n" +
-	"\aunnamed\x18\x05 \x01(\rR\aunnamed\"\xae\x02\n" +
+	"\aunnamed\x18\x05 \x01(\rR\aunnamed\"\xc4\x02\n" +
 	"\tCandidate\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -4684,7 +4828,8 @@ const file_hearth_proto_rawDesc = "" +
 	"\x06chosen\x18\n" +
 	" \x01(\bR\x06chosen\x12#\n" +
 	"\x04code\x18\v \x01(\x0e2\x0f.hearth.v1.CodeR\x04code\x12\x1a\n" +
-	"\bexcluded\x18\f \x01(\tR\bexcluded\"\x9f\x01\n" +
+	"\bexcluded\x18\f \x01(\tR\bexcluded\x12\x14\n" +
+	"\x05guess\x18\r \x01(\bR\x05guess\"\x9f\x01\n" +
 	"\vDevicesItem\x12+\n" +
 	"\x06device\x18\x01 \x01(\v2\x11.hearth.v1.DeviceH\x00R\x06device\x121\n" +
 	"\bcomplete\x18\x02 \x01(\v2\x13.hearth.v1.CompleteH\x00R\bcomplete\x12(\n" +
@@ -4748,7 +4893,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\baccepted\x18\b \x01(\x03R\baccepted\x12\x18\n" +
 	"\astarted\x18\t \x01(\x03R\astarted\x12\x14\n" +
 	"\x05ended\x18\n" +
-	" \x01(\x03R\x05ended\"\xe6\x06\n" +
+	" \x01(\x03R\x05ended\"\xda\a\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -4781,11 +4926,14 @@ const file_hearth_proto_rawDesc = "" +
 	"\tpull_rate\x18\x1a \x01(\x04R\bpullRate\x12\x1f\n" +
 	"\vimage_sizes\x18\x1b \x01(\fR\n" +
 	"imageSizes\x12\x1a\n" +
-	"\bdraining\x18\x1d \x01(\bR\bdraining\x12\x18\n" +
-	"\aversion\x18\x1f \x01(\tR\aversion\x1a9\n" +
+	"\bdraining\x18\x1d \x01(\bR\bdraining\x12\x1b\n" +
+	"\tnot_ready\x18\x1e \x01(\bR\bnotReady\x12\x18\n" +
+	"\aversion\x18\x1f \x01(\tR\aversion\x129\n" +
+	"\flong_running\x18  \x01(\v2\x16.hearth.v1.LongRunningR\vlongRunning\x12\x1a\n" +
+	"\byoungest\x18! \x01(\x04R\byoungest\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xed\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x99\x04\n" +
 	"\x04Code\x12\r\n" +
 	"\tCODE_NONE\x10\x00\x12\x10\n" +
 	"\fCODE_INVALID\x10\x01\x12\x15\n" +
@@ -4811,7 +4959,9 @@ const file_hearth_proto_rawDesc = "" +
 	"\x0fCODE_OVERLOADED\x10\x14\x12\x12\n" +
 	"\x0eCODE_DISK_FULL\x10\x15\x12\x11\n" +
 	"\rCODE_INTERNAL\x10\x16\x12\x16\n" +
-	"\x12CODE_LEASE_EXPIRED\x10\x17*\xff\x01\n" +
+	"\x12CODE_LEASE_EXPIRED\x10\x17\x12\x16\n" +
+	"\x12CODE_QUEUE_TIMEOUT\x10\x19\x12\x12\n" +
+	"\x0eCODE_NOT_READY\x10\x1a*\xff\x01\n" +
 	"\x05State\x12\x0e\n" +
 	"\n" +
 	"STATE_NONE\x10\x00\x12\x12\n" +
@@ -4854,7 +5004,7 @@ func file_hearth_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_hearth_proto_goTypes = []any{
 	(Code)(0),              // 0: hearth.v1.Code
 	(State)(0),             // 1: hearth.v1.State
@@ -4866,125 +5016,128 @@ var file_hearth_proto_goTypes = []any{
 	(*Answer)(nil),         // 7: hearth.v1.Answer
 	(*Accepted)(nil),       // 8: hearth.v1.Accepted
 	(*Refusal)(nil),        // 9: hearth.v1.Refusal
-	(*Error)(nil),          // 10: hearth.v1.Error
-	(*Service)(nil),        // 11: hearth.v1.Service
-	(*Mount)(nil),          // 12: hearth.v1.Mount
-	(*Tmpfs)(nil),          // 13: hearth.v1.Tmpfs
-	(*Offer)(nil),          // 14: hearth.v1.Offer
-	(*Renew)(nil),          // 15: hearth.v1.Renew
-	(*Attach)(nil),         // 16: hearth.v1.Attach
-	(*Run)(nil),            // 17: hearth.v1.Run
-	(*Devices)(nil),        // 18: hearth.v1.Devices
-	(*Diagnose)(nil),       // 19: hearth.v1.Diagnose
-	(*Manage)(nil),         // 20: hearth.v1.Manage
-	(*Drain)(nil),          // 21: hearth.v1.Drain
-	(*Down)(nil),           // 22: hearth.v1.Down
-	(*Status)(nil),         // 23: hearth.v1.Status
-	(*Plan)(nil),           // 24: hearth.v1.Plan
-	(*Requests)(nil),       // 25: hearth.v1.Requests
-	(*StopRequest)(nil),    // 26: hearth.v1.StopRequest
-	(*List)(nil),           // 27: hearth.v1.List
-	(*Inspect)(nil),        // 28: hearth.v1.Inspect
-	(*Watch)(nil),          // 29: hearth.v1.Watch
-	(*Wish)(nil),           // 30: hearth.v1.Wish
-	(*CloseInput)(nil),     // 31: hearth.v1.CloseInput
-	(*Stop)(nil),           // 32: hearth.v1.Stop
-	(*Signal)(nil),         // 33: hearth.v1.Signal
-	(*Resize)(nil),         // 34: hearth.v1.Resize
-	(*Update)(nil),         // 35: hearth.v1.Update
-	(*Data)(nil),           // 36: hearth.v1.Data
-	(*Credit)(nil),         // 37: hearth.v1.Credit
-	(*InputClosed)(nil),    // 38: hearth.v1.InputClosed
-	(*Event)(nil),          // 39: hearth.v1.Event
-	(*Progress)(nil),       // 40: hearth.v1.Progress
-	(*Decision)(nil),       // 41: hearth.v1.Decision
-	(*Candidate)(nil),      // 42: hearth.v1.Candidate
-	(*DevicesItem)(nil),    // 43: hearth.v1.DevicesItem
-	(*ChecksItem)(nil),     // 44: hearth.v1.ChecksItem
-	(*StatusItem)(nil),     // 45: hearth.v1.StatusItem
-	(*Complete)(nil),       // 46: hearth.v1.Complete
-	(*Device)(nil),         // 47: hearth.v1.Device
-	(*DeviceInfo)(nil),     // 48: hearth.v1.DeviceInfo
-	(*Check)(nil),          // 49: hearth.v1.Check
-	(*RequestsItem)(nil),   // 50: hearth.v1.RequestsItem
-	(*RequestInfo)(nil),    // 51: hearth.v1.RequestInfo
-	(*Score)(nil),          // 52: hearth.v1.Score
-	nil,                    // 53: hearth.v1.Service.LabelsEntry
-	nil,                    // 54: hearth.v1.Score.LabelsEntry
+	(*LongRunning)(nil),    // 10: hearth.v1.LongRunning
+	(*Error)(nil),          // 11: hearth.v1.Error
+	(*Service)(nil),        // 12: hearth.v1.Service
+	(*Mount)(nil),          // 13: hearth.v1.Mount
+	(*Tmpfs)(nil),          // 14: hearth.v1.Tmpfs
+	(*Offer)(nil),          // 15: hearth.v1.Offer
+	(*Renew)(nil),          // 16: hearth.v1.Renew
+	(*Attach)(nil),         // 17: hearth.v1.Attach
+	(*Run)(nil),            // 18: hearth.v1.Run
+	(*Devices)(nil),        // 19: hearth.v1.Devices
+	(*Diagnose)(nil),       // 20: hearth.v1.Diagnose
+	(*Manage)(nil),         // 21: hearth.v1.Manage
+	(*Drain)(nil),          // 22: hearth.v1.Drain
+	(*Down)(nil),           // 23: hearth.v1.Down
+	(*Status)(nil),         // 24: hearth.v1.Status
+	(*Plan)(nil),           // 25: hearth.v1.Plan
+	(*Requests)(nil),       // 26: hearth.v1.Requests
+	(*StopRequest)(nil),    // 27: hearth.v1.StopRequest
+	(*List)(nil),           // 28: hearth.v1.List
+	(*Inspect)(nil),        // 29: hearth.v1.Inspect
+	(*Watch)(nil),          // 30: hearth.v1.Watch
+	(*Wish)(nil),           // 31: hearth.v1.Wish
+	(*CloseInput)(nil),     // 32: hearth.v1.CloseInput
+	(*Stop)(nil),           // 33: hearth.v1.Stop
+	(*Signal)(nil),         // 34: hearth.v1.Signal
+	(*Resize)(nil),         // 35: hearth.v1.Resize
+	(*Update)(nil),         // 36: hearth.v1.Update
+	(*Data)(nil),           // 37: hearth.v1.Data
+	(*Credit)(nil),         // 38: hearth.v1.Credit
+	(*InputClosed)(nil),    // 39: hearth.v1.InputClosed
+	(*Event)(nil),          // 40: hearth.v1.Event
+	(*Progress)(nil),       // 41: hearth.v1.Progress
+	(*Decision)(nil),       // 42: hearth.v1.Decision
+	(*Candidate)(nil),      // 43: hearth.v1.Candidate
+	(*DevicesItem)(nil),    // 44: hearth.v1.DevicesItem
+	(*ChecksItem)(nil),     // 45: hearth.v1.ChecksItem
+	(*StatusItem)(nil),     // 46: hearth.v1.StatusItem
+	(*Complete)(nil),       // 47: hearth.v1.Complete
+	(*Device)(nil),         // 48: hearth.v1.Device
+	(*DeviceInfo)(nil),     // 49: hearth.v1.DeviceInfo
+	(*Check)(nil),          // 50: hearth.v1.Check
+	(*RequestsItem)(nil),   // 51: hearth.v1.RequestsItem
+	(*RequestInfo)(nil),    // 52: hearth.v1.RequestInfo
+	(*Score)(nil),          // 53: hearth.v1.Score
+	nil,                    // 54: hearth.v1.Service.LabelsEntry
+	nil,                    // 55: hearth.v1.Score.LabelsEntry
 }
 var file_hearth_proto_depIdxs = []int32{
-	14, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
-	16, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
-	25, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
-	15, // 3: hearth.v1.ExecuteRequest.renew:type_name -> hearth.v1.Renew
-	17, // 4: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
-	18, // 5: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
-	19, // 6: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
-	25, // 7: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
-	24, // 8: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
-	20, // 9: hearth.v1.AppRequest.manage:type_name -> hearth.v1.Manage
+	15, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
+	17, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
+	26, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
+	16, // 3: hearth.v1.ExecuteRequest.renew:type_name -> hearth.v1.Renew
+	18, // 4: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
+	19, // 5: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
+	20, // 6: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
+	26, // 7: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
+	25, // 8: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
+	21, // 9: hearth.v1.AppRequest.manage:type_name -> hearth.v1.Manage
 	8,  // 10: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
 	9,  // 11: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
-	10, // 12: hearth.v1.Answer.error:type_name -> hearth.v1.Error
+	11, // 12: hearth.v1.Answer.error:type_name -> hearth.v1.Error
 	0,  // 13: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
-	0,  // 14: hearth.v1.Error.code:type_name -> hearth.v1.Code
-	53, // 15: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
-	12, // 16: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
-	13, // 17: hearth.v1.Service.tmpfs:type_name -> hearth.v1.Tmpfs
-	11, // 18: hearth.v1.Offer.service:type_name -> hearth.v1.Service
-	11, // 19: hearth.v1.Run.service:type_name -> hearth.v1.Service
-	21, // 20: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
-	22, // 21: hearth.v1.Manage.down:type_name -> hearth.v1.Down
-	23, // 22: hearth.v1.Manage.status:type_name -> hearth.v1.Status
-	11, // 23: hearth.v1.Plan.service:type_name -> hearth.v1.Service
-	16, // 24: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
-	26, // 25: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
-	27, // 26: hearth.v1.Requests.list:type_name -> hearth.v1.List
-	28, // 27: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
-	29, // 28: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
-	36, // 29: hearth.v1.Wish.input:type_name -> hearth.v1.Data
-	31, // 30: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
-	32, // 31: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
-	33, // 32: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
-	34, // 33: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
-	39, // 34: hearth.v1.Update.event:type_name -> hearth.v1.Event
-	36, // 35: hearth.v1.Update.output:type_name -> hearth.v1.Data
-	41, // 36: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
-	37, // 37: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
-	38, // 38: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
-	10, // 39: hearth.v1.Update.error:type_name -> hearth.v1.Error
-	46, // 40: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
-	2,  // 41: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
-	1,  // 42: hearth.v1.Event.state:type_name -> hearth.v1.State
-	0,  // 43: hearth.v1.Event.code:type_name -> hearth.v1.Code
-	40, // 44: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
-	42, // 45: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
-	0,  // 46: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
-	47, // 47: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
-	46, // 48: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
-	10, // 49: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
-	49, // 50: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
-	46, // 51: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
-	10, // 52: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
-	48, // 53: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
-	46, // 54: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
-	10, // 55: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
-	52, // 56: hearth.v1.Device.score:type_name -> hearth.v1.Score
-	4,  // 57: hearth.v1.Check.level:type_name -> hearth.v1.Level
-	51, // 58: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
-	11, // 59: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
-	39, // 60: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
-	41, // 61: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
-	46, // 62: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
-	10, // 63: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
-	39, // 64: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
-	3,  // 65: hearth.v1.Score.role:type_name -> hearth.v1.Role
-	54, // 66: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
-	67, // [67:67] is the sub-list for method output_type
-	67, // [67:67] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	10, // 14: hearth.v1.Refusal.long_running:type_name -> hearth.v1.LongRunning
+	0,  // 15: hearth.v1.Error.code:type_name -> hearth.v1.Code
+	54, // 16: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
+	13, // 17: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
+	14, // 18: hearth.v1.Service.tmpfs:type_name -> hearth.v1.Tmpfs
+	12, // 19: hearth.v1.Offer.service:type_name -> hearth.v1.Service
+	12, // 20: hearth.v1.Run.service:type_name -> hearth.v1.Service
+	22, // 21: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
+	23, // 22: hearth.v1.Manage.down:type_name -> hearth.v1.Down
+	24, // 23: hearth.v1.Manage.status:type_name -> hearth.v1.Status
+	12, // 24: hearth.v1.Plan.service:type_name -> hearth.v1.Service
+	17, // 25: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
+	27, // 26: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
+	28, // 27: hearth.v1.Requests.list:type_name -> hearth.v1.List
+	29, // 28: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
+	30, // 29: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
+	37, // 30: hearth.v1.Wish.input:type_name -> hearth.v1.Data
+	32, // 31: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
+	33, // 32: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
+	34, // 33: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
+	35, // 34: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
+	40, // 35: hearth.v1.Update.event:type_name -> hearth.v1.Event
+	37, // 36: hearth.v1.Update.output:type_name -> hearth.v1.Data
+	42, // 37: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
+	38, // 38: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
+	39, // 39: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
+	11, // 40: hearth.v1.Update.error:type_name -> hearth.v1.Error
+	47, // 41: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
+	2,  // 42: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
+	1,  // 43: hearth.v1.Event.state:type_name -> hearth.v1.State
+	0,  // 44: hearth.v1.Event.code:type_name -> hearth.v1.Code
+	41, // 45: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
+	43, // 46: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
+	0,  // 47: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
+	48, // 48: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
+	47, // 49: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
+	11, // 50: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
+	50, // 51: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
+	47, // 52: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
+	11, // 53: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
+	49, // 54: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
+	47, // 55: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
+	11, // 56: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
+	53, // 57: hearth.v1.Device.score:type_name -> hearth.v1.Score
+	4,  // 58: hearth.v1.Check.level:type_name -> hearth.v1.Level
+	52, // 59: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
+	12, // 60: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
+	40, // 61: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
+	42, // 62: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
+	47, // 63: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
+	11, // 64: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
+	40, // 65: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
+	3,  // 66: hearth.v1.Score.role:type_name -> hearth.v1.Role
+	55, // 67: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
+	10, // 68: hearth.v1.Score.long_running:type_name -> hearth.v1.LongRunning
+	69, // [69:69] is the sub-list for method output_type
+	69, // [69:69] is the sub-list for method input_type
+	69, // [69:69] is the sub-list for extension type_name
+	69, // [69:69] is the sub-list for extension extendee
+	0,  // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_hearth_proto_init() }
@@ -5011,26 +5164,26 @@ func file_hearth_proto_init() {
 		(*Answer_Refusal)(nil),
 		(*Answer_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[15].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[16].OneofWrappers = []any{
 		(*Manage_Drain)(nil),
 		(*Manage_Down)(nil),
 		(*Manage_Status)(nil),
 	}
-	file_hearth_proto_msgTypes[20].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[21].OneofWrappers = []any{
 		(*Requests_Attach)(nil),
 		(*Requests_Stop)(nil),
 		(*Requests_List)(nil),
 		(*Requests_Inspect)(nil),
 		(*Requests_Watch)(nil),
 	}
-	file_hearth_proto_msgTypes[25].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[26].OneofWrappers = []any{
 		(*Wish_Input)(nil),
 		(*Wish_CloseInput)(nil),
 		(*Wish_Stop)(nil),
 		(*Wish_Signal)(nil),
 		(*Wish_Resize)(nil),
 	}
-	file_hearth_proto_msgTypes[30].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[31].OneofWrappers = []any{
 		(*Update_Event)(nil),
 		(*Update_Output)(nil),
 		(*Update_Decision)(nil),
@@ -5039,22 +5192,22 @@ func file_hearth_proto_init() {
 		(*Update_Error)(nil),
 		(*Update_Complete)(nil),
 	}
-	file_hearth_proto_msgTypes[38].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[39].OneofWrappers = []any{
 		(*DevicesItem_Device)(nil),
 		(*DevicesItem_Complete)(nil),
 		(*DevicesItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[39].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[40].OneofWrappers = []any{
 		(*ChecksItem_Check)(nil),
 		(*ChecksItem_Complete)(nil),
 		(*ChecksItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[40].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[41].OneofWrappers = []any{
 		(*StatusItem_Info)(nil),
 		(*StatusItem_Complete)(nil),
 		(*StatusItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[45].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[46].OneofWrappers = []any{
 		(*RequestsItem_Info)(nil),
 		(*RequestsItem_Service)(nil),
 		(*RequestsItem_Event)(nil),
@@ -5068,7 +5221,7 @@ func file_hearth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_proto_rawDesc), len(file_hearth_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   50,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -118,7 +118,7 @@ func TestEveryCallHasADeadline(t *testing.T) {
 		// One try of Wait, which itself outlives restarts of the engine.
 		"Wait": func(d *Driver) error { _, err := d.waitOnce(ctx, "x", 0); return err },
 		// One look of Watch, which goes on too.
-		"Watch": func(d *Driver) error { return d.watchOnce(ctx, func() {}, func() {}) },
+		"Watch": func(d *Driver) error { return d.watchOnce(ctx, pingTimeout, func() {}, func() {}) },
 		"Name":  func(*Driver) error { return nil },
 		"Close": func(*Driver) error { return nil }, // for each of the others, below
 	}

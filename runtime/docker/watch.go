@@ -15,6 +15,9 @@ const (
 	// pingTimeout, and within lateCall and pingTimeout where a call waits.
 	pingPause   = 5 * time.Second
 	pingTimeout = 3 * time.Second
+	// firstPingTimeout is how long the first ping of all may take: an engine that
+	// has just been started accepts connections before it answers.
+	firstPingTimeout = 15 * time.Second
 	// settle is how long images must be left alone before they are listed:
 	// a pull and a build cause many events.
 	settle = 200 * time.Millisecond
@@ -23,12 +26,14 @@ const (
 // Watch implements runtime.Driver. changed is called after each up(true) too.
 func (d *Driver) Watch(ctx context.Context, up func(bool), changed func()) error {
 	wasUp := true // so that an engine that is down at first is reported
+	timeout := firstPingTimeout
 	for delay := minBackoff; ctx.Err() == nil; delay = min(2*delay, maxBackoff) {
-		lost := d.watchOnce(ctx, func() {
+		lost := d.watchOnce(ctx, timeout, func() {
 			wasUp, delay = true, minBackoff
 			up(true)
 			changed()
 		}, changed)
+		timeout = pingTimeout
 		d.losses.Add(1)
 		if wasUp && ctx.Err() == nil {
 			wasUp = false
@@ -46,11 +51,12 @@ func (d *Driver) Watch(ctx context.Context, up func(bool), changed func()) error
 	return nil
 }
 
-// watchOnce follows the engine until it is lost; it returns why.
-func (d *Driver) watchOnce(ctx context.Context, up, changed func()) error {
+// watchOnce follows the engine, which has that time for the first answer, until it
+// is lost; it returns why.
+func (d *Driver) watchOnce(ctx context.Context, timeout time.Duration, up, changed func()) error {
 	following, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := d.Ping(ctx); err != nil {
+	if err := d.ping(ctx, timeout); err != nil {
 		return err
 	}
 	// It also settles the version of the API, which Events would read while
@@ -101,8 +107,10 @@ func (d *Driver) watchOnce(ctx context.Context, up, changed func()) error {
 
 // Ping asks whether the engine answers, the quickest way there is: an error is
 // an *Error with CodeEngineDown.
-func (d *Driver) Ping(ctx context.Context) error {
-	return d.bounded(ctx, pingTimeout, "ping", func(ctx context.Context) error {
+func (d *Driver) Ping(ctx context.Context) error { return d.ping(ctx, pingTimeout) }
+
+func (d *Driver) ping(ctx context.Context, timeout time.Duration) error {
+	return d.bounded(ctx, timeout, "ping", func(ctx context.Context) error {
 		_, err := d.client.Load().Ping(ctx)
 		return err
 	})

@@ -81,6 +81,7 @@ func (s *Scenario) checkService(v *Service) error {
 			number{where + "cpus", v.CPUs, 0.001, 1024},
 			number{where + "memory_mib", v.MemoryMiB, 0, 1 << 24},
 			number{where + "image_mib", v.ImageMiB, 0, 1 << 20},
+			number{where + "endless", v.Endless, 0, 1},
 		))
 	if err == nil && v.Present != nil {
 		err = inRange(number{where + "present", *v.Present, 0, 1})

@@ -35,6 +35,11 @@
 // oracle-est sees the same, and takes the least estimate as sched reckons it
 // (waiting counts Params.QueueCost times), which leaves more room to the next.
 //
+// Requests that never end are in no figure; they take their slots. No policy knows
+// which they are. Where there are any, the oracles expect what runs to go on for as
+// long as it has run, and place anew at once what waits on a node when an execution
+// there turns out to be long-running.
+//
 // # The scenario
 //
 // One JSON object; what is left out has the value given here; what is unknown or
@@ -68,7 +73,8 @@
 //	    "work": DIST,          // seconds at speed 1; {"dist": "exp", "mean": 1}
 //	    "cpus": 1, "memory_mib": 0,
 //	    "image_mib": 0,        // 0: fetching takes no time
-//	    "present": 1           // the share of nodes that have the image at first
+//	    "present": 1,          // the share of nodes that have the image at first
+//	    "endless": 0           // the share of its requests that never end
 //	  }],
 //	  "network": {
 //	    "beat_s": 1,           // between two scores of a node, at least; and

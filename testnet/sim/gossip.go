@@ -8,9 +8,35 @@ import (
 
 // told is how the node speaks of a load.
 func (n *node) told(load int) protocol.Load {
+	long, youngest := n.longRunning()
 	return protocol.Load{
 		Running: uint32(len(n.running)), Queued: uint32(load - len(n.running)), Slots: uint32(n.plan.slots),
+		LongRunning: long, Youngest: youngest,
 	}
+}
+
+// longFactor is for how many times its usual time an execution must have held its
+// slot to count as long-running, as in package runtime.
+const longFactor = 4
+
+// longRunning returns what long-running executions take, and for how long the
+// youngest execution has run.
+func (n *node) longRunning() (long protocol.LongRunning, youngest time.Duration) {
+	for i, j := range n.running {
+		held := n.m.now - j.since
+		if i == 0 || held < youngest {
+			youngest = held
+		}
+		if held < longFactor*j.usual {
+			continue
+		}
+		if long.Count++; long.Count == 1 || held < long.Ran {
+			long.Ran = held
+		}
+		long.CPUs += protocol.Cores(j.service.CPUs)
+		long.Memory += mib(j.service.MemoryMiB)
+	}
+	return long, youngest
 }
 
 // score is the node's, as it is; what a liar tells others is another matter.
@@ -20,7 +46,7 @@ func (n *node) score() protocol.Score {
 		Node: n.id, Name: string(n.id), Sequence: n.gossips, Beat: n.beat(),
 		Role: protocol.RoleNode, Speed: n.plan.told, CPUs: protocol.Cores(n.plan.slots), Slots: load.Slots,
 		CPUOthers: protocol.Cores(n.others() * float64(n.plan.slots)),
-		Running:   load.Running, Queued: load.Queued,
+		Running:   load.Running, Queued: load.Queued, LongRunning: load.LongRunning, Youngest: load.Youngest,
 		CPUFree:     protocol.Cores(float64(n.plan.slots) - n.cpus),
 		MemoryTotal: mib(n.plan.memory), MemoryFree: mib(n.plan.memory - n.memory), DiskFree: 1 << 40,
 		Arch: "amd64", OS: "linux", Drivers: []string{"docker"}, PullRate: mib(n.m.scenario.Fleet.PullMiBS),
@@ -40,6 +66,7 @@ func (n *node) publicScore() protocol.Score {
 	s := n.score()
 	if n.plan.lies {
 		s.Running, s.Queued, s.CPUFree, s.MemoryFree = 0, 0, s.CPUs, s.MemoryTotal
+		s.LongRunning, s.Youngest = protocol.LongRunning{}, 0
 		s.Rating = n.m.params.Rate(&s)
 	}
 	return s

@@ -21,6 +21,8 @@ type figures struct {
 	Refusals float64 `json:"refusals"`
 	// Overload is the most executions a slot that a node had at any time.
 	Overload float64 `json:"overload"`
+	// GivenBack is how often a request left a node's queue unstarted, a request.
+	GivenBack float64 `json:"given_back"`
 	// Fairness is Jain's index of the orchestrators' mean response times: 1
 	// where all are served alike.
 	Fairness float64 `json:"fairness"`
@@ -36,7 +38,7 @@ type figures struct {
 func (f *figures) fields() []*float64 {
 	return []*float64{
 		&f.Mean, &f.P50, &f.P95, &f.P99, &f.Offers, &f.Messages, &f.Refusals,
-		&f.Overload, &f.Fairness, &f.Growth, &f.Failed,
+		&f.Overload, &f.GivenBack, &f.Fairness, &f.Growth, &f.Failed,
 	}
 }
 
@@ -115,7 +117,7 @@ func (m *mesh) measure() (figures, []float64) {
 	failed, sum := 0, 0.0
 	for _, j := range m.jobs {
 		switch {
-		case j.at < seconds(m.scenario.WarmupS):
+		case j.endless, j.at < seconds(m.scenario.WarmupS):
 		case j.failed:
 			failed++
 		default:
@@ -135,7 +137,7 @@ func (m *mesh) measure() (figures, []float64) {
 	return figures{
 		Mean: sum / max(1, float64(len(times))), P50: quantile(times, 0.5), P95: quantile(times, 0.95), P99: quantile(times, 0.99),
 		Offers: float64(m.counts.offers) / n, Messages: float64(m.counts.offers+m.counts.probes) / n,
-		Refusals: float64(m.counts.refusals) / n, Overload: m.counts.overload, Fairness: jain(from),
+		Refusals: float64(m.counts.refusals) / n, Overload: m.counts.overload, GivenBack: float64(m.counts.givenBack) / n, Fairness: jain(from),
 		Growth: float64(m.counts.backlog[1]-m.counts.backlog[0]) / float64(slots),
 		Failed: float64(failed) / max(1, float64(failed+len(times))),
 	}, times

@@ -27,7 +27,8 @@ type mesh struct {
 	services []protocol.Service
 	hashes   []uint32 // of their images
 	jobs     []*job
-	open     int // requests that have come or will come, and not ended
+	open     int  // requests that have come or will come, that end, and have not
+	endless  bool // some requests never end
 	rtt      time.Duration
 	placer   *sched.Placer
 	peers    []sched.Peer // the snapshot's memory
@@ -37,6 +38,7 @@ type mesh struct {
 // counts are what a run adds up.
 type counts struct {
 	offers, probes, refusals int
+	givenBack                int     // by nodes in whose queues they waited for too long
 	overload                 float64 // the most executions a slot on any node
 	lost                     int     // requests whose orchestrator was gone
 	unplaced                 int     // that no node could run
@@ -53,9 +55,12 @@ type job struct {
 	attempt int
 	started bool // of this attempt, for late binding
 	node    *node
-	took    time.Duration // response time
-	ended   bool
-	failed  bool
+	// since is when its execution got its slot, usual how long it was expected to
+	// take then.
+	since, usual time.Duration
+	took         time.Duration // response time
+	ended        bool
+	failed       bool
 }
 
 // newMesh sets up replication r of s under the policy.
@@ -73,6 +78,7 @@ func newMesh(s *Scenario, pl *plan, r int, pol policy, params sched.Params) *mes
 		if v.CPUs != 1 {
 			spec.CPUs = protocol.Cores(v.CPUs)
 		}
+		m.endless = m.endless || v.Endless > 0
 		m.services = append(m.services, spec)
 		m.hashes = append(m.hashes, protocol.HashImage(spec.Image))
 	}
@@ -102,7 +108,7 @@ func (m *mesh) run() {
 		e.do()
 	}
 	for _, j := range m.jobs { // that never end: a policy has forgotten them, or is too far behind
-		if !j.ended {
+		if !j.ended && !j.endless {
 			m.end(j, true)
 		}
 	}
@@ -120,9 +126,11 @@ func (m *mesh) schedule() {
 		m.at(c.at, func() { m.churn(c) })
 	}
 	m.jobs = make([]*job, len(m.plan.arrivals))
-	m.open = len(m.jobs)
 	for i := range m.jobs {
 		j := &job{arrival: m.plan.arrivals[i]}
+		if !j.endless {
+			m.open++
+		}
 		j.service = &m.plan.services[j.arrival.service]
 		j.spec = &m.services[j.arrival.service]
 		m.jobs[i] = j
@@ -196,7 +204,9 @@ func (j *job) exclude(n *node) {
 func (m *mesh) end(j *job, failed bool) {
 	j.ended, j.failed = true, failed
 	j.took = m.now - j.at
-	m.open--
+	if !j.endless {
+		m.open--
+	}
 }
 
 // distance is the way from one device to another, there and back.

@@ -146,6 +146,7 @@ func (n *node) pump() {
 func (n *node) start(t ticket) {
 	j, m := t.j, n.m
 	n.running = append(n.running, j)
+	j.since, j.usual = m.now, n.usual(j)
 	n.cpus += j.service.CPUs
 	n.memory += j.service.MemoryMiB
 	var wait time.Duration
@@ -161,10 +162,37 @@ func (n *node) start(t ticket) {
 			j.from.view.Begun(n.id)
 		}
 	})
+	m.expectEnd(n, j)
+	if j.endless {
+		return
+	}
 	m.at(m.now+wait+cold+ran, func() {
 		if n.crashes == crashes && t.attempt == j.attempt {
 			n.finish(j, ran)
 		}
+	})
+}
+
+// usual is how long the request's execution is expected to take.
+func (n *node) usual(j *job) time.Duration {
+	if n.view != nil {
+		return n.view.ExpectedHere(j.spec)
+	}
+	return seconds(j.service.Work.mean() / n.speed())
+}
+
+// giveBack lets the request leave the queue after a while if it has not started by
+// then, and tells its orchestrator.
+func (n *node) giveBack(j *job, after time.Duration, then func()) {
+	attempt, m := j.attempt, n.m
+	m.at(m.now+after, func() {
+		i := slices.IndexFunc(n.queue, func(t ticket) bool { return t.j == j && t.attempt == attempt })
+		if i < 0 || n.state != in {
+			return
+		}
+		n.queue = slices.Delete(n.queue, i, i+1)
+		m.after(m.distance(n, j.from)/2, then)
+		n.pump()
 	})
 }
 

@@ -41,6 +41,7 @@ type arrival struct {
 	from    int
 	service int
 	work    float64
+	endless bool
 }
 
 type churnPlan struct {
@@ -181,6 +182,9 @@ func (p *plan) addArrivals(s *Scenario, rng *rand.Rand) error {
 			}
 		}
 		a.work = max(p.services[a.service].Work.draw(rng), 1e-6)
+		if share := p.services[a.service].Endless; share > 0 {
+			a.endless = rng.Float64() < share
+		}
 		p.arrivals = append(p.arrivals, a)
 	}
 	for _, b := range l.Bursts {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/sched"
@@ -81,11 +82,24 @@ func (m *mesh) expected(j *job, n *node, load int, cost float64) float64 {
 		return math.Inf(1)
 	}
 	b := j.service.Work.mean() / n.speed()
+	var least time.Duration // of the wait for a slot
+	if m.endless {
+		long, youngest := n.longRunning()
+		if free := c - int(math.Ceil(float64(long.CPUs)/j.service.CPUs)); free > 0 {
+			load, c = load-int(long.Count), free
+		} else {
+			youngest = long.Ran
+		}
+		if load >= c {
+			least = youngest
+		}
+	}
 	waits := float64(max(0, load-c+1))
 	if waits == 0 && !n.room(j.service) {
 		waits = 1
 	}
-	return b*(1+cost*waits/float64(c)) + (m.distance(j.from, n) + n.cold(j.arrival.service, j.service)).Seconds()
+	work := max(b*(1+cost*waits/float64(c)), b+least.Seconds())
+	return work + (m.distance(j.from, n) + n.cold(j.arrival.service, j.service)).Seconds()
 }
 
 // central is a greedy scheduler that sees the true state of all nodes at once,
@@ -111,6 +125,29 @@ func (c central) place(m *mesh, j *job) {
 		}
 	}
 	m.sendOrFail(j, chosen)
+}
+
+// expectEnd lets an oracle place anew what waits on the node when j turns out to be
+// long-running there, and again whenever it has run for twice as long.
+func (m *mesh) expectEnd(n *node, j *job) {
+	if _, ok := m.policy.(central); !ok || !m.endless {
+		return
+	}
+	var again func(held time.Duration)
+	again = func(held time.Duration) {
+		m.at(j.since+held, func() {
+			if !slices.Contains(n.running, j) || m.open == 0 {
+				return
+			}
+			waiting := n.queue
+			n.queue = nil
+			for _, t := range waiting {
+				m.again(t.j)
+			}
+			again(2 * held)
+		})
+	}
+	again(longFactor * j.usual)
 }
 
 // sendOrFail sends the request to n, or ends it where there is no node.
@@ -149,6 +186,9 @@ func (o ours) place(m *mesh, j *job) {
 		switch a {
 		case accepted:
 			view.Accepted(n.id)
+			if choice.MaxWait > 0 {
+				o.takeBack(m, j, n, choice.MaxWait)
+			}
 		case refused:
 			view.Refused(n.id, load)
 			j.demand.Refusals++
@@ -158,6 +198,22 @@ func (o ours) place(m *mesh, j *job) {
 			j.exclude(n)
 			m.again(j)
 		}
+	})
+}
+
+// takeBack places the request anew where node n has not started it in time.
+func (ours) takeBack(m *mesh, j *job, n *node, maxWait time.Duration) {
+	accepted := m.now
+	n.giveBack(j, maxWait-m.distance(j.from, n)/2, func() {
+		view := j.from.view
+		view.Begun(n.id)
+		view.Returned(n.id)
+		if j.demand.Waited == nil {
+			j.demand.Waited = make(map[protocol.NodeID]time.Duration)
+		}
+		j.demand.Waited[n.id] += m.now - accepted
+		m.counts.givenBack++
+		m.again(j)
 	})
 }
 

@@ -79,6 +79,8 @@ type Service struct {
 	MemoryMiB float64  `json:"memory_mib"`
 	ImageMiB  float64  `json:"image_mib"`
 	Present   *float64 `json:"present"`
+	// Endless is the share of its requests that never end.
+	Endless float64 `json:"endless"`
 }
 
 // Network says how long messages take, and how often scores are gossiped.

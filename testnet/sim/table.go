@@ -14,7 +14,7 @@ func (r *report) table(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "policy\tmean s\tp50\tp95\tp99\tmean/oracle\tp50/oracle\tp95/oracle\tp99/oracle\toffers\tmessages\trefusals\toverload\tfairness\tstable\tfailed\t")
+	fmt.Fprintln(t, "policy\tmean s\tp50\tp95\tp99\tmean/oracle\tp50/oracle\tp95/oracle\tp99/oracle\toffers\tmessages\trefusals\toverload\tgiven back\tfairness\tstable\tfailed\t")
 	for i := range r.Results {
 		x := &r.Results[i]
 		a, ci := &x.Avg, &x.CI
@@ -29,8 +29,8 @@ func (r *report) table(w io.Writer) {
 		if !x.Stable {
 			stable = "NO"
 		}
-		fmt.Fprintf(t, "%.2f\t%.2f\t%.2f\t%.1f\t%.2f\t%s\t%.1f%%\t\n",
-			a.Offers, a.Messages, a.Refusals, a.Overload, a.Fairness, stable, 100*a.Failed)
+		fmt.Fprintf(t, "%.2f\t%.2f\t%.2f\t%.1f\t%.4f\t%.2f\t%s\t%.1f%%\t\n",
+			a.Offers, a.Messages, a.Refusals, a.Overload, a.GivenBack, a.Fairness, stable, 100*a.Failed)
 	}
 	t.Flush()
 	fmt.Fprintln(w)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
 	"github.com/hearth-edge/hearth/runtime/machine"
 	"github.com/hearth-edge/hearth/sched"
 )
@@ -42,7 +43,7 @@ func beat(devices int, quiet bool) time.Duration {
 	if quiet {
 		least, each = quietBeat, quietPerDevice
 	}
-	return max(least, time.Duration(devices)*each)
+	return min(max(least, time.Duration(devices)*each), protocol.MaxBeat)
 }
 
 // gossip makes this device's score and publishes it: at its beat, and soon
@@ -154,7 +155,11 @@ func alike(a, b *protocol.Score) bool {
 		!near(float64(a.DiskFree), float64(b.DiskFree), float64(b.DiskFree)) {
 		return false
 	}
+	if a.Youngest < b.Youngest || a.LongRunning.Ran < b.LongRunning.Ran {
+		return false // else they have just grown older
+	}
 	c := *a
+	c.Youngest, c.LongRunning.Ran = b.Youngest, b.LongRunning.Ran
 	c.Beat, c.Rating, c.CPUOthers, c.MemoryFree, c.DiskFree = b.Beat, b.Rating, b.CPUOthers, b.MemoryFree, b.DiskFree
 	return reflect.DeepEqual(&c, b)
 }
@@ -182,8 +187,13 @@ func (g *gossip) compose(ctx context.Context) protocol.Score {
 	g.mu.Lock()
 	s.Speed = g.speed
 	g.mu.Unlock()
-	if n.runtime != nil && s.Speed > 0 {
-		g.addWork(ctx, &s)
+	if n.runtime != nil {
+		state := n.runtime.State()
+		s.Draining = state.Draining
+		s.NotReady = state.Pending || state.Ready && s.Speed == 0
+		if state.Ready && s.Speed > 0 {
+			g.addWork(ctx, &s, &state)
+		}
 	}
 	s.Beat = g.beat(s.Running+s.Queued == 0 && alike(&s, &g.told))
 	g.mu.Lock()
@@ -194,16 +204,12 @@ func (g *gossip) compose(ctx context.Context) protocol.Score {
 }
 
 // addWork fills in what only a device that runs work has to tell.
-func (g *gossip) addWork(ctx context.Context, s *protocol.Score) {
-	state := g.n.runtime.State()
-	s.Draining = state.Draining
-	if !state.Ready {
-		return
-	}
+func (g *gossip) addWork(ctx context.Context, s *protocol.Score, state *runtime.State) {
 	m := g.n.machine
 	s.Role = protocol.RoleNode
 	s.CPUs, s.MemoryTotal = m.CPUs, m.Memory
 	s.Running, s.Queued, s.Slots = state.Load.Running, state.Load.Queued, state.Load.Slots
+	s.LongRunning, s.Youngest = state.Load.LongRunning, state.Load.Youngest
 	s.CPUFree, s.MemoryFree = state.CPUFree, state.MemoryFree
 	s.Drivers, s.Images, s.PullRate = []string{g.n.driver.Name()}, state.Images, state.PullRate
 	if len(state.ImageSizes) == len(s.Images) { // of all or of none

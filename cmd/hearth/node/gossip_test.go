@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/sched"
 )
 
 // What always moves a little is no news; all else is.
@@ -12,7 +13,8 @@ func TestAlike(t *testing.T) {
 	told := protocol.Score{
 		Node: "n", Name: "a", Role: protocol.RoleNode, Beat: time.Second, Rating: 100, Speed: 1, CPUs: 4, CPUFree: 4, Slots: 4,
 		MemoryTotal: 1000, MemoryFree: 900, DiskFree: 10_000, Images: []uint32{1, 2}, Labels: map[string]string{"k": "v"},
-		Addresses: []string{"/ip4/10.0.0.1/tcp/7117"},
+		Addresses:   []string{"/ip4/10.0.0.1/tcp/7117"},
+		LongRunning: protocol.LongRunning{Count: 1, Ran: time.Minute}, Youngest: 2 * time.Second,
 	}
 	for name, c := range map[string]struct {
 		change func(*protocol.Score)
@@ -34,6 +36,11 @@ func TestAlike(t *testing.T) {
 		"another address":       {func(s *protocol.Score) { s.Addresses = []string{"/ip4/10.0.0.2/tcp/7117"} }, false},
 		"no longer a node":      {func(s *protocol.Score) { s.Role = 0 }, false},
 		"another label":         {func(s *protocol.Score) { s.Labels = map[string]string{"k": "w"} }, false},
+		"it has grown older":    {func(s *protocol.Score) { s.Youngest, s.LongRunning.Ran = 3*time.Second, time.Hour }, true},
+		"one began":             {func(s *protocol.Score) { s.Youngest = time.Second }, false},
+		"a long one more":       {func(s *protocol.Score) { s.LongRunning.Count = 2 }, false},
+		"a long one is gone":    {func(s *protocol.Score) { s.LongRunning.Ran = time.Second }, false},
+		"its engine answers":    {func(s *protocol.Score) { s.NotReady = true }, false},
 		"all of them, one by 6": {func(s *protocol.Score) { s.MemoryFree, s.DiskFree, s.Rating = 860, 10_400, 94 }, false},
 	} {
 		s := told
@@ -56,9 +63,41 @@ func TestBeat(t *testing.T) {
 	}{
 		{1, false, time.Second}, {1, true, 5 * time.Second}, {3, false, time.Second}, {10, false, 3 * time.Second},
 		{5, true, 5 * time.Second}, {30, true, 30 * time.Second}, {200, false, time.Minute}, {200, true, 200 * time.Second},
+		{10_000, true, protocol.MaxBeat},
 	} {
 		if got := beat(c.devices, c.quiet); got != c.want {
 			t.Errorf("%d devices, quiet %v: %v, want %v", c.devices, c.quiet, got, c.want)
+		}
+	}
+}
+
+// Placement believes of a quiet device what that device's own beat allows: in a mesh
+// of any size idle nodes keep nobody waiting, and none is left out.
+func TestQuietDevicesAreBelievedForTheirBeat(t *testing.T) {
+	for _, devices := range []int{3, 60, 100, 200, 5000} {
+		now := time.Duration(0)
+		v := sched.NewView("self", func() time.Duration { return now }, sched.DefaultParams())
+		s := protocol.Score{
+			Node: "idle", Role: protocol.RoleNode, Sequence: 1, Beat: beat(devices, true), Speed: 1, CPUs: 4, CPUFree: 4, Slots: 4,
+		}
+		v.Joined(s.Node, "idle", "")
+		for range 3 { // beats
+			s.Sequence++
+			v.Score(s)
+			for range 20 {
+				for _, p := range v.Snapshot(nil).Peers {
+					if p.Node == s.Node && (p.Stale || p.Waited > 0) {
+						t.Fatalf("%d devices, after %v: stale %v, waited %v", devices, now, p.Stale, p.Waited)
+					}
+				}
+				now += s.Beat / 20
+			}
+		}
+		now += time.Duration(sched.DefaultParams().ScoreBeats) * s.Beat
+		for _, p := range v.Snapshot(nil).Peers {
+			if p.Node == s.Node && (!p.Stale || p.Waited == 0) {
+				t.Errorf("%d devices: one that is silent for several beats counts", devices)
+			}
 		}
 	}
 }

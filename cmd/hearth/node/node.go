@@ -150,7 +150,7 @@ func (n *Node) buildRuntime() (err error) {
 			}
 			return nil
 		},
-		Estimate: n.view.EstimateHere, Changed: n.gossip.changed, Finished: n.learn,
+		Estimate: n.view.EstimateHere, Expected: n.view.ExpectedHere, Changed: n.gossip.changed, Finished: n.learn,
 		Renew: n.renew, Leases: n.keepLeases(),
 		Dir: n.cfg.StateDir, Log: n.cfg.Log,
 	})

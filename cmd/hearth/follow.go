@@ -168,10 +168,18 @@ func (f *follower) resize() {
 	if !f.tty {
 		return
 	}
-	for _, file := range []*os.File{f.cli.stdout, f.cli.stdin} {
+	if rows, columns := f.cli.terminalSize(); rows > 0 {
+		_ = f.session.Resize(rows, columns)
+	}
+}
+
+// terminalSize returns how large this command's terminal is, and 0 where it has
+// none.
+func (c *cli) terminalSize() (rows, columns uint16) {
+	for _, file := range []*os.File{c.stdout, c.stdin} {
 		if columns, rows, err := term.GetSize(int(file.Fd())); err == nil && 0 < rows && rows <= 0xffff && 0 < columns && columns <= 0xffff {
-			_ = f.session.Resize(uint16(rows), uint16(columns))
-			return
+			return uint16(rows), uint16(columns)
 		}
 	}
+	return 0, 0
 }

@@ -91,6 +91,9 @@ HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
 	root.Flags().BoolP("version", "v", false, "show the version")
 	root.PersistentFlags().StringVar(&c.state, "state", defaultState(), "`DIR` that the device keeps its state in [$HEARTH_STATE]")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if known, ok := errors.AsType[*failure](err); ok { // a flag that says itself why not
+			return known
+		}
 		return &failure{err: err, hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath())}
 	})
 	root.AddCommand(c.secretCommand(), c.upCommand(), c.nodesCommand(), c.runCommand(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 
@@ -21,6 +22,8 @@ type runView struct {
 	quiet, explain bool
 	// outputOnly shows what the container wrote and how much of it is missing.
 	outputOnly bool
+	// lines, where it is not nil, shows all as lines of JSON.
+	lines *runLines
 	// lineEnd is "\r\n" while the terminal is the container's.
 	lineEnd  string
 	decision *protocol.Decision
@@ -50,8 +53,16 @@ func (v *runView) show(u protocol.Update) (end bool, err error) {
 		}
 	case u.Output != nil:
 		v.progress.clear()
+		if v.lines != nil {
+			return false, v.lines.output(u.Output)
+		}
 		return false, v.write(u.Output)
 	case u.Event != nil:
+		if v.lines != nil {
+			if err := v.lines.event(u.Event); err != nil {
+				return false, err
+			}
+		}
 		return v.event(u.Event)
 	}
 	return false, nil
@@ -127,7 +138,7 @@ func (v *runView) ending(e *protocol.Event) error {
 		if !v.explain {
 			v.reasons(v.decision.Candidates, e.Request)
 		}
-		return &failure{err: errors.New("no node can run this"), code: exitNoNode}
+		return &failure{err: errors.New("no node can run this"), hint: policyHint(v.decision.Candidates), code: exitNoNode}
 	case protocol.StateCancelled:
 		if e.Exited && !v.interrupted.Load() {
 			return exited(e.ExitCode)
@@ -138,6 +149,19 @@ func (v *runView) ending(e *protocol.Event) error {
 	default:
 		return fail(exitError, "what became of it is not known")
 	}
+}
+
+// policyKey finds the key of a policy in a reason that names one.
+var policyKey = regexp.MustCompile(`\(([a-z_]+) in its owner's policy\)`)
+
+// policyHint says how an owner allows what a policy refused.
+func policyHint(all []protocol.Candidate) string {
+	for _, c := range all {
+		if found := policyKey.FindStringSubmatch(c.Excluded); c.Code == protocol.CodePolicy && found != nil {
+			return fmt.Sprintf("the node's owner can allow it: there, 'hearth policy example | grep %s' shows how it is written", found[1])
+		}
+	}
+	return ""
 }
 
 // manyReasons is of how many devices it is told at once why they did not take a

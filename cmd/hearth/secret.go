@@ -77,6 +77,9 @@ func (c *cli) findSecret(file string) (keys.Secret, error) {
 		if errors.Is(err, keys.ErrNotSecret) {
 			return s, &failure{err: err, hint: remake}
 		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return s, &failure{err: err, hint: fmt.Sprintf("copy it there from another device; for a new mesh run 'hearth secret new --out %s' once", file)}
+		}
 		return s, err
 	}
 	if given {

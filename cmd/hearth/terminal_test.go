@@ -46,7 +46,7 @@ func TestTerminal(t *testing.T) {
 	master, slave := openTerminal(t)
 	setSize(t, master, 24, 80)
 	before := terminalState(t, slave)
-	run := hearth("run", "-it", "--id", "screen", "work:1", "tell")
+	run := hearth("run", "-it", "--id", "screen", "work:1", "describe=/x", "tell")
 	run.Stdin, run.Stdout, run.Stderr = slave, slave, slave
 	run.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := run.Start(); err != nil {
@@ -73,6 +73,7 @@ func TestTerminal(t *testing.T) {
 			}
 		}
 	}
+	expect("size 24 80") // the container finds it when it starts
 	expect("ready")
 	await(t, func() bool { return terminalState(t, slave).Lflag&unix.ICANON == 0 })
 	// A Ctrl-C that was taken for a signal would stop the request.

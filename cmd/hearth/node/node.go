@@ -79,6 +79,7 @@ func New(cfg Config) (_ *Node, err error) {
 	if n.machine, err = machine.New(machine.Config{CPUs: cfg.CPUs, Memory: cfg.Memory, Dir: cfg.StateDir}); err != nil {
 		return nil, err
 	}
+	n.tellWhatIsLent()
 	if err := n.buildMesh(); err != nil {
 		return nil, err
 	}
@@ -98,6 +99,16 @@ func New(cfg Config) (_ *Node, err error) {
 	n.requests = n.meshRequests()
 	n.app, err = app.New(app.Config{StateDir: cfg.StateDir, Handle: n.serveApp, Log: cfg.Log})
 	return n, err
+}
+
+// tellWhatIsLent says where there is less to lend than was asked.
+func (n *Node) tellWhatIsLent() {
+	if m := n.machine; n.cfg.CPUs > m.TotalCPUs {
+		n.log.Warn("this device has fewer cores than --cpus says: it lends all that it has", "cpus", n.cfg.CPUs, "lends", m.CPUs)
+	}
+	if m := n.machine; n.cfg.Memory > m.TotalMemory {
+		n.log.Warn("this device has less memory than --memory says: it lends all that it has", "memory", n.cfg.Memory, "lends", m.Memory)
+	}
 }
 
 // buildMesh makes the device's identity and its place in the mesh.

@@ -192,16 +192,10 @@ func (d *Driver) discard(ctx context.Context, id string) {
 
 // Start implements runtime.Driver.
 func (d *Driver) Start(ctx context.Context, id runtime.ExecutionID) error {
-	size, told := d.sizes.LoadAndDelete(id)
-	if !told {
-		return d.start(ctx, id)
-	}
-	started := make(chan struct{})
-	var resizing sync.WaitGroup
-	resizing.Go(func() { d.resizeAtStart(ctx, id, size.(terminalSize), started) })
 	err := d.start(ctx, id)
-	close(started)
-	resizing.Wait()
+	if size, ok := d.sizes.LoadAndDelete(id); ok && err == nil {
+		d.resizeAtStart(ctx, id, size.(terminalSize))
+	}
 	return err
 }
 

@@ -5,19 +5,15 @@ import (
 	"errors"
 	"time"
 
-	cerrdefs "github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
-
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
 )
 
-// How often an engine that would not take the size of a terminal is told again:
-// while it starts the container each resizeInterval, then so many times, each
-// after a longer pause. Docker's own command does the latter.
+// maxResizes is how often an engine that cannot take the size of a terminal yet
+// is told it, the second time after resizePause, then each time after twice that.
 const (
-	resizeInterval = 2 * time.Millisecond
-	maxResizes     = 10
+	maxResizes  = 6
+	resizePause = 2 * time.Millisecond
 )
 
 // terminalSize is in characters.
@@ -33,37 +29,17 @@ func (d *Driver) keepSize(e *engine, spec runtime.Spec) {
 	}
 }
 
-// resizeAtStart tells the size of an execution's terminal as early as can be,
-// and returns when that is done or cannot be done; started is closed when the
-// start has ended. The engine is asked while it starts the container: it holds
-// the question until the container runs, which saves a round trip.
-func (d *Driver) resizeAtStart(ctx context.Context, id runtime.ExecutionID, size terminalSize, started <-chan struct{}) {
-	options := container.ResizeOptions{Height: uint(size.rows), Width: uint(size.columns)}
-	for late := 0; late <= maxResizes; {
-		over := isClosed(started)
-		err := d.within(ctx, askTimeout, "resize terminal", func(ctx context.Context) error {
-			return d.client.Load().ContainerResize(ctx, d.name(id), options)
-		})
-		switch {
-		case err == nil, ctx.Err() != nil, errors.Is(err, runtime.ErrNotFound), protocol.CodeOf(err) == protocol.CodeEngineDown:
+// resizeAtStart tells the size of the terminal of what was started just now.
+func (d *Driver) resizeAtStart(ctx context.Context, id runtime.ExecutionID, size terminalSize) {
+	for pause := resizePause; pause < resizePause<<maxResizes; pause *= 2 {
+		err := d.Resize(ctx, id, size.rows, size.columns)
+		if err == nil || ctx.Err() != nil || errors.Is(err, runtime.ErrNotFound) || protocol.CodeOf(err) == protocol.CodeEngineDown {
 			return
-		case over && cerrdefs.IsConflict(err): // it has ended
-			return
-		case over:
-			late++
 		}
+		d.cfg.Log.Debug("the size of a terminal is to be told again", "request", id.Request, "attempt", id.Attempt, "err", err)
 		select {
 		case <-ctx.Done():
-		case <-time.After(resizeInterval << min(late, 5)):
+		case <-time.After(pause):
 		}
-	}
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
 	}
 }

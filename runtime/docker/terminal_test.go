@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,56 +13,43 @@ import (
 	"github.com/hearth-edge/hearth/runtime/runtimetest"
 )
 
-// startingEngine answers Create's and Start's questions as an engine of some
-// version of the API. Until it was asked for the size of the terminal in vain, an
-// old one goes on starting the container.
+// startingEngine answers Start's questions as an engine of some version of the
+// API does. It cannot take a size the first time.
 type startingEngine struct {
-	api   string
-	asked chan struct{} // closed when a size was told too early
+	api string
 
-	mu                     sync.Mutex // guards the rest
-	started                bool
-	starts, early, resizes int
-	size                   string
+	mu    sync.Mutex // guards asked
+	asked []string
 }
 
 func (e *startingEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Api-Version", e.api)
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	switch path := r.URL.Path; {
 	case strings.HasSuffix(path, "/start"):
-		if e.api == "1.41" {
-			<-e.asked
-		}
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.started = true
-		e.starts++
+		e.asked = append(e.asked, "start")
 		w.WriteHeader(http.StatusNoContent)
 	case strings.HasSuffix(path, "/resize"):
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.size = r.URL.Query().Get("h") + " " + r.URL.Query().Get("w")
-		if e.started {
-			e.resizes++
-			return
+		e.asked = append(e.asked, "resize "+r.URL.Query().Get("h")+" "+r.URL.Query().Get("w"))
+		if len(e.asked) == 2 {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = io.WriteString(w, `{"message":"no running task found"}`)
 		}
-		if e.early++; e.early == 1 {
-			close(e.asked)
-		}
-		w.WriteHeader(http.StatusConflict)
-		_, _ = io.WriteString(w, `{"message":"Container x is not running"}`)
 	default:
 		_, _ = io.WriteString(w, `{"Os":"linux","Arch":"amd64"}`)
 	}
 }
 
 // TestTerminalSizeAtTheStart: an engine that can make a terminal with its size
-// is told that at the creation and no more; an earlier one is told while it
-// starts the container, again where that does not run yet.
+// is told that at the creation and no more; an earlier one is told right after
+// the start, again where it cannot take that yet.
 func TestTerminalSizeAtTheStart(t *testing.T) {
-	for api, resizes := range map[string]int{"1.41": 1, "1.42": 0, "1.51": 0} {
+	for api, want := range map[string][]string{
+		"1.41": {"start", "resize 43 132", "resize 43 132"}, "1.42": {"start"}, "1.51": {"start"},
+	} {
 		t.Run(api, func(t *testing.T) {
-			engine := &startingEngine{api: api, asked: make(chan struct{})}
+			engine := &startingEngine{api: api}
 			server := httptest.NewServer(engine)
 			defer server.Close()
 			d := newTestDriver(t, func(c *Config) { c.Host = "tcp://" + server.Listener.Addr().String() })
@@ -76,14 +64,13 @@ func TestTerminalSizeAtTheStart(t *testing.T) {
 				t.Errorf("created with the size %v", host.ConsoleSize)
 			}
 			d.keepSize(facts, spec)
-			if err := d.Start(testContext(t), spec.ID); err != nil {
-				t.Fatal(err)
+			for range 2 { // the second time nothing is remembered
+				if err := d.Start(testContext(t), spec.ID); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if engine.starts != 1 || engine.resizes != resizes || resizes > 0 && engine.size != "43 132" {
-				t.Errorf("started %d times, told the size %q %d times", engine.starts, engine.size, engine.resizes)
-			}
-			if _, left := d.sizes.Load(spec.ID); left {
-				t.Error("the size is still remembered")
+			if !slices.Equal(engine.asked, append(want, "start")) {
+				t.Errorf("asked for %q, want %q and another start", engine.asked, want)
 			}
 		})
 	}

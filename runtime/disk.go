@@ -105,17 +105,22 @@ func enough(image string, free Space, fetch protocol.Bytes) error {
 	return nil
 }
 
-// present reports whether the image is on the engine, or named by what looks like
+// present reports whether the image is on the engine, as Info.Has does.
+func (n *Node) present(image string) bool {
+	n.mu.Lock()
+	info := n.engine.info
+	n.mu.Unlock()
+	return info.Has(image)
+}
+
+// Has reports whether the image is on the engine, or named by what looks like
 // its ID: that cannot be fetched. It may be wrong about the latter, and about the
 // very latest.
-func (n *Node) present(image string) bool {
+func (i *Info) Has(image string) bool {
 	if strings.Trim(strings.TrimPrefix(image, "sha256:"), "0123456789abcdef") == "" {
 		return true
 	}
-	n.mu.Lock()
-	images := n.engine.info.Images
-	n.mu.Unlock()
-	return holds(images, image)
+	return holds(i.Images, image)
 }
 
 // holds reports whether a list of references has the image, however both are

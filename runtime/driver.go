@@ -190,13 +190,16 @@ type Driver interface {
 	// answering, and changed() when its images changed or may have. It blocks
 	// until ctx ends, returns nil then, and outlives restarts of the engine.
 	Watch(ctx context.Context, up func(bool), changed func()) error
+	// Logins names the registries ("ghcr.io") that the owner is logged in to. It
+	// asks neither the engine nor a registry.
+	Logins() []string
 	// Inspect tells what can be known of an image without fetching it. The
 	// engine's own image counts, the registry is asked only where there is
-	// none. CodeImageNotFound where neither has it, CodePullFailed where the
+	// none, and where the owner lets it be asked: else CodePolicy. CodeImageNotFound where neither has it, CodePullFailed where the
 	// registry does not say.
 	Inspect(ctx context.Context, image string) (ImageFacts, error)
 	// Pull makes the image present. It asks the registry only if the image is
-	// not there, and reports progress of a fetch: its bytes and layers never
+	// not there and the owner lets it be asked (else CodePolicy), and reports progress of a fetch: its bytes and layers never
 	// become fewer. It checks the platform. What may pass, as a network that
 	// is down, is tried again a few times; CodeDiskFull, and what the registry
 	// denies or does not have, is not.

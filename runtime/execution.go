@@ -15,6 +15,9 @@ const (
 	// callTimeout is how long the engine has for creating or starting a
 	// container, signalling or removing it. A busy card may take many seconds.
 	callTimeout = 60 * time.Second
+	// fetchNotice is after how long without news of a fetch its asker is told that
+	// there is one.
+	fetchNotice = time.Second
 	// timeoutGrace is between the TERM and the KILL of what ran too long.
 	timeoutGrace = 5 * time.Second
 	// outputLimit is how much of its output is kept.
@@ -168,10 +171,20 @@ func (e *execution) pull(ctx context.Context) error {
 	defer cancel()
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		select {
-		case <-e.stopped:
-			cancel()
-		case <-ctx.Done():
+		notice := time.NewTimer(fetchNotice)
+		defer notice.Stop()
+		for {
+			select {
+			case <-notice.C:
+				event := e.event(protocol.StatePulling)
+				event.Reason = fmt.Sprintf("fetching the image %q", e.spec.Image)
+				e.feed.Event(event)
+				continue
+			case <-e.stopped:
+				cancel()
+			case <-ctx.Done():
+			}
+			return
 		}
 	})
 	var moved transfer

@@ -57,7 +57,10 @@ func TestPullTellsProgress(t *testing.T) {
 		o := offer("a", "out=x")
 		o.Service.Image = "absent"
 		got := listen(b.offer(o))
-		if got.states()[0] != protocol.StatePulling || got.events[0].Progress == nil || got.end().State != protocol.StateSucceeded {
+		told := func(what func(protocol.Event) bool) bool { return slices.ContainsFunc(got.events[:2], what) }
+		if !told(func(e protocol.Event) bool { return e.Reason == `fetching the image "absent"` }) ||
+			!told(func(e protocol.Event) bool { return e.State == protocol.StatePulling && e.Progress != nil }) ||
+			got.end().State != protocol.StateSucceeded {
 			t.Errorf("%+v", got.events)
 		}
 		// It is there now: nothing of a pull is told any more.

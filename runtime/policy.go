@@ -26,6 +26,9 @@ type Policy struct {
 	Images []string
 	// RequireDigest refuses images that are named by a tag.
 	RequireDigest bool
+	// Registries are those that may be asked for images; nil is "default". Those
+	// that Images names may be asked, too. See MayAsk.
+	Registries []string
 	// Networks are those that may be asked for, the first is for who asks for
 	// none. "none" is always allowed, and the default where there are none.
 	Networks []string
@@ -96,6 +99,11 @@ type Here struct {
 	Private []string
 	// Remote says that the engine has another file system than this process.
 	Remote bool
+	// Has reports whether an image is on the engine, so that no registry is asked
+	// for it; nil is none. Logins tells the registries that the owner is logged in
+	// to; it may be nil.
+	Has    func(image string) bool
+	Logins func() []string
 	// Look finds a file; see LookFile.
 	Look func(path string) (File, error)
 }
@@ -139,6 +147,7 @@ func (p *Policy) Explain(asker Asker, s protocol.Service, here Here) (Spec, []Ve
 	}}
 	j.say("asker", "allow_from", asker.text(), p.mayAsk(asker))
 	j.image()
+	j.registry()
 	j.user()
 	j.amounts()
 	j.inMemory()
@@ -246,7 +255,7 @@ func (p *Policy) Validate() error {
 		values []string
 		check  func(string) error
 	}{
-		{p.AllowFrom, checkAsker}, {p.Images, checkImagePattern}, {p.Networks, checkNetwork}, {p.Mounts, checkMountPath},
+		{p.AllowFrom, checkAsker}, {p.Images, checkImagePattern}, {p.Registries, checkRegistry}, {p.Networks, checkNetwork}, {p.Mounts, checkMountPath},
 		{p.WritableMounts, checkMountPath}, {p.Devices, checkDevicePath}, {p.AcceleratorKinds, checkAccelerator}, {p.DefaultCapabilities, checkCapability}, {p.Capabilities, checkCapability},
 	} {
 		for _, v := range list.values {

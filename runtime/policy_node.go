@@ -16,10 +16,13 @@ func (n *Node) here() Here {
 	if n.cfg.Accelerators != nil {
 		found = n.cfg.Accelerators()
 	}
-	return HereFor(info, n.lent, found, n.cfg.Private)
+	h := HereFor(info, n.lent, found, n.cfg.Private)
+	h.Has, h.Logins = n.present, n.cfg.Driver.Logins
+	return h
 }
 
-// HereFor is what the policy has to know of a machine with that engine.
+// HereFor is what the policy has to know of a machine with that engine, but for
+// its images and logins.
 func HereFor(info Info, lent Lent, accelerators []machine.Accelerator, private []string) Here {
 	h := Here{Lent: lent, Accelerators: accelerators, Remote: info.Remote, Look: LookFile}
 	for _, p := range append([]string{info.Socket, info.DataDir}, private...) {

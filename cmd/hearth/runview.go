@@ -30,6 +30,7 @@ type runView struct {
 	progress progress
 	named    string
 	attempt  uint32 // that was spoken of
+	fetch    string // what was said last of a fetch
 	cut      uint64
 	// interrupted says that the one who looks on has ended it.
 	interrupted atomic.Bool
@@ -86,10 +87,8 @@ func (v *runView) event(e *protocol.Event) (end bool, err error) {
 		v.progress.clear()
 		return true, v.ending(e)
 	}
-	if e.State == protocol.StatePulling && e.Progress != nil {
-		if !v.quiet && isTerminal(v.cli.stderr) {
-			v.progress.draw(v.cli.stderr, e)
-		}
+	if e.State == protocol.StatePulling {
+		v.pulling(e)
 		return false, nil
 	}
 	v.progress.clear()
@@ -106,6 +105,19 @@ func (v *runView) event(e *protocol.Event) (end bool, err error) {
 		v.say("%s", e.Reason)
 	}
 	return false, nil
+}
+
+// pulling shows a fetch: as a bar on a terminal, and in a line where it takes
+// long to begin or is tried again.
+func (v *runView) pulling(e *protocol.Event) {
+	if e.Reason != "" && e.Reason != v.fetch {
+		v.fetch = e.Reason
+		v.progress.clear()
+		v.say("%s: %s", e.NodeName, e.Reason)
+	}
+	if e.Progress != nil && !v.quiet && isTerminal(v.cli.stderr) {
+		v.progress.draw(v.cli.stderr, e)
+	}
 }
 
 // ending turns the last event into what the command ends with.

@@ -25,7 +25,7 @@ func TestEngineDiskFull(t *testing.T) {
 	})
 	newDaemon(t, "--data-root", data)
 	node, _ := nodeOn(t)
-	_, err := node.Offer(testContext(t), offerOf(testSpec("127.0.0.1:1/thing:absent", "true")))
+	_, err := node.Offer(testContext(t), offerOf(testSpec("thing:absent", "true")))
 	if refusal, _ := errors.AsType[*protocol.Refusal](err); refusal == nil || refusal.Code != protocol.CodeDiskFull {
 		t.Errorf("offer of an image that is not there: %v", err)
 	}

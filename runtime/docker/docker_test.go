@@ -1,9 +1,12 @@
 package docker
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -21,6 +24,7 @@ func newTestDriver(t testing.TB, change ...func(*Config)) *Driver {
 		ConfigDir: t.TempDir(),
 		Mesh:      fmt.Sprintf("drivertest-%d", os.Getpid()), // others may run these tests too
 		Node:      "drivertest",
+		MayAsk:    testRegistries,
 		Log:       slog.New(slog.DiscardHandler),
 	}
 	for _, c := range change {
@@ -30,7 +34,19 @@ func newTestDriver(t testing.TB, change ...func(*Config)) *Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.lookUp = func(context.Context, string, string) ([]netip.Addr, error) {
+		return nil, errors.New("no network in tests")
+	}
 	return d
+}
+
+// testRegistries names those of tests, which are on this machine.
+func testRegistries(registry string, logins []string) (bool, error) {
+	policy := runtime.DefaultPolicy()
+	if strings.HasPrefix(registry, "127.0.0.1:") {
+		policy.Registries = []string{registry}
+	}
+	return policy.MayAsk(registry, logins)
 }
 
 func unique() string { return strings.ToLower(rand.Text()[:8]) }

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -51,6 +52,9 @@ type Config struct {
 	// others on the same engine are never touched.
 	Mesh string
 	Node protocol.NodeID
+	// MayAsk is runtime.Policy's: which registries may be asked. Nil is that of
+	// the default policy.
+	MayAsk func(registry string, logins []string) (named bool, err error)
 	// Log is where the driver says what nobody waits for.
 	Log *slog.Logger
 }
@@ -74,6 +78,7 @@ type Driver struct {
 	// runtime.ExecutionID.
 	renamed sync.Map
 	now     func() instant
+	lookUp  lookUpAddresses
 	// losses counts how often the engine was found to have gone away; one time may
 	// count as several.
 	losses atomic.Uint64
@@ -103,7 +108,11 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Mesh == "" || cfg.Node == "" || cfg.Log == nil {
 		return nil, errors.New("docker driver: mesh, node and log must be set")
 	}
-	d := &Driver{cfg: cfg, calls: newCalls(), now: now, stall: pullStall, pause: pullPause, patience: sizePatience, pulls: pulls{running: make(map[string]*pull)}, endings: newEndings()}
+	if cfg.MayAsk == nil {
+		policy := runtime.DefaultPolicy()
+		cfg.MayAsk = policy.MayAsk
+	}
+	d := &Driver{cfg: cfg, calls: newCalls(), now: now, lookUp: net.DefaultResolver.LookupNetIP, stall: pullStall, pause: pullPause, patience: sizePatience, pulls: pulls{running: make(map[string]*pull)}, endings: newEndings()}
 	if err := d.renew(); err != nil {
 		return nil, fmt.Errorf("docker driver: %w", err)
 	}

@@ -3,7 +3,6 @@ package docker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -17,8 +16,6 @@ import (
 // inspectTimeout is how long the engine and the registry have to tell of an
 // image.
 const inspectTimeout = 30 * time.Second
-
-var errSlow = fmt.Errorf("no answer within %v", inspectTimeout)
 
 // Inspect implements runtime.Driver. Of an image that is not here the engine
 // tells the platforms. Its size is only known to the registry; that is asked at
@@ -38,6 +35,9 @@ func (d *Driver) Inspect(ctx context.Context, ref string) (runtime.ImageFacts, e
 	}
 	named, err := pullable(ref)
 	if err != nil {
+		return runtime.ImageFacts{}, err
+	}
+	if err := d.mayAsk(ctx, named); err != nil {
 		return runtime.ImageFacts{}, err
 	}
 	auth := d.authorization(ctx, named)
@@ -80,13 +80,13 @@ func (d *Driver) explainInspect(ctx, asking context.Context, named reference.Nam
 	case ctx.Err() != nil:
 		return err
 	case errors.Is(context.Cause(asking), context.DeadlineExceeded):
-		err = errSlow
+		return protocol.Errorf(protocol.CodePullFailed, "the registry %s does not tell of the image %q: no answer within %v", reference.Domain(named), reference.FamiliarString(named), inspectTimeout)
 	case asking.Err() != nil || disconnected(err):
 		return err
 	case judge(err) == unknown || judge(err) == loginWanted:
 		return d.explainPull(ctx, named, err)
 	}
-	return protocol.Errorf(protocol.CodePullFailed, "the registry %s does not tell of the image %q: %s", reference.Domain(named), reference.FamiliarString(named), message(err))
+	return protocol.Errorf(protocol.CodePullFailed, "the registry %s does not tell of the image %q: %s", reference.Domain(named), reference.FamiliarString(named), d.withheld(err))
 }
 
 // platformNames writes platforms for ImageFacts, each once.

@@ -162,6 +162,7 @@ func TestNothingBeyondThePolicy(t *testing.T) {
 			here := runtime.Here{
 				Lent:         runtime.Lent{CPUs: protocol.Cores(rapid.Float64Range(0.01, 64).Draw(t, "lent cpus")), Memory: protocol.Bytes(rapid.Uint64Range(1<<20, 1<<40).Draw(t, "lent memory"))},
 				Accelerators: []machine.Accelerator{{Kind: machine.GPU, Devices: []string{"/dev/dri"}}}, Private: []string{"/state"}, Look: disk,
+				Has: func(string) bool { return true },
 			}
 			spec, err := p.Apply(runtime.ExecutionID{Request: "r", Attempt: 1}, asker, s, here)
 			if err != nil {

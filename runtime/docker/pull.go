@@ -70,6 +70,9 @@ func (d *Driver) PullAlways(ctx context.Context, ref string, progress func(runti
 	if err != nil {
 		return err
 	}
+	if err := d.mayAsk(ctx, named); err != nil {
+		return err
+	}
 	p := d.joinPull(ctx, named)
 	defer d.leavePull(named, p)
 	return p.await(ctx, progress)

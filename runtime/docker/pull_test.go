@@ -302,7 +302,7 @@ func TestHangInAPull(t *testing.T) {
 		reached <- struct{}{}
 		<-r.over
 	}
-	node, _ := newNode(t, d, func(*runtime.Config) {})
+	node, _ := newNode(t, d, func(c *runtime.Config) { c.Policy.Registries = []string{r.host()} })
 	s, err := node.Offer(testContext(t), offerOf(testSpec(r.ref("hangs"), "true")))
 	if err != nil {
 		t.Fatal(err)

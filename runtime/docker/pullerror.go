@@ -33,8 +33,10 @@ const (
 	loginWanted
 	tooMany
 	unknown     // the registry has no such image
+	unresolved  // its name leads nowhere
 	unreachable // the registry was not reached at all
-	broken      // the registry failed, or the connection did
+	failing     // it answers that it has failed
+	broken      // the connection to it broke, or what came was damaged
 )
 
 // verdicts are tried in this order: what a broken registry says, as on a page
@@ -43,13 +45,14 @@ var verdicts = []struct {
 	verdict verdict
 	words   []string
 }{
-	{broken, []string{"internal server error", "bad gateway", "service unavailable", "gateway timeout", "gateway time-out", "parsing http 5"}},
+	{failing, []string{"internal server error", "bad gateway", "service unavailable", "gateway timeout", "gateway time-out", "parsing http 5"}},
 	{noPlatform, []string{"no matching manifest"}},
 	{loginWanted, []string{"unauthorized", "no basic auth credentials", "authentication required", "incorrect username or password"}},
 	{tooMany, []string{"toomanyrequests", "too many requests"}},
 	{unknown, []string{"pull access denied", "manifest unknown", "name unknown", "not found", "does not exist", "denied: "}},
 	{broken, []string{"connection reset", "broken pipe", "unexpected eof", "server closed", "verification failed"}},
-	{unreachable, []string{"dial tcp", "no such host", "i/o timeout", "connection refused", "network is unreachable", "tls handshake", "client.timeout", "deadline exceeded", "request canceled while waiting"}},
+	{unresolved, []string{"no such host", "dial tcp: lookup ", "name resolution"}},
+	{unreachable, []string{"dial tcp", "i/o timeout", "connection refused", "network is unreachable", "tls handshake", "client.timeout", "deadline exceeded", "request canceled while waiting"}},
 }
 
 // ends are how a registry's connection ends too early: the whole of a reason.
@@ -90,14 +93,45 @@ func (d *Driver) explainPull(ctx context.Context, named reference.Named, err err
 		return protocol.Errorf(protocol.CodePullFailed, "the registry %s has had too many requests from this node: try the image %q later, or log in with \"docker login %s\"", registry, name, registry)
 	case unknown:
 		return protocol.Errorf(protocol.CodeImageNotFound, "the image %q is neither on this node nor in the registry %s: check its name and tag; if it is private, run \"docker login %s\" on this node", name, registry, registry)
+	case unresolved:
+		// Not tried again here: it is mistyped, or this node has no network, and
+		// another one may have.
+		return protocol.Errorf(protocol.CodePullFailed, "the image %q is not on this node, and the registry %s is not found by its name: check that, and the node's network", name, registry)
 	case unreachable:
 		// Whether there is such an image is not known: another node may reach it.
 		return passing(protocol.CodePullFailed, "the image %q is not on this node, and the registry %s cannot be reached from it: check the node's network, or load the image there with \"docker load\"", name, registry)
-	case broken:
-		return passing(protocol.CodePullFailed, "the image %q could not be fetched from %s: %s", name, registry, message(err))
+	case failing, broken:
+		return passing(protocol.CodePullFailed, "the image %q could not be fetched from %s: %s", name, registry, d.withheld(err))
 	default:
-		return protocol.Errorf(protocol.CodePullFailed, "the image %q could not be fetched from %s: %s", name, registry, message(err))
+		return protocol.Errorf(protocol.CodePullFailed, "the image %q could not be fetched from %s: %s", name, registry, d.withheld(err))
 	}
+}
+
+// maxLogged is how much of a registry's answer goes into this node's log.
+const maxLogged = 200
+
+// withheld puts the engine's own words into the log and returns what others are
+// told instead: they hold what the registry answered, and what listens where
+// the name leads to need not be one.
+func (d *Driver) withheld(err error) string {
+	text := message(err)
+	if len(text) > maxLogged {
+		text = strings.ToValidUTF8(text[:maxLogged], "") + "…"
+	}
+	d.cfg.Log.Warn("a registry did not give an image", "err", text)
+	switch judge(err) {
+	case failing:
+		return "it answers that it has failed; the node's log has more"
+	case broken:
+		return "the connection broke, or what came was damaged; the node's log has more"
+	case tooMany:
+		return "it has had too many requests from this node"
+	case unresolved, unreachable:
+		return "it cannot be reached from this node"
+	case noPlatform:
+		return "it has none for this node's platform"
+	}
+	return "its answer makes no sense; the node's log has more"
 }
 
 // noPlatform is the error for an image that has no version for this machine.

@@ -49,7 +49,13 @@ func (d *Driver) fetchSize(ctx context.Context, named reference.Named, auth stri
 		return 0, err
 	}
 	var failed error
-	for _, at := range endpoints(reference.Domain(named), &e.registries) {
+	registry := reference.Domain(named)
+	known, err := d.cfg.MayAsk(registry, d.Logins())
+	if err != nil {
+		return 0, err
+	}
+	for _, at := range endpoints(registry, &e.registries) {
+		at.named = known || at.mirror
 		size, err := at.size(ctx, named, e.platform, login)
 		if err == nil {
 			return size, nil
@@ -68,6 +74,8 @@ type endpoint struct {
 	// mirror says that it is somebody else who has copies: the credentials are
 	// not for it.
 	mirror bool
+	// named says that the owner named it, so that it may be at a private address.
+	named bool
 }
 
 // endpoints returns where to ask for images of the registry, in the engine's own
@@ -175,26 +183,19 @@ func getManifest(ctx context.Context, client *auth.Client, from string) (*manife
 
 // transport makes what carries the questions to one registry, and to those who
 // hand out tokens for it.
-func (at endpoint) transport() *tlsOnly {
-	return &tlsOnly{insecure: at.insecure, Transport: &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		TLSClientConfig:        &tls.Config{InsecureSkipVerify: at.insecure}, //nolint:gosec // the owner of the engine says so
-		MaxResponseHeaderBytes: maxHeader,
-		ForceAttemptHTTP2:      true,
-	}}
-}
-
-// tlsOnly sends nothing without TLS unless it may: neither a redirect nor the
-// address of who hands out tokens can make it.
-type tlsOnly struct {
-	*http.Transport
-	insecure bool
-}
-
-// RoundTrip implements http.RoundTripper.
-func (t *tlsOnly) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != "https" && !t.insecure {
-		return nil, errPlain
+func (at endpoint) transport() *guardedTransport {
+	carrier := func() *http.Transport {
+		return &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			TLSClientConfig:        &tls.Config{InsecureSkipVerify: at.insecure}, //nolint:gosec // the owner of the engine says so
+			MaxResponseHeaderBytes: maxHeader,
+			ForceAttemptHTTP2:      true,
+		}
 	}
-	return t.Transport.RoundTrip(req)
+	t := &guardedTransport{own: carrier(), public: carrier(), insecure: at.insecure}
+	t.public.DialContext = (&net.Dialer{Control: publicOnly}).DialContext
+	if base, err := url.Parse(at.base); err == nil && at.named {
+		t.host = base.Host
+	}
+	return t
 }

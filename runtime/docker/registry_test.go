@@ -64,8 +64,10 @@ func newRegistry(t *testing.T) *testRegistry {
 
 // ref returns how an image in the registry is named.
 func (r *testRegistry) ref(tag string) string {
-	return strings.TrimPrefix(r.server.URL, "http://") + "/hearth-drivertest/thing:" + tag
+	return r.host() + "/hearth-drivertest/thing:" + tag
 }
+
+func (r *testRegistry) host() string { return strings.TrimPrefix(r.server.URL, "http://") }
 
 func digestOf(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
 

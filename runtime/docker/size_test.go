@@ -209,9 +209,9 @@ func TestNothingGoesWithoutTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			secure := httptest.NewTLSServer(answer)
 			defer secure.Close()
-			at := endpoint{base: secure.URL}
+			at := endpoint{base: secure.URL, named: true}
 			transport := at.transport()
-			transport.TLSClientConfig = secure.Client().Transport.(*http.Transport).TLSClientConfig
+			transport.own.TLSClientConfig = secure.Client().Transport.(*http.Transport).TLSClientConfig
 			m, err := getManifest(testContext(t), at.client(transport, &registry.AuthConfig{Username: "u", Password: "p"}), secure.URL)
 			if !errors.Is(err, errPlain) {
 				t.Errorf("%+v, %v", m, err)

@@ -109,6 +109,9 @@ func (d *Driver) Watch(ctx context.Context, up func(bool), changed func()) error
 	}
 }
 
+// Logins implements runtime.Driver.
+func (d *Driver) Logins() []string { return nil }
+
 // Inspect implements runtime.Driver. It takes no time.
 func (d *Driver) Inspect(ctx context.Context, ref string) (runtime.ImageFacts, error) {
 	if err := d.ask(ctx); err != nil {

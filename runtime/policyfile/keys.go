@@ -28,6 +28,11 @@ digest of it, all below a registry or a path ("ghcr.io/*", "docker.io/me/*"), or
 an image's ID. "busybox" is docker.io/library/busybox. Left out: every image.`, `["docker.io/library/*", "ghcr.io/me/app"]`},
 		{"require_digest", toggle{&p.RequireDigest}, `Whether an image must be named by digest (NAME@sha256:…) or by its ID: what is
 behind a tag can change.`, ""},
+		{"registries", list{&p.Registries}, `Which registries are asked for images that are not here: "ghcr.io",
+"nas.local:5000". "default" is docker.io, quay.io, ghcr.io, registry.k8s.io,
+mcr.microsoft.com, gcr.io, lscr.io, and those that the user who runs hearth is
+logged in to ('docker login'). All who may have work done here use that login.
+Those named in images are asked, too. An empty list: only what is here runs.`, `["default", "nas.local:5000"]`},
 		{"networks", list{&p.Networks}, `Which networks containers may be on: "bridge", "host", or one that 'docker
 network ls' shows. The first is for who asks for none; "none" is always allowed,
 and is all there is where the list is empty. On "host" a container reaches all

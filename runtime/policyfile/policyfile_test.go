@@ -25,6 +25,7 @@ images = [
   'ghcr.io/me/app:1',
 ]
 require_digest = true
+registries = ["default", "nas.local:5000"]
 networks = ["none", "host", "web"]
 mounts = ["/srv/photos"]
 writable_mounts = ["/srv/out", "/srv/sp\u0061ce and \"quotes\""]
@@ -50,7 +51,8 @@ func TestEverything(t *testing.T) {
 	}
 	want := runtime.Policy{
 		AllowFrom: []string{"laptop", "12D3KooWx"}, Images: []string{"docker.io/library/*", "ghcr.io/me/app:1"}, RequireDigest: true,
-		Networks: []string{"none", "host", "web"}, Mounts: []string{"/srv/photos"}, WritableMounts: []string{"/srv/out", `/srv/space and "quotes"`},
+		Registries: []string{"default", "nas.local:5000"},
+		Networks:   []string{"none", "host", "web"}, Mounts: []string{"/srv/photos"}, WritableMounts: []string{"/srv/out", `/srv/space and "quotes"`},
 		Devices: []string{"/dev/ttyUSB0"}, AcceleratorKinds: []string{"gpu"}, DefaultCapabilities: []string{"CHOWN"}, Capabilities: []string{"NET_RAW"}, RunAsNonRoot: true, ReadOnlyRoot: true,
 		DefaultCPUs: 0.5, MaxCPUs: 10, DefaultMemory: 256 << 20, MaxMemory: 2 << 30, MaxTimeout: 12 * time.Hour, Pids: 64, Logs: 1 << 20,
 	}

@@ -23,11 +23,15 @@ func Here(ctx context.Context, stateDir string) (runtime.Here, error) {
 		return runtime.Here{}, err
 	}
 	var info runtime.Info
+	var logins []string
 	_ = askEngine(ctx, func(ctx context.Context, d *docker.Driver) (err error) {
+		logins = d.Logins()
 		info, err = d.Info(ctx)
 		return err
 	})
-	return runtime.HereFor(info, runtime.Lent{CPUs: m.CPUs, Memory: m.Memory}, m.Accelerators(), private), nil
+	here := runtime.HereFor(info, runtime.Lent{CPUs: m.CPUs, Memory: m.Memory}, m.Accelerators(), private)
+	here.Has, here.Logins = info.Has, func() []string { return logins }
+	return here, nil
 }
 
 // privatePaths are this device's own that no container is to see.

@@ -64,7 +64,9 @@ const (
 	// CodeLeaseExpired means that the orchestrator did not renew the execution's
 	// lease: another attempt may take its place.
 	CodeLeaseExpired
-	_ // 24: see hearth.proto
+	// CodeImageMismatch means that the node has another image by that name than
+	// the one that the asker's device built or loaded.
+	CodeImageMismatch
 	// CodeQueueTimeout means that a node gave an execution back that had waited in
 	// its queue for longer than the orchestrator allowed: nothing was started.
 	CodeQueueTimeout
@@ -101,6 +103,7 @@ var codeNames = [codeEnd]string{
 	CodeLeaseExpired:  "lease_expired",
 	CodeQueueTimeout:  "queue_timeout",
 	CodeNotReady:      "not_ready",
+	CodeImageMismatch: "image_mismatch",
 }
 
 // String returns the code's stable name.

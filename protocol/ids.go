@@ -2,6 +2,8 @@ package protocol
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"hash/fnv"
 	"math"
 	"strings"
@@ -71,6 +73,44 @@ func ParseNodeID(s string) (NodeID, error) {
 		}
 	}
 	return NodeID(s), nil
+}
+
+// imageIDPrefix is how an ImageID begins.
+const imageIDPrefix = "sha256:"
+
+// ParseImageID checks that s is an image's ID; the error is an *Error with
+// CodeInvalid.
+func ParseImageID(s string) (ImageID, error) {
+	digits, ok := strings.CutPrefix(s, imageIDPrefix)
+	if sum, err := hex.DecodeString(digits); !ok || err != nil || len(sum) != sha256.Size || strings.ToLower(s) != s {
+		return "", Errorf(CodeInvalid, "image ID: %q is not sha256: and %d hexadecimal digits", shorten(s), 2*sha256.Size)
+	}
+	return ImageID(s), nil
+}
+
+// Short returns as much of the ID as people compare.
+func (id ImageID) Short() string {
+	digits := strings.TrimPrefix(string(id), imageIDPrefix)
+	return digits[:min(len(digits), 12)]
+}
+
+// bytes returns the SHA-256, nothing for no ID.
+func (id ImageID) bytes() []byte {
+	sum, err := hex.DecodeString(strings.TrimPrefix(string(id), imageIDPrefix))
+	if err != nil || len(sum) == 0 {
+		return nil
+	}
+	return sum
+}
+
+func imageIDFromBytes(sum []byte) (ImageID, error) {
+	switch len(sum) {
+	case 0:
+		return "", nil
+	case sha256.Size:
+		return ImageID(imageIDPrefix + hex.EncodeToString(sum)), nil
+	}
+	return "", Errorf(CodeInvalid, "image ID: %d bytes, not %d", len(sum), sha256.Size)
 }
 
 func alphanumeric(c byte) bool {

@@ -21,6 +21,10 @@ type NodeID string
 // a-z, A-Z, 0-9, '-', '_' and '.', the first a letter or a digit.
 type RequestID string
 
+// ImageID names an image by its content: "sha256:" and the SHA-256 of its config
+// in hexadecimal. It is the same on all engines that tell it.
+type ImageID string
+
 // Bytes is an amount of memory or of disk in bytes.
 type Bytes uint64
 
@@ -220,6 +224,9 @@ type Score struct {
 	PullRate Bytes
 	// Addresses are the multiaddrs that the device listens on, without its ID.
 	Addresses []string
+	// MissingLimits are those that its owner wants kept and its engine cannot
+	// keep ("memory", "cpus", "pids"): it takes no work.
+	MissingLimits []string
 	// Draining: it takes no new work, as its owner said.
 	Draining bool
 	// Version of the device's program, for people; empty where it does not tell.
@@ -252,6 +259,9 @@ type Offer struct {
 	// goes on: then the node stops it. The offer is none: a node starts nothing
 	// that has a lease before a renewal was granted, and is not over.
 	Lease time.Duration
+	// ImageID is the ID of the asker's own image by the service's name, where no
+	// registry is known to have it: the node runs no other one. Empty is any.
+	ImageID ImageID
 	// Orchestrator is who asks. It never crosses the wire: the node's end sets
 	// it to the peer that the connection has authenticated.
 	Orchestrator NodeID

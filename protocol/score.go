@@ -24,12 +24,13 @@ const (
 	// MaxBeat is the longest time between two scores of a device.
 	MaxBeat = time.Hour
 
-	maxTemperature  = 1000
-	maxAccelerators = 8
-	maxRating       = 1e12
-	maxDrivers      = 8
-	maxWord         = 32 // bytes of an architecture, an OS or a driver
-	maxCount        = 1 << 20
+	maxTemperature   = 1000
+	maxAccelerators  = 8
+	maxRating        = 1e12
+	maxDrivers       = 8
+	maxMissingLimits = 8
+	maxWord          = 32 // bytes of an architecture, an OS or a driver
+	maxCount         = 1 << 20
 )
 
 // EncodeScore returns s as it is gossiped. Amounts of cores are rounded to
@@ -72,6 +73,7 @@ func scoreToPB(s *Score) *pb.Score {
 		Throttled: uint32(math.Round(s.Throttled * 1000)), PullRate: uint64(s.PullRate), Addresses: s.Addresses,
 		Draining: s.Draining, Version: s.Version,
 		NotReady: s.NotReady, LongRunning: longRunningToPB(&s.LongRunning), Youngest: durationToPB(s.Youngest),
+		MissingLimits: s.MissingLimits,
 	}
 }
 
@@ -93,6 +95,7 @@ func scoreFromPB(p *pb.Score) (Score, error) {
 		Images: p.GetImages(), ImageSizes: p.GetImageSizes(), Accelerators: p.GetAccelerators(),
 		Temperature: p.GetTemperature(), Throttled: float64(p.GetThrottled()) / 1000, PullRate: Bytes(p.GetPullRate()),
 		Addresses: p.GetAddresses(), Draining: p.GetDraining(), Version: clip(p.GetVersion(), maxName), NotReady: p.GetNotReady(),
+		MissingLimits: p.GetMissingLimits(),
 	}
 	if s.LongRunning, err = longRunningFromPB(p.GetLongRunning()); err != nil {
 		return Score{}, err
@@ -194,6 +197,9 @@ func (s *Score) validateWords() error {
 		return err
 	}
 	if err := checkWords("accelerators", s.Accelerators, maxAccelerators, maxWord); err != nil {
+		return err
+	}
+	if err := checkWords("missing_limits", s.MissingLimits, maxMissingLimits, maxWord); err != nil {
 		return err
 	}
 	if len(s.Labels) > maxLabels {

@@ -106,6 +106,7 @@ func offerToPB(o *Offer) *pb.Offer {
 		Request: string(o.Request), Attempt: o.Attempt, Service: serviceToPB(&o.Service),
 		Bound: durationToPB(o.Bound), Forced: o.Forced, Lease: durationToPB(o.Lease),
 		MaxWait: durationToPB(o.MaxWait),
+		ImageId: o.ImageID.bytes(),
 	}
 }
 
@@ -136,9 +137,14 @@ func offerFromPB(p *pb.Offer) (Offer, error) {
 	if err != nil {
 		return Offer{}, err
 	}
+	image, err := imageIDFromBytes(p.GetImageId())
+	if err != nil {
+		return Offer{}, err
+	}
 	return Offer{
 		Request: request, Attempt: p.GetAttempt(), Service: service, Bound: bound, Forced: p.GetForced(), Lease: lease,
 		MaxWait: maxWait,
+		ImageID: image,
 	}, nil
 }
 

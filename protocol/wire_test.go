@@ -157,6 +157,7 @@ func codecs() []codec {
 	event := sampleEvent()
 	return []codec{
 		codecOf("service", sampleService(), serviceToPB, serviceFromPB),
+		codecOf("offer-image", Offer{Request: "req-1", Attempt: 1, Service: sampleRetried(), ImageID: ImageID("sha256:" + strings.Repeat("0123456789abcdef", 4))}, offerToPB, offerFromPB),
 		codecOf("offer", Offer{Request: "req-1", Attempt: 1, Service: sampleRetried(), Bound: time.Second, Forced: true, Lease: 7 * time.Second}, offerToPB, offerFromPB),
 		codecOf("offer-max-wait", Offer{Request: "req-1", Attempt: 1, Service: Service{Image: "busybox"}, MaxWait: 9 * time.Second}, offerToPB, offerFromPB),
 		codecOf("attach", Attach{Request: "req-1", Attempt: 2, Stdout: 3, Stderr: 4}, attachToPB, attachFromPB),
@@ -178,6 +179,7 @@ func codecs() []codec {
 		codecOf("device-version", Device{Score: versionedScore()}, deviceToPB, deviceFromPB),
 		codecOf("event-exited", Event{Request: "req-1", Attempt: 1, State: StateCancelled, Code: CodeCancelled, Reason: "stopped", ExitCode: 4, Exited: true}, eventToPB, eventFromPB),
 		codecOf("device-draining", Device{Score: drainingScore()}, deviceToPB, deviceFromPB),
+		codecOf("device-limits", Device{Score: Score{Node: "n", MissingLimits: []string{"memory", "pids"}}}, deviceToPB, deviceFromPB),
 		codecOf("check", Check{Name: "engine", Level: LevelWarning, Finding: "slow", Advice: "wait"}, checkToPB,
 			func(p *pb.Check) (Check, error) { return checkFromPB(p), nil }),
 		codecOf("refusal", error(&Refusal{Code: CodeBusy, Reason: "full", Load: Load{Running: 1, Queued: 2, Slots: 3}}), encodeAnswer, decodeAnswer),

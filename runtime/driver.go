@@ -31,6 +31,9 @@ type Spec struct {
 	// Image is the reference as asked for, or where the policy restricts images
 	// in full.
 	Image string
+	// ImageID is the only one that may run by that name; empty is any. Where the
+	// engine does not tell IDs it is not compared.
+	ImageID protocol.ImageID
 	// Entrypoint replaces the image's where it is not empty; NoEntrypoint leaves
 	// that out, so that Args are all that is run.
 	Entrypoint   string
@@ -110,6 +113,21 @@ type Info struct {
 	// Sizes how much each takes on the disk.
 	Images []string
 	Sizes  []protocol.Bytes
+	// Published says of each whether a registry is known to have it by that
+	// name.
+	Published []bool
+	// TellsImageIDs says that the engine tells images' IDs as protocol.ImageID:
+	// some only tell another digest, which depends on how an image came there.
+	TellsImageIDs bool
+}
+
+// LocalImage is what an engine has by a name.
+type LocalImage struct {
+	// ID is empty where the engine does not tell it.
+	ID protocol.ImageID
+	// Published says that a registry is known to have it by that name; else it
+	// was built or loaded here.
+	Published bool
 }
 
 // MaxPlatforms is the most platforms that are told of an image.
@@ -193,6 +211,8 @@ type Driver interface {
 	// Logins names the registries ("ghcr.io") that the owner is logged in to. It
 	// asks neither the engine nor a registry.
 	Logins() []string
+	// Image tells what the engine has by that name; ErrNotFound where nothing.
+	Image(ctx context.Context, image string) (LocalImage, error)
 	// Inspect tells what can be known of an image without fetching it. The
 	// engine's own image counts, the registry is asked only where there is
 	// none, and where the owner lets it be asked: else CodePolicy. CodeImageNotFound where neither has it, CodePullFailed where the
@@ -210,7 +230,8 @@ type Driver interface {
 	// Create makes the container and connects its streams without starting
 	// it, and returns its ID at the engine. ErrExists where there is one,
 	// CodeImageNotFound where the image is not present: nothing was made then,
-	// and Pull may help. It checks the platform, too. The streams outlive ctx.
+	// and Pull may help. It checks the platform, and Spec.ImageID
+	// (CodeImageMismatch), too. The streams outlive ctx.
 	Create(ctx context.Context, spec Spec) (container string, stdio Stdio, err error)
 	// Start starts a created container. CodeStartFailed where that cannot be
 	// done; an engine that notices only later lets Wait say so.

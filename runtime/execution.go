@@ -148,7 +148,9 @@ func (e *execution) start(ctx context.Context) (Stdio, error) {
 		stdio.close()
 		return Stdio{}, err
 	}
-	e.feed.Event(e.event(protocol.StateRunning))
+	running := e.event(protocol.StateRunning)
+	running.Reason = e.node.notCompared(e.spec.ImageID)
+	e.feed.Event(running)
 	return stdio, nil
 }
 

@@ -31,10 +31,13 @@ func (n *Node) offer(ctx context.Context, orchestrator protocol.NodeID, o protoc
 	if err := n.checkImage(ctx, spec); err != nil {
 		return nil, n.refuseFor(err)
 	}
+	if err := n.checkImageID(ctx, spec.Image, o.ImageID); err != nil {
+		return nil, n.refuseFor(err)
+	}
 	if o.Lease > 0 && n.cfg.Renew == nil {
 		return nil, n.refuse(protocol.CodeInvalid, "this node cannot ask for renewals of a lease")
 	}
-	spec.Lease = o.Lease
+	spec.Lease, spec.ImageID = o.Lease, o.ImageID
 	e := newExecution(n, spec)
 	e.service, e.expected = o.Service, n.expected(&o.Service)
 	s, err := n.admit(e, o)

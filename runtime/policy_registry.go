@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+
+	"github.com/hearth-edge/hearth/protocol"
 )
 
 // defaultRegistries is the entry of Policy.Registries that stands for those of
@@ -62,7 +64,10 @@ func (j *judgement) registry() {
 	switch {
 	case err != nil || !ok: // refused as an image, or an ID, which no registry is asked for
 		return
-	case j.here.Has != nil && j.here.Has(j.spec.Image):
+	case j.spec.Pull == protocol.PullNever:
+		j.say("registry", "registries", "none is asked", nil)
+		return
+	case j.spec.Pull != protocol.PullAlways && j.here.Has != nil && j.here.Has(j.spec.Image):
 		j.say("registry", "registries", "none is asked: the image is here", nil)
 		return
 	}

@@ -53,6 +53,9 @@ type engine struct {
 	down   string
 	info   Info
 	images []uint32
+	// published holds the hashes of the references that a registry is known to
+	// have.
+	published map[uint32]bool
 	// news is closed, and replaced, whenever any of this changes.
 	news chan struct{}
 }
@@ -165,6 +168,7 @@ func (n *Node) learn(ctx context.Context) error {
 		n.engine.ready = n.engine.answering
 		n.engine.info = info
 		n.engine.images = hashes(info.Images)
+		n.engine.published = publishedIn(&info)
 		if n.engine.ready {
 			n.engine.down = ""
 		}

@@ -26,7 +26,7 @@ func (r *request) unstarted(e *protocol.Event) bool {
 	case protocol.CodeLeaving, protocol.CodeQueueTimeout:
 		return true
 	case protocol.CodePullFailed, protocol.CodeImageNotFound, protocol.CodeImagePlatform,
-		protocol.CodeEngineDown, protocol.CodeDiskFull:
+		protocol.CodeEngineDown, protocol.CodeDiskFull, protocol.CodeImageMismatch, protocol.CodePolicy:
 		return r.moves < r.o.cfg.Params.MaxMoves
 	}
 	return false

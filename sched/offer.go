@@ -147,6 +147,9 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 		Request: r.id, Attempt: r.attempt, Service: r.service, Bound: c.Bound,
 		Forced: c.Only || r.demand.Refusals >= r.o.cfg.Params.RefusableOffers, MaxWait: c.MaxWait,
 	}
+	if r.o.cfg.ImageID != nil && c.Node != r.o.cfg.Self && r.service.Pull != protocol.PullAlways {
+		offer.ImageID = r.o.cfg.ImageID(ctx, r.service.Image)
+	}
 	if r.leased() {
 		offer.Lease = r.o.cfg.Params.Lease
 		r.o.leases.begin(r.id, r.attempt, r.node)

@@ -31,6 +31,10 @@ type Config struct {
 	// Inspect tells what the own engine, or else the registry, knows of an image.
 	// Nil where there is nobody to ask: then all nodes are taken to run it.
 	Inspect func(ctx context.Context, image string) (ImageFacts, error)
+	// ImageID returns the ID of the own image that other nodes must have by that
+	// name: see protocol.Offer. It takes milliseconds at most where the engine
+	// answers. Nil is none.
+	ImageID func(ctx context.Context, image string) protocol.ImageID
 	// Journal keeps the requests over the end of the process; without one they
 	// are forgotten then. It must stay open until Run has returned.
 	Journal Journal

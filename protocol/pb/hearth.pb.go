@@ -59,6 +59,7 @@ const (
 	Code_CODE_DISK_FULL       Code = 21
 	Code_CODE_INTERNAL        Code = 22
 	Code_CODE_LEASE_EXPIRED   Code = 23
+	Code_CODE_IMAGE_MISMATCH  Code = 24
 	Code_CODE_QUEUE_TIMEOUT   Code = 25
 	Code_CODE_NOT_READY       Code = 26
 )
@@ -90,6 +91,7 @@ var (
 		21: "CODE_DISK_FULL",
 		22: "CODE_INTERNAL",
 		23: "CODE_LEASE_EXPIRED",
+		24: "CODE_IMAGE_MISMATCH",
 		25: "CODE_QUEUE_TIMEOUT",
 		26: "CODE_NOT_READY",
 	}
@@ -118,6 +120,7 @@ var (
 		"CODE_DISK_FULL":       21,
 		"CODE_INTERNAL":        22,
 		"CODE_LEASE_EXPIRED":   23,
+		"CODE_IMAGE_MISMATCH":  24,
 		"CODE_QUEUE_TIMEOUT":   25,
 		"CODE_NOT_READY":       26,
 	}
@@ -1403,6 +1406,9 @@ type Offer struct {
 	// Where it is not 0, the node stops the execution so long after it last asked
 	// for a renewal that was granted, or after it got the offer.
 	Lease uint64 `protobuf:"varint,6,opt,name=lease,proto3" json:"lease,omitempty"`
+	// The ID of the asker's own image by that name, its config's SHA-256, where no
+	// registry is known to have it; empty: any image by that name will do.
+	ImageId []byte `protobuf:"bytes,7,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
 	// Where it is not 0, the node gives the execution back that has waited in its
 	// queue for so long: it ends, not started, with queue_timeout.
 	MaxWait       uint64 `protobuf:"varint,10,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
@@ -1480,6 +1486,13 @@ func (x *Offer) GetLease() uint64 {
 		return x.Lease
 	}
 	return 0
+}
+
+func (x *Offer) GetImageId() []byte {
+	if x != nil {
+		return x.ImageId
+	}
+	return nil
 }
 
 func (x *Offer) GetMaxWait() uint64 {
@@ -4339,7 +4352,10 @@ type Score struct {
 	Throttled    uint32                 `protobuf:"varint,25,opt,name=throttled,proto3" json:"throttled,omitempty"`                    // thousandths of the full speed that heat takes away
 	PullRate     uint64                 `protobuf:"varint,26,opt,name=pull_rate,json=pullRate,proto3" json:"pull_rate,omitempty"`      // bytes a second; 0: not known
 	ImageSizes   []byte                 `protobuf:"bytes,27,opt,name=image_sizes,json=imageSizes,proto3" json:"image_sizes,omitempty"` // one for each of images, or none; see DESIGN.md
-	Draining     bool                   `protobuf:"varint,29,opt,name=draining,proto3" json:"draining,omitempty"`                      // it takes no new work
+	// Limits that its owner wants kept and its engine cannot keep ("memory",
+	// "cpus", "pids"): it takes no work.
+	MissingLimits []string `protobuf:"bytes,28,rep,name=missing_limits,json=missingLimits,proto3" json:"missing_limits,omitempty"`
+	Draining      bool     `protobuf:"varint,29,opt,name=draining,proto3" json:"draining,omitempty"` // it takes no new work
 	// The device does not know yet whether it runs work: its role may change.
 	NotReady      bool         `protobuf:"varint,30,opt,name=not_ready,json=notReady,proto3" json:"not_ready,omitempty"`
 	Version       string       `protobuf:"bytes,31,opt,name=version,proto3" json:"version,omitempty"` // of the program, for people
@@ -4568,6 +4584,13 @@ func (x *Score) GetImageSizes() []byte {
 	return nil
 }
 
+func (x *Score) GetMissingLimits() []string {
+	if x != nil {
+		return x.MissingLimits
+	}
+	return nil
+}
+
 func (x *Score) GetDraining() bool {
 	if x != nil {
 		return x.Draining
@@ -4691,7 +4714,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x12\n" +
-	"\x04exec\x18\x04 \x01(\bR\x04exec\"\xc8\x01\n" +
+	"\x04exec\x18\x04 \x01(\bR\x04exec\"\xe3\x01\n" +
 	"\x05Offer\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12,\n" +
@@ -4699,6 +4722,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\x05bound\x18\x04 \x01(\x04R\x05bound\x12\x16\n" +
 	"\x06forced\x18\x05 \x01(\bR\x06forced\x12\x14\n" +
 	"\x05lease\x18\x06 \x01(\x04R\x05lease\x12\x19\n" +
+	"\bimage_id\x18\a \x01(\fR\aimageId\x12\x19\n" +
 	"\bmax_wait\x18\n" +
 	" \x01(\x04R\amaxWait\";\n" +
 	"\x05Renew\x12\x18\n" +
@@ -4893,7 +4917,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\baccepted\x18\b \x01(\x03R\baccepted\x12\x18\n" +
 	"\astarted\x18\t \x01(\x03R\astarted\x12\x14\n" +
 	"\x05ended\x18\n" +
-	" \x01(\x03R\x05ended\"\xda\a\n" +
+	" \x01(\x03R\x05ended\"\x81\b\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -4925,7 +4949,8 @@ const file_hearth_proto_rawDesc = "" +
 	"\tthrottled\x18\x19 \x01(\rR\tthrottled\x12\x1b\n" +
 	"\tpull_rate\x18\x1a \x01(\x04R\bpullRate\x12\x1f\n" +
 	"\vimage_sizes\x18\x1b \x01(\fR\n" +
-	"imageSizes\x12\x1a\n" +
+	"imageSizes\x12%\n" +
+	"\x0emissing_limits\x18\x1c \x03(\tR\rmissingLimits\x12\x1a\n" +
 	"\bdraining\x18\x1d \x01(\bR\bdraining\x12\x1b\n" +
 	"\tnot_ready\x18\x1e \x01(\bR\bnotReady\x12\x18\n" +
 	"\aversion\x18\x1f \x01(\tR\aversion\x129\n" +
@@ -4933,7 +4958,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\byoungest\x18! \x01(\x04R\byoungest\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x99\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xb2\x04\n" +
 	"\x04Code\x12\r\n" +
 	"\tCODE_NONE\x10\x00\x12\x10\n" +
 	"\fCODE_INVALID\x10\x01\x12\x15\n" +
@@ -4959,7 +4984,8 @@ const file_hearth_proto_rawDesc = "" +
 	"\x0fCODE_OVERLOADED\x10\x14\x12\x12\n" +
 	"\x0eCODE_DISK_FULL\x10\x15\x12\x11\n" +
 	"\rCODE_INTERNAL\x10\x16\x12\x16\n" +
-	"\x12CODE_LEASE_EXPIRED\x10\x17\x12\x16\n" +
+	"\x12CODE_LEASE_EXPIRED\x10\x17\x12\x17\n" +
+	"\x13CODE_IMAGE_MISMATCH\x10\x18\x12\x16\n" +
 	"\x12CODE_QUEUE_TIMEOUT\x10\x19\x12\x12\n" +
 	"\x0eCODE_NOT_READY\x10\x1a*\xff\x01\n" +
 	"\x05State\x12\x0e\n" +

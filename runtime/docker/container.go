@@ -82,7 +82,7 @@ func (d *Driver) Create(ctx context.Context, spec runtime.Spec) (string, runtime
 // and fits in nearly all cases; in the others nothing is left.
 func (d *Driver) createChecked(ctx context.Context, spec runtime.Spec) (string, error) {
 	looked := make(chan error, 1)
-	go func() { looked <- d.checkImage(ctx, spec.Image) }()
+	go func() { looked <- d.checkImage(ctx, spec.Image, spec.ImageID) }()
 	id, err := d.create(ctx, spec)
 	unfit := <-looked
 	switch {
@@ -95,12 +95,18 @@ func (d *Driver) createChecked(ctx context.Context, spec runtime.Spec) (string, 
 }
 
 // checkImage returns why a container cannot be made of the image.
-func (d *Driver) checkImage(ctx context.Context, ref string) error {
-	present, err := d.checkLocal(ctx, ref)
-	if err == nil && !present {
+func (d *Driver) checkImage(ctx context.Context, ref string, want protocol.ImageID) error {
+	found, present, err := d.checkLocal(ctx, ref)
+	switch {
+	case err != nil:
+		return err
+	case !present:
 		return errImageAbsent(ref)
 	}
-	return err
+	if id := d.imageID(found.ID); want != "" && id != "" && id != want {
+		return runtime.ErrImageMismatch(ref, id, want)
+	}
+	return nil
 }
 
 func errImageAbsent(ref string) error {

@@ -100,6 +100,9 @@ type engine struct {
 	// sizesTerminals says that it makes a terminal with the size that it is told
 	// when the container is created; see terminal.go.
 	sizesTerminals bool
+	// configIDs says that an image's ID is the digest of its config; containerd's
+	// store has that of its manifest there.
+	configIDs bool
 }
 
 // New makes a driver. It does not connect: whether the engine answers is for
@@ -177,11 +180,14 @@ func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
 		DataDir: e.dataDir,
 		Socket:  d.socket(),
 		Remote:  d.socket() == "",
+
+		TellsImageIDs: e.configIDs,
 	}
 	for _, i := range images {
 		for _, ref := range references(i) {
 			info.Images = append(info.Images, ref)
 			info.Sizes = append(info.Sizes, protocol.Bytes(max(i.Size, 0)))
+			info.Published = append(info.Published, published(ref, i.RepoDigests))
 		}
 	}
 	return info, nil
@@ -233,6 +239,9 @@ func (d *Driver) ask(ctx context.Context) (*engine, error) {
 		e.sizesTerminals = versions.GreaterThanOrEqualTo(c.ClientVersion(), "1.42")
 		e.cpus = info.NCPU
 		e.liveRestore = info.LiveRestoreEnabled
+		e.configIDs = !slices.ContainsFunc(info.DriverStatus, func(s [2]string) bool {
+			return s[0] == "driver-type" && strings.HasPrefix(s[1], "io.containerd.snapshotter")
+		})
 		if info.RegistryConfig != nil {
 			e.registries = *info.RegistryConfig
 		}

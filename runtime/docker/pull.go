@@ -1,9 +1,11 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,7 +59,7 @@ type pull struct {
 
 // Pull implements runtime.Driver.
 func (d *Driver) Pull(ctx context.Context, ref string, progress func(runtime.PullStep)) error {
-	present, err := d.checkLocal(ctx, ref)
+	_, present, err := d.checkLocal(ctx, ref)
 	if present || err != nil {
 		return err
 	}
@@ -139,22 +141,58 @@ func (d *Driver) local(ctx context.Context, ref string) (found image.InspectResp
 }
 
 // checkLocal reports whether the image is present, and checks its platform.
-func (d *Driver) checkLocal(ctx context.Context, ref string) (present bool, err error) {
-	found, present, err := d.local(ctx, ref)
+func (d *Driver) checkLocal(ctx context.Context, ref string) (found image.InspectResponse, present bool, err error) {
+	found, present, err = d.local(ctx, ref)
 	if err != nil || !present {
-		return false, err
+		return found, false, err
 	}
 	e, err := d.describe(ctx)
 	if err != nil {
-		return false, err
+		return found, false, err
 	}
 	made := ocispec.Platform{OS: found.Os, Architecture: found.Architecture, Variant: found.Variant}
 	if !runs(e.platform, made) {
-		return true, protocol.Errorf(protocol.CodeImagePlatform,
+		return found, true, protocol.Errorf(protocol.CodeImagePlatform,
 			"the image %q is made for %s and this node is %s: use an image for that platform, or a node for this image (--constraint arch=%s)",
 			ref, platformName(made), platformName(e.platform), made.Architecture)
 	}
-	return true, nil
+	return found, true, nil
+}
+
+// Image implements runtime.Driver.
+func (d *Driver) Image(ctx context.Context, ref string) (runtime.LocalImage, error) {
+	found, ok, err := d.local(ctx, ref)
+	if err != nil || !ok {
+		return runtime.LocalImage{}, cmp.Or(err, runtime.ErrNotFound)
+	}
+	_, err = d.describe(ctx)
+	return runtime.LocalImage{ID: d.imageID(found.ID), Published: published(ref, found.RepoDigests)}, err
+}
+
+// imageID returns an image's ID where the engine is known to tell the digest of
+// its config.
+func (d *Driver) imageID(id string) protocol.ImageID {
+	if e := d.engine.Load(); e == nil || !e.configIDs {
+		return ""
+	}
+	parsed, err := protocol.ParseImageID(id)
+	if err != nil {
+		return ""
+	}
+	return parsed
+}
+
+// published reports whether a registry is known to have what goes by the
+// reference: digests are those that registries have told.
+func published(ref string, digests []string) bool {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(digests, func(digest string) bool {
+		at, err := reference.ParseNormalizedNamed(digest)
+		return err == nil && at.Name() == named.Name()
+	})
 }
 
 // joinPull returns the fetch of the image, and starts it where there is none.
@@ -278,7 +316,7 @@ func (d *Driver) fetchOnce(ctx context.Context, named reference.Named, p *pull) 
 	if err != nil {
 		return d.explainPull(ctx, named, err)
 	}
-	present, err := d.checkLocal(ctx, named.String())
+	_, present, err := d.checkLocal(ctx, named.String())
 	if err == nil && !present {
 		return protocol.Errorf(protocol.CodePullFailed, "the image %q was fetched and is gone again: is something removing images on this node?", reference.FamiliarString(named))
 	}

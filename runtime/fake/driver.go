@@ -3,6 +3,7 @@ package fake
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -71,14 +72,14 @@ func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
 	if err := d.ask(ctx); err != nil {
 		return runtime.Info{}, err
 	}
-	refs, sizes := d.engine.present()
-	return runtime.Info{
-		Version: "fake",
-		Arch:    d.engine.cfg.Arch,
-		OS:      d.engine.cfg.OS,
-		Images:  refs,
-		Sizes:   sizes,
-	}, nil
+	info := runtime.Info{
+		Version:       "fake",
+		Arch:          d.engine.cfg.Arch,
+		OS:            d.engine.cfg.OS,
+		TellsImageIDs: !d.engine.cfg.NoImageIDs,
+	}
+	d.engine.present(&info)
+	return info, nil
 }
 
 // Watch implements runtime.Driver.
@@ -111,6 +112,30 @@ func (d *Driver) Watch(ctx context.Context, up func(bool), changed func()) error
 
 // Logins implements runtime.Driver.
 func (d *Driver) Logins() []string { return nil }
+
+// Image implements runtime.Driver.
+func (d *Driver) Image(ctx context.Context, ref string) (runtime.LocalImage, error) {
+	if err := d.ask(ctx); err != nil {
+		return runtime.LocalImage{}, err
+	}
+	image, ok := d.engine.image(ref)
+	if !ok || image.Absent {
+		return runtime.LocalImage{}, runtime.ErrNotFound
+	}
+	found := runtime.LocalImage{Published: image.ID == ""}
+	if !d.engine.cfg.NoImageIDs {
+		found.ID = image.id(ref)
+	}
+	return found, nil
+}
+
+// id returns the image's ID: one that is made of its name where it has none.
+func (i *Image) id(ref string) protocol.ImageID {
+	if i.ID != "" {
+		return i.ID
+	}
+	return protocol.ImageID(fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(ref))))
+}
 
 // Inspect implements runtime.Driver. It takes no time.
 func (d *Driver) Inspect(ctx context.Context, ref string) (runtime.ImageFacts, error) {
@@ -231,6 +256,9 @@ func (d *Driver) Create(ctx context.Context, spec runtime.Spec) (string, runtime
 	}
 	if err := e.checkPlatform(spec.Image, e.images[spec.Image].Image); err != nil {
 		return "", runtime.Stdio{}, err
+	}
+	if id := e.images[spec.Image].id(spec.Image); spec.ImageID != "" && !e.cfg.NoImageIDs && spec.ImageID != id {
+		return "", runtime.Stdio{}, runtime.ErrImageMismatch(spec.Image, id, spec.ImageID)
 	}
 	e.created++
 	c := newContainer(fmt.Sprintf("fake-%08d", e.created), spec, e.cfg.Speed, e.images[spec.Image].StopSignal)

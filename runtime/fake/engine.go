@@ -55,6 +55,8 @@ type Image struct {
 	// StopSignal is the one that containers of it are stopped with; TERM where it
 	// is empty.
 	StopSignal string
+	// ID of an image that no registry has; empty is one that a registry has.
+	ID protocol.ImageID
 	// Fail is the error that a pull of it ends with; nil is none.
 	Fail error
 }
@@ -68,6 +70,8 @@ type Config struct {
 	Speed float64
 	// Images by their reference, exactly as services write it.
 	Images map[string]Image
+	// NoImageIDs has the engine not tell images' IDs.
+	NoImageIDs bool
 	// OnStart, where it is set, is called before each container starts. It
 	// must be quick and must not call the engine.
 	OnStart func(runtime.Spec)
@@ -201,16 +205,16 @@ func (e *Engine) look() (engineState, <-chan struct{}) {
 	return e.state, e.changed
 }
 
-// present returns the references of the images that are there, and their sizes.
-func (e *Engine) present() (refs []string, sizes []protocol.Bytes) {
+// present tells the images that are there.
+func (e *Engine) present(info *runtime.Info) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, ref := range slices.Sorted(maps.Keys(e.images)) {
 		if image := e.images[ref]; !image.Absent {
-			refs, sizes = append(refs, ref), append(sizes, image.Size)
+			info.Images, info.Sizes = append(info.Images, ref), append(info.Sizes, image.Size)
+			info.Published = append(info.Published, image.ID == "")
 		}
 	}
-	return refs, sizes
 }
 
 // image returns what is known of an image.

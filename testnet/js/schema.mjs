@@ -26,7 +26,10 @@ export const enums = {
     20: 'overloaded',
     21: 'disk_full',
     22: 'internal',
-    23: 'lease_expired'
+    23: 'lease_expired',
+    24: 'image_mismatch',
+    25: 'queue_timeout',
+    26: 'not_ready'
   },
   State: {
     0: 'none',
@@ -88,7 +91,15 @@ export const messages = {
     2: ['reason', 'string'],
     3: ['running', 'uint'],
     4: ['queued', 'uint'],
-    5: ['slots', 'uint']
+    5: ['slots', 'uint'],
+    6: ['longRunning', 'LongRunning'],
+    7: ['youngest', 'uint']
+  },
+  LongRunning: {
+    1: ['count', 'uint'],
+    2: ['cpus', 'uint'],
+    3: ['memory', 'uint'],
+    4: ['ran', 'uint']
   },
   Error: {
     1: ['code', 'Code'],
@@ -141,7 +152,9 @@ export const messages = {
     3: ['service', 'Service'],
     4: ['bound', 'uint'],
     5: ['forced', 'bool'],
-    6: ['lease', 'uint']
+    6: ['lease', 'uint'],
+    7: ['imageId', 'bytes'],
+    10: ['maxWait', 'uint']
   },
   Renew: {
     1: ['request', 'string'],
@@ -278,7 +291,8 @@ export const messages = {
     9: ['chance', 'double'],
     10: ['chosen', 'bool'],
     11: ['code', 'Code'],
-    12: ['excluded', 'string']
+    12: ['excluded', 'string'],
+    13: ['guess', 'bool']
   },
   DevicesItem: {
     1: ['device', 'Device'],
@@ -372,7 +386,11 @@ export const messages = {
     25: ['throttled', 'uint'],
     26: ['pullRate', 'uint'],
     27: ['imageSizes', 'bytes'],
+    28: ['missingLimits', '[string]'],
     29: ['draining', 'bool'],
-    31: ['version', 'string']
+    30: ['notReady', 'bool'],
+    31: ['version', 'string'],
+    32: ['longRunning', 'LongRunning'],
+    33: ['youngest', 'uint']
   }
 }

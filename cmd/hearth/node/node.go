@@ -94,7 +94,7 @@ func New(cfg Config) (_ *Node, err error) {
 	n.orch = sched.New(sched.Config{
 		Self: n.id, Name: cfg.Name, View: n.view, Clock: n.clock, Now: time.Now,
 		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Executor: n.executor, Inspect: n.imageFacts(), Journal: n.journal, Params: sched.DefaultParams(), Log: cfg.Log,
+		Executor: n.executor, Inspect: n.imageFacts(), ImageID: n.imageID(), Journal: n.journal, Params: sched.DefaultParams(), Log: cfg.Log,
 	})
 	n.requests = n.meshRequests()
 	n.app, err = app.New(app.Config{StateDir: cfg.StateDir, Handle: n.serveApp, Log: cfg.Log})
@@ -192,6 +192,15 @@ func (n *Node) imageFacts() func(context.Context, string) (sched.ImageFacts, err
 		}
 		return facts, nil
 	}
+}
+
+// imageID returns who tells which image is meant by a name; nil where there is
+// no engine that could have it.
+func (n *Node) imageID() func(context.Context, string) protocol.ImageID {
+	if n.runtime == nil {
+		return nil
+	}
+	return n.runtime.ImageID
 }
 
 // ID returns the device's ID.

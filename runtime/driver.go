@@ -55,6 +55,9 @@ type Spec struct {
 	Memory protocol.Bytes
 	// Pids is the limit on processes and threads, never 0.
 	Pids int64
+	// Limits are those of CPUs, Memory and Pids that must be kept: where the
+	// engine drops one, nothing is made.
+	Limits []string
 	// Network is "none", "bridge", "host", or the name of one that the engine
 	// has.
 	Network string
@@ -116,6 +119,8 @@ type Info struct {
 	// Published says of each whether a registry is known to have it by that
 	// name.
 	Published []bool
+	// NoLimits are the limits that the engine cannot keep: LimitMemory…
+	NoLimits []string
 	// TellsImageIDs says that the engine tells images' IDs as protocol.ImageID:
 	// some only tell another digest, which depends on how an image came there.
 	TellsImageIDs bool

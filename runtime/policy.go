@@ -62,6 +62,9 @@ type Policy struct {
 	MaxTimeout time.Duration
 	// Pids is the limit on a container's processes and threads.
 	Pids int64
+	// Limits are those that the engine must be able to keep for anything to run:
+	// "memory", "cpus", "pids"; nil is all.
+	Limits []string
 	// Logs is how much of a container's output the engine keeps on disk.
 	Logs protocol.Bytes
 }
@@ -99,6 +102,8 @@ type Here struct {
 	Private []string
 	// Remote says that the engine has another file system than this process.
 	Remote bool
+	// NoLimits are those that the engine cannot keep.
+	NoLimits []string
 	// Has reports whether an image is on the engine, so that no registry is asked
 	// for it; nil is none. Logins tells the registries that the owner is logged in
 	// to; it may be nil.
@@ -150,6 +155,7 @@ func (p *Policy) Explain(asker Asker, s protocol.Service, here Here) (Spec, []Ve
 	j.registry()
 	j.user()
 	j.amounts()
+	j.kept()
 	j.inMemory()
 	j.network()
 	j.files()
@@ -255,7 +261,7 @@ func (p *Policy) Validate() error {
 		values []string
 		check  func(string) error
 	}{
-		{p.AllowFrom, checkAsker}, {p.Images, checkImagePattern}, {p.Registries, checkRegistry}, {p.Networks, checkNetwork}, {p.Mounts, checkMountPath},
+		{p.AllowFrom, checkAsker}, {p.Images, checkImagePattern}, {p.Registries, checkRegistry}, {p.Limits, checkLimit}, {p.Networks, checkNetwork}, {p.Mounts, checkMountPath},
 		{p.WritableMounts, checkMountPath}, {p.Devices, checkDevicePath}, {p.AcceleratorKinds, checkAccelerator}, {p.DefaultCapabilities, checkCapability}, {p.Capabilities, checkCapability},
 	} {
 		for _, v := range list.values {

@@ -27,6 +27,7 @@ const (
 	misfitStale
 	misfitRole
 	misfitDraining
+	misfitLimits
 	misfitNode
 	misfitHere
 	misfitScore
@@ -84,6 +85,8 @@ func match(service *protocol.Service, labels []label, s *protocol.Score, name st
 		return misfit{why: misfitRole}
 	case s.Draining:
 		return misfit{why: misfitDraining}
+	case len(s.MissingLimits) > 0:
+		return misfit{why: misfitLimits}
 	case !plausible(s):
 		return misfit{why: misfitScore}
 	case len(s.Drivers) == 0:
@@ -170,6 +173,8 @@ func (m misfit) explain(service *protocol.Service, s *protocol.Score) *protocol.
 		return refuse(protocol.CodeConstraint, "runs no work: no container engine is in use there")
 	case misfitDraining:
 		return refuse(protocol.CodePolicy, "%s", protocol.ReasonDraining)
+	case misfitLimits:
+		return refuse(protocol.CodePolicy, "cannot limit a container's %s, as its owner's policy asks: 'hearth doctor' there says what helps", strings.Join(s.MissingLimits, ", "))
 	case misfitDriver:
 		return refuse(protocol.CodeEngineDown, "has no container engine that answers")
 	case misfitScore:

@@ -35,6 +35,8 @@ func TestMatch(t *testing.T) {
 			code: protocol.CodePolicy, reason: protocol.ReasonDraining},
 		{name: "draining and no node", score: func(s *protocol.Score) { s.Role, s.Draining = protocol.RoleDevice, true },
 			code: protocol.CodeConstraint, reason: "runs no work: no container engine is in use there"},
+		{name: "no limits", score: func(s *protocol.Score) { s.MissingLimits = []string{"memory", "pids"} },
+			code: protocol.CodePolicy, reason: "cannot limit a container's memory, pids, as its owner's policy asks: 'hearth doctor' there says what helps"},
 		{name: "no driver", score: func(s *protocol.Score) { s.Drivers = nil },
 			code: protocol.CodeEngineDown, reason: "has no container engine that answers"},
 		{name: "arch", service: protocol.Service{Constraints: labels("arch", "amd64")}},

@@ -18,31 +18,32 @@ import (
 
 // deviceJSON is one device in `hearth nodes --json`; the keys are stable.
 type deviceJSON struct {
-	Name         string          `json:"name"`
-	PeerID       protocol.NodeID `json:"peer_id"`
-	Self         bool            `json:"self"`
-	Role         string          `json:"role"`
-	Draining     bool            `json:"draining"`
-	NotReady     bool            `json:"not_ready"`
-	Arch         string          `json:"arch"`
-	OS           string          `json:"os"`
-	Drivers      []string        `json:"drivers"`
-	Speed        float64         `json:"speed"`
-	CPUs         protocol.Cores  `json:"cpus"`
-	CPUFree      protocol.Cores  `json:"cpu_free"`
-	CPUOthers    protocol.Cores  `json:"cpu_others"`
-	MemoryTotal  protocol.Bytes  `json:"memory_total"`
-	MemoryFree   protocol.Bytes  `json:"memory_free"`
-	DiskFree     protocol.Bytes  `json:"disk_free"`
-	Slots        uint32          `json:"slots"`
-	Running      uint32          `json:"running"`
-	Queued       uint32          `json:"queued"`
-	Score        float64         `json:"score"`
-	Address      string          `json:"address,omitempty"`
-	Addresses    []string        `json:"addresses"`
-	AgeMS        int64           `json:"age_ms"`
-	RTTMS        float64         `json:"rtt_ms,omitempty"`
-	Accelerators []string        `json:"accelerators"`
+	Name          string          `json:"name"`
+	PeerID        protocol.NodeID `json:"peer_id"`
+	Self          bool            `json:"self"`
+	Role          string          `json:"role"`
+	Draining      bool            `json:"draining"`
+	NotReady      bool            `json:"not_ready"`
+	MissingLimits []string        `json:"missing_limits"`
+	Arch          string          `json:"arch"`
+	OS            string          `json:"os"`
+	Drivers       []string        `json:"drivers"`
+	Speed         float64         `json:"speed"`
+	CPUs          protocol.Cores  `json:"cpus"`
+	CPUFree       protocol.Cores  `json:"cpu_free"`
+	CPUOthers     protocol.Cores  `json:"cpu_others"`
+	MemoryTotal   protocol.Bytes  `json:"memory_total"`
+	MemoryFree    protocol.Bytes  `json:"memory_free"`
+	DiskFree      protocol.Bytes  `json:"disk_free"`
+	Slots         uint32          `json:"slots"`
+	Running       uint32          `json:"running"`
+	Queued        uint32          `json:"queued"`
+	Score         float64         `json:"score"`
+	Address       string          `json:"address,omitempty"`
+	Addresses     []string        `json:"addresses"`
+	AgeMS         int64           `json:"age_ms"`
+	RTTMS         float64         `json:"rtt_ms,omitempty"`
+	Accelerators  []string        `json:"accelerators"`
 	// What is not known is left out.
 	TemperatureC uint32            `json:"temperature_c,omitempty"`
 	Throttled    float64           `json:"throttled,omitempty"`
@@ -72,7 +73,9 @@ by name. A device is gone from the list as soon as it leaves or is lost.
 
 CPUS is what the device lends, FREE the memory that a new container could get,
 SCORE how able and how idle it is (higher is better; 'draining' takes no new work,
-'starting' does not know yet whether it runs work), AGE how old that is. A device with none of these only asks for work.
+'starting' does not know yet whether it runs work, 'no limits' cannot limit
+containers: see 'hearth doctor' there), AGE how old that is. A device with none of
+these only asks for work.
 
 With --wide come its ROLE ('node' runs work, a 'device' only asks for it), ARCH,
 PEER (the end of its ID), ADDRESS, RTT, the round trip, DISK, what is free where
@@ -82,7 +85,7 @@ how many bytes a second images came at lately, and LABELS. They are measured at
 each beat of the score: a device does not send a new one because it grew warmer.
 
 JSON: an array of objects with the keys name, peer_id, self, role, draining,
-not_ready, arch, os, drivers, speed (of a core; 1 is the reference device's), cpus, cpu_free,
+not_ready, missing_limits (memory, cpus, pids), arch, os, drivers, speed (of a core; 1 is the reference device's), cpus, cpu_free,
 cpu_others (cores that other programs use), memory_total, memory_free and disk_free
 (bytes), slots, running, queued, score, address (of the connection), addresses,
 age_ms, rtt_ms, accelerators, labels, temperature_c, throttled (0 to 1), pull_rate
@@ -176,7 +179,7 @@ func devicesJSON(ds []protocol.Device) []deviceJSON {
 			labels = map[string]string{}
 		}
 		out = append(out, deviceJSON{
-			Name: s.Name, PeerID: s.Node, Self: d.Self, Role: s.Role.String(), Draining: s.Draining, NotReady: s.NotReady,
+			Name: s.Name, PeerID: s.Node, Self: d.Self, Role: s.Role.String(), Draining: s.Draining, NotReady: s.NotReady, MissingLimits: listed(s.MissingLimits),
 			Arch: s.Arch, OS: s.OS, Drivers: listed(s.Drivers), Speed: s.Speed,
 			CPUs: s.CPUs, CPUFree: s.CPUFree, CPUOthers: s.CPUOthers,
 			MemoryTotal: s.MemoryTotal, MemoryFree: s.MemoryFree, DiskFree: s.DiskFree,
@@ -209,6 +212,8 @@ func deviceRows(ds []protocol.Device, wide bool) [][]string {
 			row[5] = strconv.FormatFloat(s.Rating, 'f', 2, 64)
 		}
 		switch {
+		case len(s.MissingLimits) > 0 && !s.Draining:
+			row[5] = "no limits"
 		case s.Draining:
 			row[5] = "draining"
 		case s.NotReady:

@@ -146,12 +146,20 @@ func (d *Driver) create(ctx context.Context, spec runtime.Spec) (string, error) 
 		err error
 	}
 	config, host := containerConfig(spec, d.labels(spec))
+	if e := d.engine.Load(); e != nil {
+		leaveOut(host, e.noLimits)
+	}
 	c := d.client.Load()
 	made := make(chan result, 1)
 	d.background.Go(func() {
 		ctx, cancel := d.untilClose(ctx)
 		defer cancel()
 		r, err := c.ContainerCreate(ctx, config, host, nil, nil, d.name(spec.ID))
+		if err == nil {
+			if err = d.checkWarnings(r.Warnings, spec.Limits); err != nil {
+				d.discard(ctx, r.ID)
+			}
+		}
 		made <- result{r.ID, err}
 	})
 	var id string

@@ -76,9 +76,10 @@ type Driver struct {
 	calls                  calls
 	// renamed holds the IDs of containers that do not have the name of name, by
 	// runtime.ExecutionID.
-	renamed sync.Map
-	now     func() instant
-	lookUp  lookUpAddresses
+	renamed  sync.Map
+	now      func() instant
+	lookUp   lookUpAddresses
+	warnings seen // of the engine's, when it makes containers
 	// losses counts how often the engine was found to have gone away; one time may
 	// count as several.
 	losses atomic.Uint64
@@ -100,6 +101,7 @@ type engine struct {
 	// sizesTerminals says that it makes a terminal with the size that it is told
 	// when the container is created; see terminal.go.
 	sizesTerminals bool
+	noLimits       []string // which it cannot keep
 	// configIDs says that an image's ID is the digest of its config; containerd's
 	// store has that of its manifest there.
 	configIDs bool
@@ -182,6 +184,7 @@ func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
 		Remote:  d.socket() == "",
 
 		TellsImageIDs: e.configIDs,
+		NoLimits:      e.noLimits,
 	}
 	for _, i := range images {
 		for _, ref := range references(i) {
@@ -239,6 +242,7 @@ func (d *Driver) ask(ctx context.Context) (*engine, error) {
 		e.sizesTerminals = versions.GreaterThanOrEqualTo(c.ClientVersion(), "1.42")
 		e.cpus = info.NCPU
 		e.liveRestore = info.LiveRestoreEnabled
+		e.noLimits = missingLimits(&info)
 		e.configIDs = !slices.ContainsFunc(info.DriverStatus, func(s [2]string) bool {
 			return s[0] == "driver-type" && strings.HasPrefix(s[1], "io.containerd.snapshotter")
 		})

@@ -77,6 +77,7 @@ func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
 		Arch:          d.engine.cfg.Arch,
 		OS:            d.engine.cfg.OS,
 		TellsImageIDs: !d.engine.cfg.NoImageIDs,
+		NoLimits:      d.engine.cfg.NoLimits,
 	}
 	d.engine.present(&info)
 	return info, nil

@@ -70,6 +70,8 @@ type Config struct {
 	Speed float64
 	// Images by their reference, exactly as services write it.
 	Images map[string]Image
+	// NoLimits are those that the engine cannot keep.
+	NoLimits []string
 	// NoImageIDs has the engine not tell images' IDs.
 	NoImageIDs bool
 	// OnStart, where it is set, is called before each container starts. It

@@ -62,6 +62,10 @@ what is lent.`, `"256m"`},
 		{"max_memory", volume{&p.MaxMemory}, `How much memory one container gets at most. Left out: all that is lent.`, `"2g"`},
 		{"max_timeout", span{&p.MaxTimeout}, `How long a container runs at most. Left out: for ever.`, `"12h"`},
 		{"pids", count{&p.Pids}, `How many processes and threads a container has at most.`, ""},
+		{"limits", list{&p.Limits}, `Which limits must be kept for containers to run here: "memory", "cpus", "pids".
+Some kernels cannot, as Raspberry Pi OS by default that of memory: 'hearth
+doctor' says what to switch on. To run containers without it, name those that
+can be kept. Left out: all three.`, `["cpus", "pids"]`},
 		{"logs", volume{&p.Logs}, `How much of a container's output is kept on disk while it runs.`, ""},
 	}
 }

@@ -43,6 +43,11 @@ func (n *Node) diagnose(ctx context.Context) []protocol.Check {
 		n.checkEngine(),
 		n.checkPeers(),
 	}
+	if n.runtime != nil {
+		if limits, any := checkLimits(&n.cfg.Policy, n.runtime.State().Info.NoLimits); any {
+			checks = append(checks, limits)
+		}
+	}
 	score := n.gossip.last()
 	if heat, known := checkHeat(&score); known {
 		checks = append(checks, heat)
@@ -164,6 +169,10 @@ func CheckEngine(ctx context.Context) protocol.Check {
 	if err != nil {
 		return problem("engine", advice, "%v", err)
 	}
+	if len(info.NoLimits) > 0 {
+		return warning("engine", limitsAdvice(info.NoLimits), "docker %s, %s/%s, cannot limit a container's %s",
+			info.Version, info.OS, info.Arch, strings.Join(info.NoLimits, ", "))
+	}
 	return ok("engine", "docker %s, %s/%s", info.Version, info.OS, info.Arch)
 }
 
@@ -194,6 +203,35 @@ func (n *Node) checkEngine() protocol.Check {
 	}
 	return ok("engine", "%s %s, %s/%s; lending %g cores and %s", n.driver.Name(), state.Info.Version, state.Info.OS, state.Info.Arch,
 		float64(n.machine.CPUs), n.machine.Memory)
+}
+
+// checkLimits tells which limits the engine cannot keep, if any.
+func checkLimits(policy *runtime.Policy, none []string) (c protocol.Check, any bool) {
+	const name = "limits"
+	missing := policy.MissingLimits(&runtime.Info{NoLimits: none})
+	switch {
+	case len(missing) > 0:
+		return problem(name, limitsAdvice(missing)+"; to run containers without, put the line "+policy.LimitsWithout(missing)+" into this device's policy",
+			"the engine cannot limit a container's %s: nothing runs here", strings.Join(missing, ", ")), true
+	case len(none) > 0:
+		return warning(name, limitsAdvice(none), "containers here have no limit on their %s, as this device's policy allows", strings.Join(none, ", ")), true
+	}
+	return protocol.Check{}, false
+}
+
+// limitsAdvice says what the kernel needs for these.
+func limitsAdvice(missing []string) string {
+	var parts []string
+	if slices.Contains(missing, runtime.LimitMemory) {
+		parts = append(parts, "add cgroup_enable=memory cgroup_memory=1 to the kernel's command line (on a Raspberry Pi the one line of /boot/firmware/cmdline.txt or /boot/cmdline.txt) and restart the device")
+	}
+	if slices.Contains(missing, runtime.LimitCPUs) {
+		parts = append(parts, "use a kernel with CONFIG_CFS_BANDWIDTH")
+	}
+	if slices.Contains(missing, runtime.LimitPids) {
+		parts = append(parts, "use a kernel with CONFIG_CGROUP_PIDS")
+	}
+	return strings.Join(parts, "; ") + "; an engine that is not root's needs these controllers delegated to its user"
 }
 
 // Beyond these a device should be cooled better.

@@ -1,10 +1,12 @@
 package node
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/hearth-edge/hearth/p2p"
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
 )
 
 func TestCheckHeat(t *testing.T) {
@@ -37,6 +39,22 @@ func TestCheckDropped(t *testing.T) {
 	c, any := checkDropped(p2p.Stats{Scores: map[string]uint64{"size": 2, "rate": 7}, Guests: 1})
 	want := "since the start: 7 scores (rate), 2 scores (size), 1 connections that were too many at once"
 	if !any || c.Level != protocol.LevelWarning || c.Finding != want {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestCheckLimits: doctor names what the kernel needs, and the policy's line.
+func TestCheckLimits(t *testing.T) {
+	policy := runtime.DefaultPolicy()
+	if c, any := checkLimits(&policy, nil); any {
+		t.Errorf("%+v", c)
+	}
+	c, any := checkLimits(&policy, []string{"memory"})
+	if !any || c.Level != protocol.LevelProblem || !strings.Contains(c.Advice, "cgroup_enable=memory") || !strings.Contains(c.Advice, `limits = ["cpus", "pids"]`) {
+		t.Errorf("%+v", c)
+	}
+	policy.Limits = []string{"cpus", "pids"}
+	if c, any = checkLimits(&policy, []string{"memory"}); !any || c.Level != protocol.LevelWarning || !strings.Contains(c.Finding, "no limit on their memory") {
 		t.Errorf("%+v", c)
 	}
 }

@@ -189,7 +189,7 @@ func (g *gossip) compose(ctx context.Context) protocol.Score {
 	g.mu.Unlock()
 	if n.runtime != nil {
 		state := n.runtime.State()
-		s.Draining = state.Draining
+		s.Draining, s.MissingLimits = state.Draining, n.cfg.Policy.MissingLimits(&state.Info)
 		s.NotReady = state.Pending || state.Ready && s.Speed == 0
 		if state.Ready && s.Speed > 0 {
 			g.addWork(ctx, &s, &state)

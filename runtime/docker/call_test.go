@@ -105,6 +105,7 @@ func TestEveryCallHasADeadline(t *testing.T) {
 	}
 	methods := map[string]func(*Driver) error{
 		"Info":       func(d *Driver) error { _, err := d.Info(ctx); return err },
+		"Image":      func(d *Driver) error { _, err := d.Image(ctx, "image"); return err },
 		"Inspect":    func(d *Driver) error { _, err := d.Inspect(ctx, "image"); return err },
 		"Pull":       func(d *Driver) error { return d.Pull(ctx, "image", nil) },
 		"PullAlways": func(d *Driver) error { return d.PullAlways(ctx, "image", nil) },
@@ -118,9 +119,10 @@ func TestEveryCallHasADeadline(t *testing.T) {
 		// One try of Wait, which itself outlives restarts of the engine.
 		"Wait": func(d *Driver) error { _, err := d.waitOnce(ctx, "x", 0); return err },
 		// One look of Watch, which goes on too.
-		"Watch": func(d *Driver) error { return d.watchOnce(ctx, pingTimeout, func() {}, func() {}) },
-		"Name":  func(*Driver) error { return nil },
-		"Close": func(*Driver) error { return nil }, // for each of the others, below
+		"Watch":  func(d *Driver) error { return d.watchOnce(ctx, pingTimeout, func() {}, func() {}) },
+		"Name":   func(*Driver) error { return nil },
+		"Logins": func(*Driver) error { return nil },
+		"Close":  func(*Driver) error { return nil }, // for each of the others, below
 	}
 	for i := range reflect.TypeFor[runtime.Driver]().NumMethod() {
 		name := reflect.TypeFor[runtime.Driver]().Method(i).Name

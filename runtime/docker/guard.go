@@ -98,7 +98,7 @@ type guardedTransport struct {
 // may be.
 func (t *guardedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	own := req.URL.Host == t.host
-	if req.URL.Scheme != "https" && !(t.insecure && own) {
+	if req.URL.Scheme != "https" && (!t.insecure || !own) {
 		return nil, errPlain
 	}
 	if own {

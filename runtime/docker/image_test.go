@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/docker/docker/client"
+	cerrdefs "github.com/containerd/errdefs"
 
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
@@ -53,7 +53,7 @@ func TestImageOfOwnBuild(t *testing.T) {
 	spec.ImageID = protocol.ImageID("sha256:" + strings.Repeat("ab", 32))
 	_, _, err = d.Create(testContext(t), spec)
 	wantError(t, err, protocol.CodeImageMismatch, own.ID.Short(), spec.ImageID.Short(), tag)
-	if _, err := d.client.Load().ContainerInspect(testContext(t), d.name(spec.ID)); !client.IsErrNotFound(err) {
+	if _, err := d.client.Load().ContainerInspect(testContext(t), d.name(spec.ID)); !cerrdefs.IsNotFound(err) {
 		t.Errorf("its container: %v", err)
 	}
 	spec.ImageID = own.ID

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
@@ -91,7 +92,7 @@ func TestLimitDroppedByTheEngine(t *testing.T) {
 	for range 2 {
 		_, _, err = d.Create(testContext(t), spec)
 		wantError(t, err, protocol.CodePolicy, "memory", `limits = ["pids"]`)
-		if _, err := d.client.Load().ContainerInspect(testContext(t), d.name(spec.ID)); !client.IsErrNotFound(err) {
+		if _, err := d.client.Load().ContainerInspect(testContext(t), d.name(spec.ID)); !cerrdefs.IsNotFound(err) {
 			t.Errorf("the container without a limit: %v", err)
 		}
 	}

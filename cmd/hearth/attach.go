@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +14,7 @@ import (
 
 func (c *cli) attachCommand() *cobra.Command {
 	var from string
-	var quiet bool
+	var quiet, raw bool
 	cmd := &cobra.Command{
 		Use:   "attach [flags] ID",
 		Short: "Come back to a request: its output, and its exit code",
@@ -30,6 +29,10 @@ With --from only output that you don't have yet is shown: N is how many bytes of
 its stdout you have, and M, if given, of its stderr. Output that is not kept any
 more is left out, and one line on stderr says how much.
 
+A terminal gets text, colours and movements of the cursor alone: others' programs
+are not to set its title or the clipboard, nor to have it answer. --raw passes on
+all; what is not a terminal gets all in any case.
+
 Exit codes: as for 'hearth run'; 130 if it was left by Ctrl-C.
 
   hearth attach nightly-2031-05-04
@@ -41,57 +44,16 @@ Exit codes: as for 'hearth run'; 130 if it was left by Ctrl-C.
 			if err != nil {
 				return err
 			}
+			view := newRunView(c, quiet, false)
+			view.tamed = !raw
 			return c.visit(cmd.Context(), protocol.Attach{
 				Request: protocol.RequestID(args[0]), Stdout: stdout, Stderr: stderr,
-			}, newRunView(c, quiet, false))
-		},
-	}
-	cmd.Flags().StringVar(&from, "from", "0", "leave out the first `N[,M]` bytes of its stdout and stderr")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing but the container's output and errors")
-	return cmd
-}
-
-func (c *cli) logsCommand() *cobra.Command {
-	var followOn bool
-	var since time.Duration
-	cmd := &cobra.Command{
-		Use:   "logs [flags] ID",
-		Short: "Show the output of a request that is kept",
-		Long: `Show the output of a request that is kept: stdout on stdout, stderr on stderr.
-Any device's request can be named, by its ID or a beginning of it that no other
-has. Of long output only the end is kept, and one line on stderr says how much is
-missing; some time after its end a request is dropped with all its output.
-
-With --follow output is shown as it comes until the request ends, or Ctrl-C; the
-request goes on.
-
-With --since only output of the last D is shown, such as 90s, 10m or 1h30m. The
-device that looks after the request knows when output came to it, to a second or
-a few percent of D. It does not know that any more once it was restarted, or some
-minutes after the request's end: older output is then shown too, as far as it is
-kept.
-
-Exit codes: 0 whatever became of the request; 125 if hearth itself failed; 130 if
-it was left by Ctrl-C. For the request's own exit code see 'hearth wait'.
-
-  hearth logs k3v
-  hearth logs -f k3v 2>errors | grep done
-  hearth logs -f --since 10m k3v`,
-		Args:              oneRequest,
-		ValidArgsFunction: c.completeRequests(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if since <= 0 && cmd.Flags().Changed("since") {
-				return fmt.Errorf("--since: %v is no time to look back; write it like 90s, or 10m", since)
-			}
-			view := newRunView(c, false, false)
-			view.outputOnly = true
-			return c.visit(cmd.Context(), protocol.Attach{
-				Request: protocol.RequestID(args[0]), NoFollow: !followOn, Since: since,
 			}, view)
 		},
 	}
-	cmd.Flags().BoolVarP(&followOn, "follow", "f", false, "go on until the request ends")
-	cmd.Flags().DurationVar(&since, "since", 0, "show only output of the last `D`, such as 10m")
+	cmd.Flags().StringVar(&from, "from", "0", "leave out the first `N[,M]` bytes of its stdout and stderr")
+	cmd.Flags().BoolVar(&raw, "raw", false, "pass all of the output on to a terminal")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing but the container's output and errors")
 	return cmd
 }
 

@@ -46,6 +46,7 @@ func (f *follower) follow() error {
 	defer f.session.Close()
 	f.restore = func() {}
 	defer func() { f.restore() }()
+	defer f.view.finish()
 	// From here on Ctrl-C is about the container instead of this command.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGWINCH)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strings"
@@ -24,6 +25,13 @@ type runView struct {
 	outputOnly bool
 	// lines, where it is not nil, shows all as lines of JSON.
 	lines *runLines
+	// tamed keeps output that goes to a terminal from doing more there than to be
+	// shown; tames are its writers.
+	tamed bool
+	// timestamps has each line begin with when it came; stamps know where one begins.
+	timestamps bool
+	stamps     [protocol.Stderr + 1]lineTimes
+	tames      [protocol.Stderr + 1]*tame
 	// lineEnd is "\r\n" while the terminal is the container's.
 	lineEnd  string
 	decision *protocol.Decision
@@ -74,12 +82,36 @@ func (v *runView) write(o *protocol.Output) error {
 		v.cut += o.Cut
 		v.say("%d bytes of output were dropped here", o.Cut)
 	}
+	data := o.Data
+	if v.timestamps {
+		data = v.stamps[o.Channel].stamp(data, o.At)
+	}
+	_, err := v.writer(o.Channel).Write(data)
+	return err
+}
+
+// writer returns what takes the container's output of a channel.
+func (v *runView) writer(c protocol.Channel) io.Writer {
 	out := v.cli.stdout
-	if o.Channel == protocol.Stderr {
+	if c == protocol.Stderr {
 		out = v.cli.stderr
 	}
-	_, err := out.Write(o.Data)
-	return err
+	if !v.tamed || !isTerminal(out) {
+		return out
+	}
+	if v.tames[c] == nil {
+		v.tames[c] = &tame{to: out}
+	}
+	return v.tames[c]
+}
+
+// finish shows what is held back of the output.
+func (v *runView) finish() {
+	for _, t := range v.tames {
+		if t != nil {
+			_ = t.finish() // the terminal may be gone
+		}
+	}
 }
 
 func (v *runView) event(e *protocol.Event) (end bool, err error) {

@@ -20,29 +20,7 @@ import (
 // TestTerminal: run -it hands its terminal to the container, with its size and
 // each change of that, and gives it back as it was.
 func TestTerminal(t *testing.T) {
-	dir := testnet.ShortTempDir(t)
-	env := append(os.Environ(), "HEARTH_STATE="+dir, "HEARTH_SECRET="+testSecret, "HEARTH_NAME=attic",
-		"HEARTH_LISTEN=/ip4/127.0.0.1/tcp/0", "HEARTH_NO_DISCOVERY=true")
-	hearth := func(args ...string) *exec.Cmd {
-		cmd := exec.Command("hearth", args...)
-		cmd.Env = env
-		return cmd
-	}
-	device := hearth("up", "--driver", "fake")
-	if err := device.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = device.Process.Signal(os.Interrupt)
-		if err := device.Wait(); err != nil {
-			t.Errorf("the device: %v", err)
-		}
-	})
-	await(t, func() bool {
-		out, _ := hearth("nodes", "--json").Output() // it may not be up yet
-		return strings.Contains(string(out), `"role":"node"`)
-	})
-
+	hearth := fakeDevice(t)
 	master, slave := openTerminal(t)
 	setSize(t, master, 24, 80)
 	before := terminalState(t, slave)
@@ -91,6 +69,76 @@ func TestTerminal(t *testing.T) {
 	}
 	if after := terminalState(t, slave); !reflect.DeepEqual(after, before) {
 		t.Errorf("the terminal is not as it was:\n%+v\n%+v", before, after)
+	}
+}
+
+// fakeDevice starts a device with the engine of the tests, and returns what makes
+// commands for it.
+func fakeDevice(t *testing.T) (hearth func(args ...string) *exec.Cmd) {
+	t.Helper()
+	dir := testnet.ShortTempDir(t)
+	env := append(os.Environ(), "HEARTH_STATE="+dir, "HEARTH_SECRET="+testSecret, "HEARTH_NAME=attic",
+		"HEARTH_LISTEN=/ip4/127.0.0.1/tcp/0", "HEARTH_NO_DISCOVERY=true")
+	hearth = func(args ...string) *exec.Cmd {
+		cmd := exec.Command("hearth", args...)
+		cmd.Env = env
+		return cmd
+	}
+	device := hearth("up", "--driver", "fake")
+	if err := device.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = device.Process.Signal(os.Interrupt)
+		if err := device.Wait(); err != nil {
+			t.Errorf("the device: %v", err)
+		}
+	})
+	await(t, func() bool {
+		out, _ := hearth("nodes", "--json").Output() // it may not be up yet
+		return strings.Contains(string(out), `"role":"node"`)
+	})
+	return hearth
+}
+
+// TestAttackOutput: what a container writes, of another member's request perhaps,
+// sets no title and has no answer typed where 'hearth logs' shows it on a terminal.
+// A file gets all, and so does a terminal with --raw.
+func TestAttackOutput(t *testing.T) {
+	hearth := fakeDevice(t)
+	const attack = "red \x1b[31mred\x1b[0m\x1b]0;PWNED\a \x1b[6nend"
+	if out, err := hearth("run", "-d", "--id", "evil", "work:1", "out="+attack, "err="+attack).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := hearth("wait", "evil").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	show := func(args ...string) string {
+		master, slave := openTerminal(t)
+		cmd := hearth(args...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		// All of it is in the terminal by now, so one read gets it.
+		buf := make([]byte, 64<<10)
+		n, err := master.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
+	}
+	const tame = "red \x1b[31mred\x1b[0m end"
+	for _, verb := range []string{"logs", "attach"} {
+		if got := show(verb, "evil"); strings.Count(got, tame) != 2 || strings.Contains(got, "PWNED") || strings.Contains(got, "\x1b[6n") {
+			t.Errorf("%s shows %q", verb, got)
+		}
+		if got := show(verb, "--raw", "evil"); strings.Count(got, attack) != 2 {
+			t.Errorf("%s --raw shows %q", verb, got)
+		}
+		if got, err := hearth(verb, "evil").Output(); err != nil || !strings.Contains(string(got), attack) {
+			t.Errorf("%s gives %q, %v", verb, got, err)
+		}
 	}
 }
 

@@ -98,18 +98,37 @@ func (a *account) output() *protocol.Feed {
 }
 
 // reopen replaces the feed, which has ended, by one that goes on from there.
-func (a *account) reopen(f *protocol.Feed, now time.Duration) {
+func (a *account) reopen(f *protocol.Feed, now time.Duration, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.marks.add(now, positionOf(a.feed))
+	a.marks.add(now, at, positionOf(a.feed))
 	a.feed = f
 }
 
-// outputComes takes note that output comes after position p of the feed.
-func (a *account) outputComes(now time.Duration, p position) {
+// outputComes takes note that output comes after position p of the feed; at is
+// zero where it is not known when it was written.
+func (a *account) outputComes(now time.Duration, at time.Time, p position) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.marks.add(now, p)
+	a.marks.add(now, at, p)
+}
+
+// timed tells when out came, and parts it where not all came then: rest is what
+// came later, or nil.
+func (a *account) timed(out *protocol.Output) (first, rest *protocol.Output) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	told := *out
+	at, end := a.marks.of(out.Channel, out.Offset)
+	told.At = at
+	if end >= out.Offset+uint64(len(out.Data)) {
+		return &told, nil
+	}
+	n := end - out.Offset
+	later := *out
+	told.Data = out.Data[:n:n]
+	later.Offset, later.Cut, later.Data = end, 0, out.Data[n:]
+	return &told, &later
 }
 
 // claim takes note of what an asker has of the output.

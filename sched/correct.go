@@ -78,7 +78,7 @@ func (r *request) correct(ctx context.Context) {
 
 // settle replaces the unknown end by the true one.
 func (r *request) settle(ctx context.Context, e protocol.Event, feed *protocol.Feed) {
-	r.account.reopen(feed, r.o.cfg.Clock())
+	r.account.reopen(feed, r.o.cfg.Clock(), r.now())
 	r.report(e)
 	feed.End()
 	r.kept = false

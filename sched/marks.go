@@ -1,7 +1,9 @@
 package sched
 
 import (
+	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
@@ -9,10 +11,10 @@ import (
 
 const (
 	// markSpan is the shortest time that one mark stands for.
-	markSpan = time.Second
-	// maxMarks bounds the marks of one request: some 8 KiB, and a few percent
-	// of error in how long ago something was written.
-	maxMarks = 256
+	markSpan = 10 * time.Millisecond
+	// maxMarks bounds the marks of one request: some 120 KiB, and a percent of
+	// error in how long ago something was written.
+	maxMarks = 2048
 )
 
 // position is a place in a feed, in bytes of each channel.
@@ -46,16 +48,20 @@ type marks []mark
 // mark says that output came between first and last, and that it begins at start.
 type mark struct {
 	first, last time.Duration // on Config.Clock
+	at          time.Time     // first, for people; zero where it is not known
 	start       position
 }
 
 // add takes note that output comes at start. Neither now nor start go back.
-func (m *marks) add(now time.Duration, start position) {
-	if n := len(*m); n > 0 && now-(*m)[n-1].first < markSpan {
-		(*m)[n-1].last = now
-		return
+func (m *marks) add(now time.Duration, at time.Time, start position) {
+	if n := len(*m); n > 0 {
+		last := &(*m)[n-1]
+		if now-last.first < markSpan && at.IsZero() == last.at.IsZero() && at.Sub(last.at) < markSpan {
+			last.last = now
+			return
+		}
 	}
-	*m = append(*m, mark{first: now, last: now, start: start})
+	*m = append(*m, mark{first: now, last: now, at: at, start: start})
 	if len(*m) > maxMarks {
 		m.thin(now)
 	}
@@ -65,15 +71,43 @@ func (m *marks) add(now time.Duration, start position) {
 // how long ago it is: of what is long past nobody asks for the second. The last
 // mark is left as it is.
 func (m *marks) thin(now time.Duration) {
-	all, best, least := *m, 0, 0.0
+	all, best, least := *m, -1, 0.0
 	for i := range len(all) - 2 {
+		if all[i].at.IsZero() != all[i+1].at.IsZero() {
+			continue // a time is not made up
+		}
 		share := float64(all[i+1].last-all[i].first) / float64(now-all[i].first)
-		if i == 0 || share < least {
+		if best < 0 || share < least {
 			best, least = i, share
 		}
 	}
+	if best < 0 {
+		best = 0 // there are far too many for that
+	}
 	all[best].last = all[best+1].last
 	*m = slices.Delete(all, best+1, best+2)
+}
+
+// of returns when the byte at offset of channel c came, and up to which offset all
+// came then.
+func (m marks) of(c protocol.Channel, offset uint64) (at time.Time, end uint64) {
+	starts := func(i int) uint64 {
+		if c == protocol.Stderr {
+			return m[i].start.stderr
+		}
+		return m[i].start.stdout
+	}
+	// Of marks that start at the same byte, the last one is that of the byte.
+	i := sort.Search(len(m), func(i int) bool { return starts(i) > offset })
+	if i < len(m) {
+		end = starts(i)
+	} else {
+		end = math.MaxUint64
+	}
+	if i == 0 {
+		return time.Time{}, end
+	}
+	return m[i-1].at, end
 }
 
 // since returns where the first mark starts of which something came at then or
@@ -85,4 +119,32 @@ func (m marks) since(then time.Duration) (start position, ok bool) {
 		}
 	}
 	return position{}, false
+}
+
+const (
+	// replayGap without output ends a replay, and so does replayTimeout at the latest.
+	replayGap, replayTimeout = time.Second, 10 * time.Second
+)
+
+// A replay tells what a node kept while an earlier process had the request from
+// what comes now: nobody knows when the former came. It is the first that comes,
+// without a gap. The zero value covers nothing.
+type replay struct {
+	on, begun   bool
+	first, last time.Duration
+}
+
+// covers reports whether what comes now is part of it.
+func (p *replay) covers(now time.Duration) bool {
+	switch {
+	case !p.on:
+		return false
+	case !p.begun:
+		p.begun, p.first = true, now
+	case now-p.last > replayGap, now-p.first > replayTimeout:
+		p.on = false
+		return false
+	}
+	p.last = now
+	return true
 }

@@ -2,6 +2,7 @@ package sched
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -156,6 +157,67 @@ func TestAttachSinceCorrected(t *testing.T) {
 	})
 }
 
+// wantTimes checks when what is kept of the output came: seconds after start, or -1
+// where that is not known.
+func (m *mesh) wantTimes(start time.Time, want string) {
+	m.t.Helper()
+	synctest.Wait()
+	s, err := m.orch.Attach(m.t.Context(), protocol.Attach{Request: "r", NoFollow: true})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer s.Close()
+	got := ""
+	for {
+		u, err := s.Next()
+		if err != nil {
+			break
+		}
+		if u.Output == nil {
+			continue
+		}
+		came := -1.0
+		if !u.Output.At.IsZero() {
+			came = u.Output.At.Sub(start).Seconds()
+		}
+		got += fmt.Sprintf("%s@%v ", u.Output.Data, came)
+	}
+	if got != want {
+		m.t.Errorf("it came as %q, want %q", got, want)
+	}
+}
+
+// Each piece of output says when it came, also when it is kept as one with others,
+// and after the end; after a restart no time is made up.
+func TestOutputTellsWhenItCame(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		start := time.Now()
+		m.run(on("b", "r"))
+		e := m.nodes["b"].only(t)
+		e.say(protocol.StateRunning)
+		e.write(t, "one ")
+		time.Sleep(2 * time.Second)
+		e.write(t, "two ")
+		_ = e.feed.Output(t.Context(), protocol.Stderr, []byte("err "))
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		e.write(t, "three ")
+		m.wantTimes(start, "one @0 two @2 err @2 three @62 ")
+
+		m.restart()
+		m.wantTimes(start, "one two @-1 err @-1 three @-1 ")
+		time.Sleep(time.Minute)
+		e.write(t, "four ")
+		m.wantTimes(start, "one two @-1 err @-1 three @-1 four @122 ")
+		time.Sleep(time.Minute)
+		e.write(t, "five ")
+		e.exit(0)
+		synctest.Wait()
+		m.restart() // from now on the journal alone knows it
+		m.wantTimes(start, "one two @-1 err @-1 three @-1 four @122 five @182 ")
+	})
+}
+
 // However long a request writes, what is asked for is shown, and little more.
 func TestMarks(t *testing.T) {
 	var m marks
@@ -163,7 +225,7 @@ func TestMarks(t *testing.T) {
 	var now time.Duration
 	for i := range uint64(200_000) { // 39 hours
 		now += beat
-		m.add(now, position{stdout: i})
+		m.add(now, time.Time{}, position{stdout: i})
 	}
 	if len(m) > maxMarks {
 		t.Fatalf("%d marks", len(m))

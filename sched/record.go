@@ -154,7 +154,7 @@ func (r *request) keepEnd(e protocol.Event, told bool) {
 	events, decisions := r.account.history()
 	err := r.o.cfg.Journal.Ended(context.Background(), r.id, journal.End{
 		Event: e, Attempts: r.attempt, Unhurried: told, History: before(events, e),
-		Decisions: decisions, Output: outputOf(feed),
+		Decisions: decisions, Output: r.account.kept(feed),
 	})
 	switch {
 	case err == nil:
@@ -194,9 +194,9 @@ func before(events []protocol.Event, e protocol.Event) []protocol.Event {
 	return events
 }
 
-// outputOf returns the output that a feed holds. It shares the feed's bytes,
-// which never change.
-func outputOf(feed *protocol.Feed) []protocol.Output {
+// kept returns the output that a feed holds, and when it came. It shares the feed's
+// bytes, which never change.
+func (a *account) kept(feed *protocol.Feed) []protocol.Output {
 	reader := feed.ReaderOfNow(0, 0)
 	defer reader.Close()
 	var all []protocol.Output
@@ -205,10 +205,32 @@ func outputOf(feed *protocol.Feed) []protocol.Output {
 		if errors.Is(err, io.EOF) {
 			return all
 		}
-		if u.Output != nil {
-			all = append(all, *u.Output)
+		for out := u.Output; out != nil; {
+			var first *protocol.Output
+			first, out = a.timed(out)
+			all = appendKept(all, first)
 		}
 	}
+}
+
+// Output that came within keptSpan is kept as one piece, of keptPiece bytes or a
+// little more.
+const (
+	keptSpan  = time.Second
+	keptPiece = 4 << 10
+)
+
+// appendKept adds the next piece, to the last one where it follows that in its
+// channel and came soon after: pieces cost room.
+func appendKept(all []protocol.Output, out *protocol.Output) []protocol.Output {
+	if n := len(all); n > 0 {
+		last := &all[n-1]
+		if last.Channel == out.Channel && out.Cut == 0 && out.At.IsZero() == last.At.IsZero() && out.At.Sub(last.At) < keptSpan && len(last.Data) < keptPiece {
+			last.Data = append(last.Data[:len(last.Data):len(last.Data)], out.Data...)
+			return all
+		}
+	}
+	return append(all, *out)
 }
 
 // recall makes r what the journal knows of a request that has ended.
@@ -225,7 +247,7 @@ func (r *request) recall(rec *journal.Record) {
 		r.log.Warn("the output kept cannot be read", "err", err)
 	}
 	for i := range output {
-		r.output(context.Background(), &output[i]) // nobody reads yet: it cannot block
+		r.take(context.Background(), &output[i], output[i].At) // nobody reads yet: it cannot block
 	}
 	r.beginAt(position{rec.Offer.Stdout, rec.Offer.Stderr})
 	for _, d := range rec.End.Decisions {
@@ -240,7 +262,7 @@ func (r *request) recall(rec *journal.Record) {
 // asked for it went with the process that accepted it, so it goes on by itself.
 func (o *Orchestrator) fromRecord(rec *journal.Record) *request {
 	r := newRequest(o, rec.ID, rec.Service, rec.Hash)
-	r.goesOn, r.account.takenUp = true, true
+	r.goesOn, r.account.takenUp, r.replay.on = true, true, true
 	r.account.info.Detached = rec.Detached
 	r.account.info.Accepted = rec.At
 	r.account.numbered(rec.Sequence)

@@ -66,6 +66,8 @@ type request struct {
 	avoided []protocol.NodeID
 	// base is where in the feed the attempt's output begins.
 	base position
+	// replay is what the node kept while an earlier process had the request.
+	replay replay
 	// begun: a container on this device was seen; marking writes that down.
 	begun   bool
 	marking sync.WaitGroup
@@ -370,13 +372,35 @@ func (r *request) learn(end protocol.State) {
 // output passes on what was not passed on before: no byte twice, and a cut
 // where some are missing.
 func (r *request) output(ctx context.Context, out *protocol.Output) {
+	at := r.now()
+	if r.replay.covers(r.o.cfg.Clock()) {
+		at = time.Time{}
+	}
+	before := r.take(ctx, out, at)
+	if !at.IsZero() {
+		at = r.now()
+	}
+	r.account.outputComes(r.o.cfg.Clock(), at, before) // it may have waited for readers
+}
+
+// take passes on output that was written at a time, or at none that is known. It
+// returns where in the feed it begins.
+func (r *request) take(ctx context.Context, out *protocol.Output, at time.Time) position {
 	feed := r.account.output()
 	before := positionOf(feed)
-	r.account.outputComes(r.o.cfg.Clock(), before)
+	r.account.outputComes(r.o.cfg.Clock(), at, before)
 	if err := passOn(ctx, feed, r.base.shifted(out)); err != nil {
 		r.log.Debug("output was not passed on", "err", err)
 	}
-	r.account.outputComes(r.o.cfg.Clock(), before) // it may have waited for readers
+	return before
+}
+
+// now is the time for people; zero where there is none.
+func (r *request) now() time.Time {
+	if r.o.cfg.Now == nil {
+		return time.Time{}
+	}
+	return r.o.cfg.Now()
 }
 
 func passOn(ctx context.Context, feed *protocol.Feed, out *protocol.Output) error {
@@ -405,8 +429,8 @@ func passOn(ctx context.Context, feed *protocol.Feed, out *protocol.Output) erro
 func (r *request) stamp(e protocol.Event) protocol.Event {
 	e.Request, e.Attempt = r.id, r.attempt
 	e.Node, e.NodeName = r.node, r.name
-	if e.At.IsZero() && r.o.cfg.Now != nil {
-		e.At = r.o.cfg.Now()
+	if e.At.IsZero() {
+		e.At = r.now()
 	}
 	return e
 }

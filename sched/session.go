@@ -17,7 +17,8 @@ type session struct {
 	*protocol.FeedReader
 	request *request
 	opts    sessionOptions
-	ended   bool // Next has told the end
+	ended   bool             // Next has told the end
+	rest    *protocol.Output // of what Next told a part of
 
 	closing sync.Once
 	closed  chan struct{} // ends a Write that waits
@@ -55,8 +56,15 @@ func newSession(r *request, opts sessionOptions) *session {
 // Next returns what comes next. When this device shuts down before the request
 // has ended, the error says that it goes on.
 func (s *session) Next() (protocol.Update, error) {
+	if s.rest != nil {
+		out := s.rest
+		out, s.rest = s.request.account.timed(out)
+		return protocol.Update{Output: out}, nil
+	}
 	u, err := s.FeedReader.Next()
 	switch {
+	case u.Output != nil:
+		u.Output, s.rest = s.request.account.timed(u.Output)
 	case u.Event != nil:
 		s.ended = u.Event.State.Ended()
 	case errors.Is(err, io.EOF) && !s.ended && !s.opts.attach.NoFollow:

@@ -232,58 +232,6 @@ how many more there are; 'hearth run --dry-run' tells the best 256.
 	return cmd
 }
 
-func (c *cli) eventsCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "events",
-		Short: "Show every change of every request as it happens",
-		Long: `Print a line for every change of every request in the mesh, from now on until
-Ctrl-C, which ends it with exit code 0. What happened before is told by 'hearth
-inspect'.
-
-If this command is read too slowly the device ends it, with exit code 125: no
-change is left out in silence.
-
-JSON: a line for each event, with the keys request, attempt, state, code, reason,
-exit_code, node, node_name, container, queue_place and at; what is not known is
-left out.
-
-  hearth events
-  hearth events --json | jq -r 'select(.state == "lost").request'`,
-		Args:              noArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			device, done, err := c.device(ctx)
-			if err != nil {
-				return err
-			}
-			defer done()
-			err = device.Watch(ctx, func() {}, func(e protocol.Event) error {
-				if asJSON {
-					return json.NewEncoder(c.stdout).Encode(toEventJSON(&e))
-				}
-				_, err := fmt.Fprintln(c.stdout, eventLine(&e))
-				return err
-			})
-			return watchEnded(ctx, err)
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
-}
-
-func eventLine(e *protocol.Event) string {
-	line := fmt.Sprintf("%s  %s  %s", clock(e.At), e.Request, stateText(e))
-	if node := nodeText(e); node != "-" {
-		line += " on " + node
-	}
-	if e.Reason != "" {
-		line += ": " + e.Reason
-	}
-	return oneLine(line)
-}
-
 // clock prints a time as the user's clock shows it.
 func clock(t time.Time) string {
 	if t.IsZero() {

@@ -90,7 +90,7 @@ func replaceable(path string, trusted []int) error {
 			return fmt.Errorf("%s is a symbolic link", path)
 		case !slices.Contains(trusted, int(stat.Uid)):
 			return fmt.Errorf("%s belongs to the user with the ID %d", path, stat.Uid)
-		case open != 0 && !(mode.IsDir() && mode&fs.ModeSticky != 0):
+		case open != 0 && (!mode.IsDir() || mode&fs.ModeSticky == 0):
 			return fmt.Errorf("others can write %s (mode %04o)", path, mode.Perm())
 		}
 		parent := filepath.Dir(path)

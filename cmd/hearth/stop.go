@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -91,8 +92,9 @@ func (c *cli) stop(ctx context.Context, device *protocol.AppClient, s protocol.S
 }
 
 func (c *cli) waitCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "wait ID...",
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "wait [flags] ID...",
 		Short: "Wait until requests have ended, and tell their exit codes",
 		Long: `Wait until the requests have ended, print the exit code of each on a line of its
 own, in the order given, and exit with the first that is not 0. Any device's
@@ -101,22 +103,47 @@ One that has ended already is answered at once, as long as it is kept.
 
 The exit codes are those of 'hearth run': the container's own, also where it was
 stopped; 124 if it ran into --timeout; 125 if hearth failed or it is not known what
-became of it; 126 if no node could run it; 130 if it was stopped before it ran. Where it is not the container's own, the
-reason is on stderr.
+became of it; 126 if no node could run it; 130 if it was stopped before it ran. Where
+it is not the container's own, the reason is on stderr. With --timeout it is also 124
+if one has not ended by then, in all; the requests go on.
 
   id=$(hearth run -d trainer) && hearth wait $id
   hearth wait k3v m8p`,
 		Args:              someRequests,
 		ValidArgsFunction: c.completeRequests(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			device, done, err := c.device(cmd.Context())
+			ctx := cmd.Context()
+			if cmd.Flags().Changed("timeout") {
+				if timeout <= 0 {
+					return fmt.Errorf("--timeout: %v is no time to wait; write it like 30s", timeout)
+				}
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeoutCause(ctx, timeout, waitTimeout(timeout))
+				defer cancel()
+			}
+			device, done, err := c.device(ctx)
 			if err != nil {
 				return err
 			}
 			defer done()
-			return c.wait(cmd.Context(), device, args)
+			return c.wait(ctx, device, args)
 		},
 	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "give up after `D`, such as 30s")
+	return cmd
+}
+
+// waitTimeout is why a wait ended before the requests did.
+type waitTimeout time.Duration
+
+func (t waitTimeout) Error() string { return fmt.Sprintf("waited for %v", time.Duration(t)) }
+
+// interrupted is what a wait for a request ends with when its context did.
+func interrupted(ctx context.Context, id protocol.RequestID) error {
+	if t, ok := errors.AsType[waitTimeout](context.Cause(ctx)); ok {
+		return &failure{err: fmt.Errorf("%s has not ended after %v", id, time.Duration(t)), code: exitTimeout}
+	}
+	return exited(exitInterrupted)
 }
 
 // wait prints the exit codes in order; as all run at the same time, it takes as
@@ -147,6 +174,9 @@ func (c *cli) wait(ctx context.Context, device *protocol.AppClient, ids []string
 // awaitEnd waits for the ending event of a request.
 func awaitEnd(ctx context.Context, device *protocol.AppClient, id protocol.RequestID) (*protocol.Event, error) {
 	session, err := device.Attach(ctx, protocol.Attach{Request: id, NoOutput: true})
+	if err != nil && ctx.Err() != nil {
+		return nil, interrupted(ctx, id)
+	}
 	if err != nil {
 		return nil, requestFailure(err)
 	}
@@ -155,7 +185,7 @@ func awaitEnd(ctx context.Context, device *protocol.AppClient, id protocol.Reque
 	for {
 		u, err := session.Next()
 		if ctx.Err() != nil {
-			return nil, exited(exitInterrupted)
+			return nil, interrupted(ctx, id)
 		}
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF

@@ -172,7 +172,7 @@ func (t *tame) sequence(b byte) {
 	case b < 0x40:
 		t.held = append(t.held, b)
 	default:
-		plain := !bytes.ContainsFunc(t.held[2:], func(r rune) bool { return !('0' <= r && r <= ';') })
+		plain := !bytes.ContainsFunc(t.held[2:], func(r rune) bool { return r < '0' || r > ';' })
 		if plain && bytes.IndexByte([]byte(tameFinals), b) >= 0 {
 			t.out.Write(append(t.held, b))
 			t.dyed = b != 'm' && t.dyed || b == 'm' && !bytes.Equal(t.held[2:], []byte("0")) && len(t.held) > 2

@@ -24,7 +24,7 @@ func FuzzRecords(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	output := encodeOutput([]protocol.Output{{Channel: protocol.Stdout, Offset: 3, Cut: 3, Data: []byte("hello")}})
+	output := encodeOutput([]protocol.Output{{Channel: protocol.Stderr, At: time.UnixMilli(1790000000123), Data: []byte("x")}, {Channel: protocol.Stdout, Offset: 3, Cut: 3, Data: []byte("hello")}})
 	for _, seed := range [][]byte{request, offer, end, output, (&totals{seq: 2}).commitFrame(nil, 0)} {
 		f.Add(seed)
 	}

@@ -2,7 +2,9 @@ package journal
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
+	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -51,15 +53,28 @@ func markLoss(dropped, out []protocol.Output) []protocol.Output {
 	return out
 }
 
+// timed is set beside the channel of a piece of which it is known when it came: then
+// that follows the length, in milliseconds since 1970 (a uvarint).
+const timed = 0x80
+
 // encodeOutput writes each piece as channel, offset, cut, length (uvarints) and
 // bytes; nil for no output.
 func encodeOutput(pieces []protocol.Output) []byte {
 	var raw []byte
 	for _, p := range pieces {
-		raw = append(raw, byte(p.Channel))
+		at := p.At.UnixMilli()
+		known := !p.At.IsZero() && at > 0
+		if known {
+			raw = append(raw, byte(p.Channel)|timed)
+		} else {
+			raw = append(raw, byte(p.Channel))
+		}
 		raw = binary.AppendUvarint(raw, p.Offset)
 		raw = binary.AppendUvarint(raw, p.Cut)
 		raw = binary.AppendUvarint(raw, uint64(len(p.Data)))
+		if known {
+			raw = binary.AppendUvarint(raw, uint64(at))
+		}
 		raw = append(raw, p.Data...)
 	}
 	return raw
@@ -71,18 +86,25 @@ func decodeOutput(raw []byte) ([]protocol.Output, error) {
 	raw = slices.Clone(raw)
 	var pieces []protocol.Output
 	for len(raw) > 0 {
-		p := protocol.Output{Channel: protocol.Channel(raw[0])}
+		p := protocol.Output{Channel: protocol.Channel(raw[0] &^ timed)}
+		var size, at uint64
+		fields := []*uint64{&p.Offset, &p.Cut, &size}
+		if raw[0]&timed != 0 {
+			fields = append(fields, &at)
+		}
 		raw = raw[1:]
-		var size uint64
-		for _, field := range []*uint64{&p.Offset, &p.Cut, &size} {
+		for _, field := range fields {
 			v, n := binary.Uvarint(raw)
 			if n <= 0 {
 				return nil, errMalformed
 			}
 			*field, raw = v, raw[n:]
 		}
-		if size > uint64(len(raw)) {
+		if size > uint64(len(raw)) || at > math.MaxInt64 {
 			return nil, errMalformed
+		}
+		if at > 0 {
+			p.At = time.UnixMilli(int64(at))
 		}
 		p.Data, raw = raw[:size:size], raw[size:]
 		pieces = append(pieces, p)

@@ -65,11 +65,15 @@ func TestTail(t *testing.T) {
 	out := func(c protocol.Channel, offset, cut uint64, data string) protocol.Output {
 		return protocol.Output{Channel: c, Offset: offset, Cut: cut, Data: []byte(data)}
 	}
+	at := time.UnixMilli(1790000000123)
 	pieces := []protocol.Output{
 		out(protocol.Stderr, 0, 0, "warning"),
 		out(protocol.Stdout, 5, 5, "aaaa"),
 		out(protocol.Stdout, 9, 0, "bbbb"),
 	}
+	pieces[2].At = at
+	timed := out(protocol.Stdout, 12, 12, "b")
+	timed.At = at
 	for _, c := range []struct {
 		limit int
 		want  []protocol.Output
@@ -78,7 +82,7 @@ func TestTail(t *testing.T) {
 		{2*pieceCost + 6, []protocol.Output{
 			out(protocol.Stdout, 7, 7, "aa"), pieces[2], out(protocol.Stderr, 7, 7, ""),
 		}},
-		{pieceCost + 1, []protocol.Output{out(protocol.Stdout, 12, 12, "b"), out(protocol.Stderr, 7, 7, "")}},
+		{pieceCost + 1, []protocol.Output{timed, out(protocol.Stderr, 7, 7, "")}},
 		{0, []protocol.Output{out(protocol.Stdout, 13, 13, ""), out(protocol.Stderr, 7, 7, "")}},
 	} {
 		got := tail(pieces, c.limit)

@@ -120,31 +120,3 @@ func (m marks) since(then time.Duration) (start position, ok bool) {
 	}
 	return position{}, false
 }
-
-const (
-	// replayGap without output ends a replay, and so does replayTimeout at the latest.
-	replayGap, replayTimeout = time.Second, 10 * time.Second
-)
-
-// A replay tells what a node kept while an earlier process had the request from
-// what comes now: nobody knows when the former came. It is the first that comes,
-// without a gap. The zero value covers nothing.
-type replay struct {
-	on, begun   bool
-	first, last time.Duration
-}
-
-// covers reports whether what comes now is part of it.
-func (p *replay) covers(now time.Duration) bool {
-	switch {
-	case !p.on:
-		return false
-	case !p.begun:
-		p.begun, p.first = true, now
-	case now-p.last > replayGap, now-p.first > replayTimeout:
-		p.on = false
-		return false
-	}
-	p.last = now
-	return true
-}

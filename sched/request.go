@@ -369,60 +369,12 @@ func (r *request) learn(end protocol.State) {
 	}
 }
 
-// output passes on what was not passed on before: no byte twice, and a cut
-// where some are missing.
-func (r *request) output(ctx context.Context, out *protocol.Output) {
-	at := r.now()
-	if r.replay.covers(r.o.cfg.Clock()) {
-		at = time.Time{}
-	}
-	before := r.take(ctx, out, at)
-	if !at.IsZero() {
-		at = r.now()
-	}
-	r.account.outputComes(r.o.cfg.Clock(), at, before) // it may have waited for readers
-}
-
-// take passes on output that was written at a time, or at none that is known. It
-// returns where in the feed it begins.
-func (r *request) take(ctx context.Context, out *protocol.Output, at time.Time) position {
-	feed := r.account.output()
-	before := positionOf(feed)
-	r.account.outputComes(r.o.cfg.Clock(), at, before)
-	if err := passOn(ctx, feed, r.base.shifted(out)); err != nil {
-		r.log.Debug("output was not passed on", "err", err)
-	}
-	return before
-}
-
 // now is the time for people; zero where there is none.
 func (r *request) now() time.Time {
 	if r.o.cfg.Now == nil {
 		return time.Time{}
 	}
 	return r.o.cfg.Now()
-}
-
-func passOn(ctx context.Context, feed *protocol.Feed, out *protocol.Output) error {
-	var have uint64
-	switch out.Channel {
-	case protocol.Stdout:
-		have, _ = feed.Offsets()
-	case protocol.Stderr:
-		_, have = feed.Offsets()
-	default:
-		return nil
-	}
-	data := out.Data
-	switch {
-	case out.Offset > have:
-		feed.Cut(out.Channel, out.Offset-have)
-	case have-out.Offset >= uint64(len(data)):
-		return nil
-	default:
-		data = data[have-out.Offset:]
-	}
-	return feed.Output(ctx, out.Channel, data)
 }
 
 // stamp completes an event about this request.

@@ -65,6 +65,15 @@ func onInterfaces(wild ma.Multiaddr, ifs []netif.Interface) []ma.Multiaddr {
 	return out
 }
 
+// hostPortOf returns the IP:port in a multiaddr; empty where there is none.
+func hostPortOf(a ma.Multiaddr) string {
+	_, hostport, err := manet.DialArgs(a)
+	if err != nil {
+		return ""
+	}
+	return hostport
+}
+
 // hostOf returns the IP address in a multiaddr or an IP:port, or else addr
 // itself: the port of a device that dials changes each time.
 func hostOf(addr string) string {

@@ -15,6 +15,14 @@ import (
 //
 //	kind (1 byte), length of the body (3 bytes, big endian), body
 //
+// The first frame of each side is a start, whose body is the number of the device's
+// start (8 bytes); the listener's comes after the dialler's (opening.go). A copy says
+// that another device runs with a copy of this one's state folder: its body is 1 where
+// this connection is refused for that, else 0, and the address of the other device. A
+// name says that this device's name is another's for the sender: its body is the ID of
+// that one, or empty where it is not so any more. A forget lists names that the
+// sender's owner has forgotten (names.go).
+//
 // The body of a ping is 4 bytes that mean something to its sender only, and the
 // round trip time that the sender measured last, in microseconds (big endian, 0
 // before the first). The other side sends it back as an echo. A goodbye, which says
@@ -36,6 +44,10 @@ const (
 	frameGossip
 	frameStreams
 	frameWanted
+	frameStart
+	frameCopy
+	frameName
+	frameForget
 )
 
 const (
@@ -67,6 +79,10 @@ func readHead(head []byte) (kind byte, length int, err error) {
 		most = maxGossip
 	}
 	switch {
+	case kind == frameStart && length != startSize:
+		err = errors.New("a start that is none")
+	case (kind == frameCopy || kind == frameName) && length > 1+maxCopyAddress:
+		err = errors.New("a notice that is too long")
 	case length > most:
 		err = fmt.Errorf("a frame of %d bytes where at most %d are allowed", length, most)
 	case (kind == framePing || kind == frameEcho) && length != pingSize:

@@ -26,7 +26,10 @@ type Config struct {
 	Key crypto.PrivKey
 	// Name of the device, as keys.ValidName allows it.
 	Name string
-	// StateDir holds the known peers and the boot counter. Empty keeps neither:
+	// KeepNames are names that stay with their holders whatever the owners of other
+	// devices say, as those that a policy mentions.
+	KeepNames []string
+	// StateDir holds the known peers, names and the boot counter. Empty keeps none:
 	// the device is then found anew after each restart.
 	StateDir string
 	// Listen are the addresses to listen on. Empty is DefaultPort on every

@@ -30,6 +30,12 @@ const (
 	// back in the mesh two seconds after its network is.
 	firstPause, lastPause = 500 * time.Millisecond, 30 * time.Second
 	steadyFailures        = 256
+	// shortLife is how long a connection lasts that is worth making again at once; the
+	// pauses before others grow as those after failures do.
+	shortLife = 5 * time.Second
+	// copyInterval is the least time between two looks whether what announces this
+	// device's own ID is another device.
+	copyInterval = 30 * time.Second
 	// maxFailures is after how many failures a device is forgotten that was
 	// never a member: anyone can announce any ID.
 	maxFailures = 8
@@ -56,6 +62,7 @@ type connector struct {
 	table   map[string]*candidate // run's own
 	dialing int
 	budget  *budget
+	looked  time.Time // for a copy
 
 	mu           sync.Mutex // owns what follows
 	disconnected map[peer.ID]struct{}
@@ -78,7 +85,10 @@ type candidate struct {
 	named    bool
 	due      time.Time // of the next attempt; zero while connected
 	tried    time.Time // when the last attempt began
+	since    time.Time // when the last one succeeded
 	failures int
+	short    int       // connections in a row that did not last
+	rest     time.Time // not dialled before, however often it is announced
 	dialing  bool
 	told     bool // that it cannot be reached
 }
@@ -175,6 +185,7 @@ func (c *connector) addNamed(n named) {
 // take notes a hint.
 func (c *connector) take(h hint) {
 	if h.id == c.self {
+		c.suspect(h.addrs)
 		return
 	}
 	cand := c.table[string(h.id)]
@@ -209,6 +220,9 @@ func (c *connector) soon(cand *candidate) {
 	if earliest := cand.tried.Add(firstPause); due.Before(earliest) && cand.failures > 0 {
 		due = earliest
 	}
+	if due.Before(cand.rest) {
+		due = cand.rest
+	}
 	cand.failures = 0
 	if cand.id != "" {
 		c.sw.Backoff().Clear(cand.id)
@@ -229,9 +243,28 @@ func (c *connector) lost(id peer.ID) {
 		}
 	}
 	for _, cand := range c.table {
-		if cand.id == id && cand.due.IsZero() {
-			c.soon(cand)
+		if cand.id != id || !cand.due.IsZero() {
+			continue
 		}
+		if time.Since(cand.since) < shortLife {
+			cand.short++
+			cand.rest = time.Now().Add(pause(cand.short))
+		} else {
+			cand.short = 0
+		}
+		c.soon(cand)
+	}
+}
+
+// suspect looks who is at an address that announces this device's own ID.
+func (c *connector) suspect(addrs []ma.Multiaddr) {
+	if len(addrs) == 0 || time.Since(c.looked) < copyInterval || !c.makeRoom() {
+		return
+	}
+	key := addrs[0].String()
+	if c.table[key] == nil {
+		c.looked = time.Now()
+		c.table[key] = &candidate{key: key, addrs: addrs[:1], due: c.looked}
 	}
 }
 
@@ -265,7 +298,7 @@ func (c *connector) makeRoom() bool {
 }
 
 func (c *connector) forgettable(cand *candidate) bool {
-	return !cand.named && !cand.dialing && c.roster.name(cand.id) == ""
+	return !cand.named && !cand.dialing && !c.roster.knows(cand.id)
 }
 
 // dial starts the attempts that are due and returns the time to the next one.
@@ -308,16 +341,21 @@ func (c *connector) dial(ctx context.Context) time.Duration {
 func (c *connector) finish(a attempt) {
 	cand := c.table[a.key]
 	cand.dialing = false
-	if a.id == c.self {
-		c.log.Warn("a peer named by hand is this device itself and is not dialled", "address", cand.addrs[0])
+	if a.id == c.self && (a.err == nil || errors.Is(a.err, errCopy)) {
 		delete(c.table, a.key)
+		switch {
+		case a.err != nil && !cand.named:
+			c.secure.report.copied(c.self, hostPortOf(cand.addrs[0]), "")
+		case cand.named:
+			c.log.Warn("a peer named by hand is this device itself and is not dialled", "address", cand.addrs[0])
+		}
 		return
 	}
 	if a.id != "" {
 		cand.id = a.id
 	}
 	if a.err == nil {
-		cand.failures, cand.due, cand.told = 0, time.Time{}, false
+		cand.failures, cand.due, cand.told, cand.since = 0, time.Time{}, false, time.Now()
 		// It may have been lost again already.
 		c.lost(cand.id)
 		return
@@ -327,7 +365,7 @@ func (c *connector) finish(a attempt) {
 	}
 	// A known member that closes is only shutting down; the next device at its
 	// address may be a new one.
-	stranger := c.roster.name(cand.id) == ""
+	stranger := !c.roster.knows(cand.id)
 	if errors.Is(a.err, keys.ErrNotMember) || errors.Is(a.err, errSilent) && stranger {
 		c.budget.distrust(cand.addrs, time.Now())
 	}
@@ -352,9 +390,10 @@ func (c *connector) finish(a attempt) {
 	if errors.Is(a.err, errVersion) {
 		failures = cand.failures + steadyFailures // until it is updated
 	}
-	if errors.As(a.err, new(sec.ErrPeerIDMismatch)) && !cand.named {
+	if errors.As(a.err, new(sec.ErrPeerIDMismatch)) && !cand.named || errors.Is(a.err, errCopy) {
 		// Another device has its address, which is not to be troubled for every
-		// device that once had it. When this one is back it is heard of.
+		// device that once had it. When this one is back it is heard of. Or a copy of
+		// this device is connected there.
 		failures = cand.failures + steadyFailures
 	}
 	cand.due = time.Now().Add(pause(failures))

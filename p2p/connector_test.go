@@ -195,9 +195,7 @@ func TestCandidatesAreBounded(t *testing.T) {
 	d := start(t, secret, "a")
 	l := d.live.Load()
 	member := idOf(t, keys.NewSecret())
-	if _, ok := l.connector.roster.claim("m", member); !ok {
-		t.Fatal("not pinned")
-	}
+	l.connector.roster.met(member)
 	c := newConnector(d.id, l.sw, l.connector.secure, l.connector.roster, d.members, d.cfg.Log)
 	c.addNamed(named{addr: ma.StringCast("/ip4/127.0.0.1/tcp/1")})
 	nowhere := addrs("/ip4/127.0.0.1/tcp/2")
@@ -223,9 +221,7 @@ func TestAddressOfAnother(t *testing.T) {
 	d := start(t, secret, "a")
 	l := d.live.Load()
 	member, where := idOf(t, secret), addrs("/ip4/127.0.0.1/tcp/2")
-	if _, ok := l.connector.roster.claim("m", member); !ok {
-		t.Fatal("not pinned")
-	}
+	l.connector.roster.met(member)
 	c := newConnector(d.id, l.sw, l.connector.secure, l.connector.roster, d.members, d.cfg.Log)
 	c.take(hint{id: member, addrs: where})
 	cand := c.table[string(member)]

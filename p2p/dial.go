@@ -52,5 +52,9 @@ func (c *connector) whoIs(ctx context.Context, addr ma.Multiaddr) (peer.ID, erro
 	if err := mss.SelectProtoOrFail(securityID, conn); err != nil {
 		return "", err
 	}
-	return c.secure.ask(ctx, conn)
+	id, err := c.secure.ask(ctx, conn)
+	if err == nil && id == c.self && !c.secure.answered(conn.LocalAddr()) {
+		err = errCopy
+	}
+	return id, err
 }

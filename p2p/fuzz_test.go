@@ -3,12 +3,13 @@ package p2p
 import (
 	"bytes"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/hearth-edge/hearth/keys"
 )
@@ -16,24 +17,20 @@ import (
 // FuzzPeers: whatever the file of known peers holds, those taken from it could
 // have been written, each once, and the addresses are dialled as TCP only.
 func FuzzPeers(f *testing.F) {
-	f.Add([]byte(`[{"id":"12D3KooWD1cbMQ6aEfkSvF8ADuG2ikL8FvhSyCfgjAM7kA5MegiU","name":"attic","addresses":["/ip4/10.0.0.1/tcp/1"]}]`))
+	f.Add([]byte(`[{"id":"12D3KooWD1cbMQ6aEfkSvF8ADuG2ikL8FvhSyCfgjAM7kA5MegiU","addresses":["/ip4/10.0.0.1/tcp/1"]}]`))
 	f.Add([]byte(`[{"id":"","name":"a","addresses":null},{"name":"a"}]`))
 	f.Add([]byte(`[{"id":"QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N","name":"a","addresses":["/unix/x","/ip6zone/x/ip6/fe80::1/tcp/1/p2p/Qm"]}]`))
-	path := filepath.Join(f.TempDir(), PeersFile)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		members, err := readPeers(path)
+		members, err := parsePeers(data)
 		if err != nil {
 			return
 		}
-		names := make(map[string]bool)
+		ids := make(map[peer.ID]bool)
 		for _, k := range members {
-			if keys.ValidName(k.Name) != nil || k.ID.Validate() != nil || names[k.Name] {
+			if k.ID.Validate() != nil || ids[k.ID] {
 				t.Errorf("taken: %+v", k)
 			}
-			names[k.Name] = true
+			ids[k.ID] = true
 			addrs := parseAddrs(k.Addresses)
 			if len(addrs) > maxAddrs {
 				t.Errorf("%d addresses", len(addrs))
@@ -43,6 +40,59 @@ func FuzzPeers(f *testing.F) {
 					t.Errorf("address %s", a)
 				}
 			}
+		}
+	})
+}
+
+// FuzzNames: whatever the file of names holds, those taken from it could have been
+// written, each once.
+func FuzzNames(f *testing.F) {
+	f.Add([]byte(`{"names":[{"name":"attic","id":"12D3KooWD1cbMQ6aEfkSvF8ADuG2ikL8FvhSyCfgjAM7kA5MegiU"}],"forgotten":[{"name":"a","id":"12D3KooWD1cbMQ6aEfkSvF8ADuG2ikL8FvhSyCfgjAM7kA5MegiU"}]}`))
+	f.Add([]byte(`{"names":[{"name":"a","id":""},{"name":"a"}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n, err := parseNames(data)
+		if err != nil {
+			return
+		}
+		seen := make(map[string]bool)
+		for _, p := range n.Names {
+			if keys.ValidName(p.Name) != nil || p.ID.Validate() != nil || seen[p.Name] {
+				t.Errorf("taken: %+v", p)
+			}
+			seen[p.Name] = true
+		}
+		if len(n.Forgotten) > maxForgotten {
+			t.Errorf("%d forgotten", len(n.Forgotten))
+		}
+	})
+}
+
+// FuzzNotices: what others tell of names and copies is within bounds, and what is
+// understood of forgotten names is what was meant.
+func FuzzNotices(f *testing.F) {
+	id, err := peer.Decode("12D3KooWD1cbMQ6aEfkSvF8ADuG2ikL8FvhSyCfgjAM7kA5MegiU")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(encodeForgotten([]pin{{Name: "attic", ID: id}, {Name: "b", ID: id}}))
+	f.Add([]byte{forgetVersion + 1, 1, 2, 3})
+	f.Add(copyBody(true, "192.168.1.9:7117"))
+	f.Add(copyBody(false, "[fe80::1%eth0]:1\x1b[2J"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		pins, err := parseForgotten(body)
+		if len(pins) > maxForgotten || err != nil && pins != nil {
+			t.Errorf("%d pins, %v", len(pins), err)
+		}
+		for _, p := range pins {
+			if keys.ValidName(p.Name) != nil || p.ID.Validate() != nil {
+				t.Errorf("taken: %+v", p)
+			}
+		}
+		if again, err := parseForgotten(encodeForgotten(pins)); err != nil || !slices.Equal(again, pins) {
+			t.Errorf("%+v became %+v, %v", pins, again, err)
+		}
+		if _, addr := readCopy(body); strings.ContainsFunc(addr, unicode.IsControl) {
+			t.Errorf("an address %q", addr)
 		}
 	})
 }

@@ -44,7 +44,6 @@ var gossipProtocols = []libp2pproto.ID{pubsub.GossipSubID_v11}
 // gossip is the score topic.
 type gossip struct {
 	self    peer.ID
-	roster  *roster
 	members *members
 	// found is told where a device can be dialled; it must not block.
 	found func(peer.ID, []string)
@@ -205,7 +204,8 @@ func (g *gossip) judge(from, sender peer.ID, data []byte) pubsub.ValidationResul
 		g.drop(reason)
 		return verdict
 	}
-	if s.direct && g.roster.name(from) == s.Name {
+	if s.direct {
+		s.Name = g.members.names.shown(s.Name, from)
 		select {
 		case g.scores <- s.Score:
 		default:
@@ -250,12 +250,8 @@ func (g *gossip) check(from, sender peer.ID, data []byte) (*checked, string, pub
 	if s.Node != node(from) {
 		return nil, "subject", pubsub.ValidationReject
 	}
-	// Another device of this name, or another name of this device, is one
-	// that has not connected here since: its handshake settles it.
-	if name := g.roster.name(from); name != "" && name != s.Name {
-		return nil, "name", pubsub.ValidationIgnore
-	}
-	if holder := g.roster.holder(s.Name); holder != "" && holder != from {
+	// Another name of this device it has proved in no handshake here.
+	if claim := g.members.claimOf(from); claim != "" && claim != s.Name {
 		return nil, "name", pubsub.ValidationIgnore
 	}
 	direct, reason, ask := g.members.believe(from, sender, s.Sequence)

@@ -255,3 +255,10 @@ func eventually(t testing.TB, ok func() bool) {
 		}
 	}
 }
+
+// ownMet is how many connections proved this device's own ID.
+func (m *membership) ownMet() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.own)
+}

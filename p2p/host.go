@@ -58,7 +58,7 @@ const (
 )
 
 // newHost assembles a libp2p host from its parts; it listens nowhere yet.
-func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman) (*streams, error) {
+func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman, opening *opening) (*streams, error) {
 	store, err := pstoremem.NewPeerstore()
 	if err != nil {
 		return nil, err
@@ -83,15 +83,15 @@ func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman) (*strea
 	if err != nil {
 		return nil, errors.Join(err, sw.Close(), limits.Close(), store.Close())
 	}
-	if err := addTransport(cfg, sw, limits, secure, door); err != nil {
+	if err := addTransport(cfg, sw, limits, secure, door, opening); err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
 	return host, nil
 }
 
 // addTransport gives the swarm TCP with the membership handshake and yamux.
-func addTransport(cfg *Config, sw *swarm.Swarm, limits network.ResourceManager, secure *membership, door *doorman) error {
-	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers(cfg.lines), nil, limits, nil, upgrader.WithAcceptTimeout(handshakeTimeout))
+func addTransport(cfg *Config, sw *swarm.Swarm, limits network.ResourceManager, secure *membership, door *doorman, opening *opening) error {
+	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers(cfg.lines, opening), nil, limits, nil, upgrader.WithAcceptTimeout(handshakeTimeout))
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func addTransport(cfg *Config, sw *swarm.Swarm, limits network.ResourceManager, 
 	return sw.AddTransport(t)
 }
 
-func newMembership(cfg *Config, id peer.ID, r *roster, report *reports) (*membership, error) {
+func newMembership(cfg *Config, id peer.ID, r *roster, n *names, report *reports) (*membership, error) {
 	mesh, err := keys.NewMesh(cfg.Secret)
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func newMembership(cfg *Config, id peer.ID, r *roster, report *reports) (*member
 	if err != nil {
 		return nil, err
 	}
-	inner, err := noise.New(securityID, cfg.Key, muxers(cfg.lines))
+	inner, err := noise.New(securityID, cfg.Key, muxers(cfg.lines, nil))
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func newMembership(cfg *Config, id peer.ID, r *roster, report *reports) (*member
 	if err != nil {
 		return nil, err
 	}
-	return &membership{noise: inner, anyone: anyone, mesh: mesh, proof: proof, roster: r, report: report,
+	return &membership{noise: inner, anyone: anyone, mesh: mesh, proof: proof, self: id, roster: r, names: n, report: report,
 		arbiter: &arbiter{self: id, taken: make(map[peer.ID]time.Time)}}, nil
 }
 

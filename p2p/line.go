@@ -65,9 +65,13 @@ var _ network.MuxedConn = (*line)(nil)
 
 // lines makes them: it is the only multiplexer spoken. It leaves it to liveness to
 // tell a dead connection from a slow one.
-type lines struct{ yamux yamux.Transport }
+type lines struct {
+	yamux   yamux.Transport
+	opening *opening
+}
 
-func muxers(id libp2pproto.ID) []upgrader.StreamMuxer {
+// muxers may be had without an opening where only their names matter.
+func muxers(id libp2pproto.ID, opening *opening) []upgrader.StreamMuxer {
 	cfg := *yamux.DefaultTransport.Config()
 	cfg.EnableKeepAlive = false
 	cfg.MeasureRTTInterval = roundTripEvery
@@ -75,7 +79,7 @@ func muxers(id libp2pproto.ID) []upgrader.StreamMuxer {
 	cfg.MaxStreamWindowSize = streamWindow
 	cfg.MaxMessageSize = maxMessage
 	cfg.AcceptBacklog = streamBacklog
-	return []upgrader.StreamMuxer{{ID: id, Muxer: &lines{yamux.Transport(cfg)}}}
+	return []upgrader.StreamMuxer{{ID: id, Muxer: &lines{yamux.Transport(cfg), opening}}}
 }
 
 // NewConn implements network.Multiplexer.
@@ -83,6 +87,9 @@ func (m *lines) NewConn(c net.Conn, server bool, scope network.PeerScope) (netwo
 	member, ok := c.(*memberConn)
 	if !ok {
 		return nil, errors.New("not a member's connection")
+	}
+	if err := m.opening.exchange(member, server); err != nil {
+		return nil, err
 	}
 	return newLine(member, server, scope, &m.yamux), nil
 }

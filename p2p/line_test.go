@@ -44,17 +44,19 @@ type end struct {
 	takes chan []byte
 }
 
+// lineOver is a line as it is after its opening.
+func lineOver(c net.Conn, server bool) *line {
+	m := muxers(linesID, nil)[0].Muxer.(*lines)
+	return newLine(newMemberConn(piped{Conn: c}, nil, "b"), server, &network.NullScope{}, &m.yamux)
+}
+
 // joined returns the two ends of a line.
 func joined(t *testing.T) (ends [2]*end) {
 	t.Helper()
 	var all sync.WaitGroup
 	near, far := net.Pipe()
 	for i, c := range []net.Conn{near, far} {
-		muxed, err := muxers(linesID)[0].Muxer.NewConn(newMemberConn(piped{Conn: c}, nil, "b"), i == 1, &network.NullScope{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		e := &end{line: muxed.(*line), takes: make(chan []byte, 100)}
+		e := &end{line: lineOver(c, i == 1), takes: make(chan []byte, 100)}
 		e.take = func(kind byte, body []byte) error {
 			if kind == framePing {
 				e.takes <- append([]byte{kind}, body...)
@@ -259,11 +261,7 @@ func TestStreamsComeAndGo(t *testing.T) {
 func TestBlockedWriteIsNotCalm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
-		muxed, err := muxers(linesID)[0].Muxer.NewConn(newMemberConn(piped{Conn: near}, nil, "b"), false, &network.NullScope{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := muxed.(*line)
+		l := lineOver(near, false)
 		taken := make(chan time.Duration)
 		l.take = func(byte, []byte) error {
 			taken <- l.still

@@ -31,6 +31,8 @@ type liveness struct {
 	born    time.Time // what the times in pings and the ticks count from
 	members *members
 	gossip  *gossip
+	names   *names
+	report  *reports
 	work    []libp2pproto.ID // the protocols by which devices work for each other
 	log     *slog.Logger
 

@@ -3,6 +3,7 @@ package p2p
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -24,7 +25,8 @@ const (
 // told about it. It is a network.Notifiee: libp2p tells it of each connection.
 // It is safe for concurrent use and holds no lock while it calls others.
 type members struct {
-	self peer.ID
+	self  peer.ID
+	names *names
 	// opened is called for each new connection, closed for each one that
 	// ended. They must not block.
 	opened, closed func(network.Conn)
@@ -45,11 +47,13 @@ type members struct {
 type member struct {
 	conn   network.Conn // earlier ones are being closed
 	node   protocol.NodeID
-	name   string
+	claim  string // the name in its certificate
 	since  time.Time
 	rtt    time.Duration
 	rank   uint64
 	source source
+	// rival is the device that has this one's name, as this member sees it; else empty.
+	rival peer.ID
 	// joined: OnPeer was told. reached: gossip reaches it. left: it said goodbye.
 	// picked: this device picks it as a neighbour. picksUs: it does this one. shown: it
 	// is a neighbour.
@@ -68,7 +72,7 @@ var _ network.Notifiee = (*members)(nil)
 
 func newMembers(self peer.ID) *members {
 	return &members{
-		self: self, table: make(map[peer.ID]*member),
+		self: self, names: newNames(pin{ID: self}, nil, slog.New(slog.DiscardHandler)), table: make(map[peer.ID]*member),
 		changed: make(chan struct{}, 1), told: make(chan struct{}, 1),
 		timed: func(protocol.NodeID, time.Duration) {},
 	}
@@ -91,7 +95,7 @@ func (m *members) Connected(_ network.Network, c network.Conn) {
 	}
 	m.last = time.Now()
 	m.table[id] = &member{
-		conn: c, node: node(id), name: on.member.name, since: m.last, rank: rank(m.self, id), source: newSource(),
+		conn: c, node: node(id), claim: on.member.name, since: m.last, rank: rank(m.self, id), source: newSource(),
 	}
 	m.mu.Unlock()
 	if old != nil {
@@ -139,7 +143,7 @@ func (m *members) depart(id peer.ID, e *member, how Departure) {
 	if e.joined {
 		e.joined = false
 		wake(m.changed)
-		m.tell(news{id: id, peer: e.peer(), how: how})
+		m.tell(news{id: id, peer: m.peer(e), how: how})
 	}
 }
 
@@ -151,7 +155,7 @@ func (m *members) met(c network.Conn) {
 	if e := m.member(c); e != nil && !e.joined && !e.left {
 		e.joined = true
 		wake(m.changed)
-		m.tell(news{id: c.RemotePeer(), peer: e.peer(), joined: true})
+		m.tell(news{id: c.RemotePeer(), peer: m.peer(e), joined: true})
 	}
 }
 
@@ -284,20 +288,77 @@ func (m *members) list() []Peer {
 	var out []Peer
 	for _, e := range m.table {
 		if e.joined {
-			out = append(out, e.peer())
+			out = append(out, m.peer(e))
 		}
 	}
 	slices.SortFunc(out, func(a, b Peer) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 
-// peer describes the member; the caller holds the mutex.
-func (e *member) peer() Peer {
-	p := Peer{ID: e.node, Name: e.name, RTT: e.rtt}
+// peer describes a member; the caller holds the mutex.
+func (m *members) peer(e *member) Peer {
+	p := Peer{ID: e.node, Claim: e.claim, RTT: e.rtt, Rival: node(e.rival)}
 	if e.conn != nil {
 		p.Address = e.conn.RemoteMultiaddr().String()
+		p.Name = m.names.shown(e.claim, e.conn.RemotePeer())
+	}
+	if e.rival == "" {
+		p.Rival = ""
 	}
 	return p
+}
+
+// claimOf returns the name that a connected device claims; empty for others.
+func (m *members) claimOf(id peer.ID) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.table[id]; e != nil {
+		return e.claim
+	}
+	return ""
+}
+
+// claimed returns the name in the certificate of the device at the other end.
+func claimed(c network.Conn) string {
+	var on *line
+	if c.As(&on) {
+		return on.member.name
+	}
+	return ""
+}
+
+// claimants returns the connected devices that claim a name, the one that connected
+// first before the others.
+func (m *members) claimants(name string) (ids []peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, e := range m.table {
+		if e.claim == name {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b peer.ID) int { return m.table[a].since.Compare(m.table[b].since) })
+	return ids
+}
+
+// renamed tells once more of devices that joined, since they are called otherwise now.
+func (m *members) renamed(ids []peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range ids {
+		if e := m.table[id]; e != nil && e.joined {
+			m.tell(news{id: id, peer: m.peer(e), joined: true})
+		}
+	}
+}
+
+// rivals notes whose the name of this device is for the one at the other end.
+func (m *members) rivals(c network.Conn, holder peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.member(c); e != nil {
+		e.rival = holder
+	}
 }
 
 // Listen and ListenClose implement network.Notifiee.

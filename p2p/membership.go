@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -27,7 +28,7 @@ const (
 	// handshakeTimeout bounds the whole of it, Noise included: some ten round
 	// trips, which may take as many seconds on a bad link.
 	handshakeTimeout = 10 * time.Second
-	// maxVerdict is the longest encoded verdict: a code and a peer ID.
+	// maxVerdict is the longest encoded verdict; only its first byte counts.
 	maxVerdict = 1 + 64
 )
 
@@ -36,8 +37,7 @@ type verdict byte
 
 const (
 	verdictWelcome verdict = iota
-	// verdictNameTaken: another device has the name; its ID follows.
-	verdictNameTaken
+	_                      // was: the name is another's
 	// verdictAsking: the dialler only wanted to know who is there.
 	verdictAsking
 	// verdictSurplus: another connection between the two is ahead.
@@ -47,9 +47,6 @@ const (
 var (
 	// errAsked ends a handshake that was only to learn who is there.
 	errAsked = errors.New("the dialler only asked who is there")
-	// errNameTaken ends a handshake between members of which one has a name
-	// that is another's.
-	errNameTaken = errors.New("the name is taken")
 	// errVersion ends a handshake between members that speak no common version of what
 	// follows it.
 	errVersion = errors.New("the device is of another version")
@@ -65,8 +62,7 @@ var (
 //	listener → dialler   uvarint length, certificate; uvarint length, verdict
 //	dialler → listener   uvarint length, verdict
 //
-// A verdict is one byte and, with name taken, the ID of the name's holder. The
-// listener sends nothing to a dialler whose certificate is not valid. Where
+// A verdict is one byte. The listener sends nothing to a dialler whose certificate is not valid. Where
 // one of the verdicts is not welcome the listener closes the connection.
 type membership struct {
 	noise *noise.Transport
@@ -75,10 +71,19 @@ type membership struct {
 	mesh   *keys.Mesh
 	// proof is this device's own certificate, encoded.
 	proof   []byte
+	self    peer.ID
 	roster  *roster
+	names   *names
 	report  *reports
 	arbiter *arbiter
+
+	mu sync.Mutex // owns what follows
+	// own are where those dialled from that proved this device's own ID: itself, or one
+	// with a copy of its state folder. At most maxOwn, the oldest first.
+	own []string
 }
+
+const maxOwn = 16
 
 var _ sec.SecureTransport = (*membership)(nil)
 
@@ -164,24 +169,21 @@ func (m *membership) introduce(c sec.SecureConn, addr string, intent verdict) (s
 			err = errSilent
 		}
 		// A known member that closes is only shutting down.
-		known := errors.Is(err, errSilent) && m.roster.name(c.RemotePeer()) != ""
+		known := errors.Is(err, errSilent) && m.roster.knows(c.RemotePeer())
 		if !known && (errors.Is(err, keys.ErrNotMember) || errors.Is(err, errSilent)) {
 			m.report.stranger(addr, "", err)
 		}
 		return "", err
 	}
-	theirs, holder, err := readVerdict(c)
+	theirs, err := readVerdict(c)
 	if err != nil {
 		return "", err
 	}
-	mine, rival := m.judge(cert)
-	if mine == verdictWelcome {
-		mine = intent
-	}
-	if err := writeFrame(c, encodeVerdict(mine, rival)); err != nil {
+	m.meet(cert, addr)
+	if err := writeFrame(c, []byte{byte(intent)}); err != nil {
 		return "", err
 	}
-	err = m.conclude(cert, addr, mine, rival, theirs, holder)
+	err = conclude(cert.Peer, intent, theirs)
 	if err == nil {
 		err = m.report.checkVersion(c, cert, addr)
 	}
@@ -204,58 +206,66 @@ func (m *membership) answer(c sec.SecureConn, addr string) (string, error) {
 	if err := writeFrame(c, m.proof); err != nil {
 		return "", err
 	}
-	mine, rival := m.judge(cert)
-	admitted := mine == verdictWelcome && m.arbiter.admit(cert.Peer)
-	if mine == verdictWelcome && !admitted {
+	m.meet(cert, addr)
+	mine := verdictWelcome
+	if !m.arbiter.admit(cert.Peer) {
 		mine = verdictSurplus
 	}
-	err = m.settle(c, cert, addr, mine, rival)
+	err = settle(c, cert.Peer, mine)
 	if err == nil {
 		err = m.report.checkVersion(c, cert, addr)
 	}
-	if err != nil && admitted {
+	if err != nil && mine == verdictWelcome {
 		m.arbiter.release(cert.Peer)
 	}
 	return cert.Name, err
 }
 
 // settle is the end of the listener's side: it exchanges the verdicts.
-func (m *membership) settle(c sec.SecureConn, cert keys.Certificate, addr string, mine verdict, rival peer.ID) error {
-	if err := writeFrame(c, encodeVerdict(mine, rival)); err != nil {
+func settle(c sec.SecureConn, other peer.ID, mine verdict) error {
+	if err := writeFrame(c, []byte{byte(mine)}); err != nil {
 		return err
 	}
-	theirs, holder, err := readVerdict(c)
+	theirs, err := readVerdict(c)
 	if err != nil {
 		return err
 	}
-	return m.conclude(cert, addr, mine, rival, theirs, holder)
+	return conclude(other, mine, theirs)
 }
 
-// judge pins the name of a proven member, or says who has it.
-func (m *membership) judge(cert keys.Certificate) (verdict, peer.ID) {
-	if holder, ok := m.roster.claim(cert.Name, cert.Peer); !ok {
-		return verdictNameTaken, holder
+// meet takes note of a proven member and of its name. One whose name is another's is
+// welcome all the same: what is trusted is its ID.
+func (m *membership) meet(cert keys.Certificate, addr string) {
+	if cert.Peer == m.self {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.own = append(m.own[max(0, len(m.own)-maxOwn+1):], addr)
+		return
 	}
-	return verdictWelcome, ""
+	m.roster.met(cert.Peer)
+	if m.names.claim(cert.Name, cert.Peer) {
+		return
+	}
+	m.report.conflict(cert.Name, m.names.holder(cert.Name), cert.Peer, m.names.shown(cert.Name, cert.Peer), addr)
 }
 
-// conclude turns the two verdicts into the handshake's end, and reports names
-// that are taken.
-func (m *membership) conclude(cert keys.Certificate, addr string, mine verdict, rival peer.ID, theirs verdict, holder peer.ID) error {
-	if mine == verdictNameTaken {
-		m.report.conflict(cert.Name, rival, cert.Peer, addr)
-		return fmt.Errorf("%w: %q belongs to %s", errNameTaken, cert.Name, rival)
-	}
+// answered reports whether it was this device itself that answered a connection which
+// it made from an address.
+func (m *membership) answered(from net.Addr) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Contains(m.own, from.String())
+}
+
+// conclude turns the two verdicts into the handshake's end.
+func conclude(other peer.ID, mine, theirs verdict) error {
 	switch {
-	case theirs == verdictNameTaken:
-		m.report.refused(m.roster.self.Name, holder, m.roster.self.ID, cert.Peer, addr)
-		return fmt.Errorf("%w: %s knows ours as that of %s", errNameTaken, cert.Name, holder)
 	case theirs == verdictAsking || mine == verdictAsking:
 		return errAsked
 	case theirs == verdictSurplus || mine == verdictSurplus:
 		return errSurplus
 	case theirs != verdictWelcome:
-		return fmt.Errorf("refused by %s with the unknown code %d", cert.Peer, theirs)
+		return fmt.Errorf("refused by %s with the unknown code %d", other, theirs)
 	}
 	return nil
 }
@@ -274,26 +284,15 @@ func (m *membership) readCertificate(c sec.SecureConn) (keys.Certificate, error)
 	return cert, m.mesh.Verify(cert, c.RemotePeer())
 }
 
-func encodeVerdict(v verdict, holder peer.ID) []byte {
-	return append([]byte{byte(v)}, holder...)
-}
-
-func readVerdict(r io.Reader) (verdict, peer.ID, error) {
+func readVerdict(r io.Reader) (verdict, error) {
 	data, err := readFrame(unbuffered{r}, maxVerdict)
 	if err != nil {
-		return 0, "", err
+		return 0, err
 	}
 	if len(data) == 0 {
-		return 0, "", errors.New("empty verdict")
+		return 0, errors.New("empty verdict")
 	}
-	if verdict(data[0]) != verdictNameTaken {
-		return verdict(data[0]), "", nil
-	}
-	holder, err := peer.IDFromBytes(data[1:])
-	if err != nil {
-		return 0, "", fmt.Errorf("malformed verdict: %w", err)
-	}
-	return verdictNameTaken, holder, nil
+	return verdict(data[0]), nil
 }
 
 // writeFrame writes data after its length.
@@ -335,8 +334,9 @@ func (u unbuffered) ReadByte() (byte, error) {
 // last heard of the other side.
 type memberConn struct {
 	sec.SecureConn
-	// name is the one in the member's certificate.
+	// name is the one in the member's certificate, start the number of its start.
 	name  string
+	start uint64
 	raw   net.Conn     // below Noise
 	heard atomic.Int64 // since born, in nanoseconds
 	born  time.Time

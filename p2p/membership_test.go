@@ -148,7 +148,7 @@ func impersonate(raw net.Conn, key crypto.PrivKey, answer []byte) {
 	if _, _, err := mux.Negotiate(raw); err != nil {
 		return
 	}
-	n, err := noise.New(securityID, key, muxers(linesID))
+	n, err := noise.New(securityID, key, muxers(linesID, nil))
 	if err != nil {
 		return
 	}
@@ -161,51 +161,10 @@ func impersonate(raw net.Conn, key crypto.PrivKey, answer []byte) {
 	}
 }
 
-// A name that is taken: both sides say so, and nobody joins under it.
-func TestNameConflict(t *testing.T) {
-	t.Parallel()
-	secret := keys.NewSecret()
-	other := func(c *Config) { c.Key = newKey(t, secret, "other") }
-	a := start(t, secret, "tv")
-	b := start(t, secret, "tv", other, a.asPeer())
-	a.logs("a second device claims a name")
-	b.logs("a second device claims a name")
-	eventually(t, func() bool { return len(a.Conflicts()) > 0 && len(b.Conflicts()) > 0 })
-	if c := a.Conflicts()[0]; c.Name != "tv" || c.Pinned != a.ID() || c.Claimant != b.ID() || c.Address == "" {
-		t.Errorf("%+v", c)
-	}
-	if len(a.Peers())+len(b.Peers()) > 0 {
-		t.Error("they are connected")
-	}
-}
-
-// A name pinned to a third device, which need not be there.
-func TestPinnedName(t *testing.T) {
-	t.Parallel()
-	secret := keys.NewSecret()
-	a := start(t, secret, "a")
-	first := start(t, secret, "tv", a.asPeer())
-	a.joins(first)
-	first.stop()
-	second := start(t, secret, "tv", func(c *Config) { c.Key = newKey(t, secret, "second") }, a.asPeer())
-	a.logs("a second device claims a name")
-	second.logs("this device was refused")
-	eventually(t, func() bool { return len(second.Conflicts()) > 0 })
-	if c := second.Conflicts()[0]; c.Name != "tv" || c.Pinned != first.ID() || c.Claimant != second.ID() {
-		t.Errorf("%+v", c)
-	}
-	// The same device under a new name lets go of the old one.
-	second.stop()
-	renamed := start(t, secret, "radio", func(c *Config) { c.Key = first.cfg.Key }, a.asPeer())
-	a.joins(renamed)
-	third := start(t, secret, "tv", func(c *Config) { c.Key = second.cfg.Key }, a.asPeer())
-	a.joins(third)
-}
-
 func FuzzHandshakeReaders(f *testing.F) {
 	secret := keys.NewSecret()
 	f.Add(frame(certificate(f, secret, newKey(f, secret, "a"), "a")))
-	f.Add(frame(encodeVerdict(verdictNameTaken, "x")))
+	f.Add(frame([]byte{byte(verdictSurplus), 'x'}))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := bytes.NewReader(data)
@@ -219,10 +178,7 @@ func FuzzHandshakeReaders(f *testing.F) {
 				t.Error("more was read than the frame")
 			}
 		}
-		v, holder, err := readVerdict(bytes.NewReader(data))
-		if err == nil && (v == verdictNameTaken) != (holder != "") {
-			t.Errorf("verdict %d, holder %q", v, holder)
-		}
+		_, _ = readVerdict(bytes.NewReader(data))
 	})
 }
 
@@ -242,13 +198,13 @@ func FuzzListener(f *testing.F) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	proof := frame(certificate(f, secret, key, "b"))
-	f.Add(append(bytes.Clone(proof), frame(encodeVerdict(verdictWelcome, ""))...))
-	f.Add(append(bytes.Clone(proof), frame(encodeVerdict(verdictNameTaken, self))...))
+	f.Add(append(bytes.Clone(proof), frame([]byte{byte(verdictWelcome)})...))
+	f.Add(append(bytes.Clone(proof), frame([]byte{1, 2, 3})...))
 	f.Add(append(bytes.Clone(proof), 0x80, 0x80, 0x80))
 	f.Add(frame(certificate(f, keys.NewSecret(), key, "b")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg := Config{Secret: secret, Key: own, Name: "a", Log: log}
-		m, err := newMembership(&cfg, self, newRoster("", self, "a", log), newReports("ours", log))
+		m, err := newMembership(&cfg, self, newRoster("", self, log), newNames(pin{Name: "a", ID: self}, nil, log), newReports("ours", log))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -287,7 +243,7 @@ func dialSecurely(t *testing.T, d *device, proto libp2pproto.ID, key crypto.Priv
 	if err := mss.SelectProtoOrFail(proto, raw); err != nil {
 		return nil, err
 	}
-	n, err := noise.New(proto, key, muxers(linesID))
+	n, err := noise.New(proto, key, muxers(linesID, nil))
 	if err != nil {
 		return nil, errors.Join(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,7 @@ type Mesh struct {
 	byHand    []named
 	report    *reports
 	announced *announced
+	names     *names
 	members   *members
 	paces     paces
 	ready     chan struct{}
@@ -67,12 +69,14 @@ func New(cfg Config) (*Mesh, error) {
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w", err)
 	}
+	names := newNames(pin{Name: cfg.Name, ID: id}, cfg.KeepNames, cfg.Log)
 	m := &Mesh{
-		paces: newPaces(), cfg: cfg, id: id, members: newMembers(id), ready: make(chan struct{}),
+		names: names, paces: newPaces(), cfg: cfg, id: id, members: newMembers(id), ready: make(chan struct{}),
 		report:    newReports(cfg.Secret.Fingerprint(), cfg.Log),
 		announced: &announced{only: cfg.Interfaces},
 		handlers:  make(map[string]func(context.Context, protocol.NodeID, protocol.Stream)),
 	}
+	m.members.names = names
 	for _, a := range cfg.Peers {
 		n, err := parsePeer(a)
 		if err != nil {
@@ -158,9 +162,6 @@ func (m *Mesh) Peers() []Peer { return m.members.list() }
 // Strangers returns the devices of other meshes that were seen.
 func (m *Mesh) Strangers() []Stranger { return m.report.seenStrangers() }
 
-// Conflicts returns the names that were found claimed twice.
-func (m *Mesh) Conflicts() []Conflict { return m.report.seenConflicts() }
-
 // OtherVersions returns the members that were met and cannot be connected to, since they
 // are of another version of hearth.
 func (m *Mesh) OtherVersions() []Peer {
@@ -219,7 +220,9 @@ func (m *Mesh) Deaf(ctx context.Context) []string {
 func (m *Mesh) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	r := newRoster(m.cfg.StateDir, m.id, m.cfg.Name, m.cfg.Log)
+	r := newRoster(m.cfg.StateDir, m.id, m.cfg.Log)
+	r.connected = m.members.has
+	m.names.load(m.cfg.StateDir)
 	l, err := m.assemble(ctx, r)
 	if err != nil {
 		return err
@@ -243,29 +246,29 @@ func (m *Mesh) Run(ctx context.Context) error {
 // assemble makes all parts and connects them; nothing is dialled or listened
 // to yet.
 func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
-	secure, err := newMembership(&m.cfg, m.id, r, m.report)
+	secure, err := newMembership(&m.cfg, m.id, r, m.names, m.report)
 	if err != nil {
 		return nil, err
 	}
 	door := &doorman{}
-	h, err := newHost(&m.cfg, m.id, secure, door)
+	pulse := &liveness{members: m.members, names: m.names, report: m.report, work: m.protocols(), log: m.cfg.Log}
+	h, err := newHost(&m.cfg, m.id, secure, door, &opening{
+		start: rand.Uint64(), admit: pulse.admit, copied: func(addr string) { m.report.copied(m.id, addr, "") },
+	})
 	if err != nil {
 		return nil, fmt.Errorf("start the network host: %w", err)
 	}
 	l := &live{host: h, sw: h.Swarm, door: door}
 	l.connector = newConnector(m.id, l.sw, secure, r, m.members, m.cfg.Log)
 	l.gossip = &gossip{
-		self: m.id, roster: r, members: m.members, found: m.located(l, r), log: m.cfg.Log,
+		self: m.id, members: m.members, found: m.located(l, r), log: m.cfg.Log,
 		drops: make(map[string]uint64), counter: nextBoot(m.cfg.StateDir, m.cfg.Log)<<32 | 1,
 	}
 	if err := l.gossip.join(ctx, h, m.cfg.Secret.Topic()); err != nil {
 		return nil, errors.Join(fmt.Errorf("start gossip: %w", err), h.Close())
 	}
 	// Pings go out with the heartbeat of pubsub.
-	born := time.Now().Add(pubsub.GossipSubHeartbeatInitialDelay - pingEvery)
-	pulse := &liveness{
-		born: born, members: m.members, gossip: l.gossip, work: m.protocols(), log: m.cfg.Log,
-	}
+	pulse.born, pulse.gossip = time.Now().Add(pubsub.GossipSubHeartbeatInitialDelay-pingEvery), l.gossip
 	l.pulse, l.gossip.pulse = pulse, pulse
 	m.serve(ctx, l)
 	if m.cfg.OnRTT != nil {
@@ -279,6 +282,7 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 	}
 	m.members.closed = func(c network.Conn) {
 		pulse.forget(c)
+		m.names.saw(claimed(c), c.RemotePeer())
 		if !m.members.has(c.RemotePeer()) {
 			secure.arbiter.free(c.RemotePeer())
 			l.connector.gone(c.RemotePeer())
@@ -368,7 +372,9 @@ func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r
 	if onPeer == nil {
 		onPeer = func(Peer, bool, Departure) {}
 	}
-	wg.Go(func() { r.run(ctx) })
+	wg.Go(func() { r.file.run(ctx) })
+	wg.Go(func() { m.names.file.run(ctx) })
+	wg.Go(func() { l.pulse.repeatForgotten(ctx) })
 	wg.Go(func() {
 		m.members.run(ctx, func(p Peer, joined bool, how Departure) {
 			onPeer(p, joined, how)

@@ -8,8 +8,15 @@ import (
 
 // A Peer is a member of the mesh that this device is connected to.
 type Peer struct {
-	ID   protocol.NodeID
+	ID protocol.NodeID
+	// Name is what the device is called here: the name that it claims, or, where
+	// another device has that, the name and the end of its ID.
 	Name string
+	// Claim is the name that it claims.
+	Claim string
+	// Rival is the device that has the name of this device, as that one sees it; as a
+	// rule empty.
+	Rival protocol.NodeID
 	// Address is the other end of the live connection, as a multiaddr.
 	Address string
 	// RTT of the pings, smoothed; 0 until the first one came back.
@@ -48,13 +55,26 @@ type Stranger struct {
 	Fingerprint string
 }
 
-// A Conflict is a name that two devices claim.
+// A Conflict is a name that a connected device claims and another one has.
 type Conflict struct {
 	Name string
-	// Pinned is the device that has the name, Claimant the one refused.
-	Pinned, Claimant protocol.NodeID
-	// Address that the claimant was seen at.
+	// Holder is the device that has the name; empty where too many names have one.
+	Holder protocol.NodeID
+	// Claimant is the connected device, which is called Shown here.
+	Claimant protocol.NodeID
+	Shown    string
+	// Address of the claimant's connection.
 	Address string
+}
+
+// A Copy is a device that runs with a copy of another's state folder, and so with its
+// ID. It was seen within the last minutes.
+type Copy struct {
+	// Of is the ID that both have.
+	Of protocol.NodeID
+	// Address of the copy, as IP:port, and of the device that came first; that is
+	// empty for this one.
+	Address, First string
 }
 
 // Stats counts what was turned away.

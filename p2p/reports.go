@@ -16,11 +16,14 @@ import (
 // maxReports bounds each list of what was seen nearby; the oldest entry goes.
 const maxReports = 64
 
-// strangerLines and strangerLineEvery bound the log lines about devices that are
-// no members: anybody can be any number of strangers.
 const (
-	strangerLines     = 16
-	strangerLineEvery = time.Minute
+	// reportLines and reportLineEvery bound the log lines about strangers, and as many
+	// about names and copies: anybody can be any number of devices.
+	reportLines     = 16
+	reportLineEvery = time.Minute
+	// copySeen is for how long a copy is told of that was not seen again. A device that
+	// is refused for it tries once in lastPause.
+	copySeen = 5 * time.Minute
 )
 
 // reports keeps what the owner should know of devices that do not belong here,
@@ -31,15 +34,23 @@ type reports struct {
 
 	mu        sync.Mutex // owns what follows
 	strangers []Stranger
-	conflicts []Conflict
+	copies    []seenCopy
 	versions  []Peer
 	said      []string // what was logged
 	turned    uint64
-	lines     *rate.Limiter // of those about strangers
+	// lines are of strangers, memberLines of members, whose names and copies they are.
+	lines, memberLines *rate.Limiter
+}
+
+// A seenCopy is a copy, and when it was seen last.
+type seenCopy struct {
+	Copy
+	at time.Time
 }
 
 func newReports(ours keys.Fingerprint, log *slog.Logger) *reports {
-	return &reports{ours: ours, log: log, lines: rate.NewLimiter(rate.Every(strangerLineEvery), strangerLines)}
+	limiter := func() *rate.Limiter { return rate.NewLimiter(rate.Every(reportLineEvery), reportLines) }
+	return &reports{ours: ours, log: log, lines: limiter(), memberLines: limiter()}
 }
 
 // stranger notes a device that is not of this mesh: with the fingerprint of
@@ -69,33 +80,52 @@ func (r *reports) stranger(addr, fingerprint string, why error) {
 	}
 }
 
-// conflict notes that claimant was refused, because pinned has the name.
-func (r *reports) conflict(name string, pinned, claimant peer.ID, addr string) {
-	if r.note(Conflict{Name: name, Pinned: node(pinned), Claimant: node(claimant), Address: addr}) {
-		r.log.Warn("a second device claims a name and was refused; start one of the two with another --name, or, if the first is no more, start this device once without its file "+PeersFile,
-			"name", name, "pinned", pinned, "claimant", claimant, "address", addr)
+// conflict logs that a member claims a name that it does not have.
+func (r *reports) conflict(name string, holder, claimant peer.ID, shown, addr string) {
+	r.mu.Lock()
+	first := r.first("conflict "+name+string(holder)+string(claimant)) && r.memberLines.Allow()
+	r.mu.Unlock()
+	switch {
+	case !first:
+	case holder == "":
+		r.log.Warn("too many names have a holder, so a device goes without its own", "name", name, "shown", shown, "peer", claimant, "address", addr, "most", maxPins)
+	default:
+		r.log.Warn("a second device claims a name and is shown with the end of its ID; start one of the two with another --name, or, if the first is no more, 'hearth forget NAME'",
+			"name", name, "holder", holder, "shown", shown, "peer", claimant, "address", addr)
 	}
 }
 
-// refused notes that the member by refused this device, since it knows holder
-// by this device's name.
-func (r *reports) refused(ours string, holder, self, by peer.ID, addr string) {
-	if r.note(Conflict{Name: ours, Pinned: node(holder), Claimant: node(self), Address: addr}) {
-		r.log.Warn("this device was refused, because its name is another's; start it with another --name, or, if the other is no more, start the device that refused once without its file "+PeersFile,
-			"name", ours, "pinned", holder, "by", by, "address", addr)
+// copied notes where a copy of a device is. first is where the other one with its ID
+// is; empty for this device.
+func (r *reports) copied(of peer.ID, addr, first string) {
+	if addr == "" {
+		return
+	}
+	c := seenCopy{Copy{Of: node(of), Address: addr, First: first}, time.Now()}
+	r.mu.Lock()
+	same := func(o seenCopy) bool { return o.Of == c.Of && hostOf(o.Address) == hostOf(addr) }
+	r.copies = bounded(append(slices.DeleteFunc(r.copies, same), c))
+	log := r.first("copy "+string(of)+hostOf(addr)) && r.memberLines.Allow()
+	r.mu.Unlock()
+	switch {
+	case !log:
+	case first == "":
+		r.log.Warn("another device runs with a copy of this device's state folder; remove 'seed' there", "address", addr)
+	default:
+		r.log.Warn("two devices run with copies of one state folder, and the second is refused; remove 'seed' there", "peer", of, "address", addr, "first", first)
 	}
 }
 
-// note keeps a conflict and reports whether it was never logged before.
-func (r *reports) note(c Conflict) bool {
+// seenCopies returns those that were seen lately.
+func (r *reports) seenCopies() (copies []Copy) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !slices.ContainsFunc(r.conflicts, func(o Conflict) bool {
-		return o.Name == c.Name && o.Pinned == c.Pinned && o.Claimant == c.Claimant
-	}) {
-		r.conflicts = bounded(append(r.conflicts, c))
+	for _, c := range r.copies {
+		if time.Since(c.at) < copySeen {
+			copies = append(copies, c.Copy)
+		}
 	}
-	return r.first("conflict " + c.Name + string(c.Pinned) + string(c.Claimant) + hostOf(c.Address))
+	return copies
 }
 
 // first reports whether key is new; the caller holds the mutex.
@@ -118,12 +148,6 @@ func (r *reports) seenStrangers() []Stranger {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.strangers)
-}
-
-func (r *reports) seenConflicts() []Conflict {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.conflicts)
 }
 
 // bounded drops the oldest of a list that is too long.

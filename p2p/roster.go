@@ -1,94 +1,66 @@
 package p2p
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
-
-	"github.com/hearth-edge/hearth/keys"
 )
 
 const (
 	// PeersFile is the name of the file with the known peers in the state
 	// folder.
 	PeersFile = "peers.json"
-	// maxKnown is how many members are remembered.
-	maxKnown = 256
+	// maxKnown is how many members are remembered: as many as can be connected.
+	// With more the one heard of least recently is forgotten that is not connected.
+	maxKnown = maxConns
 	// maxAddrs is how many addresses of one device are kept or announced.
 	maxAddrs = 12
-	// writePause is the least time between two writes of the file, and writeShare the
-	// least in units of what one took: a mesh that comes up changes it hundreds of
-	// times, and a memory card takes up to 50 ms for each.
-	writePause, writeShare = time.Second, 100
-	// maxPeersFile bounds what is read: far more than maxKnown peers take.
-	maxPeersFile = 1 << 20
+	// maxPeersFile bounds what is read: more than maxKnown peers take.
+	maxPeersFile = 2 << 20
 )
 
-// A roster remembers the members that proved themselves: whose name is whose,
-// and where they were last. It is safe for concurrent use.
+// A roster remembers the members that proved themselves, and where they were last.
+// It is safe for concurrent use.
 type roster struct {
-	path string // of the file; empty keeps none
-	log  *slog.Logger
-	// changed has one place: it says that the file is out of date.
-	changed chan struct{}
+	file keptFile
+	self peer.ID
+	// connected is who is not forgotten. It must not call the roster.
+	connected func(peer.ID) bool
 
 	mu      sync.Mutex // owns what follows
-	self    known
-	members []known // the least recently heard of first
+	members []known    // the least recently heard of first
 }
 
 // known is one entry of the roster, and of the file.
 type known struct {
 	ID        peer.ID  `json:"id"`
-	Name      string   `json:"name"`
 	Addresses []string `json:"addresses"`
 }
 
 // newRoster reads the roster kept in dir. A file that cannot be understood is
 // set aside: the mesh is then found anew by the other ways.
-func newRoster(dir string, self peer.ID, name string, log *slog.Logger) *roster {
-	r := &roster{log: log, changed: make(chan struct{}, 1), self: known{ID: self, Name: name}}
-	if dir == "" {
-		return r
+func newRoster(dir string, self peer.ID, log *slog.Logger) *roster {
+	r := &roster{self: self, connected: func(peer.ID) bool { return false }}
+	r.file = keptFile{what: "known peers", log: log, encode: r.encode, changed: make(chan struct{}, 1)}
+	if dir != "" {
+		r.file.path = filepath.Join(dir, PeersFile)
 	}
-	r.path = filepath.Join(dir, PeersFile)
-	members, err := readPeers(r.path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		log.Warn("the file of known peers is damaged and set aside; devices are found anew", "file", r.path, "kept", r.path+".bad", "err", err)
-		if err := os.Rename(r.path, r.path+".bad"); err != nil {
-			log.Warn("the damaged file of known peers could not be set aside", "err", err)
-		}
-	}
-	for _, k := range members {
-		if k.ID != self && k.Name != name {
-			r.members = append(r.members, k)
-		}
-	}
+	r.file.read(maxPeersFile, func(data []byte) error {
+		members, err := parsePeers(data)
+		r.members = slices.DeleteFunc(members, func(k known) bool { return k.ID == self })
+		return err
+	})
 	return r
 }
 
-func readPeers(path string) ([]known, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxPeersFile))
-	if err != nil {
-		return nil, err
-	}
+func parsePeers(data []byte) ([]known, error) {
 	var members []known
 	if err := json.Unmarshal(data, &members); err != nil {
 		return nil, err
@@ -96,65 +68,47 @@ func readPeers(path string) ([]known, error) {
 	if len(members) > maxKnown {
 		return nil, fmt.Errorf("%d peers where at most %d are kept", len(members), maxKnown)
 	}
-	for i, k := range members {
-		if err := keys.ValidName(k.Name); err != nil {
-			return nil, err
-		}
-		if k.ID.Validate() != nil || slices.ContainsFunc(members[:i], func(o known) bool { return o.ID == k.ID || o.Name == k.Name }) {
+	seen := make(map[peer.ID]bool, len(members))
+	for _, k := range members {
+		if k.ID.Validate() != nil || seen[k.ID] {
 			return nil, errors.New("a peer is there twice or has no ID")
 		}
+		seen[k.ID] = true
 	}
 	return members, nil
 }
 
-// claim pins name to id if it is free, and releases the name that id had
-// before. It returns false and the holder where the name is another's.
-func (r *roster) claim(name string, id peer.ID) (holder peer.ID, ok bool) {
+func (r *roster) encode() ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if name == r.self.Name && id != r.self.ID {
-		return r.self.ID, false
-	}
-	if i := slices.IndexFunc(r.members, func(k known) bool { return k.Name == name && k.ID != id }); i >= 0 {
-		return r.members[i].ID, false
-	}
+	return json.MarshalIndent(r.members, "", "  ")
+}
+
+// met remembers a member that proved itself.
+func (r *roster) met(id peer.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	k := known{ID: id}
-	i := slices.IndexFunc(r.members, func(k known) bool { return k.ID == id })
-	if i >= 0 {
+	if i := r.index(id); i >= 0 {
 		k = r.members[i]
 		r.members = slices.Delete(r.members, i, i+1)
-	} else if len(r.members) == maxKnown {
-		r.members = slices.Delete(r.members, 0, 1)
-	}
-	if k.Name != name {
-		k.Name = name
-		r.touch()
+	} else if len(r.members) >= maxKnown {
+		i := slices.IndexFunc(r.members, func(k known) bool { return !r.connected(k.ID) })
+		r.members = slices.Delete(r.members, max(i, 0), max(i, 0)+1)
 	}
 	r.members = append(r.members, k)
-	return id, true
 }
 
-// name returns the name pinned to id; empty for one that never proved itself.
-func (r *roster) name(id peer.ID) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if i := slices.IndexFunc(r.members, func(k known) bool { return k.ID == id }); i >= 0 {
-		return r.members[i].Name
-	}
-	return ""
+// index is where a member is, or negative; the caller holds the mutex.
+func (r *roster) index(id peer.ID) int {
+	return slices.IndexFunc(r.members, func(k known) bool { return k.ID == id })
 }
 
-// holder returns who has the name; empty if nobody.
-func (r *roster) holder(name string) peer.ID {
+// knows reports whether a device has proved to be a member.
+func (r *roster) knows(id peer.ID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if name == r.self.Name {
-		return r.self.ID
-	}
-	if i := slices.IndexFunc(r.members, func(k known) bool { return k.Name == name }); i >= 0 {
-		return r.members[i].ID
-	}
-	return ""
+	return r.index(id) >= 0
 }
 
 // located remembers where a member can be dialled, before the addresses that
@@ -166,7 +120,7 @@ func (r *roster) located(id peer.ID, addrs []ma.Multiaddr) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i := slices.IndexFunc(r.members, func(k known) bool { return k.ID == id })
+	i := r.index(id)
 	if i < 0 {
 		return
 	}
@@ -179,7 +133,7 @@ func (r *roster) located(id peer.ID, addrs []ma.Multiaddr) {
 	text = text[:min(len(text), maxAddrs)]
 	if !slices.Equal(old, text) {
 		r.members[i].Addresses = text
-		r.touch()
+		r.file.touch()
 	}
 }
 
@@ -187,7 +141,7 @@ func (r *roster) located(id peer.ID, addrs []ma.Multiaddr) {
 func (r *roster) addressesOf(id peer.ID) []ma.Multiaddr {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if i := slices.IndexFunc(r.members, func(k known) bool { return k.ID == id }); i >= 0 {
+	if i := r.index(id); i >= 0 {
 		return parseAddrs(r.members[i].Addresses)
 	}
 	return nil
@@ -204,57 +158,6 @@ func (r *roster) addresses() []peer.AddrInfo {
 		}
 	}
 	return out
-}
-
-// touch says that the file is out of date.
-func (r *roster) touch() {
-	select {
-	case r.changed <- struct{}{}:
-	default:
-	}
-}
-
-// run writes the file when it has changed, the first change at once and what
-// follows closely together, until ctx ends; what changed last is written then. It
-// owns the file.
-func (r *roster) run(ctx context.Context) {
-	if r.path == "" {
-		return
-	}
-	failing := false
-	for ctx.Err() == nil {
-		select {
-		case <-r.changed:
-		case <-ctx.Done():
-			continue
-		}
-		began := time.Now()
-		err := r.write()
-		pause := max(writePause, writeShare*time.Since(began))
-		if err != nil && !failing {
-			r.log.Warn("known peers could not be saved; after a restart they must be found anew", "file", r.path, "err", err)
-		}
-		failing = err != nil
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
-	}
-	select {
-	case <-r.changed:
-		_ = r.write()
-	default:
-	}
-}
-
-func (r *roster) write() error {
-	r.mu.Lock()
-	data, err := json.MarshalIndent(r.members, "", "  ")
-	r.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return writeFile(r.path, append(data, '\n'))
 }
 
 // parseAddrs returns those of addrs that can be dialled, without peer IDs and

@@ -19,7 +19,7 @@ import (
 func testRoster(t *testing.T, dir string) (*roster, *logBuffer) {
 	t.Helper()
 	log := &logBuffer{}
-	return newRoster(dir, idOf(t, keys.NewSecret()), "self", slog.New(slog.NewTextHandler(log, nil))), log
+	return newRoster(dir, idOf(t, keys.NewSecret()), slog.New(slog.NewTextHandler(log, nil))), log
 }
 
 func somePeer(t testing.TB, i int) peer.ID {
@@ -31,34 +31,20 @@ func somePeer(t testing.TB, i int) peer.ID {
 	return id
 }
 
-func TestRosterKeepsNames(t *testing.T) {
+func TestRosterKeepsAddresses(t *testing.T) {
 	dir := t.TempDir()
 	r, _ := testRoster(t, dir)
-	a, b := somePeer(t, 1), somePeer(t, 2)
-	for _, c := range []struct {
-		name   string
-		id     peer.ID
-		holder peer.ID
-		ok     bool
-	}{
-		{"tv", a, a, true}, {"tv", a, a, true}, {"tv", b, a, false}, {"self", a, r.self.ID, false},
-		{"radio", a, a, true}, {"tv", b, b, true}, {"radio", b, a, false},
-	} {
-		if holder, ok := r.claim(c.name, c.id); holder != c.holder || ok != c.ok {
-			t.Errorf("claim(%s, %s) = %s, %v", c.name, c.id, holder, ok)
-		}
-	}
+	a := somePeer(t, 1)
+	r.met(a)
+	r.met(a)
 	r.located(a, addrs("/ip4/192.168.1.5/tcp/7117"))
 	r.located(somePeer(t, 3), addrs("/ip4/192.168.1.6/tcp/7117"))
-	if err := r.write(); err != nil {
+	if err := r.file.write(); err != nil {
 		t.Fatal(err)
 	}
 	again, log := testRoster(t, dir)
-	if again.name(a) != "radio" || again.holder("tv") != b || len(again.members) != 2 || len(again.addresses()) != 1 || log.String() != "" {
+	if !again.knows(a) || len(again.members) != 1 || len(again.addresses()) != 1 || log.String() != "" {
 		t.Errorf("read back %+v\n%s", again.members, log)
-	}
-	if _, ok := again.claim("radio", b); ok {
-		t.Error("a pin was forgotten")
 	}
 }
 
@@ -67,16 +53,14 @@ func TestRosterIsIdleWhenNothingChanges(t *testing.T) {
 	r, _ := testRoster(t, t.TempDir())
 	a := somePeer(t, 1)
 	at := addrs("/ip4/192.168.1.5/tcp/7117")
-	if _, ok := r.claim("tv", a); !ok {
-		t.Fatal("not pinned")
-	}
+	r.met(a)
 	r.located(a, at)
-	<-r.changed
+	<-r.file.changed
 	for range 3 {
-		r.claim("tv", a)
+		r.met(a)
 		r.located(a, at)
 	}
-	if len(r.changed) > 0 {
+	if len(r.file.changed) > 0 {
 		t.Error("it wants to be written again")
 	}
 	for i := range 2 * maxAddrs {
@@ -89,13 +73,22 @@ func TestRosterIsIdleWhenNothingChanges(t *testing.T) {
 
 // The first change is on disk at once, those after it together, and what is left
 // when the device ends.
-func TestRosterIsWrittenSeldom(t *testing.T) {
+func TestKeptFileIsWrittenSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		r, _ := testRoster(t, dir)
+		meet := func(i int) {
+			id := somePeer(t, i)
+			r.met(id)
+			r.located(id, addrs("/ip4/192.168.1.5/tcp/7117"))
+		}
 		kept := func() int {
 			synctest.Wait()
-			members, err := readPeers(r.path)
+			data, err := os.ReadFile(r.file.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			members, err := parsePeers(data)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -103,9 +96,9 @@ func TestRosterIsWrittenSeldom(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
-		go func() { defer close(ended); r.run(ctx) }()
+		go func() { defer close(ended); r.file.run(ctx) }()
 		for i, want := range []int{1, 1, 1} {
-			r.claim(fmt.Sprint("n", i), somePeer(t, i))
+			meet(i)
 			if n := kept(); n != want {
 				t.Errorf("%d members are on disk after %d changes", n, i+1)
 			}
@@ -114,7 +107,7 @@ func TestRosterIsWrittenSeldom(t *testing.T) {
 		if n := kept(); n != 3 {
 			t.Errorf("%d of 3 members are on disk in the end", n)
 		}
-		r.claim("last", somePeer(t, 4))
+		meet(4)
 		cancel()
 		<-ended
 		if n := kept(); n != 4 {
@@ -123,30 +116,30 @@ func TestRosterIsWrittenSeldom(t *testing.T) {
 	})
 }
 
+// Of too many members the one heard of least recently goes that is not connected.
 func TestRosterIsBounded(t *testing.T) {
 	r, _ := testRoster(t, "")
-	first := somePeer(t, 0)
-	r.claim("n0", first)
-	for i := 1; i < maxKnown; i++ {
-		r.claim(fmt.Sprint("n", i), peer.ID(fmt.Sprint("id", i)))
+	id := func(i int) peer.ID { return peer.ID(fmt.Sprint("id", i)) }
+	r.connected = func(p peer.ID) bool { return p == id(1) }
+	for i := range maxKnown {
+		r.met(id(i))
 	}
-	r.claim("n0", first) // heard of again
-	r.claim("one-more", somePeer(t, 1))
-	if len(r.members) != maxKnown || r.name(first) != "n0" || r.holder("n1") != "" {
+	r.met(id(0)) // heard of again
+	r.met(somePeer(t, 1))
+	if len(r.members) != maxKnown || !r.knows(id(0)) || !r.knows(id(1)) || r.knows(id(2)) {
 		t.Errorf("%d members", len(r.members))
 	}
 }
 
-func TestDamagedRosterIsSetAside(t *testing.T) {
+func TestDamagedFileIsSetAside(t *testing.T) {
 	id := somePeer(t, 1)
 	for name, data := range map[string]string{
 		"torn":       `[{"id":"` + id.String(),
 		"not a list": `{"peers":[]}`,
-		"bad name":   `[{"id":"` + id.String() + `","name":"a b"}]`,
-		"no ID":      `[{"id":"","name":"tv"}]`,
-		"twice":      `[{"id":"` + id.String() + `","name":"tv"},{"id":"` + id.String() + `","name":"radio"}]`,
+		"no ID":      `[{"id":""}]`,
+		"twice":      `[{"id":"` + id.String() + `"},{"id":"` + id.String() + `"}]`,
 		"null":       `[null]`,
-		"too many":   "[" + strings.Repeat(`{"id":"`+id.String()+`","name":"tv"},`, maxKnown) + `{"id":"` + id.String() + `","name":"tv"}]`,
+		"too many":   "[" + strings.Repeat(`{"id":"`+id.String()+`"},`, maxKnown) + `{"id":"` + id.String() + `"}]`,
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, PeersFile)
@@ -210,10 +203,14 @@ func TestReportsAreBoundedAndSaidOnce(t *testing.T) {
 	}
 	for i := range 3 * maxReports {
 		r.stranger(fmt.Sprintf("10.0.%d.%d", i/250, i%250), "theirs", nil)
-		r.conflict("tv", "a", peer.ID(fmt.Sprint(i)), "10.0.0.1:1")
+		r.conflict("tv", "a", peer.ID(fmt.Sprint(i)), "tv-1", "10.0.0.1:1")
+		r.copied(peer.ID(fmt.Sprint(i)), fmt.Sprintf("10.0.%d.%d:1", i/250, i%250), "10.0.0.1:1")
 	}
-	if len(r.seenStrangers()) != maxReports || len(r.seenConflicts()) != maxReports || len(r.said) != maxReports {
-		t.Errorf("%d strangers, %d conflicts, %d said", len(r.strangers), len(r.conflicts), len(r.said))
+	if len(r.seenStrangers()) != maxReports || len(r.seenCopies()) != maxReports || len(r.said) != maxReports {
+		t.Errorf("%d strangers, %d copies, %d said", len(r.strangers), len(r.copies), len(r.said))
+	}
+	if n := strings.Count(log.String(), "\n"); n > 2+2*reportLines {
+		t.Errorf("%d lines logged", n)
 	}
 }
 

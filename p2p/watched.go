@@ -54,6 +54,7 @@ type watched struct {
 	asked   time.Time     // the first ping that was not answered; zero for none
 	due     time.Time     // while asked: when something was to be heard
 	dead    bool
+	probes  []chan struct{} // closed when an echo comes
 }
 
 func newWatched(l *liveness, c network.Conn, on *line) *watched {
@@ -68,6 +69,7 @@ func (w *watched) begin() {
 	if score := w.l.gossip.own(); score != nil {
 		w.hand(score)
 	}
+	w.tellNames()
 	if w.dialled {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -305,6 +307,13 @@ func (w *watched) heed(kind byte, body []byte) {
 		if score := w.l.gossip.own(); score != nil {
 			solo(&w.handing, func() { w.hand(score) })
 		}
+	case frameCopy:
+		_, addr := readCopy(body)
+		w.l.report.copied(w.l.members.self, addr, "")
+	case frameName:
+		w.heedName(body)
+	case frameForget:
+		w.heedForgotten(body)
 	case frameGoodbye:
 		w.l.members.goodbye(w.conn.RemotePeer())
 		go w.send(frameFarewell, nil)
@@ -313,6 +322,26 @@ func (w *watched) heed(kind byte, body []byte) {
 		time.AfterFunc(time.Second, w.end)
 	case frameFarewell:
 		w.part()
+	}
+}
+
+// lives reports whether the other side answers now. It takes answerTime, or longer
+// where round trips do.
+func (w *watched) lives() bool {
+	answered := make(chan struct{})
+	w.mu.Lock()
+	w.probes = append(w.probes, answered)
+	timer := time.NewTimer(min(max(answerTime, 2*w.rtt), handshakeTimeout/2))
+	w.ping()
+	w.mu.Unlock()
+	defer timer.Stop()
+	select {
+	case <-answered:
+		return true
+	case <-w.line.over:
+		return false
+	case <-timer.C:
+		return false
 	}
 }
 
@@ -338,6 +367,10 @@ func (w *watched) wasAnswered(body []byte) {
 	defer w.mu.Unlock()
 	w.allowed.observe(time.Now(), w.line.member.path())
 	w.rtt, w.asked = rtt, time.Time{}
+	for _, probe := range w.probes {
+		close(probe)
+	}
+	w.probes = nil
 }
 
 // part notes that the other side knows that this device leaves, or leaves as well.

@@ -72,7 +72,10 @@ type device struct {
 	drain    func(ctx context.Context, off bool) error
 	down     func(context.Context) error
 	status   func(ctx context.Context, watch bool, yield func(DeviceInfo) error) error
+	forget   func(ctx context.Context, name string) error
 }
+
+func (d *device) Forget(ctx context.Context, name string) error { return d.forget(ctx, name) }
 
 func (d *device) Drain(ctx context.Context, off bool) error { return d.drain(ctx, off) }
 func (d *device) Down(ctx context.Context) error            { return d.down(ctx) }

@@ -18,6 +18,11 @@ func (c *AppClient) Down(ctx context.Context) error {
 	return c.manage(ctx, &pb.Manage{Verb: &pb.Manage_Down{Down: &pb.Down{}}})
 }
 
+// Forget implements Manager.
+func (c *AppClient) Forget(ctx context.Context, name string) error {
+	return c.manage(ctx, &pb.Manage{Verb: &pb.Manage_Forget{Forget: &pb.Forget{Name: name}}})
+}
+
 // manage asks for what is done once it is accepted.
 func (c *AppClient) manage(ctx context.Context, verb *pb.Manage) error {
 	w, _, err := ask(ctx, c.open, c.manageRequest(verb))
@@ -63,6 +68,12 @@ func serveManage(ctx context.Context, w *wire, m Manager, p *pb.Manage) error {
 		return w.acknowledge(m.Drain(ctx, v.Drain.GetOff()))
 	case *pb.Manage_Down:
 		return w.acknowledge(m.Down(ctx))
+	case *pb.Manage_Forget:
+		name := v.Forget.GetName()
+		if err := checkText("name", name, maxName); err != nil {
+			return w.reject(err)
+		}
+		return w.acknowledge(m.Forget(ctx, name))
 	case *pb.Manage_Status:
 		return serveStatus(ctx, w, m, v.Status.GetWatch())
 	}

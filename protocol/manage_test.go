@@ -4,29 +4,38 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 )
 
 func TestDrainAndDownAreAnswered(t *testing.T) {
 	var drained []bool
-	downs := 0
+	downs, forgotten := 0, ""
 	c, l := appLink(t, &device{
-		drain: func(_ context.Context, off bool) error { drained = append(drained, off); return nil },
-		down:  func(context.Context) error { downs++; return nil },
+		drain:  func(_ context.Context, off bool) error { drained = append(drained, off); return nil },
+		down:   func(context.Context) error { downs++; return nil },
+		forget: func(_ context.Context, name string) error { forgotten = name; return nil },
 	})
 	for _, ask := range []func() error{
 		func() error { return c.Drain(t.Context(), false) },
 		func() error { return c.Drain(t.Context(), true) },
 		func() error { return c.Down(t.Context()) },
+		func() error { return c.Forget(t.Context(), "attic") },
 	} {
 		if err := ask(); err != nil {
 			t.Error(err)
 		}
 		wantServed(t, l, nil)
 	}
-	if !reflect.DeepEqual(drained, []bool{false, true}) || downs != 1 {
-		t.Errorf("drained with off %v, down %d times", drained, downs)
+	if !reflect.DeepEqual(drained, []bool{false, true}) || downs != 1 || forgotten != "attic" {
+		t.Errorf("drained with off %v, down %d times, forgot %q", drained, downs, forgotten)
+	}
+	if err := c.Forget(t.Context(), strings.Repeat("a", maxName+1)); CodeOf(err) != CodeInvalid {
+		t.Error(err)
+	}
+	if err := <-l.served; CodeOf(err) != CodeInvalid {
+		t.Errorf("served with %v", err)
 	}
 }
 

@@ -237,6 +237,13 @@ type Score struct {
 	// LongRunning and Youngest are as in Load.
 	LongRunning LongRunning
 	Youngest    time.Duration
+
+	// What follows a device adds to the scores of others that it lists; it is never
+	// gossiped. ClaimedName is the name that the device claims, where that is
+	// another's: Name is then told apart from it by the end of the device's ID.
+	ClaimedName string
+	// CopyAddress is where another device runs with a copy of its state folder.
+	CopyAddress string
 }
 
 // An Offer proposes an execution to a node.

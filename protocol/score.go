@@ -41,6 +41,7 @@ func EncodeScore(s Score) ([]byte, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
+	s.ClaimedName, s.CopyAddress = "", ""
 	p := scoreToPB(&s)
 	if n := proto.Size(p); n > MaxScore {
 		return nil, Errorf(CodeInvalid, "score: it takes %d bytes, the most is %d", n, MaxScore)
@@ -58,6 +59,7 @@ func DecodeScore(b []byte) (Score, error) {
 	if err := unmarshal(b, p); err != nil {
 		return Score{}, err
 	}
+	p.ClaimedName, p.CopyAddress = "", ""
 	return scoreFromPB(p)
 }
 
@@ -71,7 +73,7 @@ func scoreToPB(s *Score) *pb.Score {
 		Arch: s.Arch, Os: s.OS, Drivers: s.Drivers, Labels: s.Labels,
 		Images: s.Images, ImageSizes: s.ImageSizes, Accelerators: s.Accelerators, Temperature: s.Temperature,
 		Throttled: uint32(math.Round(s.Throttled * 1000)), PullRate: uint64(s.PullRate), Addresses: s.Addresses,
-		Draining: s.Draining, Version: s.Version,
+		Draining: s.Draining, Version: s.Version, ClaimedName: s.ClaimedName, CopyAddress: s.CopyAddress,
 		NotReady: s.NotReady, LongRunning: longRunningToPB(&s.LongRunning), Youngest: durationToPB(s.Youngest),
 		MissingLimits: s.MissingLimits,
 	}
@@ -96,6 +98,7 @@ func scoreFromPB(p *pb.Score) (Score, error) {
 		Temperature: p.GetTemperature(), Throttled: float64(p.GetThrottled()) / 1000, PullRate: Bytes(p.GetPullRate()),
 		Addresses: p.GetAddresses(), Draining: p.GetDraining(), Version: clip(p.GetVersion(), maxName), NotReady: p.GetNotReady(),
 		MissingLimits: p.GetMissingLimits(),
+		ClaimedName:   p.GetClaimedName(), CopyAddress: p.GetCopyAddress(),
 	}
 	if s.LongRunning, err = longRunningFromPB(p.GetLongRunning()); err != nil {
 		return Score{}, err
@@ -184,7 +187,10 @@ func checkAmounts(all ...amount) error {
 }
 
 func (s *Score) validateWords() error {
-	if err := checkWords("name", []string{s.Name}, 1, maxName); err != nil {
+	if err := checkWords("names", []string{s.Name, s.ClaimedName}, 2, maxName); err != nil {
+		return err
+	}
+	if err := checkWords("address of a copy", []string{s.CopyAddress}, 1, maxAddress); err != nil {
 		return err
 	}
 	if err := checkWords("version", []string{s.Version}, 1, maxName); err != nil {

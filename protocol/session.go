@@ -220,6 +220,10 @@ type Manager interface {
 	// Down has the device end; its containers go on. It returns when the device
 	// has begun to.
 	Down(ctx context.Context) error
+	// Forget frees a name whose holder is no more, here and in time on the other
+	// devices. It is an *Error with CodeInvalid where the holder is connected, and
+	// with CodeNotFound where nobody has the name.
+	Forget(ctx context.Context, name string) error
 	// Status calls yield with the device's status; with watch it does so again on
 	// each change until ctx ends.
 	Status(ctx context.Context, watch bool, yield func(DeviceInfo) error) error

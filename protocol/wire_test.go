@@ -102,6 +102,12 @@ func drainingScore() Score {
 	return Score{Node: nodeA, Role: RoleNode, Draining: true}
 }
 
+// secondHolder is a device as another one lists it: its name is another's, and it
+// was copied.
+func secondHolder() Score {
+	return Score{Node: nodeA, Name: "attic-iDEp", ClaimedName: "attic", CopyAddress: "192.168.1.9:7117"}
+}
+
 func sampleDeviceInfo() DeviceInfo {
 	return DeviceInfo{
 		ID: nodeA, Name: "attic", Fingerprint: "hxb25o2sbgq6", Version: "1.2.3", Uptime: time.Hour, Peers: 2,
@@ -180,6 +186,7 @@ func codecs() []codec {
 		codecOf("event-exited", Event{Request: "req-1", Attempt: 1, State: StateCancelled, Code: CodeCancelled, Reason: "stopped", ExitCode: 4, Exited: true}, eventToPB, eventFromPB),
 		codecOf("device-draining", Device{Score: drainingScore()}, deviceToPB, deviceFromPB),
 		codecOf("device-limits", Device{Score: Score{Node: "n", MissingLimits: []string{"memory", "pids"}}}, deviceToPB, deviceFromPB),
+		codecOf("device-second", Device{Score: secondHolder()}, deviceToPB, deviceFromPB),
 		codecOf("check", Check{Name: "engine", Level: LevelWarning, Finding: "slow", Advice: "wait"}, checkToPB,
 			func(p *pb.Check) (Check, error) { return checkFromPB(p), nil }),
 		codecOf("refusal", error(&Refusal{Code: CodeBusy, Reason: "full", Load: Load{Running: 1, Queued: 2, Slots: 3}}), encodeAnswer, decodeAnswer),

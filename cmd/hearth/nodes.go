@@ -51,6 +51,8 @@ type deviceJSON struct {
 	LongRunning  longRunningJSON   `json:"long_running,omitzero"`
 	YoungestMS   float64           `json:"youngest_ms,omitempty"`
 	Version      string            `json:"version,omitempty"`
+	ClaimedName  string            `json:"claimed_name,omitempty"`
+	CopyAddress  string            `json:"copy_address,omitempty"`
 	Labels       map[string]string `json:"labels"`
 }
 
@@ -91,7 +93,9 @@ cpu_others (cores that other programs use), memory_total, memory_free and disk_f
 age_ms, rtt_ms, accelerators, labels, temperature_c, throttled (0 to 1), pull_rate
 (bytes a second), long_running (what has run for several times as long as usual:
 count, cpus, memory, and ran_ms of the youngest), youngest_ms (of all that runs) and
-version; of address, rtt_ms and the last six only what is known.
+version; of address, rtt_ms and the last six only what is known. claimed_name is there
+where a device claims a name that is another's, so that it is shown with the end of
+its ID, and copy_address where another device runs with a copy of its state folder.
 
 With --watch the list is printed anew on every change until Ctrl-C; with --json
 as well, as one line of JSON for each change. What always moves a little, as free
@@ -150,7 +154,11 @@ func (c *cli) devicePrinter(f nodesFlags) func([]protocol.Device) error {
 			}
 			return nil
 		}
-		return c.table(deviceRows(ds, f.wide), f.wide)
+		if err := c.table(deviceRows(ds, f.wide), f.wide); err != nil {
+			return err
+		}
+		c.tellNames(ds)
+		return nil
 	}
 }
 
@@ -189,6 +197,7 @@ func devicesJSON(ds []protocol.Device) []deviceJSON {
 			Address: d.Address, RTTMS: milliseconds(d.RTT),
 			Accelerators: listed(s.Accelerators), TemperatureC: s.Temperature, Throttled: s.Throttled, PullRate: s.PullRate,
 			Labels: labels, Addresses: listed(s.Addresses), AgeMS: d.Age.Milliseconds(),
+			ClaimedName: s.ClaimedName, CopyAddress: s.CopyAddress,
 		})
 	}
 	return out

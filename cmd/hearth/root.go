@@ -98,7 +98,7 @@ HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
 	})
 	root.AddCommand(c.secretCommand(), c.upCommand(), c.nodesCommand(), c.runCommand(),
 		c.psCommand(), c.attachCommand(), c.logsCommand(), c.waitCommand(), c.stopCommand(), c.killCommand(),
-		c.statusCommand(), c.drainCommand(), c.downCommand(),
+		c.statusCommand(), c.drainCommand(), c.downCommand(), c.forgetCommand(),
 		c.inspectCommand(), c.explainCommand(), c.eventsCommand(),
 		c.doctorCommand(), c.policyCommand(), c.installCommand(), c.uninstallCommand(), c.guardCommand(), c.versionCommand(), c.completionCommand())
 	root.SetHelpCommand(c.helpCommand())

@@ -158,7 +158,9 @@ func (c *cli) run(ctx context.Context, f runFlags, args []string) error {
 	if f.asJSON {
 		follow.view.lines = &runLines{out: json.NewEncoder(c.stdout), end: end}
 	}
-	return follow.follow()
+	err = follow.follow()
+	c.tellNamesOnRefusal(ctx, device, err)
+	return err
 }
 
 // runFailure adds what to do about a request that was not accepted.

@@ -60,7 +60,8 @@ import (
 // Config says what is announced and who is told of what was heard. All fields
 // but Interfaces are required.
 type Config struct {
-	// Peer is this device. Its own announcements are not reported.
+	// Peer is this device. Its own announcements are not reported; those of another
+	// device under its ID are.
 	Peer peer.ID
 	// Fingerprint of the mesh: 4 to 64 characters of a-z and 0-9.
 	Fingerprint string

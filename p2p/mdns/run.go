@@ -283,10 +283,15 @@ func (r *runner) hear(now time.Time, h heard) {
 	}
 }
 
+// isOwn reports whether an address is one of this device's.
+func (r *runner) isOwn(a netip.Addr) bool {
+	return slices.ContainsFunc(r.interfaces, func(i netif.Interface) bool { return slices.Contains(i.Addrs, a) })
+}
+
 // learn deals with an announcement.
 func (r *runner) learn(now time.Time, from netip.Addr, on netif.Interface, text []string) {
 	e, err := parseEntry(text)
-	if err != nil || e.peer == r.cfg.Peer {
+	if err != nil || e.peer == r.cfg.Peer && r.isOwn(from) {
 		return
 	}
 	r.mu.Lock()
@@ -298,7 +303,7 @@ func (r *runner) learn(now time.Time, from netip.Addr, on netif.Interface, text 
 		}
 		return
 	}
-	r.answered = true
+	r.answered = r.answered || e.peer != r.cfg.Peer
 	if addrs := believed(e.addrs, from, on); len(addrs) > 0 && r.table.hear(now, from, e.peer, addrs) {
 		r.cfg.Found(peer.AddrInfo{ID: e.peer, Addrs: addrs})
 	}

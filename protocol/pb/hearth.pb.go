@@ -1800,6 +1800,7 @@ type Manage struct {
 	//	*Manage_Drain
 	//	*Manage_Down
 	//	*Manage_Status
+	//	*Manage_Forget
 	Verb          isManage_Verb `protobuf_oneof:"verb"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1869,6 +1870,15 @@ func (x *Manage) GetStatus() *Status {
 	return nil
 }
 
+func (x *Manage) GetForget() *Forget {
+	if x != nil {
+		if x, ok := x.Verb.(*Manage_Forget); ok {
+			return x.Forget
+		}
+	}
+	return nil
+}
+
 type isManage_Verb interface {
 	isManage_Verb()
 }
@@ -1885,11 +1895,62 @@ type Manage_Status struct {
 	Status *Status `protobuf:"bytes,3,opt,name=status,proto3,oneof"`
 }
 
+type Manage_Forget struct {
+	Forget *Forget `protobuf:"bytes,4,opt,name=forget,proto3,oneof"`
+}
+
 func (*Manage_Drain) isManage_Verb() {}
 
 func (*Manage_Down) isManage_Verb() {}
 
 func (*Manage_Status) isManage_Verb() {}
+
+func (*Manage_Forget) isManage_Verb() {}
+
+// A name that another device had is free again, where that device is no more.
+type Forget struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forget) Reset() {
+	*x = Forget{}
+	mi := &file_hearth_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forget) ProtoMessage() {}
+
+func (x *Forget) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forget.ProtoReflect.Descriptor instead.
+func (*Forget) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Forget) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
 
 // The device takes no new work from now on, also after a restart; what it has
 // goes on.
@@ -1902,7 +1963,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +1975,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +1988,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{17}
+	return file_hearth_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Drain) GetOff() bool {
@@ -1946,7 +2007,7 @@ type Down struct {
 
 func (x *Down) Reset() {
 	*x = Down{}
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1958,7 +2019,7 @@ func (x *Down) String() string {
 func (*Down) ProtoMessage() {}
 
 func (x *Down) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1971,7 +2032,7 @@ func (x *Down) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Down.ProtoReflect.Descriptor instead.
 func (*Down) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{18}
+	return file_hearth_proto_rawDescGZIP(), []int{19}
 }
 
 type Status struct {
@@ -1983,7 +2044,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2056,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2069,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{19}
+	return file_hearth_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Status) GetWatch() bool {
@@ -2028,7 +2089,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +2101,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +2114,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{20}
+	return file_hearth_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Plan) GetService() *Service {
@@ -2081,7 +2142,7 @@ type Requests struct {
 
 func (x *Requests) Reset() {
 	*x = Requests{}
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2154,7 @@ func (x *Requests) String() string {
 func (*Requests) ProtoMessage() {}
 
 func (x *Requests) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2167,7 @@ func (x *Requests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Requests.ProtoReflect.Descriptor instead.
 func (*Requests) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{21}
+	return file_hearth_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Requests) GetVerb() isRequests_Verb {
@@ -2207,7 +2268,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2219,7 +2280,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2232,7 +2293,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{22}
+	return file_hearth_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StopRequest) GetRequest() string {
@@ -2272,7 +2333,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2345,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2358,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{23}
+	return file_hearth_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *List) GetAll() bool {
@@ -2316,7 +2377,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2328,7 +2389,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2341,7 +2402,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{24}
+	return file_hearth_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Inspect) GetRequest() string {
@@ -2359,7 +2420,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2371,7 +2432,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2384,7 +2445,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{25}
+	return file_hearth_proto_rawDescGZIP(), []int{26}
 }
 
 // From the one who asked.
@@ -2404,7 +2465,7 @@ type Wish struct {
 
 func (x *Wish) Reset() {
 	*x = Wish{}
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2416,7 +2477,7 @@ func (x *Wish) String() string {
 func (*Wish) ProtoMessage() {}
 
 func (x *Wish) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2429,7 +2490,7 @@ func (x *Wish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wish.ProtoReflect.Descriptor instead.
 func (*Wish) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{26}
+	return file_hearth_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Wish) GetWish() isWish_Wish {
@@ -2526,7 +2587,7 @@ type CloseInput struct {
 
 func (x *CloseInput) Reset() {
 	*x = CloseInput{}
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2538,7 +2599,7 @@ func (x *CloseInput) String() string {
 func (*CloseInput) ProtoMessage() {}
 
 func (x *CloseInput) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2551,7 +2612,7 @@ func (x *CloseInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseInput.ProtoReflect.Descriptor instead.
 func (*CloseInput) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{27}
+	return file_hearth_proto_rawDescGZIP(), []int{28}
 }
 
 type Stop struct {
@@ -2563,7 +2624,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2575,7 +2636,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2588,7 +2649,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{28}
+	return file_hearth_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Stop) GetGrace() uint64 {
@@ -2607,7 +2668,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2680,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2693,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{29}
+	return file_hearth_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Signal) GetName() string {
@@ -2653,7 +2714,7 @@ type Resize struct {
 
 func (x *Resize) Reset() {
 	*x = Resize{}
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2665,7 +2726,7 @@ func (x *Resize) String() string {
 func (*Resize) ProtoMessage() {}
 
 func (x *Resize) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2678,7 +2739,7 @@ func (x *Resize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resize.ProtoReflect.Descriptor instead.
 func (*Resize) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{30}
+	return file_hearth_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Resize) GetRows() uint32 {
@@ -2714,7 +2775,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2726,7 +2787,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2739,7 +2800,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{31}
+	return file_hearth_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Update) GetUpdate() isUpdate_Update {
@@ -2876,7 +2937,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2888,7 +2949,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2901,7 +2962,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{32}
+	return file_hearth_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Data) GetChannel() Channel {
@@ -2949,7 +3010,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2961,7 +3022,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2974,7 +3035,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{33}
+	return file_hearth_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Credit) GetBytes() uint32 {
@@ -2993,7 +3054,7 @@ type InputClosed struct {
 
 func (x *InputClosed) Reset() {
 	*x = InputClosed{}
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3005,7 +3066,7 @@ func (x *InputClosed) String() string {
 func (*InputClosed) ProtoMessage() {}
 
 func (x *InputClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3018,7 +3079,7 @@ func (x *InputClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputClosed.ProtoReflect.Descriptor instead.
 func (*InputClosed) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{34}
+	return file_hearth_proto_rawDescGZIP(), []int{35}
 }
 
 type Event struct {
@@ -3042,7 +3103,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3054,7 +3115,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3067,7 +3128,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{35}
+	return file_hearth_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Event) GetRequest() string {
@@ -3173,7 +3234,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3185,7 +3246,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3198,7 +3259,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{36}
+	return file_hearth_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Progress) GetCurrent() uint64 {
@@ -3244,7 +3305,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3256,7 +3317,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3269,7 +3330,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{37}
+	return file_hearth_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Decision) GetLevel() uint64 {
@@ -3328,7 +3389,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3340,7 +3401,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3353,7 +3414,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{38}
+	return file_hearth_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Candidate) GetNode() string {
@@ -3461,7 +3522,7 @@ type DevicesItem struct {
 
 func (x *DevicesItem) Reset() {
 	*x = DevicesItem{}
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3473,7 +3534,7 @@ func (x *DevicesItem) String() string {
 func (*DevicesItem) ProtoMessage() {}
 
 func (x *DevicesItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3486,7 +3547,7 @@ func (x *DevicesItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DevicesItem.ProtoReflect.Descriptor instead.
 func (*DevicesItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{39}
+	return file_hearth_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DevicesItem) GetItem() isDevicesItem_Item {
@@ -3559,7 +3620,7 @@ type ChecksItem struct {
 
 func (x *ChecksItem) Reset() {
 	*x = ChecksItem{}
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3571,7 +3632,7 @@ func (x *ChecksItem) String() string {
 func (*ChecksItem) ProtoMessage() {}
 
 func (x *ChecksItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3584,7 +3645,7 @@ func (x *ChecksItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksItem.ProtoReflect.Descriptor instead.
 func (*ChecksItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{40}
+	return file_hearth_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ChecksItem) GetItem() isChecksItem_Item {
@@ -3657,7 +3718,7 @@ type StatusItem struct {
 
 func (x *StatusItem) Reset() {
 	*x = StatusItem{}
-	mi := &file_hearth_proto_msgTypes[41]
+	mi := &file_hearth_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3669,7 +3730,7 @@ func (x *StatusItem) String() string {
 func (*StatusItem) ProtoMessage() {}
 
 func (x *StatusItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[41]
+	mi := &file_hearth_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3682,7 +3743,7 @@ func (x *StatusItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusItem.ProtoReflect.Descriptor instead.
 func (*StatusItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{41}
+	return file_hearth_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StatusItem) GetItem() isStatusItem_Item {
@@ -3753,7 +3814,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_hearth_proto_msgTypes[42]
+	mi := &file_hearth_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3765,7 +3826,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[42]
+	mi := &file_hearth_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3778,7 +3839,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{42}
+	return file_hearth_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Complete) GetSilent() []string {
@@ -3801,7 +3862,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_hearth_proto_msgTypes[43]
+	mi := &file_hearth_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3813,7 +3874,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[43]
+	mi := &file_hearth_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3826,7 +3887,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{43}
+	return file_hearth_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Device) GetScore() *Score {
@@ -3884,7 +3945,7 @@ type DeviceInfo struct {
 
 func (x *DeviceInfo) Reset() {
 	*x = DeviceInfo{}
-	mi := &file_hearth_proto_msgTypes[44]
+	mi := &file_hearth_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3896,7 +3957,7 @@ func (x *DeviceInfo) String() string {
 func (*DeviceInfo) ProtoMessage() {}
 
 func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[44]
+	mi := &file_hearth_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3909,7 +3970,7 @@ func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceInfo.ProtoReflect.Descriptor instead.
 func (*DeviceInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{44}
+	return file_hearth_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DeviceInfo) GetNode() string {
@@ -4001,7 +4062,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_hearth_proto_msgTypes[45]
+	mi := &file_hearth_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4013,7 +4074,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[45]
+	mi := &file_hearth_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4026,7 +4087,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{45}
+	return file_hearth_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Check) GetName() string {
@@ -4074,7 +4135,7 @@ type RequestsItem struct {
 
 func (x *RequestsItem) Reset() {
 	*x = RequestsItem{}
-	mi := &file_hearth_proto_msgTypes[46]
+	mi := &file_hearth_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4086,7 +4147,7 @@ func (x *RequestsItem) String() string {
 func (*RequestsItem) ProtoMessage() {}
 
 func (x *RequestsItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[46]
+	mi := &file_hearth_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4099,7 +4160,7 @@ func (x *RequestsItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsItem.ProtoReflect.Descriptor instead.
 func (*RequestsItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{46}
+	return file_hearth_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RequestsItem) GetItem() isRequestsItem_Item {
@@ -4223,7 +4284,7 @@ type RequestInfo struct {
 
 func (x *RequestInfo) Reset() {
 	*x = RequestInfo{}
-	mi := &file_hearth_proto_msgTypes[47]
+	mi := &file_hearth_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4235,7 +4296,7 @@ func (x *RequestInfo) String() string {
 func (*RequestInfo) ProtoMessage() {}
 
 func (x *RequestInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[47]
+	mi := &file_hearth_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4248,7 +4309,7 @@ func (x *RequestInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestInfo.ProtoReflect.Descriptor instead.
 func (*RequestInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{47}
+	return file_hearth_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RequestInfo) GetRequest() string {
@@ -4357,17 +4418,20 @@ type Score struct {
 	MissingLimits []string `protobuf:"bytes,28,rep,name=missing_limits,json=missingLimits,proto3" json:"missing_limits,omitempty"`
 	Draining      bool     `protobuf:"varint,29,opt,name=draining,proto3" json:"draining,omitempty"` // it takes no new work
 	// The device does not know yet whether it runs work: its role may change.
-	NotReady      bool         `protobuf:"varint,30,opt,name=not_ready,json=notReady,proto3" json:"not_ready,omitempty"`
-	Version       string       `protobuf:"bytes,31,opt,name=version,proto3" json:"version,omitempty"` // of the program, for people
-	LongRunning   *LongRunning `protobuf:"bytes,32,opt,name=long_running,json=longRunning,proto3" json:"long_running,omitempty"`
-	Youngest      uint64       `protobuf:"varint,33,opt,name=youngest,proto3" json:"youngest,omitempty"` // how long the running execution that started last has run
+	NotReady    bool         `protobuf:"varint,30,opt,name=not_ready,json=notReady,proto3" json:"not_ready,omitempty"`
+	Version     string       `protobuf:"bytes,31,opt,name=version,proto3" json:"version,omitempty"` // of the program, for people
+	LongRunning *LongRunning `protobuf:"bytes,32,opt,name=long_running,json=longRunning,proto3" json:"long_running,omitempty"`
+	Youngest    uint64       `protobuf:"varint,33,opt,name=youngest,proto3" json:"youngest,omitempty"` // how long the running execution that started last has run
+	// What the device that lists others adds; never gossiped.
+	ClaimedName   string `protobuf:"bytes,35,opt,name=claimed_name,json=claimedName,proto3" json:"claimed_name,omitempty"` // the name that it claims and that is another's
+	CopyAddress   string `protobuf:"bytes,36,opt,name=copy_address,json=copyAddress,proto3" json:"copy_address,omitempty"` // where another device runs with a copy of its state folder
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_hearth_proto_msgTypes[48]
+	mi := &file_hearth_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4379,7 +4443,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[48]
+	mi := &file_hearth_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4392,7 +4456,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{48}
+	return file_hearth_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Score) GetNode() string {
@@ -4626,6 +4690,20 @@ func (x *Score) GetYoungest() uint64 {
 	return 0
 }
 
+func (x *Score) GetClaimedName() string {
+	if x != nil {
+		return x.ClaimedName
+	}
+	return ""
+}
+
+func (x *Score) GetCopyAddress() string {
+	if x != nil {
+		return x.CopyAddress
+	}
+	return ""
+}
+
 var File_hearth_proto protoreflect.FileDescriptor
 
 const file_hearth_proto_rawDesc = "" +
@@ -4743,12 +4821,15 @@ const file_hearth_proto_rawDesc = "" +
 	"\aDevices\x12\x14\n" +
 	"\x05watch\x18\x01 \x01(\bR\x05watch\"\n" +
 	"\n" +
-	"\bDiagnose\"\x8e\x01\n" +
+	"\bDiagnose\"\xbb\x01\n" +
 	"\x06Manage\x12(\n" +
 	"\x05drain\x18\x01 \x01(\v2\x10.hearth.v1.DrainH\x00R\x05drain\x12%\n" +
 	"\x04down\x18\x02 \x01(\v2\x0f.hearth.v1.DownH\x00R\x04down\x12+\n" +
-	"\x06status\x18\x03 \x01(\v2\x11.hearth.v1.StatusH\x00R\x06statusB\x06\n" +
-	"\x04verb\"\x19\n" +
+	"\x06status\x18\x03 \x01(\v2\x11.hearth.v1.StatusH\x00R\x06status\x12+\n" +
+	"\x06forget\x18\x04 \x01(\v2\x11.hearth.v1.ForgetH\x00R\x06forgetB\x06\n" +
+	"\x04verb\"\x1c\n" +
+	"\x06Forget\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x19\n" +
 	"\x05Drain\x12\x10\n" +
 	"\x03off\x18\x01 \x01(\bR\x03off\"\x06\n" +
 	"\x04Down\"\x1e\n" +
@@ -4917,7 +4998,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\baccepted\x18\b \x01(\x03R\baccepted\x12\x18\n" +
 	"\astarted\x18\t \x01(\x03R\astarted\x12\x14\n" +
 	"\x05ended\x18\n" +
-	" \x01(\x03R\x05ended\"\x81\b\n" +
+	" \x01(\x03R\x05ended\"\xc7\b\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -4955,7 +5036,9 @@ const file_hearth_proto_rawDesc = "" +
 	"\tnot_ready\x18\x1e \x01(\bR\bnotReady\x12\x18\n" +
 	"\aversion\x18\x1f \x01(\tR\aversion\x129\n" +
 	"\flong_running\x18  \x01(\v2\x16.hearth.v1.LongRunningR\vlongRunning\x12\x1a\n" +
-	"\byoungest\x18! \x01(\x04R\byoungest\x1a9\n" +
+	"\byoungest\x18! \x01(\x04R\byoungest\x12!\n" +
+	"\fclaimed_name\x18# \x01(\tR\vclaimedName\x12!\n" +
+	"\fcopy_address\x18$ \x01(\tR\vcopyAddress\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xb2\x04\n" +
@@ -5030,7 +5113,7 @@ func file_hearth_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_hearth_proto_goTypes = []any{
 	(Code)(0),              // 0: hearth.v1.Code
 	(State)(0),             // 1: hearth.v1.State
@@ -5054,51 +5137,52 @@ var file_hearth_proto_goTypes = []any{
 	(*Devices)(nil),        // 19: hearth.v1.Devices
 	(*Diagnose)(nil),       // 20: hearth.v1.Diagnose
 	(*Manage)(nil),         // 21: hearth.v1.Manage
-	(*Drain)(nil),          // 22: hearth.v1.Drain
-	(*Down)(nil),           // 23: hearth.v1.Down
-	(*Status)(nil),         // 24: hearth.v1.Status
-	(*Plan)(nil),           // 25: hearth.v1.Plan
-	(*Requests)(nil),       // 26: hearth.v1.Requests
-	(*StopRequest)(nil),    // 27: hearth.v1.StopRequest
-	(*List)(nil),           // 28: hearth.v1.List
-	(*Inspect)(nil),        // 29: hearth.v1.Inspect
-	(*Watch)(nil),          // 30: hearth.v1.Watch
-	(*Wish)(nil),           // 31: hearth.v1.Wish
-	(*CloseInput)(nil),     // 32: hearth.v1.CloseInput
-	(*Stop)(nil),           // 33: hearth.v1.Stop
-	(*Signal)(nil),         // 34: hearth.v1.Signal
-	(*Resize)(nil),         // 35: hearth.v1.Resize
-	(*Update)(nil),         // 36: hearth.v1.Update
-	(*Data)(nil),           // 37: hearth.v1.Data
-	(*Credit)(nil),         // 38: hearth.v1.Credit
-	(*InputClosed)(nil),    // 39: hearth.v1.InputClosed
-	(*Event)(nil),          // 40: hearth.v1.Event
-	(*Progress)(nil),       // 41: hearth.v1.Progress
-	(*Decision)(nil),       // 42: hearth.v1.Decision
-	(*Candidate)(nil),      // 43: hearth.v1.Candidate
-	(*DevicesItem)(nil),    // 44: hearth.v1.DevicesItem
-	(*ChecksItem)(nil),     // 45: hearth.v1.ChecksItem
-	(*StatusItem)(nil),     // 46: hearth.v1.StatusItem
-	(*Complete)(nil),       // 47: hearth.v1.Complete
-	(*Device)(nil),         // 48: hearth.v1.Device
-	(*DeviceInfo)(nil),     // 49: hearth.v1.DeviceInfo
-	(*Check)(nil),          // 50: hearth.v1.Check
-	(*RequestsItem)(nil),   // 51: hearth.v1.RequestsItem
-	(*RequestInfo)(nil),    // 52: hearth.v1.RequestInfo
-	(*Score)(nil),          // 53: hearth.v1.Score
-	nil,                    // 54: hearth.v1.Service.LabelsEntry
-	nil,                    // 55: hearth.v1.Score.LabelsEntry
+	(*Forget)(nil),         // 22: hearth.v1.Forget
+	(*Drain)(nil),          // 23: hearth.v1.Drain
+	(*Down)(nil),           // 24: hearth.v1.Down
+	(*Status)(nil),         // 25: hearth.v1.Status
+	(*Plan)(nil),           // 26: hearth.v1.Plan
+	(*Requests)(nil),       // 27: hearth.v1.Requests
+	(*StopRequest)(nil),    // 28: hearth.v1.StopRequest
+	(*List)(nil),           // 29: hearth.v1.List
+	(*Inspect)(nil),        // 30: hearth.v1.Inspect
+	(*Watch)(nil),          // 31: hearth.v1.Watch
+	(*Wish)(nil),           // 32: hearth.v1.Wish
+	(*CloseInput)(nil),     // 33: hearth.v1.CloseInput
+	(*Stop)(nil),           // 34: hearth.v1.Stop
+	(*Signal)(nil),         // 35: hearth.v1.Signal
+	(*Resize)(nil),         // 36: hearth.v1.Resize
+	(*Update)(nil),         // 37: hearth.v1.Update
+	(*Data)(nil),           // 38: hearth.v1.Data
+	(*Credit)(nil),         // 39: hearth.v1.Credit
+	(*InputClosed)(nil),    // 40: hearth.v1.InputClosed
+	(*Event)(nil),          // 41: hearth.v1.Event
+	(*Progress)(nil),       // 42: hearth.v1.Progress
+	(*Decision)(nil),       // 43: hearth.v1.Decision
+	(*Candidate)(nil),      // 44: hearth.v1.Candidate
+	(*DevicesItem)(nil),    // 45: hearth.v1.DevicesItem
+	(*ChecksItem)(nil),     // 46: hearth.v1.ChecksItem
+	(*StatusItem)(nil),     // 47: hearth.v1.StatusItem
+	(*Complete)(nil),       // 48: hearth.v1.Complete
+	(*Device)(nil),         // 49: hearth.v1.Device
+	(*DeviceInfo)(nil),     // 50: hearth.v1.DeviceInfo
+	(*Check)(nil),          // 51: hearth.v1.Check
+	(*RequestsItem)(nil),   // 52: hearth.v1.RequestsItem
+	(*RequestInfo)(nil),    // 53: hearth.v1.RequestInfo
+	(*Score)(nil),          // 54: hearth.v1.Score
+	nil,                    // 55: hearth.v1.Service.LabelsEntry
+	nil,                    // 56: hearth.v1.Score.LabelsEntry
 }
 var file_hearth_proto_depIdxs = []int32{
 	15, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
 	17, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
-	26, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
+	27, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
 	16, // 3: hearth.v1.ExecuteRequest.renew:type_name -> hearth.v1.Renew
 	18, // 4: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
 	19, // 5: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
 	20, // 6: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
-	26, // 7: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
-	25, // 8: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
+	27, // 7: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
+	26, // 8: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
 	21, // 9: hearth.v1.AppRequest.manage:type_name -> hearth.v1.Manage
 	8,  // 10: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
 	9,  // 11: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
@@ -5106,64 +5190,65 @@ var file_hearth_proto_depIdxs = []int32{
 	0,  // 13: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
 	10, // 14: hearth.v1.Refusal.long_running:type_name -> hearth.v1.LongRunning
 	0,  // 15: hearth.v1.Error.code:type_name -> hearth.v1.Code
-	54, // 16: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
+	55, // 16: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
 	13, // 17: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
 	14, // 18: hearth.v1.Service.tmpfs:type_name -> hearth.v1.Tmpfs
 	12, // 19: hearth.v1.Offer.service:type_name -> hearth.v1.Service
 	12, // 20: hearth.v1.Run.service:type_name -> hearth.v1.Service
-	22, // 21: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
-	23, // 22: hearth.v1.Manage.down:type_name -> hearth.v1.Down
-	24, // 23: hearth.v1.Manage.status:type_name -> hearth.v1.Status
-	12, // 24: hearth.v1.Plan.service:type_name -> hearth.v1.Service
-	17, // 25: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
-	27, // 26: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
-	28, // 27: hearth.v1.Requests.list:type_name -> hearth.v1.List
-	29, // 28: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
-	30, // 29: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
-	37, // 30: hearth.v1.Wish.input:type_name -> hearth.v1.Data
-	32, // 31: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
-	33, // 32: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
-	34, // 33: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
-	35, // 34: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
-	40, // 35: hearth.v1.Update.event:type_name -> hearth.v1.Event
-	37, // 36: hearth.v1.Update.output:type_name -> hearth.v1.Data
-	42, // 37: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
-	38, // 38: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
-	39, // 39: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
-	11, // 40: hearth.v1.Update.error:type_name -> hearth.v1.Error
-	47, // 41: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
-	2,  // 42: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
-	1,  // 43: hearth.v1.Event.state:type_name -> hearth.v1.State
-	0,  // 44: hearth.v1.Event.code:type_name -> hearth.v1.Code
-	41, // 45: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
-	43, // 46: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
-	0,  // 47: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
-	48, // 48: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
-	47, // 49: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
-	11, // 50: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
-	50, // 51: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
-	47, // 52: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
-	11, // 53: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
-	49, // 54: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
-	47, // 55: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
-	11, // 56: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
-	53, // 57: hearth.v1.Device.score:type_name -> hearth.v1.Score
-	4,  // 58: hearth.v1.Check.level:type_name -> hearth.v1.Level
-	52, // 59: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
-	12, // 60: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
-	40, // 61: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
-	42, // 62: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
-	47, // 63: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
-	11, // 64: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
-	40, // 65: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
-	3,  // 66: hearth.v1.Score.role:type_name -> hearth.v1.Role
-	55, // 67: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
-	10, // 68: hearth.v1.Score.long_running:type_name -> hearth.v1.LongRunning
-	69, // [69:69] is the sub-list for method output_type
-	69, // [69:69] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	23, // 21: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
+	24, // 22: hearth.v1.Manage.down:type_name -> hearth.v1.Down
+	25, // 23: hearth.v1.Manage.status:type_name -> hearth.v1.Status
+	22, // 24: hearth.v1.Manage.forget:type_name -> hearth.v1.Forget
+	12, // 25: hearth.v1.Plan.service:type_name -> hearth.v1.Service
+	17, // 26: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
+	28, // 27: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
+	29, // 28: hearth.v1.Requests.list:type_name -> hearth.v1.List
+	30, // 29: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
+	31, // 30: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
+	38, // 31: hearth.v1.Wish.input:type_name -> hearth.v1.Data
+	33, // 32: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
+	34, // 33: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
+	35, // 34: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
+	36, // 35: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
+	41, // 36: hearth.v1.Update.event:type_name -> hearth.v1.Event
+	38, // 37: hearth.v1.Update.output:type_name -> hearth.v1.Data
+	43, // 38: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
+	39, // 39: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
+	40, // 40: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
+	11, // 41: hearth.v1.Update.error:type_name -> hearth.v1.Error
+	48, // 42: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
+	2,  // 43: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
+	1,  // 44: hearth.v1.Event.state:type_name -> hearth.v1.State
+	0,  // 45: hearth.v1.Event.code:type_name -> hearth.v1.Code
+	42, // 46: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
+	44, // 47: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
+	0,  // 48: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
+	49, // 49: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
+	48, // 50: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
+	11, // 51: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
+	51, // 52: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
+	48, // 53: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
+	11, // 54: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
+	50, // 55: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
+	48, // 56: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
+	11, // 57: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
+	54, // 58: hearth.v1.Device.score:type_name -> hearth.v1.Score
+	4,  // 59: hearth.v1.Check.level:type_name -> hearth.v1.Level
+	53, // 60: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
+	12, // 61: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
+	41, // 62: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
+	43, // 63: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
+	48, // 64: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
+	11, // 65: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
+	41, // 66: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
+	3,  // 67: hearth.v1.Score.role:type_name -> hearth.v1.Role
+	56, // 68: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
+	10, // 69: hearth.v1.Score.long_running:type_name -> hearth.v1.LongRunning
+	70, // [70:70] is the sub-list for method output_type
+	70, // [70:70] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_hearth_proto_init() }
@@ -5194,22 +5279,23 @@ func file_hearth_proto_init() {
 		(*Manage_Drain)(nil),
 		(*Manage_Down)(nil),
 		(*Manage_Status)(nil),
+		(*Manage_Forget)(nil),
 	}
-	file_hearth_proto_msgTypes[21].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[22].OneofWrappers = []any{
 		(*Requests_Attach)(nil),
 		(*Requests_Stop)(nil),
 		(*Requests_List)(nil),
 		(*Requests_Inspect)(nil),
 		(*Requests_Watch)(nil),
 	}
-	file_hearth_proto_msgTypes[26].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[27].OneofWrappers = []any{
 		(*Wish_Input)(nil),
 		(*Wish_CloseInput)(nil),
 		(*Wish_Stop)(nil),
 		(*Wish_Signal)(nil),
 		(*Wish_Resize)(nil),
 	}
-	file_hearth_proto_msgTypes[31].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[32].OneofWrappers = []any{
 		(*Update_Event)(nil),
 		(*Update_Output)(nil),
 		(*Update_Decision)(nil),
@@ -5218,22 +5304,22 @@ func file_hearth_proto_init() {
 		(*Update_Error)(nil),
 		(*Update_Complete)(nil),
 	}
-	file_hearth_proto_msgTypes[39].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[40].OneofWrappers = []any{
 		(*DevicesItem_Device)(nil),
 		(*DevicesItem_Complete)(nil),
 		(*DevicesItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[40].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[41].OneofWrappers = []any{
 		(*ChecksItem_Check)(nil),
 		(*ChecksItem_Complete)(nil),
 		(*ChecksItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[41].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[42].OneofWrappers = []any{
 		(*StatusItem_Info)(nil),
 		(*StatusItem_Complete)(nil),
 		(*StatusItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[46].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[47].OneofWrappers = []any{
 		(*RequestsItem_Info)(nil),
 		(*RequestsItem_Service)(nil),
 		(*RequestsItem_Event)(nil),
@@ -5247,7 +5333,7 @@ func file_hearth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_proto_rawDesc), len(file_hearth_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   51,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -231,6 +231,7 @@ func chatter(ctx context.Context, target, file string) error {
 	}{
 		{ping, noise(8)}, {echo, noise(8)}, {farewell, nil}, {score, noise(300)}, {pick, []byte{1}}, {pick, []byte{0}},
 		{gossiped, noise(1000)}, {wanted, nil}, {200, noise(300)},
+		{start, noise(8)}, {copied, noise(100)}, {named, noise(40)}, {forget, noise(1000)},
 	}
 	for i := 0; ; i++ {
 		f := frames[rand.N(len(frames))]

@@ -31,6 +31,10 @@ const (
 	gossiped
 	streams
 	wanted
+	start
+	copied
+	named
+	forget
 )
 
 // wires is a multiplexer that keeps its last connection.
@@ -38,6 +42,13 @@ type wires struct{ last *wire }
 
 func (w *wires) NewConn(c net.Conn, server bool, scope network.PeerScope) (network.MuxedConn, error) {
 	w.last = &wire{Conn: c, heard: make(chan []byte, 256), over: make(chan struct{})}
+	// Each side begins with the number of its start, the dialler first.
+	if err := w.last.send(start, noise(8)); err != nil {
+		return nil, err
+	}
+	if err := w.last.next(); err != nil {
+		return nil, err
+	}
 	go w.last.stayAlive()
 	return yamux.DefaultTransport.NewConn(w.last, server, scope)
 }

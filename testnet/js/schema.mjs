@@ -181,7 +181,11 @@ export const messages = {
   Manage: {
     1: ['drain', 'Drain'],
     2: ['down', 'Down'],
-    3: ['status', 'Status']
+    3: ['status', 'Status'],
+    4: ['forget', 'Forget']
+  },
+  Forget: {
+    1: ['name', 'string']
   },
   Drain: {
     1: ['off', 'bool']
@@ -391,6 +395,8 @@ export const messages = {
     30: ['notReady', 'bool'],
     31: ['version', 'string'],
     32: ['longRunning', 'LongRunning'],
-    33: ['youngest', 'uint']
+    33: ['youngest', 'uint'],
+    35: ['claimedName', 'string'],
+    36: ['copyAddress', 'string']
   }
 }

@@ -32,7 +32,7 @@ func (a appServer) Plan(ctx context.Context, s protocol.Service) (protocol.Decis
 }
 
 func (a appServer) Devices(ctx context.Context, watch bool, yield func([]protocol.Device) error) error {
-	return a.eachChange(ctx, watch, func() error { return yield(a.n.view.Devices()) })
+	return a.eachChange(ctx, watch, func() error { return yield(a.n.devices()) })
 }
 
 // eachChange calls tell, and with watch again on each change of the view until

@@ -67,11 +67,7 @@ func (n *Node) diagnose(ctx context.Context) []protocol.Check {
 		checks = append(checks, problem("version", "install the same version of hearth on both ('hearth version' shows it)",
 			"device %s at %s is of this mesh, but of another version", p.Name, p.Address))
 	}
-	for _, c := range n.mesh.Conflicts() {
-		checks = append(checks, problem("name", fmt.Sprintf("start one of the two with another --name; if %s is no more, start this device once without its file peers.json", c.Pinned),
-			"device %s at %s claims the name %q, which is that of %s; it was refused", c.Claimant, c.Address, c.Name, c.Pinned))
-	}
-	return checks
+	return append(checks, n.checkNames()...)
 }
 
 // checkDropped tells what was dropped of what others sent, if anything.

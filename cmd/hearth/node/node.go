@@ -128,7 +128,7 @@ func (n *Node) buildMesh() error {
 	n.id = protocol.NodeID(id.String())
 	n.gossip = newGossip(n)
 	n.mesh, err = p2p.New(p2p.Config{
-		Secret: n.cfg.Secret, Key: key, Name: n.cfg.Name, StateDir: n.cfg.StateDir,
+		Secret: n.cfg.Secret, Key: key, Name: n.cfg.Name, KeepNames: n.cfg.Policy.AllowFrom, StateDir: n.cfg.StateDir,
 		Listen: n.cfg.Listen, Interfaces: n.cfg.Interfaces, Peers: n.cfg.Peers, Discovery: !n.cfg.NoDiscovery,
 		OnScore: func(s protocol.Score) { n.view.Score(s) }, OnPeer: n.peerChanged,
 		OnRTT: func(id protocol.NodeID, rtt time.Duration) { n.view.RTT(id, rtt) }, Log: n.cfg.Log,
@@ -153,14 +153,8 @@ func (n *Node) buildRuntime() (err error) {
 	}
 	n.runtime, err = runtime.New(runtime.Config{
 		Node: n.id, Name: n.cfg.Name, Driver: n.driver, CPUs: n.machine.CPUs, Memory: n.machine.Memory,
-		Policy: n.cfg.Policy, NameOf: n.nameOf, Accelerators: n.machine.Accelerators, Private: private,
-		Check: func(s protocol.Service) error {
-			score := n.gossip.last()
-			if r := sched.Match(&s, &score, false); r != nil {
-				return r
-			}
-			return nil
-		},
+		Policy: n.cfg.Policy, NameOf: n.mesh.NameOf, Accelerators: n.machine.Accelerators, Private: private,
+		Check:    n.checkMatch,
 		Estimate: n.view.EstimateHere, Expected: n.view.ExpectedHere, Changed: n.gossip.changed, Finished: n.learn,
 		Renew: n.renew, Leases: n.keepLeases(),
 		Dir: n.cfg.StateDir, Log: n.cfg.Log,
@@ -280,6 +274,11 @@ func (n *Node) clock() time.Duration { return time.Since(n.started) }
 // peerChanged puts what the mesh tells of its members into the view.
 func (n *Node) peerChanged(p p2p.Peer, joined bool, how p2p.Departure) {
 	if joined {
+		if old := n.view.Name(p.ID); old != "" && old != p.Name {
+			n.log.Info("device has another name", "peer", p.ID, "name", p.Name, "was", old)
+			n.view.Joined(p.ID, p.Name, p.Address)
+			return
+		}
 		n.view.Joined(p.ID, p.Name, p.Address)
 		n.log.Info("device joined", "peer", p.ID, "name", p.Name, "address", p.Address)
 		if n.cfg.Joined != nil {
@@ -302,8 +301,10 @@ func keepSecret(dir string, secret keys.Secret, log *slog.Logger) error {
 		return nil
 	case err == nil:
 		log.Warn("this device moves to another mesh", "from", old.Fingerprint(), "to", secret.Fingerprint())
-		if err := os.Remove(filepath.Join(dir, p2p.PeersFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		for _, file := range []string{p2p.PeersFile, p2p.NamesFile} {
+			if err := os.Remove(filepath.Join(dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		log.Warn("the kept secret is replaced", "err", err)

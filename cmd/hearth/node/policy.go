@@ -4,7 +4,6 @@ import (
 	"context"
 	"path/filepath"
 
-	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
 	"github.com/hearth-edge/hearth/runtime/docker"
 	"github.com/hearth-edge/hearth/runtime/machine"
@@ -38,14 +37,4 @@ func Here(ctx context.Context, stateDir string) (runtime.Here, error) {
 func privatePaths(stateDir string) ([]string, error) {
 	state, err := filepath.Abs(stateDir)
 	return []string{state}, err
-}
-
-// nameOf returns the name that a connected device has proved, else nothing.
-func (n *Node) nameOf(id protocol.NodeID) string {
-	for _, p := range n.mesh.Peers() {
-		if p.ID == id {
-			return p.Name
-		}
-	}
-	return ""
 }

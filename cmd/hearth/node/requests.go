@@ -88,6 +88,9 @@ func (m *meshRequests) List(ctx context.Context, all bool, yield func(protocol.R
 			if count++; count > maxListed {
 				return fmt.Errorf("it lists more than %d requests", maxListed)
 			}
+			if r.Orchestrator == p.ID {
+				r.OrchestratorName = p.Name // as it is called here
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			list = append(list, r)

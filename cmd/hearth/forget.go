@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+func (c *cli) forgetCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "forget NAME",
+		Short: "Free the name of a device that is no more",
+		Long: `Free a name whose device is no more, as after it was installed anew: a name stays
+with the device that had it first, so that no other one can take it. The new device
+is in the mesh meanwhile, and shown with the end of its ID, as nas-Ab3x.
+
+On this device the name is free at once, and of the device that claims it, if one is
+connected. The other devices are told, and heed it once they have not seen the old one
+for an hour; names that their policies mention they keep until 'hearth forget' there.
+A name whose device is connected is not free: end that one first.
+
+Exit code 0 if the name is free here; 125 otherwise.
+
+  hearth forget nas`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return nil
+			}
+			return &failure{err: errors.New("name one device"), hint: "usage: hearth forget NAME; see 'hearth nodes' and 'hearth doctor'"}
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			device, done, err := c.device(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer done()
+			if err := device.Forget(cmd.Context(), args[0]); err != nil {
+				return requestFailure(err)
+			}
+			_, err = fmt.Fprintf(c.stderr, "%s is free here; other devices follow once they have not seen its device for an hour\n", oneLine(args[0]))
+			return err
+		},
+	}
+}
+
+// tellNames says of a list what 'hearth doctor' knows of names and copies.
+func (c *cli) tellNames(ds []protocol.Device) {
+	for i := range ds {
+		s := &ds[i].Score
+		name := oneLine(s.Name)
+		if s.ClaimedName != "" {
+			claim := oneLine(s.ClaimedName)
+			fmt.Fprintf(c.stderr, "%s claims the name %s, which is another device's; if that one is no more: 'hearth forget %s'\n", name, claim, claim)
+		}
+		if s.CopyAddress != "" {
+			fmt.Fprintf(c.stderr, "another device, at %s, runs with a copy of the state folder of %s; remove 'seed' there\n", oneLine(s.CopyAddress), name)
+		}
+	}
+}
+
+// tellNamesOnRefusal does so where no node could run a request: one may be meant that
+// is called otherwise.
+func (c *cli) tellNamesOnRefusal(ctx context.Context, device *protocol.AppClient, end error) {
+	var f *failure
+	if !errors.As(end, &f) || f.code != exitNoNode {
+		return
+	}
+	_ = device.Devices(ctx, false, func(ds []protocol.Device) error {
+		c.tellNames(slices.Clone(ds))
+		return nil
+	})
+}

@@ -1,0 +1,91 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/hearth-edge/hearth/p2p"
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/sched"
+)
+
+// Forget implements protocol.Manager.
+func (a appServer) Forget(_ context.Context, name string) error { return a.n.mesh.Forget(name) }
+
+// devices lists the devices of the mesh, each with what is wrong with its name.
+func (n *Node) devices() []protocol.Device {
+	claims := make(map[protocol.NodeID]string)
+	for _, c := range n.mesh.Conflicts() {
+		claims[c.Claimant] = c.Name
+	}
+	copies := make(map[protocol.NodeID]string)
+	for _, c := range n.mesh.Copies() {
+		copies[c.Of] = c.Address
+	}
+	all := n.view.Devices()
+	for i := range all {
+		s := &all[i].Score
+		s.ClaimedName, s.CopyAddress = claims[s.Node], copies[s.Node]
+	}
+	return all
+}
+
+// checkMatch tells why this device can never run a service. What it is called the
+// orchestrator says, which chose it: each device has its own names for others.
+func (n *Node) checkMatch(s protocol.Service) error {
+	s.Constraints.Node = ""
+	if _, named := s.Constraints.Labels["name"]; named {
+		s.Constraints.Labels = maps.Clone(s.Constraints.Labels)
+		delete(s.Constraints.Labels, "name")
+	}
+	score := n.gossip.last()
+	if r := sched.Match(&s, &score, false); r != nil {
+		return r
+	}
+	return nil
+}
+
+// checkNames tells whose names and state folders are not theirs alone.
+func (n *Node) checkNames() (checks []protocol.Check) {
+	for _, c := range n.mesh.Conflicts() {
+		if c.Holder == "" {
+			continue // NamesFull says it
+		}
+		checks = append(checks, problem("name", fmt.Sprintf("start one of the two with another --name; if %s is no more: 'hearth forget %s'", c.Holder, c.Name),
+			"device %s at %s claims the name %q, which is that of %s; it is shown as %s", c.Claimant, c.Address, c.Name, c.Holder, c.Shown))
+	}
+	if len(checks) == 0 {
+		checks = append(checks, n.checkRivals()...)
+	}
+	if n.mesh.NamesFull() {
+		checks = append(checks, problem("name", "start this device once without its file "+p2p.NamesFile+", which forgets all names",
+			"so many names have a holder that newcomers get none, and are shown with the end of their IDs"))
+	}
+	for _, c := range n.mesh.Copies() {
+		text := fmt.Sprintf("another device at %s runs with a copy of this device's state folder", c.Address)
+		if c.First != "" {
+			text = fmt.Sprintf("another device at %s runs with a copy of the state folder of the one at %s, and is refused", c.Address, c.First)
+		}
+		checks = append(checks, problem("copy", "remove 'seed' there and start it again; each device needs one of its own", "%s", text))
+	}
+	return checks
+}
+
+// checkRivals tells where this device is called otherwise, since its name is another's
+// there.
+func (n *Node) checkRivals() []protocol.Check {
+	var at []string
+	var rival protocol.NodeID
+	for _, p := range n.mesh.Peers() {
+		if p.Rival != "" {
+			at, rival = append(at, p.Name), p.Rival
+		}
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	return []protocol.Check{warning("name", fmt.Sprintf("start this device with another --name; if %s is no more: 'hearth forget %s' there", rival, n.cfg.Name),
+		"on %s this device is shown with the end of its ID: its name is that of %s there", strings.Join(at, ", "), rival)}
+}

@@ -1,0 +1,101 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+)
+
+// writePause is the least time between two writes of a kept file, and writeShare the
+// least in units of what one took: a mesh that comes up changes it hundreds of
+// times, and a memory card takes up to 50 ms for each.
+const (
+	writePause, writeShare = time.Second, 100
+)
+
+// A keptFile is a file of the state folder that is written when what it holds has
+// changed. Its owner calls touch then.
+type keptFile struct {
+	path string // empty keeps nothing
+	what string // it holds, for the log
+	log  *slog.Logger
+	// encode returns what is to be written.
+	encode func() ([]byte, error)
+	// changed has one place: the file is out of date.
+	changed chan struct{}
+}
+
+// read hands the file's content to take, where there is one. A file that take does
+// not understand, or longer than limit, is set aside.
+func (f *keptFile) read(limit int64, take func([]byte) error) {
+	if f.path == "" {
+		return
+	}
+	err := func() error {
+		file, err := os.Open(f.path)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		data, err := io.ReadAll(io.LimitReader(file, limit))
+		if err != nil {
+			return err
+		}
+		return take(data)
+	}()
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	f.log.Warn("a file in the state folder is damaged and set aside; what it held is learnt anew", "holds", f.what, "file", f.path, "kept", f.path+".bad", "err", err)
+	if err := os.Rename(f.path, f.path+".bad"); err != nil {
+		f.log.Warn("the damaged file could not be set aside", "file", f.path, "err", err)
+	}
+}
+
+// touch says that the file is out of date. It never blocks.
+func (f *keptFile) touch() { wake(f.changed) }
+
+// run writes the file when it has changed, the first change at once and what
+// follows closely together, until ctx ends; what changed last is written then. It
+// owns the file.
+func (f *keptFile) run(ctx context.Context) {
+	if f.path == "" {
+		return
+	}
+	failing := false
+	for ctx.Err() == nil {
+		select {
+		case <-f.changed:
+		case <-ctx.Done():
+			continue
+		}
+		began := time.Now()
+		err := f.write()
+		pause := max(writePause, writeShare*time.Since(began))
+		if err != nil && !failing {
+			f.log.Warn("a file in the state folder could not be saved; after a restart what it held must be learnt anew", "holds", f.what, "file", f.path, "err", err)
+		}
+		failing = err != nil
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+	select {
+	case <-f.changed:
+		_ = f.write()
+	default:
+	}
+}
+
+func (f *keptFile) write() error {
+	data, err := f.encode()
+	if err != nil {
+		return err
+	}
+	return writeFile(f.path, append(data, '\n'))
+}

@@ -1,0 +1,303 @@
+package p2p
+
+import (
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/hearth-edge/hearth/keys"
+)
+
+const (
+	// NamesFile is the name of the file in the state folder that says which device
+	// has which name.
+	NamesFile = "names.json"
+	// maxPins is how many names have a holder. With more a newcomer gets none: a pin
+	// is never freed by what others claim.
+	maxPins = 4096
+	// maxForgotten is how many names forgotten by this device's owner are told to
+	// others; the oldest goes first.
+	maxForgotten = 64
+	// maxNamesFile bounds what is read: more than all pins take.
+	maxNamesFile = 2 << 20
+	// forgetAfter is for how long a holder was not seen before others' word frees its
+	// name, and forgetInterval is how often that word is repeated.
+	forgetAfter, forgetInterval = time.Hour, 15 * time.Minute
+	// forgetVersion begins the body of a frame that tells of forgotten names.
+	forgetVersion = 1
+)
+
+var (
+	// errNoHolder: no device has the name.
+	errNoHolder = errors.New("no device has the name")
+	// errOwnName: the name is this device's own.
+	errOwnName = errors.New("the name is this device's own")
+)
+
+// A pin says whose a name is.
+type pin struct {
+	Name string  `json:"name"`
+	ID   peer.ID `json:"id"`
+	// seen is when the holder was connected last under that name, or this device
+	// started.
+	seen time.Time
+}
+
+// names says which device has which name, as this device sees it. A name is of the
+// first device that proved to be a member under it, until the owner of this device
+// forgets it, or of another one while its holder is away for long. What is trusted is
+// the ID; a device without the name that it claims is shown with the end of its ID.
+// It is safe for concurrent use.
+type names struct {
+	file keptFile
+	self pin
+	// kept are the names that this device's policy mentions: no other device's word
+	// frees them.
+	kept []string
+
+	mu        sync.Mutex // owns what follows
+	holders   map[string]pin
+	forgotten []pin // by this device's owner, the oldest first
+}
+
+// namesFile is what the file holds.
+type namesFile struct {
+	Names     []pin `json:"names"`
+	Forgotten []pin `json:"forgotten,omitempty"`
+}
+
+// newNames knows of no name but that of self, this device.
+func newNames(self pin, kept []string, log *slog.Logger) *names {
+	n := &names{self: self, kept: kept, holders: make(map[string]pin)}
+	n.file = keptFile{what: "names of devices", log: log, encode: n.encode, changed: make(chan struct{}, 1)}
+	return n
+}
+
+// load reads the names kept in dir, where they are kept from now on.
+func (n *names) load(dir string) {
+	if dir != "" {
+		n.file.path = filepath.Join(dir, NamesFile)
+	}
+	n.file.read(maxNamesFile, func(data []byte) error {
+		f, err := parseNames(data)
+		if err != nil {
+			return err
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		now := time.Now()
+		for _, p := range f.Names {
+			p.seen = now
+			n.holders[p.Name] = p
+		}
+		n.forgotten = f.Forgotten
+		return nil
+	})
+}
+
+func parseNames(data []byte) (namesFile, error) {
+	var f namesFile
+	if err := json.Unmarshal(data, &f); err != nil {
+		return namesFile{}, err
+	}
+	if len(f.Names) > maxPins || len(f.Forgotten) > maxForgotten {
+		return namesFile{}, fmt.Errorf("%d names and %d forgotten ones where at most %d and %d are kept", len(f.Names), len(f.Forgotten), maxPins, maxForgotten)
+	}
+	seen := make(map[string]bool, len(f.Names))
+	for _, p := range f.Names {
+		if seen[p.Name] {
+			return namesFile{}, fmt.Errorf("the name %q is there twice", p.Name)
+		}
+		seen[p.Name] = true
+	}
+	for _, p := range slices.Concat(f.Names, f.Forgotten) {
+		if err := errors.Join(keys.ValidName(p.Name), p.ID.Validate()); err != nil {
+			return namesFile{}, err
+		}
+	}
+	return f, nil
+}
+
+func (n *names) encode() ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f := namesFile{Names: make([]pin, 0, len(n.holders)), Forgotten: n.forgotten}
+	for _, p := range n.holders {
+		f.Names = append(f.Names, p)
+	}
+	slices.SortFunc(f.Names, func(a, b pin) int { return cmp.Compare(a.Name, b.Name) })
+	return json.MarshalIndent(f, "", "  ")
+}
+
+// claim notes that a device proved to be a member under a name. The name is its own if
+// it is free, while there is room for more. claim reports whether the device has it.
+func (n *names) claim(name string, id peer.ID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if name == n.self.Name {
+		return id == n.self.ID
+	}
+	p, taken := n.holders[name]
+	switch {
+	case taken && p.ID != id, !taken && len(n.holders) >= maxPins:
+		return false
+	case !taken:
+		n.forgotten = slices.DeleteFunc(n.forgotten, func(f pin) bool { return f.Name == name && f.ID == id })
+		n.file.touch()
+	}
+	n.holders[name] = pin{Name: name, ID: id, seen: time.Now()}
+	return true
+}
+
+// holder returns who has the name; empty if nobody.
+func (n *names) holder(name string) peer.ID {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.holderOf(name)
+}
+
+// holderOf is holder; the caller holds the mutex.
+func (n *names) holderOf(name string) peer.ID {
+	if name == n.self.Name {
+		return n.self.ID
+	}
+	return n.holders[name].ID
+}
+
+// shown returns what a device is called that claims a name: that, where it has it,
+// else with as much of the end of its ID as is nobody's name.
+func (n *names) shown(claim string, id peer.ID) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.holderOf(claim) == id {
+		return claim
+	}
+	end := id.String()
+	for length := min(4, len(end)); ; length += 4 {
+		suffix := "-" + end[max(0, len(end)-length):]
+		name := claim[:max(0, min(len(claim), keys.MaxName-len(suffix)))] + suffix
+		if holder := n.holderOf(name); holder == "" || length >= len(end) {
+			return name
+		}
+	}
+}
+
+// full reports whether there is no room for another name.
+func (n *names) full() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.holders) >= maxPins
+}
+
+// saw notes that the holder of a name was connected until now.
+func (n *names) saw(name string, id peer.ID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p, ok := n.holders[name]; ok && p.ID == id {
+		p.seen = time.Now()
+		n.holders[name] = p
+	}
+}
+
+// forget frees a name for this device's owner, and returns whose it was.
+func (n *names) forget(name string) (pin, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p, ok := n.holders[name]
+	switch {
+	case name == n.self.Name:
+		return pin{}, errOwnName
+	case !ok:
+		return pin{}, errNoHolder
+	}
+	delete(n.holders, name)
+	n.forgotten = append(slices.DeleteFunc(n.forgotten, func(f pin) bool { return f.Name == p.Name && f.ID == p.ID }), p)
+	n.forgotten = n.forgotten[max(0, len(n.forgotten)-maxForgotten):]
+	n.file.touch()
+	return p, nil
+}
+
+// heed frees a name that the owner of another device forgot, unless this device's
+// policy mentions it, or its holder was seen within forgetAfter. It reports whether it
+// did. The caller knows that the holder is not connected under it.
+func (n *names) heed(f pin) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p, ok := n.holders[f.Name]
+	if !ok || p.ID != f.ID || slices.Contains(n.kept, f.Name) || time.Since(p.seen) < forgetAfter {
+		return false
+	}
+	delete(n.holders, f.Name)
+	n.file.touch()
+	return true
+}
+
+// told returns the body of a frame that tells others which names were forgotten here;
+// nil if none was.
+func (n *names) told() []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.forgotten) == 0 {
+		return nil
+	}
+	return encodeForgotten(n.forgotten)
+}
+
+// encodeForgotten is forgetVersion, and for each pin the uvarint length of its ID, the
+// ID, the uvarint length of its name, and the name.
+func encodeForgotten(pins []pin) []byte {
+	body := []byte{forgetVersion}
+	for _, p := range pins {
+		body = append(binary.AppendUvarint(body, uint64(len(p.ID))), p.ID...)
+		body = append(binary.AppendUvarint(body, uint64(len(p.Name))), p.Name...)
+	}
+	return body
+}
+
+// parseForgotten reads what encodeForgotten wrote. Of another version it takes none.
+func parseForgotten(body []byte) ([]pin, error) {
+	if len(body) == 0 || body[0] != forgetVersion {
+		return nil, nil
+	}
+	body = body[1:]
+	field := func() (text string, err error) {
+		size, n := binary.Uvarint(body)
+		if n <= 0 || size > uint64(len(body)-n) {
+			return "", errors.New("malformed list of forgotten names")
+		}
+		text, body = string(body[n:n+int(size)]), body[n+int(size):]
+		return text, nil
+	}
+	var pins []pin
+	for len(body) > 0 {
+		if len(pins) == maxForgotten {
+			return nil, errors.New("too many forgotten names")
+		}
+		id, err := field()
+		if err != nil {
+			return nil, err
+		}
+		name, err := field()
+		if err != nil {
+			return nil, err
+		}
+		p := pin{Name: name, ID: peer.ID(id)}
+		if _, err := peer.IDFromBytes([]byte(id)); err != nil {
+			return nil, err
+		}
+		if err := keys.ValidName(name); err != nil {
+			return nil, err
+		}
+		pins = append(pins, p)
+	}
+	return pins, nil
+}

@@ -1,0 +1,110 @@
+package p2p
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+)
+
+const (
+	// startSize is the length of a start's body.
+	startSize = 8
+	// maxCopyAddress bounds the address in a frame that tells of a copy.
+	maxCopyAddress = 128
+)
+
+// errCopy ends a connection, because another device with the same ID is connected.
+var errCopy = errors.New("another device runs with a copy of this device's state folder")
+
+// An opening is how each connection begins after its handshake: both sides say the
+// number of their start. Two numbers for one ID are two devices, of which one has a
+// copy of the other's state folder, or a device that was started anew.
+type opening struct {
+	start uint64 // of this device
+	// admit reports whether a connection to a device of that start may be, else where
+	// another device of the same ID is connected. It may take answerTime.
+	admit func(c *memberConn) (other string, ok bool)
+	// copied is told where another device of this device's own ID is.
+	copied func(addr string)
+}
+
+// exchange runs it. The dialler speaks first. The connection's owner closes it where
+// exchange fails.
+func (o *opening) exchange(c *memberConn, server bool) error {
+	if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return err
+	}
+	own := binary.BigEndian.AppendUint64(nil, o.start)
+	if !server {
+		if err := writeOpening(c, frameStart, own); err != nil {
+			return err
+		}
+	}
+	if err := o.receive(c); err != nil {
+		return err
+	}
+	if other, ok := o.admit(c); !ok {
+		return errors.Join(fmt.Errorf("two devices with the ID %s: one is connected at %s", c.RemotePeer(), other), writeOpening(c, frameCopy, copyBody(true, other)))
+	}
+	if server {
+		if err := writeOpening(c, frameStart, own); err != nil {
+			return err
+		}
+	}
+	return c.SetDeadline(time.Time{})
+}
+
+// receive takes the first frame of the other side.
+func (o *opening) receive(c *memberConn) error {
+	var head [headSize]byte
+	if _, err := io.ReadFull(c, head[:]); err != nil {
+		return err
+	}
+	kind, length, err := readHead(head[:])
+	if err != nil {
+		return err
+	}
+	if kind != frameStart && kind != frameCopy {
+		return fmt.Errorf("a frame of kind %d before that of the start", kind)
+	}
+	body := make([]byte, length)
+	if _, err := io.ReadFull(c, body); err != nil {
+		return err
+	}
+	if kind == frameCopy {
+		_, addr := readCopy(body)
+		o.copied(addr)
+		return errCopy
+	}
+	c.start = binary.BigEndian.Uint64(body)
+	return nil
+}
+
+func writeOpening(w io.Writer, kind byte, body []byte) error {
+	frame := make([]byte, headSize, headSize+len(body))
+	putHead(frame, kind, len(body))
+	_, err := w.Write(append(frame, body...))
+	return err
+}
+
+func copyBody(refused bool, addr string) []byte {
+	body := []byte{0}
+	if refused {
+		body[0] = 1
+	}
+	return append(body, addr[:min(len(addr), maxCopyAddress)]...)
+}
+
+// readCopy reads what copyBody wrote. The address is empty where it is none.
+func readCopy(body []byte) (refused bool, addr string) {
+	if len(body) == 0 {
+		return false, ""
+	}
+	if at, err := netip.ParseAddrPort(string(body[1:])); err == nil {
+		addr = netip.AddrPortFrom(at.Addr().WithZone(""), at.Port()).String()
+	}
+	return body[0] != 0, addr
+}

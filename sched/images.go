@@ -190,6 +190,12 @@ func (o *Orchestrator) demand(ctx context.Context, service *protocol.Service) De
 // to ask, or no need to.
 func (o *Orchestrator) demandAtOnce(service *protocol.Service) (d Demand, whole bool) {
 	d = o.cfg.View.Demand(service)
+	if service.Pull == protocol.PullNever {
+		// No registry is asked. Where no node is known to have the image, each one
+		// is: a score does not tell all images, nor the very latest.
+		d.NoFetch = o.cfg.View.holds(d.Image)
+		return d, true
+	}
 	if o.cfg.Inspect == nil || !o.cfg.View.unsure(&d) {
 		return d, true
 	}
@@ -210,6 +216,18 @@ func (d *Demand) learn(f ImageFacts, p *Params) {
 	default:
 		d.Fetch = p.moved(f.Size)
 	}
+}
+
+// holds reports whether some node tells that it has the image.
+func (v *View) holds(image uint32) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, dev := range v.list {
+		if dev.score != nil && hasImage(dev.score, image) {
+			return true
+		}
+	}
+	return false
 }
 
 // unsure reports whether more should be known of the image than the scores tell:

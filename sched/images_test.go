@@ -279,6 +279,37 @@ func TestPlatformRefusesBeforeAnOffer(t *testing.T) {
 	})
 }
 
+// What is never to be pulled goes to who has it, and no registry is asked; where
+// nobody is known to have it, each node may say so itself.
+func TestPullNeverGoesToWhoHasTheImage(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &mesh{t: t, images: func(context.Context, string) (ImageFacts, error) {
+				t.Error("the registry is asked")
+				return ImageFacts{}, nil
+			}}
+			m.build(DefaultParams(), abc...)
+			if known {
+				has := nodeScore("a", 1, 4)
+				has.Sequence, has.Beat, has.Images = 2, time.Minute, []uint32{protocol.HashImage("tool")}
+				m.view.Score(has)
+			}
+			m.start(DefaultParams())
+			defer m.close()
+			app := m.run(protocol.Run{Service: protocol.Service{Image: "tool", Pull: protocol.PullNever}})
+			synctest.Wait()
+			want := protocol.NodeID("c") // the fastest
+			if known {
+				want = "a"
+			}
+			m.nodes[want].only(t).exit(0)
+			if end := app.end(); end.State != protocol.StateSucceeded {
+				t.Errorf("known %t: %+v", known, end)
+			}
+		})
+	}
+}
+
 // Where nothing is told the request goes its way.
 func TestPlacedWithoutImageFacts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

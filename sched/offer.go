@@ -89,7 +89,7 @@ func (r *request) dropFirst() {
 // for, is known only by and by. What nodes have said of this request stays.
 func (r *request) reckon(ctx context.Context) {
 	d := r.o.demand(ctx, &r.service)
-	d.Refusals, d.Excluded, d.NoFetch = r.demand.Refusals, r.demand.Excluded, r.demand.NoFetch
+	d.Refusals, d.Excluded, d.NoFetch = r.demand.Refusals, r.demand.Excluded, r.demand.NoFetch || d.NoFetch
 	d.Waited = r.demand.Waited
 	r.demand = d
 }

@@ -127,9 +127,16 @@ func (c *AppClient) Diagnose(ctx context.Context) ([]Check, error) {
 
 const maxChecks = 1000
 
+// A Guarded is a stream of which few are let in before their apps have shown the token.
+type Guarded interface {
+	Stream
+	// Proved is called when the app has shown it.
+	Proved()
+}
+
 // ServeApp holds a device's end of one conversation with an app over s, which it
-// closes. It compares the app's token with token in constant time, and hands
-// what is asked to app. When the app goes away its session is closed, which may
+// closes. It compares the app's token with token in constant time, tells a Guarded
+// stream that it was right, and hands what is asked to app. When the app goes away its session is closed, which may
 // cancel the request; see App. When ctx ends, the stream is reset, but sessions of
 // Run are left to the device's own end: ServeApp returns when app has ended them.
 //
@@ -143,6 +150,9 @@ func ServeApp(ctx context.Context, s Stream, token string, app App) error {
 	}
 	if token == "" || subtle.ConstantTimeCompare([]byte(request.GetToken()), []byte(token)) != 1 {
 		return w.reject(Errorf(CodeUnauthorized, "the token is not the one of this device: read it from the token file in its state folder"))
+	}
+	if guarded, ok := s.(Guarded); ok {
+		guarded.Proved()
 	}
 	switch v := request.GetVerb().(type) {
 	case *pb.AppRequest_Run:

@@ -25,9 +25,10 @@
 // anyway, and a key that is nowhere on disk can't be stolen.
 //
 // Reading the token is what proves an app; reaching the endpoint proves nothing,
-// because every user of the machine can reach 127.0.0.1. Others could use
-// up the connections there; those to the socket, which only the owner can
-// open, are counted apart, and Dial prefers it.
+// because every user of the machine can reach 127.0.0.1. So each listener counts its
+// own connections and streams, Dial prefers the socket, which only the owner can
+// open, and a connection on which the token was not shown yet has few streams
+// (gate.go). Every stream shows it all the same, as long as apps do.
 //
 // Neither end waits for multistream: an app's first frame goes out with the names
 // of the protocols, and the device's answer with their repetition. A conversation
@@ -62,8 +63,12 @@ import (
 const (
 	// maxStreamsPerConn bounds what one app runs at a time.
 	maxStreamsPerConn = 1100
-	// maxStreams bounds what all apps run at a time.
+	// maxStreams bounds what all apps of a listener run at a time; more are reset.
 	maxStreams = 4096
+	// maxUnproven bounds the streams of a listener, and maxUnprovenPerConn those of a
+	// connection, before its app showed the token: of a connection more wait, of a
+	// listener the oldest is reset, since an honest app shows it with its first bytes.
+	maxUnproven, maxUnprovenPerConn = 64, 16
 	// maxConns bounds the connections to the socket and, apart, to the port.
 	maxConns = 256
 	// maxWindow is how many bytes a stream may hold that nobody reads yet. A
@@ -94,8 +99,9 @@ type Config struct {
 	StateDir string
 	// Handle serves one stream and returns when it is done with it; it closes
 	// or resets the stream. It must return soon after ctx ended. The stream has
-	// no deadline; nothing is known yet about who opened it. A panic resets the
-	// stream.
+	// no deadline; nothing is known yet about who opened it. It is a
+	// protocol.Guarded, to be told when its app has shown the token. A panic resets
+	// the stream.
 	Handle func(ctx context.Context, s protocol.Stream)
 	Log    *slog.Logger
 }
@@ -109,7 +115,8 @@ type Endpoint struct {
 	// known are the protocols that are served.
 	known *mss.MultistreamMuxer[string]
 	ready chan struct{}
-	gate  *gate
+	// maxStreams is maxStreams, but in tests.
+	maxStreams int
 }
 
 // New makes an endpoint, and the token if there is none yet. It listens only
@@ -134,7 +141,7 @@ func New(cfg Config) (*Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Endpoint{cfg: cfg, token: token, key: key, id: id, known: protocols(), ready: make(chan struct{}), gate: newGate(maxStreams)}, nil
+	return &Endpoint{cfg: cfg, token: token, key: key, id: id, known: protocols(), ready: make(chan struct{}), maxStreams: maxStreams}, nil
 }
 
 // Ready is closed when apps can connect.

@@ -60,7 +60,7 @@ func FuzzStream(f *testing.F) {
 			t.Fatal(err)
 		}
 		asked := false
-		e := &Endpoint{key: key, known: protocols(), gate: newGate(1), cfg: Config{
+		e := &Endpoint{key: key, known: protocols(), cfg: Config{
 			Log:    slog.New(panicHandler{t}),
 			Handle: func(_ context.Context, s protocol.Stream) { asked = true; _ = s.Close() },
 		}}
@@ -70,7 +70,7 @@ func FuzzStream(f *testing.F) {
 			_ = there.CloseWrite()
 			_, _ = io.Copy(io.Discard, there)
 		}()
-		e.serveStream(t.Context(), saidConn{}, muxed{here})
+		e.serveStream(t.Context(), saidConn{}, muxed{here}, func() {})
 		_ = here.Reset()
 		if asked && !bytes.Contains(data, []byte(protocol.AppProtocol)) {
 			t.Error("served without having been asked")

@@ -117,7 +117,7 @@ func TestStreamsOfOneAppAreBounded(t *testing.T) {
 
 func TestStreamsOfAllAppsAreBounded(t *testing.T) {
 	dir := t.TempDir()
-	start(t, dir, echo, io.Discard, func(e *Endpoint) { e.gate = newGate(2) })
+	start(t, dir, echo, io.Discard, func(e *Endpoint) { e.maxStreams = 2 })
 	a, b := dial(t, dir), dial(t, dir)
 	one, two := open(t, a), open(t, b)
 	greet(t, one)

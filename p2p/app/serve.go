@@ -38,7 +38,10 @@ func (e *Endpoint) Run(ctx context.Context) error {
 	}
 	failed := make(chan error, len(listeners))
 	var work sync.WaitGroup
+	var gates []*gate
 	for _, l := range listeners {
+		g := newGate(e.maxStreams)
+		gates = append(gates, g)
 		work.Go(func() {
 			for {
 				c, err := l.Accept()
@@ -46,7 +49,7 @@ func (e *Endpoint) Run(ctx context.Context) error {
 					failed <- fmt.Errorf("listen for apps on %s: %w", l.Multiaddr(), err)
 					return
 				}
-				work.Go(func() { e.serveConn(ctx, c) })
+				work.Go(func() { e.serveConn(ctx, c, g) })
 			}
 		})
 	}
@@ -60,34 +63,49 @@ func (e *Endpoint) Run(ctx context.Context) error {
 		err = errors.Join(err, os.Remove(path))
 	}
 	closeAll(listeners)
-	select {
-	case <-e.gate.close():
-	case <-time.After(farewell):
-	}
+	closeGates(gates)
 	endConns()
 	work.Wait()
 	return err
 }
 
+// closeGates lets no more streams in, and waits for those that are open; not for long.
+func closeGates(gates []*gate) {
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	var empty []<-chan struct{}
+	for _, g := range gates {
+		empty = append(empty, g.close())
+	}
+	for _, e := range empty {
+		select {
+		case <-e:
+		case <-ctx.Done():
+		}
+	}
+}
+
 // serveConn serves the streams of one connection until it ends. ctx is for the
 // handlers.
-func (e *Endpoint) serveConn(ctx context.Context, c transport.CapableConn) {
+func (e *Endpoint) serveConn(ctx context.Context, c transport.CapableConn, g *gate) {
 	defer func() { _ = c.Close() }()
 	var streams sync.WaitGroup
 	defer streams.Wait()
+	from := newVisitor()
 	for {
 		s, err := c.AcceptStream()
 		if err != nil {
 			return
 		}
-		if !e.gate.enter() {
+		v := g.enter(from, s)
+		if v == nil {
 			e.cfg.Log.Debug("stream refused", "peer", c.RemotePeer(), "err", errStreams)
 			_ = s.ResetWithError(network.StreamResourceLimitExceeded)
 			continue
 		}
 		streams.Go(func() {
-			defer e.gate.leave()
-			e.serveStream(ctx, c, s)
+			defer v.leave()
+			e.serveStream(ctx, c, s, v.proved)
 		})
 	}
 }
@@ -100,8 +118,9 @@ func protocols() *mss.MultistreamMuxer[string] {
 	return known
 }
 
-// serveStream finds out which protocol a stream is for and serves it.
-func (e *Endpoint) serveStream(ctx context.Context, c transport.CapableConn, s network.MuxedStream) {
+// serveStream finds out which protocol a stream is for and serves it. proved is called
+// once its app has shown the token.
+func (e *Endpoint) serveStream(ctx context.Context, c transport.CapableConn, s network.MuxedStream, proved func()) {
 	defer func() {
 		if r := recover(); r != nil {
 			_ = s.Reset()
@@ -109,7 +128,7 @@ func (e *Endpoint) serveStream(ctx context.Context, c transport.CapableConn, s n
 		}
 	}()
 	_ = s.SetDeadline(time.Now().Add(handshake))
-	stream := newDeviceStream(s)
+	stream := newDeviceStream(s, proved)
 	name, _, err := e.known.Negotiate(negotiation{stream})
 	if err != nil {
 		_ = s.ResetWithError(network.StreamProtocolNegotiationFailed)

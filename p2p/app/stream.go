@@ -125,14 +125,21 @@ type deviceStream struct {
 	in    *bufio.Reader // it and begun belong to whoever reads
 	begun bool
 	out   prefix
+	// proved is told that the app has shown the token.
+	proved func()
 }
+
+var _ protocol.Guarded = (*deviceStream)(nil)
 
 // namesSize is for both names and a first frame.
 const namesSize = 1 << 10
 
-func newDeviceStream(s network.MuxedStream) *deviceStream {
-	return &deviceStream{MuxedStream: s, in: bufio.NewReaderSize(s, namesSize), out: prefix{out: s}}
+func newDeviceStream(s network.MuxedStream, proved func()) *deviceStream {
+	return &deviceStream{MuxedStream: s, in: bufio.NewReaderSize(s, namesSize), out: prefix{out: s}, proved: proved}
 }
+
+// Proved implements protocol.Guarded.
+func (s *deviceStream) Proved() { s.proved() }
 
 // Read says what is held back before it waits, but for the first word, which is
 // the app's.

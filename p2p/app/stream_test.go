@@ -54,10 +54,10 @@ func TestOtherGreeting(t *testing.T) {
 // An app that waits for each word hears it at once; one that does not hears all in
 // one piece.
 func TestNamesAreRepeated(t *testing.T) {
-	e := &Endpoint{known: protocols(), gate: newGate(1), cfg: Config{Handle: echo}}
+	e := &Endpoint{known: protocols(), cfg: Config{Handle: echo}}
 	serve := func() protocol.Stream {
 		here, there := protocol.Pipe()
-		go e.serveStream(context.Background(), saidConn{}, muxed{here})
+		go e.serveStream(context.Background(), saidConn{}, muxed{here}, func() {})
 		return there
 	}
 	hears := func(s protocol.Stream, want string) {

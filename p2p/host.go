@@ -58,7 +58,7 @@ const (
 )
 
 // newHost assembles a libp2p host from its parts; it listens nowhere yet.
-func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman, opening *opening) (*streams, error) {
+func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman, opening *opening, small *smallPaths) (*streams, error) {
 	store, err := pstoremem.NewPeerstore()
 	if err != nil {
 		return nil, err
@@ -83,14 +83,14 @@ func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman, opening
 	if err != nil {
 		return nil, errors.Join(err, sw.Close(), limits.Close(), store.Close())
 	}
-	if err := addTransport(cfg, sw, limits, secure, door, opening); err != nil {
+	if err := addTransport(cfg, sw, limits, secure, door, opening, small); err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
 	return host, nil
 }
 
 // addTransport gives the swarm TCP with the membership handshake and yamux.
-func addTransport(cfg *Config, sw *swarm.Swarm, limits network.ResourceManager, secure *membership, door *doorman, opening *opening) error {
+func addTransport(cfg *Config, sw *swarm.Swarm, limits network.ResourceManager, secure *membership, door *doorman, opening *opening, small *smallPaths) error {
 	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers(cfg.lines, opening), nil, limits, nil, upgrader.WithAcceptTimeout(handshakeTimeout))
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func addTransport(cfg *Config, sw *swarm.Swarm, limits network.ResourceManager, 
 	// With port reuse two devices on one machine would share a port and each
 	// get some of the other's connections.
 	door.Upgrader = up
-	t, err := tcp.NewTCPTransport(door, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout))
+	t, err := tcp.NewTCPTransport(door, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout), tcp.WithDialerForAddr(small.dialer))
 	if err != nil {
 		return err
 	}

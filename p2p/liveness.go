@@ -33,6 +33,7 @@ type liveness struct {
 	gossip  *gossip
 	names   *names
 	report  *reports
+	small   *smallPaths
 	work    []libp2pproto.ID // the protocols by which devices work for each other
 	log     *slog.Logger
 
@@ -101,6 +102,9 @@ func (l *liveness) watch(c network.Conn) {
 
 // forget is called when a connection has ended.
 func (l *liveness) forget(c network.Conn) {
+	if w := l.of(c); w != nil {
+		l.noteStuck(w)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.watched = slices.DeleteFunc(l.watched, func(w *watched) bool { return w.conn == c })

@@ -2,11 +2,8 @@ package p2p
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -29,128 +26,11 @@ import (
 // this process carries, packet by packet, with loss and delay in both
 // directions. It needs root, and nothing of the kernel but TUN.
 
-const (
-	lossyChild = "HEARTH_TEST_LOSSY_DEVICE"
-	lossyPort  = 7300
-)
-
-// A lossyConfig is what one of the two processes runs: a device of each of many
-// meshes, each connected with its one peer in the other process.
-type lossyConfig struct {
-	Secrets []string
-	Local   string
-	Remote  string // empty in the one that listens
-	Debug   bool
-}
-
-// A lossyEvent is a line that such a process writes.
-type lossyEvent struct {
-	Pair   int
-	Joined bool
-	How    string
-	Silent time.Duration // set alone: the longest silence of a pair's connection
-
-	at time.Time // when it was read
-}
-
-// runLossyChild is such a process; it ends when its stdin does.
-func runLossyChild(text string) {
-	var cfg lossyConfig
-	if err := json.Unmarshal([]byte(text), &cfg); err != nil {
-		panic(err)
-	}
-	var mu sync.Mutex
-	out := json.NewEncoder(os.Stdout)
-	say := func(e lossyEvent) {
-		mu.Lock()
-		defer mu.Unlock()
-		_ = out.Encode(e)
-	}
-	log := slog.New(slog.DiscardHandler)
-	if cfg.Debug {
-		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	for i, text := range cfg.Secrets {
-		secret, err := keys.ParseSecret(text)
-		if err != nil {
-			panic(err)
-		}
-		var seed keys.Seed
-		copy(seed[:], cfg.Local)
-		key, err := keys.Identity(secret, seed)
-		if err != nil {
-			panic(err)
-		}
-		c := Config{
-			Secret: secret, Key: key, Name: "a", Log: log.With("pair", i),
-			Listen: addrs(fmt.Sprintf("/ip4/%s/tcp/%d", cfg.Local, lossyPort+i)),
-			OnPeer: func(_ Peer, joined bool, how Departure) {
-				say(lossyEvent{Pair: i, Joined: joined, How: how.String()})
-			},
-		}
-		if cfg.Remote != "" {
-			c.Name, c.Peers = "b", addrs(fmt.Sprintf("/ip4/%s/tcp/%d", cfg.Remote, lossyPort+i))
-		}
-		m, err := New(c)
-		if err != nil {
-			panic(err)
-		}
-		running.Go(func() {
-			if err := m.Run(ctx); err != nil {
-				panic(err)
-			}
-		})
-		running.Go(func() { publishSteadily(ctx, m, func(d time.Duration) { say(lossyEvent{Pair: i, Silent: d}) }) })
-	}
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	cancel()
-	running.Wait()
-}
-
-// publishSteadily gossips at the usual beat, and tells of silences longer than a
-// clean link has.
-func publishSteadily(ctx context.Context, m *Mesh, silent func(time.Duration)) {
-	beat, look := time.NewTicker(time.Second), time.NewTicker(100*time.Millisecond)
-	defer beat.Stop()
-	defer look.Stop()
-	var longest time.Duration
-	for {
-		select {
-		case <-beat.C:
-			_ = m.Publish(aScore())
-		case <-look.C:
-			now := m.silence()
-			if now < longest && longest > 1500*time.Millisecond {
-				silent(longest)
-			}
-			if longest = max(longest, now); now < longest {
-				longest = 0
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// silence is how long the connection to the only peer has been silent.
-func (m *Mesh) silence() time.Duration {
-	if l := m.live.Load(); l != nil {
-		for _, c := range l.sw.Conns() {
-			var on *line
-			if c.As(&on) {
-				return on.member.silence()
-			}
-		}
-	}
-	return 0
-}
-
 // A badLink joins two namespaces.
 type badLink struct {
 	loss  atomic.Uint64 // of packets, in millionths, each way
 	delay atomic.Int64  // each way
+	most  atomic.Int64  // bytes of a packet; larger ones are lost, and nobody is told; 0 for any
 }
 
 // in runs f on a thread of its own in a namespace; the thread ends with it.
@@ -251,7 +131,7 @@ func (l *badLink) carry(to, from *os.File) {
 		if err != nil {
 			return
 		}
-		if rand.Uint64N(1e6) < l.loss.Load() {
+		if most := l.most.Load(); rand.Uint64N(1e6) < l.loss.Load() || most > 0 && int64(n) > most {
 			continue
 		}
 		select {
@@ -301,6 +181,38 @@ func startLossy(t testing.TB, ns netns.NsHandle, cfg lossyConfig, events chan<- 
 	})
 	t.Cleanup(stop)
 	return stop
+}
+
+// Over a path that loses large packets, and tells nobody, two devices come to use small
+// ones, whichever of them dials. It takes some seconds, which the kernel's clock counts.
+func TestSmallPackets(t *testing.T) {
+	t.Parallel()
+	const bulk = 300_000
+	l, ns := newBadLink(t)
+	secrets := []string{keys.NewSecret().Text()}
+	events := make(chan lossyEvent, 1<<16)
+	startLossy(t, ns[0], lossyConfig{Secrets: secrets, Local: "10.99.0.1", Bulk: bulk}, events)
+	l.most.Store(1300)
+	began := time.Now()
+	startLossy(t, ns[1], lossyConfig{Secrets: secrets, Local: "10.99.0.2", Remote: "10.99.0.1", Bulk: bulk}, events)
+	lost, timeout := 0, time.After(patient)
+	for {
+		select {
+		case e := <-events:
+			if e.Bulk > 0 {
+				t.Logf("after %v, and %d losses told", time.Since(began).Round(time.Second), lost)
+				if e.Small != 1 || lost == 0 {
+					t.Errorf("%d devices are known to which large packets get lost", e.Small)
+				}
+				return
+			}
+			if !e.Joined && e.How == Lost.String() {
+				lost++
+			}
+		case <-timeout:
+			t.Fatalf("the data never came; %d losses", lost)
+		}
+	}
 }
 
 // BenchmarkSuspicion tells how often a device is wrongly taken for lost on a link
@@ -373,7 +285,7 @@ func measureSuspicion(b *testing.B, pairs int, span time.Duration, loss float64,
 	b.ReportMetric(float64(longest), "silences>5s")
 }
 
-func awaitJoins(b *testing.B, events <-chan lossyEvent, n int) {
+func awaitJoins(b testing.TB, events <-chan lossyEvent, n int) {
 	b.Helper()
 	timeout := time.After(patient)
 	for joined := 0; joined < n; {

@@ -37,6 +37,7 @@ type Mesh struct {
 	report    *reports
 	announced *announced
 	names     *names
+	small     *smallPaths
 	members   *members
 	paces     paces
 	ready     chan struct{}
@@ -74,6 +75,7 @@ func New(cfg Config) (*Mesh, error) {
 		names: names, paces: newPaces(), cfg: cfg, id: id, members: newMembers(id), ready: make(chan struct{}),
 		report:    newReports(cfg.Secret.Fingerprint(), cfg.Log),
 		announced: &announced{only: cfg.Interfaces},
+		small:     &smallPaths{log: cfg.Log},
 		handlers:  make(map[string]func(context.Context, protocol.NodeID, protocol.Stream)),
 	}
 	m.members.names = names
@@ -251,10 +253,10 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 		return nil, err
 	}
 	door := &doorman{}
-	pulse := &liveness{members: m.members, names: m.names, report: m.report, work: m.protocols(), log: m.cfg.Log}
+	pulse := &liveness{members: m.members, names: m.names, report: m.report, small: m.small, work: m.protocols(), log: m.cfg.Log}
 	h, err := newHost(&m.cfg, m.id, secure, door, &opening{
 		start: rand.Uint64(), admit: pulse.admit, copied: func(addr string) { m.report.copied(m.id, addr, "") },
-	})
+	}, m.small)
 	if err != nil {
 		return nil, fmt.Errorf("start the network host: %w", err)
 	}
@@ -310,45 +312,6 @@ func (m *Mesh) located(l *live, r *roster) func(peer.ID, []string) {
 		if !m.members.has(id) {
 			l.connector.hint(hint{id: id, addrs: addrs})
 		}
-	}
-}
-
-// protocols returns those that are served for the caller.
-func (m *Mesh) protocols() (all []libp2pproto.ID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for proto := range m.handlers {
-		all = append(all, libp2pproto.ID(proto))
-	}
-	return all
-}
-
-// serve registers the stream handlers.
-func (m *Mesh) serve(ctx context.Context, l *live) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for proto, h := range m.handlers {
-		l.host.SetStreamHandler(libp2pproto.ID(proto), func(s network.Stream) {
-			if l.handlers.begin() {
-				defer l.handlers.wg.Done()
-				m.handle(ctx, h, s)
-			}
-		})
-	}
-}
-
-// handle runs a stream's handler. If that panics the stream ends, and no more.
-func (m *Mesh) handle(ctx context.Context, h func(context.Context, protocol.NodeID, protocol.Stream), s network.Stream) {
-	from := node(s.Conn().RemotePeer())
-	err := contain(m.cfg.Log, from, func() error {
-		if err := m.paces.wait(ctx, s.Conn().RemotePeer()); err != nil {
-			return err
-		}
-		h(ctx, from, s)
-		return nil
-	})
-	if err != nil {
-		_ = s.Reset()
 	}
 }
 
@@ -425,29 +388,4 @@ func (m *Mesh) watchNetwork(ctx context.Context, l *live) {
 			return
 		}
 	}
-}
-
-// conversations counts goroutines that others start, so that Run outlives them.
-type conversations struct {
-	mu     sync.Mutex // owns what follows, and orders Add before Wait
-	closed bool
-	wg     sync.WaitGroup
-}
-
-// begin counts one more, whose end is told by wg.Done; it returns false where Run is
-// ending.
-func (c *conversations) begin() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed {
-		c.wg.Add(1)
-	}
-	return !c.closed
-}
-
-func (c *conversations) wait() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
-	c.wg.Wait()
 }

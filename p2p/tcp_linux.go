@@ -30,7 +30,7 @@ func pathOf(c net.Conn) (p pathInfo) {
 		p = pathInfo{
 			sent: uint64(info.Data_segs_out), repeated: uint64(info.Total_retrans), needless: uint64(info.Dsack_dups),
 			timeout: time.Duration(info.Rto) * time.Microsecond,
-			quiet:   time.Duration(info.Last_ack_recv) * time.Millisecond,
+			quiet:   time.Duration(info.Last_ack_recv) * time.Millisecond, attempts: int(info.Retransmits),
 		}
 	})
 	return p
@@ -47,4 +47,12 @@ func onSocket(c net.Conn, f func(fd int)) {
 	if raw, err := sc.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) { f(int(fd)) })
 	}
+}
+
+// limitSegment bounds what is sent in one packet either way, before a connection is made.
+func limitSegment(c syscall.RawConn, bytes int) (err error) {
+	if ctl := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, bytes) }); ctl != nil {
+		return ctl
+	}
+	return err
 }

@@ -37,6 +37,7 @@ type pathInfo struct {
 	needless       uint64        // those sent again that the other side had already, as it tells
 	timeout        time.Duration // after which what was not acknowledged is sent again
 	quiet          time.Duration // for how long no packet of any kind came
+	attempts       int           // how often the packet was repeated that is to be acknowledged next
 }
 
 // lost is what was sent again for a reason.

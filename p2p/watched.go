@@ -55,6 +55,7 @@ type watched struct {
 	due     time.Time     // while asked: when something was to be heard
 	dead    bool
 	probes  []chan struct{} // closed when an echo comes
+	stuck   bool            // large packets seem to get lost on the way, in either direction
 }
 
 func newWatched(l *liveness, c network.Conn, on *line) *watched {
@@ -132,6 +133,9 @@ func (w *watched) look(now time.Time, late time.Duration, ticks int) time.Durati
 		return pingEvery
 	case !w.asked.IsZero() && w.left(now, silent) <= 0:
 		w.dead = true
+		// The other side's kernel acknowledges what this one sends, so that it is there: what
+		// it sends does not come through.
+		w.stuck = w.stuck || w.busy() && w.line.member.path().quiet < pingEvery+answerTime/2
 		w.l.log.Info("a device stopped answering", "peer", w.conn.RemotePeer(), "silent", silent, "loss", w.allowed.loss)
 		go w.end()
 		return pingEvery
@@ -350,10 +354,12 @@ func (w *watched) wasPinged(body []byte) {
 	if rtt := told(body); !w.dialled && rtt > 0 {
 		w.l.members.measured(w.conn.RemotePeer(), rtt)
 	}
+	path := w.line.member.path()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.stuck = path.isStuck()
 	if w.asked.IsZero() {
-		w.allowed.observe(time.Now(), w.line.member.path())
+		w.allowed.observe(time.Now(), path)
 	}
 }
 
@@ -363,9 +369,11 @@ func (w *watched) wasAnswered(body []byte) {
 	if rtt > 0 {
 		w.l.members.measured(w.conn.RemotePeer(), rtt)
 	}
+	path := w.line.member.path()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.allowed.observe(time.Now(), w.line.member.path())
+	w.stuck = path.isStuck()
+	w.allowed.observe(time.Now(), path)
 	w.rtt, w.asked = rtt, time.Time{}
 	for _, probe := range w.probes {
 		close(probe)

@@ -63,6 +63,10 @@ func (n *Node) diagnose(ctx context.Context) []protocol.Check {
 		checks = append(checks, warning("stranger", "if it should be in this mesh, give it this mesh's secret",
 			"saw device at %s %s, ours is %s)", s.Address, mesh, n.cfg.Secret.Fingerprint()))
 	}
+	for _, p := range n.mesh.SmallPackets() {
+		checks = append(checks, warning("mtu", "look for a tunnel, PPPoE or a Wi-Fi bridge with a smaller MTU between the two, and let ICMP 'fragmentation needed' through",
+			"large packets between this device and %s at %s get lost; connections between them use small ones, which is slower", p.Name, p.Address))
+	}
 	for _, p := range n.mesh.OtherVersions() {
 		checks = append(checks, problem("version", "install the same version of hearth on both ('hearth version' shows it)",
 			"device %s at %s is of this mesh, but of another version", p.Name, p.Address))

@@ -1,8 +1,10 @@
 package testnet_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +38,7 @@ func TestAttacks(t *testing.T) {
 	}{
 		{"silent", false}, {"garbage", false}, {"slow", false}, {"stock", false}, {"foreign", false}, {"mdns", false},
 		{"borrowed", true}, {"scores", true}, {"streams", true}, {"frames", true}, {"chatter", true},
+		{"sybil", true}, {"local", false},
 	} {
 		t.Run(c.verb, func(t *testing.T) {
 			secret := testnet.NewSecret(t)
@@ -48,6 +51,15 @@ func TestAttacks(t *testing.T) {
 				return ok && v.Role == "node" && v.Score > 0
 			}
 			friend.Watch().Until("the victim able to work", able)
+			others := []string{"friend"}
+			if c.verb == "sybil" { // it takes some of whom the victim hears through others only
+				for i := range 6 {
+					name := fmt.Sprint("other", i)
+					others = append(others, name)
+					lan.AddHost(name).StartNode(t, testnet.Options{Secret: secret, Args: []string{"--driver", "none"}})
+				}
+				victim.WaitNodes(len(others) + 1)
+			}
 			ask := func() []time.Duration { return askVictim(t, friend, image) }
 			ask() // the first of an image is not like the others
 			before, calm := memory(t, victim), ask()
@@ -59,7 +71,13 @@ func TestAttacks(t *testing.T) {
 			if c.member || c.verb == "borrowed" {
 				args = append(args, secret)
 			}
-			stop := lan.AddHost("attacker").Attack(t, args...)
+			from := host
+			if c.verb == "local" {
+				args[1] = appsPort(t, victim)
+			} else {
+				from = lan.AddHost("attacker")
+			}
+			stop := from.Attack(t, args...)
 			if c.verb == "scores" {
 				victim.AwaitLog("name=attacker")
 			}
@@ -68,12 +86,22 @@ func TestAttacks(t *testing.T) {
 			for time.Since(began) < lasting {
 				under = append(under, ask()...)
 			}
+			if c.verb == "local" {
+				for range measured {
+					if r := victim.Hearth("nodes"); r.Code != 0 {
+						t.Errorf("the owner's command ended with %d: %s", r.Code, r.Stderr)
+					}
+				}
+			}
 			joining := time.Now()
 			late := lan.AddHost("late").StartNode(t, testnet.Options{Secret: secret, Args: []string{"--driver", "none"}})
 			late.Watch().Until("the victim able to work", able)
 			joined := time.Since(joining)
 			during := memory(t, victim)
 			stop()
+			if c.verb == "sybil" {
+				hearsAll(t, victim, others)
+			}
 			afterwards, after := ask(), memory(t, victim)
 
 			t.Logf("request %v before, %v during (×%.2f), %v after; RSS %d, %d, %d MiB; a member joined within %v of its start; %d lines logged",
@@ -125,4 +153,46 @@ func memory(t *testing.T, n *testnet.Node) int64 {
 func median(d []time.Duration) time.Duration {
 	slices.Sort(d)
 	return d[len(d)/2].Round(time.Millisecond)
+}
+
+// appsPort is where apps can connect to a device, besides its socket.
+func appsPort(t *testing.T, n *testnet.Node) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(n.State, "app.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(data), "/ip4/127.0.0.1/tcp/")
+	port, _, ok := strings.Cut(rest, "/")
+	if !ok {
+		t.Fatalf("no port in %s", data)
+	}
+	return "127.0.0.1:" + port
+}
+
+// hearsAll waits until a device has a score of each other one that is of after now.
+func hearsAll(t *testing.T, n *testnet.Node, others []string) {
+	t.Helper()
+	const beats = 3 * 10 * time.Second // three of a quiet device in a mesh of ten
+	began := time.Now()
+	for range time.Tick(500 * time.Millisecond) {
+		var list []testnet.Device
+		if err := json.Unmarshal([]byte(n.Hearth("nodes", "--json").Stdout), &list); err != nil {
+			t.Fatal(err)
+		}
+		since := time.Since(began)
+		var old []string
+		for _, name := range others {
+			if d, ok := testnet.Find(list, name); !ok || time.Duration(d.AgeMS)*time.Millisecond >= since {
+				old = append(old, fmt.Sprintf("%s (%d ms)", name, d.AgeMS))
+			}
+		}
+		if len(old) == 0 {
+			t.Logf("each device told a new score within %v", since.Round(time.Second))
+			return
+		}
+		if since > beats {
+			t.Fatalf("no new score within %v of %v", since, old)
+		}
+	}
 }

@@ -17,6 +17,11 @@
 //	attack streams ADDR FILE    streams that stay open, a byte a second on each
 //	attack frames ADDR FILE     streams of frames that are too long, as fast as they go
 //	attack chatter ADDR FILE    frames of the connection itself, as fast as they go
+//	attack sybil ADDR FILE      messages of one byte, each of another invented device
+//
+// As another user of the device's machine, with the address of the apps' port:
+//
+//	attack local ADDR           as many streams as it gets, a byte on each
 //
 // It goes on until it is killed, prints a line when the attack has begun, and
 // ends with an error where the device let it in or told it something.
@@ -50,6 +55,10 @@ func main() {
 		err = lie(target)
 	case "scores":
 		err = gossip(ctx, target, file)
+	case "sybil":
+		err = invent(ctx, target, file)
+	case "local":
+		err = crowd(ctx, target)
 	case "chatter":
 		err = chatter(ctx, target, file)
 	case "streams", "frames":

@@ -20,6 +20,7 @@ import (
 	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
+	libp2pnoise "github.com/libp2p/go-libp2p/p2p/security/noise"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
@@ -46,8 +47,12 @@ func (m *member) SecureInbound(context.Context, net.Conn, peer.ID) (sec.SecureCo
 	return nil, errors.New("not a listener")
 }
 
-func (m *member) SecureOutbound(ctx context.Context, raw net.Conn, _ peer.ID) (sec.SecureConn, error) {
-	c, err := secure(ctx, raw, membershipID, m.key)
+func (m *member) SecureOutbound(ctx context.Context, raw net.Conn, victim peer.ID) (sec.SecureConn, error) {
+	t, err := libp2pnoise.New(membershipID, m.key, muxers())
+	if err != nil {
+		return nil, err
+	}
+	c, err := t.SecureOutbound(ctx, raw, victim) // which tells the version, too
 	if err != nil {
 		return nil, err
 	}

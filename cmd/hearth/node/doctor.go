@@ -81,7 +81,11 @@ func checkDropped(s p2p.Stats) (protocol.Check, bool) {
 		if why == "sequence" || why == "early" {
 			continue // as when a newer one was quicker, or the device joined just then
 		}
-		parts = append(parts, fmt.Sprintf("%d scores (%s)", s.Scores[why], why))
+		text := why
+		if why == "indirect" {
+			text = "of devices that tell none themselves"
+		}
+		parts = append(parts, fmt.Sprintf("%d scores (%s)", s.Scores[why], text))
 	}
 	if s.Guests > 0 {
 		parts = append(parts, fmt.Sprintf("%d connections that were too many at once", s.Guests))

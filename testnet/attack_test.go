@@ -38,7 +38,7 @@ func TestAttacks(t *testing.T) {
 	}{
 		{"silent", false}, {"garbage", false}, {"slow", false}, {"stock", false}, {"foreign", false}, {"mdns", false},
 		{"borrowed", true}, {"scores", true}, {"streams", true}, {"frames", true}, {"chatter", true},
-		{"sybil", true}, {"local", false},
+		{"local", false},
 	} {
 		t.Run(c.verb, func(t *testing.T) {
 			secret := testnet.NewSecret(t)

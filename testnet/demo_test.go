@@ -4,6 +4,7 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,10 @@ func TestDemo(t *testing.T) {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the demo does not show %q:\n%s", want, out)
 		}
+	}
+	// What newcomers see is what was measured, and no default.
+	if row := regexp.MustCompile(`(?m)^.*\bchosen$`).FindString(string(out)); row == "" || strings.Contains(row, "~") {
+		t.Errorf("the estimate that the demo shows is a guess: %q", row)
 	}
 	for _, list := range [][]string{{"ps", "-a", "--format", "{{.Names}}"}, {"images", "--format", "{{.Repository}}"}, {"network", "ls", "--format", "{{.Name}}"}, {"volume", "ls", "-q"}} {
 		if left := testnet.Docker(t, list...); strings.Contains(left, "hearth-demo-") {

@@ -16,9 +16,8 @@ import (
 type Request struct {
 	ID      protocol.RequestID
 	Service protocol.Service
-	// Detached says that no app waits for it. KeepRunning says that one does,
-	// and that the request goes on without it all the same.
-	Detached, KeepRunning bool
+	// Detached says that the request goes on without an app.
+	Detached bool
 	// At is when it was accepted, for people only.
 	At time.Time
 	// Offer is the first offer where it was decided before the request was

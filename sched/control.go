@@ -154,14 +154,18 @@ func (c *control) stopGrace() time.Duration {
 	return c.grace
 }
 
-// write passes input on, and waits while there is no execution to take it,
-// until quit is closed.
+// write passes input on, and waits until there is an execution that runs, or quit
+// is closed: one that has not started may be placed anew, and what it was sent would
+// be missing then.
 func (c *control) write(p []byte, quit <-chan struct{}) (int, error) {
 	for {
 		c.mu.Lock()
 		s, news := c.session, c.news
 		over := c.over || c.inputEnded
 		lost := c.inputLost
+		if !c.running {
+			s = nil
+		}
 		c.sent = c.sent || s != nil && len(p) > 0
 		c.mu.Unlock()
 		switch {
@@ -242,6 +246,7 @@ func (c *control) began() error {
 	c.mu.Lock()
 	c.running = true
 	s, rows, columns := c.session, c.rows, c.columns
+	c.tell()
 	c.mu.Unlock()
 	if s == nil || rows == 0 {
 		return nil

@@ -215,6 +215,7 @@ func TestInput(t *testing.T) {
 		}()
 		app.last()
 		node.set(func() { node.gone = false })
+		node.only(t).say(protocol.StateRunning)
 		if err := <-wrote; err != nil {
 			t.Fatal(err)
 		}
@@ -233,6 +234,31 @@ func TestInput(t *testing.T) {
 		app.end()
 		if _, err := io.WriteString(app, "too late"); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
+// What an attempt that has not started was sent would be missing in the next one.
+func TestInputGoesToWhatRuns(t *testing.T) {
+	inMesh(t, abc, func(t *testing.T, m *mesh) {
+		app := m.run(protocol.Run{ID: "r", Service: protocol.Service{Stdin: true}})
+		wrote := make(chan error)
+		go func() {
+			_, err := io.WriteString(app, "all of it")
+			wrote <- err
+		}()
+		first, _ := m.attempt(1)
+		time.Sleep(time.Second)
+		first.giveBack()
+		second, _ := m.attempt(2)
+		second.say(protocol.StateRunning)
+		if err := <-wrote; err != nil {
+			t.Fatal(err)
+		}
+		_ = app.CloseWrite()
+		synctest.Wait()
+		if first.input.Len() != 0 || second.input.String() != "all of it" || second.inputEnded != 1 {
+			t.Errorf("the first got %q, the second %q, ended %d times", first.input.String(), second.input.String(), second.inputEnded)
 		}
 	})
 }
@@ -258,6 +284,7 @@ func TestInputIsNotContinuedAfterBreak(t *testing.T) {
 	inMesh(t, abc, func(t *testing.T, m *mesh) {
 		app := m.run(protocol.Run{Service: protocol.Service{Stdin: true}})
 		e := m.nodes["c"].only(t)
+		e.say(protocol.StateRunning)
 		_, _ = io.WriteString(app, "part one")
 		e.breakOff()
 		synctest.Wait()

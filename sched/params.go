@@ -30,9 +30,11 @@ type Params struct {
 
 	// WaitFactor times the second-best estimate, in which waiting counts QueueCost
 	// times, and at least MinWait, is how long a request may wait in a node's queue
-	// before the node gives it back.
-	WaitFactor float64
-	MinWait    time.Duration
+	// before the node gives it back. Where that is the only node that can run it, it
+	// is at least LoneMinWait: another one may join, else its place in the queue is
+	// lost for nothing.
+	WaitFactor           float64
+	MinWait, LoneMinWait time.Duration
 	// ReadyTimeout is how long a request waits for devices that do not know yet
 	// whether they run work, where no other one can run it.
 	ReadyTimeout time.Duration
@@ -147,6 +149,7 @@ func DefaultParams() Params {
 
 		WaitFactor:   1.5,
 		MinWait:      time.Second,
+		LoneMinWait:  time.Minute,
 		ReadyTimeout: 30 * time.Second,
 
 		MinSpeedShare:  0.1,

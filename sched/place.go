@@ -40,7 +40,7 @@ type Choice struct {
 	Name string
 	// Bound for the offer: see protocol.Offer.
 	Bound time.Duration
-	// MaxWait for the offer; 0 where no other node can run it.
+	// MaxWait for the offer; 0 where no other node is allowed.
 	MaxWait time.Duration
 	// Only says that no other node can run it.
 	Only bool
@@ -113,8 +113,12 @@ func (p *Placer) Place(s *Snapshot, d *Demand, rng *rand.Rand) (Choice, bool) {
 		Bound: seconds(p.params.BoundFactor * f.second),
 		Only:  len(p.ranked) == 1,
 	}
-	if !c.Only {
-		c.MaxWait = max(p.params.MinWait, seconds(p.params.WaitFactor*f.second))
+	least := p.params.MinWait
+	if c.Only {
+		least = p.params.LoneMinWait
+	}
+	if d.Service.Constraints.Node == "" {
+		c.MaxWait = max(least, seconds(p.params.WaitFactor*f.second))
 	}
 	return c, true
 }

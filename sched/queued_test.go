@@ -79,24 +79,52 @@ func TestGivenBackWhileTheAskerIsDown(t *testing.T) {
 	})
 }
 
-// Only where there is another node may one give back.
+// An offer says how long it may wait, unless no other node is allowed; longer where
+// there is no other one yet.
 func TestOffersSayHowLongTheyMayWait(t *testing.T) {
+	p := DefaultParams()
 	for _, c := range []struct {
-		names []protocol.NodeID
-		want  bool
-	}{{[]protocol.NodeID{"b"}, false}, {[]protocol.NodeID{"b", "c"}, true}} {
+		names      []protocol.NodeID
+		run        protocol.Run
+		least, max time.Duration
+	}{
+		{[]protocol.NodeID{"b", "c"}, protocol.Run{}, p.MinWait, p.LoneMinWait - 1},
+		{[]protocol.NodeID{"b"}, protocol.Run{}, p.LoneMinWait, p.LoneMinWait},
+		{[]protocol.NodeID{"b", "c"}, on("b", "r"), 0, 0},
+	} {
 		inMesh(t, c.names, func(t *testing.T, m *mesh) {
-			m.run(protocol.Run{ID: "r"})
+			m.run(c.run)
 			synctest.Wait()
 			for _, n := range m.nodes {
 				for _, o := range n.offers {
-					if got := o.MaxWait > 0; got != c.want || got && o.MaxWait < DefaultParams().MinWait {
-						t.Errorf("of %v, %s may keep it waiting for %v", c.names, n.id, o.MaxWait)
+					if o.MaxWait < c.least || o.MaxWait > c.max {
+						t.Errorf("of %v, %s may keep it waiting for %v, want %v to %v", c.names, n.id, o.MaxWait, c.least, c.max)
 					}
 				}
 			}
 		})
 	}
+}
+
+// What waits behind something endless on the only node moves when another one joins.
+func TestGivenBackToOneThatJoined(t *testing.T) {
+	inMesh(t, []protocol.NodeID{"b"}, func(t *testing.T, m *mesh) {
+		app := m.run(protocol.Run{ID: "r"})
+		first, _ := m.attempt(1)
+		time.Sleep(30 * time.Second)
+		m.nodes["c"] = &testNode{id: "c", executions: make(map[protocol.Attach]*testExecution)}
+		m.view.Joined("c", "c", "addr")
+		s := nodeScore("c", 0.1, 1) // slow, but not as slow as to wait for as long again
+		s.Beat = time.Minute
+		m.view.Score(s)
+		time.Sleep(30 * time.Second)
+		first.giveBack()
+		e, node := m.attempt(2)
+		e.exit(0)
+		if end := app.end(); node != "c" || end.State != protocol.StateSucceeded {
+			t.Errorf("%s: %+v", node, end)
+		}
+	})
 }
 
 // The estimate of a full node is that of waiting for as long as what runs there has

@@ -52,6 +52,10 @@ func (e *execution) run() {
 	if e.offer.Lease > 0 {
 		n.w.running.Go(e.keepLease)
 	}
+	if e.offer.MaxWait > 0 && r.IntN(8) == 0 { // it is queued, and finds no slot in time
+		e.waitInVain()
+		return
+	}
 	if r.IntN(3) == 0 {
 		e.tell(protocol.Event{State: protocol.StatePulling})
 		if !pause(ctx, between(r, 100*time.Millisecond, 5*time.Second)) || !n.awake(ctx) {
@@ -84,30 +88,65 @@ func (e *execution) mayStart() bool {
 		if !n.awake(e.l.ctx) {
 			return false
 		}
+		if e.turnedAway() {
+			return false
+		}
 		e.mu.Lock()
-		lease, unwanted, stopped, leaving := e.lease, e.unwanted, e.stopped, e.leaving
+		lease := e.lease
 		if n.w.bugs.OfferIsRenewal && lease == 0 {
 			e.lease = e.came + e.offer.Lease
 			lease = e.lease
 		}
 		e.mu.Unlock()
-		switch {
-		case leaving:
-			e.conclude(protocol.StateFailed, protocol.CodeLeaving, 0)
-			return false
-		case stopped:
-			e.conclude(protocol.StateCancelled, protocol.CodeCancelled, 0)
-			return false
-		case unwanted:
-			e.conclude(protocol.StateFailed, protocol.CodeLeaseExpired, 0)
-			return false
-		case e.offer.Lease == 0 || n.w.now() < lease:
+		if e.offer.Lease == 0 || n.w.now() < lease {
 			return true
 		}
 		select {
 		case <-e.news:
 		case <-e.l.ctx.Done():
 			return false
+		}
+	}
+}
+
+// turnedAway ends the execution that has not started where it is not to start, and
+// reports whether it did.
+func (e *execution) turnedAway() bool {
+	e.mu.Lock()
+	unwanted, stopped, leaving := e.unwanted, e.stopped, e.leaving
+	e.mu.Unlock()
+	switch {
+	case leaving:
+		e.conclude(protocol.StateFailed, protocol.CodeLeaving, 0)
+	case stopped:
+		e.conclude(protocol.StateCancelled, protocol.CodeCancelled, 0)
+	case unwanted:
+		e.conclude(protocol.StateFailed, protocol.CodeLeaseExpired, 0)
+	default:
+		return false
+	}
+	return true
+}
+
+// waitInVain waits for a slot for as long as the offer allows, and gives back.
+func (e *execution) waitInVain() {
+	timer := time.NewTimer(e.offer.MaxWait)
+	defer timer.Stop()
+	for {
+		over := false
+		select {
+		case <-timer.C:
+			over = true
+		case <-e.news:
+		case <-e.l.ctx.Done():
+			return
+		}
+		if !e.l.n.awake(e.l.ctx) || e.turnedAway() {
+			return
+		}
+		if over {
+			e.conclude(protocol.StateFailed, protocol.CodeQueueTimeout, 0)
+			return
 		}
 	}
 }

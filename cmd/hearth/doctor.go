@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -15,9 +16,10 @@ func (c *cli) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong, and say what to do",
-		Long: `Check the secret, the network interfaces, multicast, the listening address, the
-container engine, the peers seen and other meshes seen, each with what to do
-about it. Where no device is running, what can be checked without one is.
+		Long: `Check the secret, the disk of the state folder, the network interfaces, multicast,
+the listening address, the container engine, the peers seen and other meshes seen,
+each with what to do about it. Where no device is running, what can be checked without
+one is.
 
 Exit code 0 if nothing is wrong (warnings aside), 125 otherwise.`,
 		Args: noArgs,
@@ -64,6 +66,9 @@ func (c *cli) diagnose(cmd *cobra.Command) ([]protocol.Check, error) {
 			Advice: "make one with 'hearth secret new', or copy it from another device"})
 	} else {
 		checks = append(checks, node.CheckSecret(secret))
+	}
+	if _, err := os.Stat(c.state); err == nil {
+		checks = append(checks, node.CheckState(c.state))
 	}
 	return append(checks, node.CheckInterfaces(nil), node.CheckEngine(ctx)), nil
 }

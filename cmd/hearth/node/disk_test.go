@@ -21,19 +21,55 @@ import (
 	"github.com/hearth-edge/hearth/sched/journal"
 )
 
-// childEnv makes the test binary run a device on a small disk, mounted with
-// these options, instead of tests.
-const childEnv = "HEARTH_NODE_SMALL_DISK"
+// childEnv makes the test binary do what it names on a small disk, instead of
+// tests; optionsEnv are what that is mounted with.
+const childEnv, optionsEnv = "HEARTH_NODE_SMALL_DISK", "HEARTH_NODE_SMALL_DISK_OPTIONS"
+
+// onDisk are the deeds of such a child.
+var onDisk = map[string]func(dir string) error{"live": liveOnSmallDisk, "doctor": doctorOnSmallDisk}
 
 func TestMain(m *testing.M) {
-	if options := os.Getenv(childEnv); options != "" {
-		if err := liveOnSmallDisk(os.Args[1], options); err != nil {
+	if deed := onDisk[os.Getenv(childEnv)]; deed != nil {
+		err := mountDisk(os.Args[1], os.Getenv(optionsEnv))
+		if err == nil {
+			err = deed(os.Args[1])
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// mountDisk mounts a disk of this process's own.
+func mountDisk(dir, options string) error {
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
+		return fmt.Errorf("mount a tmpfs: %w", err)
+	}
+	return nil
+}
+
+// runOnDisk does a deed in a child on a disk of its own.
+func runOnDisk(t *testing.T, deed, options string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], t.TempDir())
+	cmd.Env = append(os.Environ(), childEnv+"="+deed, optionsEnv+"="+options)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if os.Getuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	text, err := cmd.CombinedOutput()
+	t.Logf("%s", text)
+	if err != nil {
+		t.Fatalf("%v (a tmpfs is mounted for this test: run it as root, or allow user namespaces)", err)
+	}
 }
 
 // TestFullDisk fills the disk up to every point at which a device writes
@@ -44,21 +80,7 @@ func TestFullDisk(t *testing.T) {
 		"no room for data":  "size=1m",
 		"no room for files": "size=64m,nr_inodes=40",
 	} {
-		t.Run(what, func(t *testing.T) {
-			cmd := exec.Command(os.Args[0], t.TempDir())
-			cmd.Env = append(os.Environ(), childEnv+"="+options)
-			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-			if os.Getuid() != 0 {
-				cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-				cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-				cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-			}
-			text, err := cmd.CombinedOutput()
-			t.Logf("%s", text)
-			if err != nil {
-				t.Fatalf("%v (a tmpfs is mounted for this test: run it as root, or allow user namespaces)", err)
-			}
-		})
+		t.Run(what, func(t *testing.T) { runOnDisk(t, "live", options) })
 	}
 }
 
@@ -73,13 +95,7 @@ type smallDisk struct {
 
 // liveOnSmallDisk starts a device again and again, each time with a little more
 // room than the last time.
-func liveOnSmallDisk(dir, options string) error {
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
-	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		return fmt.Errorf("mount a tmpfs: %w", err)
-	}
+func liveOnSmallDisk(dir string) error {
 	d := &smallDisk{dir: dir, cfg: deviceConfig(filepath.Join(dir, "state"), keys.NewSecret())}
 	if _, err := d.live("first"); err != nil {
 		return fmt.Errorf("with all the room: %w", err)

@@ -37,6 +37,7 @@ func (n *Node) diagnose(ctx context.Context) []protocol.Check {
 	checks := []protocol.Check{
 		ok("device", "%s is up as %s", n.cfg.Name, n.id),
 		CheckSecret(n.cfg.Secret),
+		CheckState(n.cfg.StateDir),
 		CheckInterfaces(n.cfg.Interfaces),
 		n.checkMulticast(ctx),
 		n.checkAddress(),
@@ -109,11 +110,12 @@ func CheckInterfaces(only []string) protocol.Check {
 		return problem(name, "name interfaces that exist with --interface, or none to use all", "%v", err)
 	}
 	var found []string
-	outside, multicast := false, false
+	outside, multicast, linkLocal := false, false, true
 	for _, i := range list {
 		var addrs []string
 		for _, a := range i.Addrs {
 			addrs = append(addrs, a.String())
+			linkLocal = linkLocal && a.Is6() && a.IsLinkLocalUnicast()
 		}
 		found = append(found, fmt.Sprintf("%s (%s)", i.Name, strings.Join(addrs, ", ")))
 		outside = outside || !i.Loopback
@@ -124,6 +126,9 @@ func CheckInterfaces(only []string) protocol.Check {
 		return problem(name, "plug in the cable or join the Wi-Fi; the mesh is joined as soon as the network comes", "no network")
 	case !outside:
 		return warning(name, "plug in the cable or join the Wi-Fi; the mesh is joined as soon as the network comes", "only %s", text)
+	case linkLocal:
+		return problem(name, "give it an IPv4 or a unique local IPv6 address; on a direct cable NetworkManager's ipv4.method 'link-local' does",
+			"%s: link-local IPv6 addresses alone, which hearth does not use", text)
 	case !multicast:
 		return warning(name, "name other devices with --peer ADDR; one is enough", "%s; none of them can do multicast", text)
 	default:

@@ -80,6 +80,9 @@ func New(cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.tellWhatIsLent()
+	if err := n.lends(); err != nil {
+		n.log.Warn("less is lent than was asked for", "err", err)
+	}
 	if err := n.buildMesh(); err != nil {
 		return nil, err
 	}

@@ -5,8 +5,10 @@
 //	  ├─ HKDF "mesh signing key"  → Ed25519 key that signs certificates
 //	  ├─ HKDF "gossip topic"      → name of the score topic
 //	  ├─ HKDF "fingerprint"       → short, public: tells meshes apart
-//	  └─ HKDF "node identity", salt = the device's seed
-//	                              → Ed25519 key, whose libp2p peer ID names it
+//	  ├─ HKDF "node identity", salt = the device's seed
+//	  │                           → Ed25519 key, whose libp2p peer ID names it
+//	  └─ HKDF "sealed in the journal", salt = the device's seed
+//	                              → AES key for what requests keep secret
 //
 // It reads and writes its own key files and nothing else; of libp2p it knows
 // keys and peer IDs only.

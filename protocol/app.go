@@ -29,10 +29,15 @@ func NewAppClient(open func(context.Context) (Stream, error), token string) *App
 // detached, the request is cancelled when the last session of it that Run
 // returned is closed before its end, or loses its connection.
 func (c *AppClient) Run(ctx context.Context, r Run) (Session, error) {
-	if err := r.Service.Validate(); err != nil {
+	if err := r.Service.validateWhole(); err != nil {
 		return nil, err
 	}
-	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Run{Run: runToPB(&r)}}
+	run := runToPB(&r)
+	service, err := detach(&run.Service, &run.ServiceLength)
+	if err != nil {
+		return nil, err
+	}
+	first := opening{&pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Run{Run: run}}, service}
 	w, _, err := ask(ctx, c.open, first)
 	if err != nil {
 		return nil, err
@@ -45,9 +50,15 @@ func (c *AppClient) Plan(ctx context.Context, s Service) (Decision, error) {
 	if err := s.Validate(); err != nil {
 		return Decision{}, err
 	}
-	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Plan{Plan: &pb.Plan{Service: serviceToPB(&s)}}}
+	s = s.WithoutSecrets() // no node needs them for that
+	plan := &pb.Plan{Service: serviceToPB(&s)}
+	service, err := detach(&plan.Service, &plan.ServiceLength)
+	if err != nil {
+		return Decision{}, err
+	}
+	first := opening{&pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Plan{Plan: plan}}, service}
 	var parts detailParts
-	err := collect(ctx, c.open, first, func() {}, func(w *wire) (done bool, err error) {
+	err = collect(ctx, c.open, first, func() {}, func(w *wire) (done bool, err error) {
 		m := new(pb.RequestsItem)
 		if err := w.receive(m); err != nil {
 			return false, broken(unexpected(err))
@@ -171,7 +182,10 @@ func ServeApp(ctx context.Context, s Stream, token string, app App) error {
 	return w.reject(unknownVerb())
 }
 
-func serveRun(ctx context.Context, w *wire, app App, p *pb.Run) error {
+func serveRun(ctx context.Context, w *wire, app App, p *pb.Run) (err error) {
+	if p.Service, err = w.service(p.GetService(), p.GetServiceLength()); err != nil {
+		return w.reject(err)
+	}
 	r, err := runFromPB(p)
 	if err != nil {
 		return w.answer(err)
@@ -184,7 +198,11 @@ func serveRun(ctx context.Context, w *wire, app App, p *pb.Run) error {
 }
 
 func servePlan(ctx context.Context, w *wire, app App, p *pb.Plan) error {
-	service, err := serviceFromPB(p.GetService())
+	in, err := w.service(p.GetService(), p.GetServiceLength())
+	if err != nil {
+		return w.reject(err)
+	}
+	service, err := serviceFromPB(in)
 	if err != nil {
 		return w.answer(err)
 	}

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"context"
+	"errors"
 
 	"github.com/hearth-edge/hearth/protocol/pb"
 )
@@ -22,10 +23,15 @@ func NewExecuteClient(open func(context.Context) (Stream, error)) *ExecuteClient
 // so the node surely does not run it: that is a *Refusal with CodeNodeLost. An
 // invalid offer is not sent; it is an *Error with CodeInvalid.
 func (c *ExecuteClient) Offer(ctx context.Context, o Offer) (Session, error) {
-	if err := o.Service.Validate(); err != nil {
+	if err := o.Service.validateWhole(); err != nil {
 		return nil, err
 	}
-	first := &pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Offer{Offer: offerToPB(&o)}}
+	p := offerToPB(&o)
+	service, err := detach(&p.Service, &p.ServiceLength)
+	if err != nil {
+		return nil, err
+	}
+	first := opening{&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Offer{Offer: p}}, service}
 	w, opened, err := ask(ctx, c.open, first)
 	if err != nil && !opened {
 		return nil, &Refusal{Code: CodeNodeLost, Reason: clip("the node cannot be reached: "+err.Error(), maxReason)}
@@ -76,7 +82,10 @@ func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orc
 	}
 	switch v := request.GetVerb().(type) {
 	case *pb.ExecuteRequest_Offer:
-		sess, err := offer(ctx, node, from, v.Offer)
+		sess, err := w.offer(ctx, node, from, v.Offer)
+		if broken, ok := errors.AsType[streamError](err); ok {
+			return w.reject(broken.error)
+		}
 		if err != nil {
 			return w.answer(err)
 		}
@@ -93,8 +102,16 @@ func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orc
 
 // offer hands a decoded offer to node. One that is invalid is refused, so that
 // the orchestrator knows that it does not run.
-func offer(ctx context.Context, node Executor, from NodeID, p *pb.Offer) (Session, error) {
-	o, err := offerFromPB(p)
+func (w *wire) offer(ctx context.Context, node Executor, from NodeID, p *pb.Offer) (Session, error) {
+	service, err := w.service(p.GetService(), p.GetServiceLength())
+	if _, told := errors.AsType[*Error](err); err != nil && !told {
+		return nil, streamError{err}
+	}
+	var o Offer
+	if err == nil {
+		p.Service = service
+		o, err = offerFromPB(p)
+	}
 	if err != nil {
 		return nil, &Refusal{Code: CodeOf(err), Reason: err.Error()}
 	}
@@ -111,6 +128,9 @@ func serveRenew(ctx context.Context, w *wire, orchestrator Orchestrator, from No
 	_ = w.stream.Close()
 	return logged
 }
+
+// streamError says that the stream broke before all that was asked had come.
+type streamError struct{ error }
 
 // unknownVerb is the answer to an asker that is newer than this device.
 func unknownVerb() *Error {

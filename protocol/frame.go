@@ -24,6 +24,8 @@ const (
 	// frameTimeout is how long the first frame of a conversation may take to
 	// come, and any frame from its first byte to its last.
 	frameTimeout = 10 * time.Second
+	// serviceTimeout is how long a service in a frame of its own may take.
+	serviceTimeout = 30 * time.Second
 	// joinData is up to where raw bytes are copied behind their header, to be
 	// one write instead of two.
 	joinData = 4 << 10
@@ -159,6 +161,25 @@ func (w *wire) fill(b []byte, n int) ([]byte, error) {
 		}
 	}
 	return b, nil
+}
+
+// receiveService reads the n bytes of a service that a first frame announced.
+func (w *wire) receiveService(n int) ([]byte, error) {
+	if err := w.stream.SetReadDeadline(time.Now().Add(serviceTimeout)); err != nil {
+		return nil, err
+	}
+	defer w.noReadDeadline()
+	return w.fill(nil, n)
+}
+
+// sendService sends the encoded service after its first frame.
+func (w *wire) sendService(raw []byte) error {
+	if err := w.stream.SetWriteDeadline(time.Now().Add(serviceTimeout)); err != nil {
+		return err
+	}
+	defer func() { _ = w.stream.SetWriteDeadline(time.Time{}) }()
+	_, err := w.stream.Write(raw)
+	return err
 }
 
 // first receives the first frame of a conversation, whole within frameTimeout.

@@ -35,6 +35,17 @@ func FuzzConversation(f *testing.F) {
 	f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Requests{Requests: &pb.Requests{Verb: &pb.Requests_Attach{
 		Attach: attachToPB(&Attach{Request: "r", Since: time.Minute}),
 	}}}}))
+	secrets := sampleSecrets()
+	service, length := serviceToPB(&secrets), uint32(0)
+	raw, err := detach(&service, &length)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(append(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Run{Run: &pb.Run{ServiceLength: length}}}), raw...))
+	f.Add(append(join(&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Offer{Offer: &pb.Offer{Request: "r", Attempt: 1, ServiceLength: length}}}), raw...))
+	f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Requests{Requests: &pb.Requests{Verb: &pb.Requests_Remove{
+		Remove: &pb.Remove{Request: "r", Force: true},
+	}}}}))
 	for _, verb := range requestVerbs() {
 		f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Requests{Requests: verb}}))
 	}

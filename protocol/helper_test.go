@@ -64,6 +64,7 @@ type device struct {
 	devices  func(ctx context.Context, watch bool, yield func([]Device) error) error
 	diagnose func(context.Context) ([]Check, error)
 	stop     func(context.Context, Stop) error
+	remove   func(context.Context, Remove) error
 	list     func(ctx context.Context, all bool, yield func(RequestInfo) error) ([]string, error)
 	inspect  func(context.Context, RequestID) (RequestDetail, error)
 	watch    func(ctx context.Context, begun func(), yield func(Event) error) error
@@ -89,7 +90,8 @@ func (d *device) Diagnose(ctx context.Context) ([]Check, error)         { return
 func (d *device) Devices(ctx context.Context, watch bool, yield func([]Device) error) error {
 	return d.devices(ctx, watch, yield)
 }
-func (d *device) Stop(ctx context.Context, s Stop) error { return d.stop(ctx, s) }
+func (d *device) Stop(ctx context.Context, s Stop) error     { return d.stop(ctx, s) }
+func (d *device) Remove(ctx context.Context, r Remove) error { return d.remove(ctx, r) }
 func (d *device) List(ctx context.Context, all bool, yield func(RequestInfo) error) ([]string, error) {
 	return d.list(ctx, all, yield)
 }
@@ -153,6 +155,7 @@ func running(s Session) *device {
 		},
 		diagnose: func(context.Context) ([]Check, error) { return nil, nil },
 		stop:     func(context.Context, Stop) error { return nil },
+		remove:   func(context.Context, Remove) error { return nil },
 		list:     func(context.Context, bool, func(RequestInfo) error) ([]string, error) { return nil, nil },
 		inspect:  func(context.Context, RequestID) (RequestDetail, error) { return sampleDetail(), nil },
 		watch: func(_ context.Context, begun func(), _ func(Event) error) error {

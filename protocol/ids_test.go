@@ -108,7 +108,7 @@ func TestValidateService(t *testing.T) {
 		{"args", func(s *Service) { s.Args = many(1025, "a") }},
 		{"args", func(s *Service) { s.Args = []string{"a\x00b"} }},
 		{"args", func(s *Service) { s.Args = []string{"\xff"} }},
-		{"args", func(s *Service) { s.Args = []string{strings.Repeat("a", 32<<10+1)} }},
+		{"args", func(s *Service) { s.Args = []string{strings.Repeat("a", maxText+1)} }},
 		{"entrypoint", func(s *Service) { s.Entrypoint = "\x00" }},
 		{"env", func(s *Service) { s.Env = []string{"A"} }},
 		{"env", func(s *Service) { s.Env = []string{"=a"} }},
@@ -142,7 +142,7 @@ func TestValidateService(t *testing.T) {
 		{"label", func(s *Service) { s.Constraints.Labels = map[string]string{"a b": "a"} }},
 		{"label", func(s *Service) { s.Constraints.Labels = map[string]string{"a": "\n"} }},
 		{"label", func(s *Service) { s.Constraints.Labels = map[string]string{"a": strings.Repeat("a", 256)} }},
-		{"service", func(s *Service) { s.Args = many(3, strings.Repeat("a", 20<<10)) }},
+		{"service", func(s *Service) { s.Args = many(9, strings.Repeat("a", 120<<10)) }},
 	} {
 		s := sampleService()
 		bad.change(&s)

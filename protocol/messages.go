@@ -101,6 +101,11 @@ type Service struct {
 	// Retry is how many attempts may follow the first one where that was lost:
 	// the service then runs at least once. 0 is at most once. It excludes Stdin.
 	Retry uint32
+	// Tags are what its asker writes on the request, for people and tools: a
+	// name, a project. At most 64; keys are like those of labels.
+	Tags map[string]string
+	// Secrets are files that only the container sees.
+	Secrets []Secret
 	// Constraints say where it may run.
 	Constraints Constraints
 }

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math"
 	"sync"
@@ -12,8 +13,8 @@ import (
 	"github.com/hearth-edge/hearth/protocol/pb"
 )
 
-// ask opens a stream, sends the first frame and waits for its acceptance, as
-// long as ctx allows. opened tells whether anything can have been sent.
+// ask opens a stream, sends the first frame, and the service that follows an
+// opening, and waits for its acceptance, as long as ctx allows. opened tells whether anything can have been sent.
 func ask(ctx context.Context, open func(context.Context) (Stream, error), first proto.Message) (w *wire, opened bool, err error) {
 	stream, err := open(ctx)
 	if err != nil {
@@ -22,8 +23,12 @@ func ask(ctx context.Context, open func(context.Context) (Stream, error), first 
 	release := context.AfterFunc(ctx, func() { _ = stream.Reset() })
 	w = newWire(stream)
 	answer := new(pb.Answer)
+	var service []byte
+	if o, ok := first.(opening); ok {
+		first, service = o.Message, o.service
+	}
 	if err = w.send(first, nil, frameTimeout); err == nil {
-		err = unexpected(w.receive(answer))
+		err = w.exchange(service, answer)
 	}
 	if !release() {
 		return nil, true, context.Cause(ctx)
@@ -37,6 +42,36 @@ func ask(ctx context.Context, open func(context.Context) (Stream, error), first 
 		return nil, true, err
 	}
 	return w, true, nil
+}
+
+// exchange sends the service, if any, and receives the answer, which may come
+// before all of that is out: then it is a no.
+func (w *wire) exchange(service []byte, answer *pb.Answer) error {
+	if len(service) == 0 {
+		return unexpected(w.receive(answer))
+	}
+	sent := make(chan error, 1)
+	go func() {
+		err := w.sendService(service)
+		if err != nil {
+			_ = w.stream.Reset() // no answer comes to half a service
+		}
+		sent <- err
+	}()
+	err := unexpected(w.receive(answer))
+	if err != nil || answer.GetAccepted() == nil {
+		_ = w.stream.Reset() // the rest is read by nobody
+	}
+	return errors.Join(err, whileAccepted(<-sent, answer))
+}
+
+// whileAccepted is err, unless the asker was turned away: then nobody cares
+// whether all was sent.
+func whileAccepted(err error, answer *pb.Answer) error {
+	if answer.GetAnswer() != nil && answer.GetAccepted() == nil {
+		return nil
+	}
+	return err
 }
 
 // maxEvents is how many events a session may have, progress apart: whoever

@@ -44,6 +44,17 @@ func (c *RequestsClient) Stop(ctx context.Context, s Stop) error {
 	return nil
 }
 
+// Remove implements Requests.
+func (c *RequestsClient) Remove(ctx context.Context, r Remove) error {
+	verb := &pb.Remove{Request: string(r.Request), Force: r.Force}
+	w, _, err := ask(ctx, c.open, c.first(&pb.Requests{Verb: &pb.Requests_Remove{Remove: verb}}))
+	if err != nil {
+		return err
+	}
+	_ = w.stream.Close() // nothing follows
+	return nil
+}
+
 // List implements Requests.
 func (c *RequestsClient) List(ctx context.Context, all bool, yield func(RequestInfo) error) (silent []string, err error) {
 	verb := &pb.Requests{Verb: &pb.Requests_List{List: &pb.List{All: all}}}
@@ -129,6 +140,8 @@ func serveRequests(ctx context.Context, w *wire, requests Requests, p *pb.Reques
 		return serveInspect(ctx, w, requests, v.Inspect)
 	case *pb.Requests_Watch:
 		return serveWatch(ctx, w, requests)
+	case *pb.Requests_Remove:
+		return serveRemove(ctx, w, requests, v.Remove)
 	}
 	return w.reject(unknownVerb())
 }
@@ -150,6 +163,14 @@ func serveStop(ctx context.Context, w *wire, requests Requests, p *pb.StopReques
 	s, err := stopFromPB(p)
 	if err == nil {
 		err = requests.Stop(ctx, s)
+	}
+	return w.acknowledge(err)
+}
+
+func serveRemove(ctx context.Context, w *wire, requests Requests, p *pb.Remove) error {
+	id, err := ParseRequestID(p.GetRequest())
+	if err == nil {
+		err = requests.Remove(ctx, Remove{Request: id, Force: p.GetForce()})
 	}
 	return w.acknowledge(err)
 }

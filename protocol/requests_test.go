@@ -218,7 +218,7 @@ func sampleInfos(n int) []RequestInfo {
 func TestListRequests(t *testing.T) {
 	want := sampleInfos(2000)
 	want[1] = RequestInfo{ID: "bare", Orchestrator: nodeA, Last: Event{State: StateAccepted}}
-	want[2].Args = []string{strings.Repeat("x", maxText), strings.Repeat("y", 16<<10)}
+	want[2].Args = []string{strings.Repeat("x", maxInfoArgs-8), "echo"[:0]}
 	mute := make([]string, maxSilent+1)
 	for i := range mute {
 		mute[i] = strings.Repeat("n", 63) // the longest name

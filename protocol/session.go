@@ -112,15 +112,25 @@ type Stop struct {
 	SignalOnly bool
 }
 
+// Remove has a request forgotten.
+type Remove struct {
+	// Request may be shortened to a unique beginning.
+	Request RequestID
+	// Force kills a request first that has not ended.
+	Force bool
+}
+
 // A RequestInfo is one line of `hearth ps`.
 type RequestInfo struct {
 	ID RequestID
 	// Orchestrator is the device that looks after it.
 	Orchestrator     NodeID
 	OrchestratorName string
-	// Image and Args of its service.
+	// Image and Args of its service; of many arguments the first ones.
 	Image string
 	Args  []string
+	// Tags of its service.
+	Tags map[string]string
 	// Detached requests go on without an app.
 	Detached bool
 	// Last is the last event of the request: its state, node, code, reason and
@@ -153,6 +163,10 @@ type Requests interface {
 	// Stop returns when the wish has reached the request; attach to learn its
 	// end. Stopping one that has ended is no error.
 	Stop(ctx context.Context, s Stop) error
+	// Remove has a request forgotten that has ended: its record, its events and its
+	// output. It returns when that is on disk. One that has not ended is CodeConflict,
+	// unless it is forced: then it is killed, and its end waited for.
+	Remove(ctx context.Context, r Remove) error
 	// List calls yield for each request, the newest first; with all for those
 	// that have ended too, as long as they are kept. It returns the names of the
 	// devices that did not answer, whose requests are missing.

@@ -14,12 +14,13 @@ import (
 
 // Bounds on a Service. Lengths are in bytes.
 const (
-	// MaxService is the most that a whole encoded service takes.
-	MaxService = 48 << 10
+	// MaxService is the most that a whole encoded service takes, as it does for
+	// docker.
+	MaxService = 1 << 20
 
 	maxArgs    = 1024
 	maxEnv     = 1024
-	maxText    = 32 << 10 // one argument or variable
+	maxText    = 128<<10 - 1 // one argument or variable: the kernel's MAX_ARG_STRLEN less its NUL
 	maxImage   = 512
 	maxPath    = 4096
 	maxUser    = 256
@@ -74,8 +75,14 @@ func (s *Service) Validate() error {
 	if err := s.Constraints.validate(); err != nil {
 		return err
 	}
-	if n := s.encodedSize(); n > MaxService {
-		return Errorf(CodeInvalid, "service: it takes %d bytes, the most is %d: shorten args or env", n, MaxService)
+	if err := checkTags(s.Tags); err != nil {
+		return err
+	}
+	if err := s.validateSecrets(); err != nil {
+		return err
+	}
+	if n := s.EncodedSize(); n > MaxService {
+		return Errorf(CodeInvalid, "service: it takes %d bytes, the most is %d: shorten args, env or secrets", n, MaxService)
 	}
 	return nil
 }
@@ -267,19 +274,24 @@ func (c *Constraints) validate() error {
 // 63 characters of a-z, A-Z, 0-9, '-', '_', '.' and '/', a value at most 255
 // bytes of printable text. The error is an *Error with CodeInvalid.
 func ValidateLabel(key, value string) error {
+	return checkPair("label", key, value, maxLabelValue)
+}
+
+// checkPair checks a label or a tag, whichever what says.
+func checkPair(what, key, value string, most int) error {
 	if key == "" || len(key) > maxLabelKey {
-		return Errorf(CodeInvalid, "label: a key has 1 to %d characters, %q has %d", maxLabelKey, shorten(key), len(key))
+		return Errorf(CodeInvalid, "%s: a key has 1 to %d characters, %q has %d", what, maxLabelKey, shorten(key), len(key))
 	}
 	for _, c := range []byte(key) {
 		if !alphanumeric(c) && !strings.ContainsRune("-_./", rune(c)) {
-			return Errorf(CodeInvalid, "label: the key %q must consist of letters, digits, '-', '_', '.' and '/'", key)
+			return Errorf(CodeInvalid, "%s: the key %q must consist of letters, digits, '-', '_', '.' and '/'", what, key)
 		}
 	}
-	if err := checkText("label "+key, value, maxLabelValue); err != nil {
+	if err := checkText(what+" "+key, value, most); err != nil {
 		return err
 	}
 	if strings.ContainsFunc(value, unicode.IsControl) {
-		return Errorf(CodeInvalid, "label %s: the value %q has control characters", key, value)
+		return Errorf(CodeInvalid, "%s %s: the value %q has control characters", what, key, shorten(value))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol/pb"
@@ -66,14 +67,28 @@ func infoToPB(i *RequestInfo) *pb.RequestInfo {
 	return &pb.RequestInfo{
 		Request: string(i.ID), Orchestrator: string(i.Orchestrator),
 		OrchestratorName: clip(i.OrchestratorName, maxName),
-		Image:            i.Image, Args: i.Args, Detached: i.Detached, Last: eventToPB(&i.Last),
+		Image:            i.Image, Args: fewArgs(i.Args), Tags: i.Tags, Detached: i.Detached, Last: eventToPB(&i.Last),
 		Accepted: milliToPB(i.Accepted), Started: milliToPB(i.Started), Ended: milliToPB(i.Ended),
 	}
 }
 
+// maxInfoArgs is how many bytes of arguments a line of a list has.
+const maxInfoArgs = 8 << 10
+
+// fewArgs returns the arguments as far as they fit into a line of a list.
+func fewArgs(args []string) []string {
+	room := maxInfoArgs
+	for i, a := range args {
+		if room -= len(a) + 4; room < 0 { // 4: what each takes beside its bytes
+			return append(slices.Clone(args[:i]), clip(a, max(0, room+len(a))))
+		}
+	}
+	return args
+}
+
 func infoFromPB(p *pb.RequestInfo) (RequestInfo, error) {
 	i := RequestInfo{
-		OrchestratorName: clip(p.GetOrchestratorName(), maxName), Image: p.GetImage(), Args: p.GetArgs(),
+		OrchestratorName: clip(p.GetOrchestratorName(), maxName), Image: p.GetImage(), Args: p.GetArgs(), Tags: p.GetTags(),
 		Detached: p.GetDetached(), Accepted: milliFromPB(p.GetAccepted()),
 		Started: milliFromPB(p.GetStarted()), Ended: milliFromPB(p.GetEnded()),
 	}
@@ -88,6 +103,9 @@ func infoFromPB(p *pb.RequestInfo) (RequestInfo, error) {
 		return RequestInfo{}, err
 	}
 	if err := checkArgs(i.Args); err != nil {
+		return RequestInfo{}, err
+	}
+	if err := checkTags(i.Tags); err != nil {
 		return RequestInfo{}, err
 	}
 	if i.Last, err = eventFromPB(p.GetLast()); err != nil {
@@ -105,8 +123,9 @@ const maxDecisions = 100
 func detailToPB(d *RequestDetail) []*pb.RequestsItem {
 	items := []*pb.RequestsItem{
 		{Item: &pb.RequestsItem_Info{Info: infoToPB(&d.RequestInfo)}},
-		{Item: &pb.RequestsItem_Service{Service: serviceToPB(&d.Service)}},
 	}
+	service := d.Service.WithoutSecrets()
+	items = append(items, serviceItems(&service)...)
 	for i := range d.Events {
 		items = append(items, &pb.RequestsItem{Item: &pb.RequestsItem_Event{Event: eventToPB(&d.Events[i])}})
 	}
@@ -137,6 +156,7 @@ type detailParts struct {
 	detail     RequestDetail
 	hasInfo    bool
 	hasService bool
+	service    []byte // the parts that have come
 	decision   decisionParts
 	candidates int
 }
@@ -150,6 +170,11 @@ func (d *detailParts) add(m *pb.RequestsItem) (err error) {
 	case *pb.RequestsItem_Service:
 		d.detail.Service, err = serviceFromPB(v.Service)
 		d.hasService = true
+	case *pb.RequestsItem_ServicePart:
+		if len(d.service)+len(v.ServicePart.GetData()) > MaxService {
+			return Errorf(CodeInvalid, "detail: a service of more than %d bytes", MaxService)
+		}
+		d.service = append(d.service, v.ServicePart.GetData()...)
 	case *pb.RequestsItem_Event:
 		err = d.addEvent(v.Event)
 	case *pb.RequestsItem_Decision:
@@ -181,8 +206,26 @@ func (d *detailParts) addDecision(p *pb.Decision) error {
 	return err
 }
 
+// joinService decodes a service that came in parts.
+func (d *detailParts) joinService() error {
+	if d.hasService || len(d.service) == 0 {
+		return nil
+	}
+	p := new(pb.Service)
+	if err := unmarshal(d.service, p); err != nil {
+		return err
+	}
+	var err error
+	d.detail.Service, err = serviceFromPB(p)
+	d.hasService = true
+	return err
+}
+
 // whole returns the detail; everything has come.
 func (d *detailParts) whole() (RequestDetail, error) {
+	if err := d.joinService(); err != nil {
+		return RequestDetail{}, broken(err)
+	}
 	switch {
 	case !d.hasInfo:
 		return RequestDetail{}, broken(missing("info"))

@@ -8,14 +8,15 @@ import (
 	"github.com/hearth-edge/hearth/protocol/pb"
 )
 
-// encodedSize is what the service takes on the wire.
-func (s *Service) encodedSize() int { return proto.Size(serviceToPB(s)) }
+// EncodedSize is how many bytes the service takes on the wire.
+func (s *Service) EncodedSize() int { return proto.Size(serviceToPB(s)) }
 
 // Same reports whether other is the same service, so that a request's ID may be
-// given to both: all but the size of the terminal counts, since who comes back
-// to a request may have another one.
+// given to both. The size of the terminal does not count, since who comes back to
+// a request may have another one; nor does what secrets hold, which is not kept.
 func (s *Service) Same(other *Service) bool {
-	a, b := serviceToPB(s), serviceToPB(other)
+	x, y := s.WithoutSecrets(), other.WithoutSecrets()
+	a, b := serviceToPB(&x), serviceToPB(&y)
 	a.TtyRows, a.TtyColumns, b.TtyRows, b.TtyColumns = 0, 0, 0, 0
 	return proto.Equal(a, b)
 }
@@ -32,6 +33,7 @@ func serviceToPB(s *Service) *pb.Service {
 		NoEntrypoint: s.NoEntrypoint, Tmpfs: tmpfsToPB(s.Tmpfs), ReadOnlyRoot: s.ReadOnlyRoot,
 		ShmSize: uint64(s.ShmSize), Hostname: s.Hostname, Pull: string(s.Pull),
 		TtyRows: uint32(s.TTYRows), TtyColumns: uint32(s.TTYColumns),
+		Tags: s.Tags, Secrets: secretsToPB(s.Secrets),
 	}
 }
 
@@ -96,9 +98,19 @@ func serviceFromPB(p *pb.Service) (Service, error) {
 		NoEntrypoint: p.NoEntrypoint, Tmpfs: tmpfsFromPB(p.Tmpfs), ReadOnlyRoot: p.ReadOnlyRoot,
 		ShmSize: Bytes(p.ShmSize), Hostname: p.Hostname, Pull: pullFromPB(p.Pull),
 		TTYRows: uint16(p.TtyRows), TTYColumns: uint16(p.TtyColumns),
+		Tags: p.Tags, Secrets: secretsFromPB(p.Secrets),
 		Constraints: Constraints{Node: p.Node, Labels: p.Labels, NotHere: p.NotHere},
 	}
 	return s, s.Validate()
+}
+
+// wholeServiceFromPB is serviceFromPB for one that is to be run.
+func wholeServiceFromPB(p *pb.Service) (Service, error) {
+	s, err := serviceFromPB(p)
+	if err != nil {
+		return Service{}, err
+	}
+	return s, s.checkComplete()
 }
 
 func offerToPB(o *Offer) *pb.Offer {
@@ -133,7 +145,7 @@ func offerFromPB(p *pb.Offer) (Offer, error) {
 	if err != nil {
 		return Offer{}, err
 	}
-	service, err := serviceFromPB(p.GetService())
+	service, err := wholeServiceFromPB(p.GetService())
 	if err != nil {
 		return Offer{}, err
 	}
@@ -197,7 +209,7 @@ func runFromPB(p *pb.Run) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	service, err := serviceFromPB(p.GetService())
+	service, err := wholeServiceFromPB(p.GetService())
 	if err != nil {
 		return Run{}, err
 	}

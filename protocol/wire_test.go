@@ -144,6 +144,19 @@ func sampleEvent() Event {
 	}
 }
 
+func sampleSecrets() Service {
+	return Service{
+		Image: "busybox", Tags: map[string]string{"name": "web", "com.example/x": ""},
+		Secrets: []Secret{{Name: "db_password", Data: Confidential("hunter2"), Size: 7}, {Name: "empty"}},
+	}
+}
+
+func taggedInfo() RequestInfo {
+	i := sampleInfo()
+	i.Tags = map[string]string{"name": "web"}
+	return i
+}
+
 func sampleInfo() RequestInfo {
 	return RequestInfo{
 		ID: "req-1", Orchestrator: nodeA, OrchestratorName: "attic", Image: "busybox", Args: []string{"echo", "hi"},
@@ -175,6 +188,8 @@ func codecs() []codec {
 		codecOf("stop", Stop{Request: "req", Signal: "HUP", Grace: time.Second, SignalOnly: true}, stopToPB, stopFromPB),
 		codecOf("renew", Renewal{Request: "req-1", Attempt: 2}, renewToPB, renewFromPB),
 		codecOf("resize", [2]uint16{24, math.MaxUint16}, encodeSize, decodeSize),
+		codecOf("run-secrets", Run{Service: sampleSecrets()}, runToPB, runFromPB),
+		codecOf("info-tags", taggedInfo(), infoToPB, infoFromPB),
 		codecOf("info", sampleInfo(), infoToPB, infoFromPB),
 		codecOf("event", event, eventToPB, eventFromPB),
 		codecOf("decision", sampleDecision(), func(d *Decision) *pb.Decision { return decisionToPB(d)[0] }, decodeDecision),

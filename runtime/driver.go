@@ -68,6 +68,9 @@ type Spec struct {
 	// Capabilities are all that it has where it runs as root. Another user has
 	// none.
 	Capabilities []string
+	// Secrets are files in protocol.SecretsDir that only its user can read, in
+	// memory and never on a disk.
+	Secrets []protocol.Secret
 	// ReadOnlyRoot leaves it nothing to write to but Mounts, Tmpfs, the image's
 	// volumes, and /dev/shm.
 	ReadOnlyRoot bool
@@ -112,6 +115,9 @@ type Info struct {
 	// that the engine is on another one.
 	Socket string
 	Remote bool
+	// NoSecrets says why containers can be given no secrets here; empty where they
+	// can.
+	NoSecrets string
 	// Images holds the references present, most recently created first, and
 	// Sizes how much each takes on the disk.
 	Images []string

@@ -37,7 +37,8 @@ var (
 type execution struct {
 	node    *Node
 	spec    Spec
-	service protocol.Service // zero where adopted
+	service protocol.Service // without what its secrets hold; zero where adopted
+	size    int              // of the service, encoded
 	adopted bool
 	demand  demand
 	feed    *protocol.Feed
@@ -162,7 +163,9 @@ func (e *execution) create(ctx context.Context) (Stdio, error) {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	container, stdio, err := e.node.cfg.Driver.Create(call, e.spec)
-	e.created = protocol.CodeOf(err) != protocol.CodeImageNotFound
+	if e.created = protocol.CodeOf(err) != protocol.CodeImageNotFound; e.created {
+		e.dropSecrets()
+	}
 	e.container = container
 	return stdio, err
 }

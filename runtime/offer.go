@@ -39,7 +39,7 @@ func (n *Node) offer(ctx context.Context, orchestrator protocol.NodeID, o protoc
 	}
 	spec.Lease, spec.ImageID = o.Lease, o.ImageID
 	e := newExecution(n, spec)
-	e.service, e.expected = o.Service, n.expected(&o.Service)
+	e.service, e.size, e.expected = o.Service.WithoutSecrets(), o.Service.EncodedSize(), n.expected(&o.Service)
 	s, err := n.admit(e, o)
 	if err != nil {
 		return nil, err
@@ -99,6 +99,9 @@ func (n *Node) admit(e *execution, o protocol.Offer) (protocol.Session, error) {
 		refusal = &protocol.Refusal{Code: protocol.CodeNotFound, Load: n.load(),
 			Reason: "it was asked for before its offer came, and denied"}
 	default:
+		if refusal = n.roomFor(e.size); refusal != nil {
+			break
+		}
 		if refusal = n.place(e, o); refusal == nil {
 			n.known[e.spec.ID] = e
 			n.lease(e)

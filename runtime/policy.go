@@ -102,6 +102,8 @@ type Here struct {
 	Private []string
 	// Remote says that the engine has another file system than this process.
 	Remote bool
+	// NoSecrets is Info's.
+	NoSecrets string
 	// NoLimits are those that the engine cannot keep.
 	NoLimits []string
 	// Has reports whether an image is on the engine, so that no registry is asked
@@ -160,6 +162,7 @@ func (p *Policy) Explain(asker Asker, s protocol.Service, here Here) (Spec, []Ve
 	j.network()
 	j.files()
 	j.capabilities()
+	j.secrets()
 	return j.spec, j.verdicts
 }
 

@@ -24,7 +24,7 @@ func (n *Node) here() Here {
 // HereFor is what the policy has to know of a machine with that engine, but for
 // its images and logins.
 func HereFor(info Info, lent Lent, accelerators []machine.Accelerator, private []string) Here {
-	h := Here{Lent: lent, Accelerators: accelerators, Remote: info.Remote, NoLimits: info.NoLimits, Look: LookFile}
+	h := Here{Lent: lent, Accelerators: accelerators, Remote: info.Remote, NoLimits: info.NoLimits, NoSecrets: info.NoSecrets, Look: LookFile}
 	for _, p := range append([]string{info.Socket, info.DataDir}, private...) {
 		if p != "" {
 			h.Private = append(h.Private, p)

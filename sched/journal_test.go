@@ -31,6 +31,7 @@ func openJournal(t testing.TB, path string) *testJournal {
 	opts := journal.DefaultOptions()
 	opts.Clock = func() time.Duration { return time.Since(start) }
 	opts.Log = slog.New(slog.DiscardHandler)
+	opts.Sealer = keyless{}
 	j, err := journal.Open(path, opts)
 	if err != nil {
 		t.Fatalf("open the journal: %v", err)

@@ -26,6 +26,10 @@ func (r *request) place(ctx context.Context) protocol.Session {
 			r.dropFirst()
 			return nil
 		}
+		if !r.secrets.complete() {
+			r.endWithoutSecrets()
+			return nil
+		}
 		changed := r.o.cfg.View.Changed() // before looking, to miss nothing
 		p := r.choose(ctx)
 		if !p.found && r.awaitMesh(ctx, changed, p) {
@@ -144,7 +148,7 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
 	offer := protocol.Offer{
-		Request: r.id, Attempt: r.attempt, Service: r.service, Bound: c.Bound,
+		Request: r.id, Attempt: r.attempt, Service: r.secrets.into(r.service), Bound: c.Bound,
 		Forced: c.Only || r.demand.Refusals >= r.o.cfg.Params.RefusableOffers, MaxWait: c.MaxWait,
 	}
 	if r.o.cfg.ImageID != nil && c.Node != r.o.cfg.Self && r.service.Pull != protocol.PullAlways {
@@ -154,7 +158,7 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 		offer.Lease = r.o.cfg.Params.Lease
 		r.o.leases.begin(r.id, r.attempt, r.node)
 	}
-	timed, cancel := context.WithTimeout(ctx, r.o.cfg.Params.AnswerTimeout)
+	timed, cancel := context.WithTimeout(ctx, r.o.cfg.Params.answerTimeout(r.size))
 	s, err := executor.Offer(timed, offer)
 	cancel()
 	refusal, refused := errors.AsType[*protocol.Refusal](err)

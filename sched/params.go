@@ -115,6 +115,9 @@ type Params struct {
 
 	// MaxRequests is how many requests may be under way at the same time.
 	MaxRequests int
+	// MaxServiceBytes is how much memory the services of requests may take, of
+	// those under way and those that ended lately.
+	MaxServiceBytes int
 	// KeepEnded and KeepEndedFor say how many ended requests are kept, and
 	// for how long, so that asking again finds the answer.
 	KeepEnded    int
@@ -189,6 +192,7 @@ func DefaultParams() Params {
 		AbandonGrace:   10 * time.Second,
 
 		MaxRequests:     4096,
+		MaxServiceBytes: 64 << 20,
 		KeepEnded:       100,
 		KeepEndedFor:    5 * time.Minute,
 		OutputKept:      256 << 10,

@@ -11,7 +11,7 @@ import (
 )
 
 // A Journal keeps what must survive this process; *journal.Journal is one, and
-// says what is promised. The first three return when what they write is on disk.
+// says what is promised. The first four return when what they write is on disk.
 type Journal interface {
 	// Accepted returns the record; with journal.ErrExists the one there was.
 	Accepted(ctx context.Context, r journal.Request) (journal.Record, error)
@@ -20,6 +20,8 @@ type Journal interface {
 	Offered(ctx context.Context, id protocol.RequestID, o journal.Offer) error
 	// Ended replaces an end as protocol.StateUnknown, and no other.
 	Ended(ctx context.Context, id protocol.RequestID, end journal.End) error
+	// Removed forgets a request that has ended; with journal.ErrNotEnded it has not.
+	Removed(ctx context.Context, id protocol.RequestID) error
 	// Find returns a record, or journal.ErrNotFound; Output what is kept of its
 	// output; Load all records, in the order of acceptance.
 	Find(id protocol.RequestID) (journal.Record, error)
@@ -37,9 +39,9 @@ func (r *request) accept(ctx context.Context) bool {
 	}
 	if r.o.cfg.Journal != nil {
 		info, _, _ := r.account.line()
-		request := journal.Request{ID: r.id, Service: r.service, Detached: info.Detached, At: accepted.At}
+		request := journal.Request{ID: r.id, Service: r.secrets.into(r.service), Detached: info.Detached, At: accepted.At}
 		if f := r.first; f != nil {
-			request.Offer = journal.Offer{Attempt: 1, Node: f.Node, Name: nameOr(f.Name, f.Node)}
+			request.Offer = journal.Offer{Attempt: r.attemptsBefore + 1, Node: f.Node, Name: nameOr(f.Name, f.Node)}
 		}
 		rec, err := r.o.cfg.Journal.Accepted(ctx, request)
 		switch {
@@ -235,6 +237,7 @@ func appendKept(all []protocol.Output, out *protocol.Output) []protocol.Output {
 
 // recall makes r what the journal knows of a request that has ended.
 func (r *request) recall(rec *journal.Record) {
+	r.secrets.drop()
 	r.kept = true
 	r.state, r.attempt = rec.End.Event.State, rec.End.Attempts
 	r.node, r.name = rec.Offer.Node, rec.Offer.Name

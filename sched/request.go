@@ -16,13 +16,16 @@ import (
 var errOverdue = errors.New("it did not end in time after it was asked to stop")
 
 // request is one request under way. Its goroutine, run, owns all fields but:
-// id, service, hash and decided, which stay the same; account and control, which
-// others use too; runs and goesOn, which the table's goroutine owns.
+// id, service, hash, size and decided, which stay the same; account, control and
+// secrets, which others use too; runs, goesOn and removed, which the table's
+// goroutine owns.
 type request struct {
 	o       *Orchestrator
 	id      protocol.RequestID
-	service protocol.Service
+	service protocol.Service // without its secrets' data
 	hash    [sha256.Size]byte
+	size    int // of the service, encoded
+	secrets secrets
 	account account
 	control *control
 	log     *slog.Logger
@@ -32,12 +35,15 @@ type request struct {
 	decided chan struct{}
 	failed  error
 
-	runs   int  // sessions of Accept
-	goesOn bool // without them too
+	runs    int  // sessions of Accept
+	goesOn  bool // without them too
+	removed bool // somebody had it forgotten
 
 	state   protocol.State
 	demand  Demand
 	attempt uint32
+	// attemptsBefore counts those of an earlier request of this ID.
+	attemptsBefore uint32
 	// first is the first placement where that was before the request was accepted,
 	// until the offer is sent.
 	first *placement
@@ -79,9 +85,10 @@ type request struct {
 
 func newRequest(o *Orchestrator, id protocol.RequestID, s protocol.Service, hash [sha256.Size]byte) *request {
 	return &request{
-		o: o, id: id, service: s, hash: hash,
+		o: o, id: id, service: s.WithoutSecrets(), hash: hash, size: s.EncodedSize(),
+		secrets: secrets{of: s.Secrets},
 		account: newAccount(&o.cfg.Params, protocol.RequestInfo{
-			ID: id, Orchestrator: o.cfg.Self, OrchestratorName: o.cfg.Name, Image: s.Image, Args: s.Args,
+			ID: id, Orchestrator: o.cfg.Self, OrchestratorName: o.cfg.Name, Image: s.Image, Args: s.Args, Tags: s.Tags,
 		}),
 		control: newControl(),
 		log:     o.cfg.Log.With("request", id),
@@ -118,6 +125,7 @@ func (r *request) run(ctx context.Context, how func(context.Context) protocol.Se
 	r.attend(ctx, how)
 	if r.state.Ended() {
 		r.o.leases.drop(r.id)
+		r.secrets.drop()
 	}
 	r.control.end(!r.correctable())
 	r.account.output().End()
@@ -166,14 +174,14 @@ func (r *request) begin(ctx context.Context) protocol.Session {
 	if r.first == nil {
 		return r.placeFirst(ctx)
 	}
-	r.attempt = 1
+	r.attempt = r.attemptsBefore + 1
 	r.report(protocol.Event{State: protocol.StatePlacing})
 	return r.place(ctx)
 }
 
 // placeFirst places a request that was never offered.
 func (r *request) placeFirst(ctx context.Context) protocol.Session {
-	r.attempt = 1
+	r.attempt = r.attemptsBefore + 1
 	return r.placeNew(ctx)
 }
 

@@ -104,7 +104,7 @@ func (o *Orchestrator) List(ctx context.Context, all bool, yield func(protocol.R
 func (o *Orchestrator) line(rec *journal.Record) protocol.RequestInfo {
 	a := newAccount(&o.cfg.Params, protocol.RequestInfo{
 		ID: rec.ID, Orchestrator: o.cfg.Self, OrchestratorName: o.cfg.Name,
-		Image: rec.Service.Image, Args: rec.Service.Args, Detached: rec.Detached, Accepted: rec.At,
+		Image: rec.Service.Image, Args: rec.Service.Args, Tags: rec.Service.Tags, Detached: rec.Detached, Accepted: rec.At,
 	})
 	for _, e := range rec.End.History {
 		a.note(e)
@@ -113,25 +113,24 @@ func (o *Orchestrator) line(rec *journal.Record) protocol.RequestInfo {
 	return a.info
 }
 
-// find returns the request that id names, or is the beginning of the only ID of;
-// a whole ID goes before a beginning. One that is only in the journal is made
-// from its record. The request is accepted.
+// find returns the request that id means; see protocol.Requests. One that is only
+// in the journal is made from its record. The request is accepted.
 func (o *Orchestrator) find(ctx context.Context, id protocol.RequestID) (*request, error) {
 	if _, err := protocol.ParseRequestID(string(id)); err != nil {
 		return nil, err
 	}
 	var exact *request
-	var matching []*request
+	var named []*request
 	err := o.do(ctx, func(t *table) {
 		if exact = t.find(id); exact == nil {
-			matching = t.matching(id)
+			named = t.namedBy(id)
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
 	if exact == nil {
-		if exact, err = o.search(id, matching); err != nil {
+		if exact, err = o.search(id, named); err != nil {
 			return nil, err
 		}
 	}
@@ -144,20 +143,27 @@ func (o *Orchestrator) find(ctx context.Context, id protocol.RequestID) (*reques
 	return exact, nil
 }
 
-// search finds the request among those that begin so: those given, and those
-// that only the journal has.
-func (o *Orchestrator) search(id protocol.RequestID, matching []*request) (*request, error) {
-	byID := make(map[protocol.RequestID]*request) // nil for those in the journal
-	for _, r := range matching {
+// search finds the request that id means among those given, and those that only
+// the journal has.
+func (o *Orchestrator) search(id protocol.RequestID, inMemory []*request) (*request, error) {
+	byID := make(map[protocol.RequestID]*request)
+	var named []protocol.RequestInfo
+	for _, r := range inMemory {
 		byID[r.id] = r
+		info, _, _ := r.account.line()
+		named = append(named, info)
 	}
 	if o.cfg.Journal != nil {
 		if r, err := o.recorded(id); !errors.Is(err, journal.ErrNotFound) {
 			return r, err
 		}
 		err := o.cfg.Journal.Load(func(rec journal.Record) error {
-			if rec.End != nil && strings.HasPrefix(string(rec.ID), string(id)) && byID[rec.ID] == nil {
-				byID[rec.ID] = nil
+			if rec.End == nil || byID[rec.ID] != nil {
+				return nil
+			}
+			info := protocol.RequestInfo{ID: rec.ID, Tags: rec.Service.Tags, Last: rec.End.Event}
+			if ok, _ := info.NamedBy(id); ok {
+				named = append(named, info)
 			}
 			return nil
 		})
@@ -165,18 +171,21 @@ func (o *Orchestrator) search(id protocol.RequestID, matching []*request) (*requ
 			return nil, journalError(context.Background(), err)
 		}
 	}
-	if len(byID) > 1 {
-		return nil, errAmbiguous(id, byID)
+	meant := protocol.Meant(id, named)
+	switch {
+	case len(meant) > 1:
+		return nil, errAmbiguous(id, meant)
+	case len(meant) == 0:
+		return nil, errNotFound(id)
 	}
-	for id, r := range byID {
-		if r != nil {
-			return r, nil
-		}
-		if r, err := o.recorded(id); !errors.Is(err, journal.ErrNotFound) {
-			return r, err
-		}
+	if r := byID[meant[0].ID]; r != nil {
+		return r, nil
 	}
-	return nil, errNotFound(id)
+	r, err := o.recorded(meant[0].ID)
+	if errors.Is(err, journal.ErrNotFound) {
+		return nil, errNotFound(id)
+	}
+	return r, err
 }
 
 // recorded returns a request that has ended, from the journal; the error is a
@@ -197,16 +206,19 @@ func errNotFound(id protocol.RequestID) error {
 		"this device has no request %s: it was never accepted here, or ended so long ago that it is not kept any more", id)
 }
 
-func errAmbiguous(id protocol.RequestID, byID map[protocol.RequestID]*request) error {
+func errAmbiguous(id protocol.RequestID, meant []protocol.RequestInfo) error {
 	var ids []string
-	for id := range byID {
-		ids = append(ids, string(id))
+	for i := range meant {
+		ids = append(ids, string(meant[i].ID))
 	}
 	slices.Sort(ids)
 	more := ""
 	if n := len(ids) - maxCandidates; n > 0 {
 		ids = ids[:maxCandidates]
 		more = fmt.Sprintf(" and %d more", n)
+	}
+	if meant[0].Tags[protocol.TagName] == string(id) {
+		return protocol.Errorf(protocol.CodeInvalid, "%s is the name of several requests: %s%s; give an ID", id, strings.Join(ids, ", "), more)
 	}
 	return protocol.Errorf(protocol.CodeInvalid, "%s is the beginning of several request IDs: %s%s; give more of it",
 		id, strings.Join(ids, ", "), more)

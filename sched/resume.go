@@ -22,7 +22,7 @@ func (o *Orchestrator) load(t *table) error {
 		case rec.End == nil:
 			taken++
 			r := o.fromRecord(&rec)
-			t.known[r.id] = r
+			t.add(r)
 			if r.leased() && rec.Offer.Attempt > 0 {
 				o.leases.begin(r.id, rec.Offer.Attempt, rec.Offer.Node)
 			}

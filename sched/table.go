@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
@@ -21,6 +20,10 @@ type table struct {
 	// unknown holds those that a node is asked about when it comes back, the
 	// oldest first. They are found by their ID when they are known no more.
 	unknown []*correction
+	// removed are the requests that were removed lately, the oldest first.
+	removed []removal
+	// bytes is what the services of known take.
+	bytes int
 	// sequence numbers requests where no journal does.
 	sequence uint64
 	// launch starts a goroutine that Run waits for; leaving tells whether Run
@@ -65,11 +68,13 @@ func (t *table) all(f func(*request)) {
 	}
 }
 
-// matching returns those whose ID begins so.
-func (t *table) matching(beginning protocol.RequestID) []*request {
+// namedBy returns those that text may mean, apart from a whole ID: by their names
+// or the beginnings of their IDs.
+func (t *table) namedBy(text protocol.RequestID) []*request {
 	var found []*request
 	t.all(func(r *request) {
-		if strings.HasPrefix(string(r.id), string(beginning)) && r.failure() == nil {
+		info, _, _ := r.account.line()
+		if named, _ := info.NamedBy(text); named && r.failure() == nil {
 			found = append(found, r)
 		}
 	})
@@ -80,17 +85,18 @@ func (t *table) matching(beginning protocol.RequestID) []*request {
 // with a session on it. With an error the request is the one in the way, if any.
 func (t *table) admit(run *protocol.Run, hash [sha256.Size]byte) (r *request, s *session, err error) {
 	if r = t.find(run.ID); r == nil {
-		if err := t.room(); err != nil {
+		if err := t.room(run.Service.EncodedSize()); err != nil {
 			return nil, nil, err
 		}
 		r = newRequest(t.o, run.ID, run.Service, hash)
+		r.attemptsBefore = t.before(run.ID)
 		t.sequence++
 		r.account.numbered(t.sequence)
 		r.account.info.Detached = run.Detach
-		t.known[run.ID] = r
+		t.add(r)
 		s = newSession(r, sessionOptions{input: true, run: true})
 		t.look(r, r.begin)
-	} else if r.hash != hash {
+	} else if r.hash != hash || !r.secrets.same(run.Service.Secrets) {
 		return r, nil, protocol.Errorf(protocol.CodeConflict,
 			"the request ID %s is in use for a different service: choose another one, or none", run.ID)
 	} else {
@@ -113,8 +119,28 @@ func (t *table) look(r *request, how func(context.Context) protocol.Session) {
 	})
 }
 
-// room refuses what is too much.
-func (t *table) room() error {
+// add enters a request; drop takes it out.
+func (t *table) add(r *request) {
+	t.known[r.id] = r
+	t.bytes += r.size
+}
+
+func (t *table) drop(r *request) {
+	delete(t.known, r.id)
+	t.bytes -= r.size
+}
+
+// room refuses what is too much. For a large service, requests that have ended
+// make room first.
+func (t *table) room(size int) error {
+	most := t.o.cfg.Params.MaxServiceBytes
+	for t.bytes+size > most && len(t.ended) > 0 {
+		t.dropOldest()
+	}
+	if t.bytes+size > most {
+		return protocol.Errorf(protocol.CodeOverloaded,
+			"the services of the requests under way on this device take %d bytes, which is near the most, %d: try again when some have ended", t.bytes, most)
+	}
 	if most := t.o.cfg.Params.MaxRequests; len(t.known)-len(t.ended) >= most {
 		return protocol.Errorf(protocol.CodeOverloaded,
 			"%d requests are under way on this device, which is the most: try again when some have ended", most)
@@ -136,8 +162,11 @@ func (t *table) release(r *request) bool {
 func (t *table) retire(r *request) {
 	if r.failure() != nil {
 		if t.known[r.id] == r {
-			delete(t.known, r.id)
+			t.drop(r)
 		}
+		return
+	}
+	if r.removed {
 		return
 	}
 	t.ended = append(t.ended, endedRequest{r, t.o.cfg.Clock()})
@@ -145,12 +174,17 @@ func (t *table) retire(r *request) {
 	t.expire()
 }
 
+// dropOldest drops the request that ended first.
+func (t *table) dropOldest() {
+	t.drop(t.ended[0].request)
+	t.ended = slices.Delete(t.ended, 0, 1)
+}
+
 // expire drops those that are too many or too old.
 func (t *table) expire() {
 	now, p := t.o.cfg.Clock(), &t.o.cfg.Params
 	for len(t.ended) > 0 && (len(t.ended) > p.KeepEnded || now-t.ended[0].at >= p.KeepEndedFor) {
-		delete(t.known, t.ended[0].id)
-		t.ended = slices.Delete(t.ended, 0, 1)
+		t.dropOldest()
 	}
 	if len(t.ended) > 0 {
 		t.expiry.Reset(t.ended[0].at + p.KeepEndedFor - now)

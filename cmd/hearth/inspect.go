@@ -123,6 +123,8 @@ func inspectionRows(d *protocol.RequestDetail, wide bool) [][]string {
 	}
 	rows := [][]string{
 		{"ID", string(d.ID)},
+		{"name", s.Tags[protocol.TagName]},
+		{"tags", tagsText(s.Tags)},
 		{"state", stateText(&d.Last)},
 		{"reason", d.Last.Reason},
 		{"node", who(d.Last.NodeName, d.Last.Node)},
@@ -141,6 +143,7 @@ func inspectionRows(d *protocol.RequestDetail, wide bool) [][]string {
 		{"mounts", mountsText(s.Mounts)},
 		{"in memory", memoryText(s)},
 		{"root", rootText(s)},
+		{"secrets", secretsText(s.Secrets)},
 		{"devices", strings.Join(s.Devices, ", ")},
 		{"capabilities", strings.Join(s.Capabilities, ", ")},
 		{"retry", retryText(s.Retry)},

@@ -47,6 +47,7 @@ type requestJSON struct {
 	ID         protocol.RequestID `json:"id"`
 	Image      string             `json:"image"`
 	Args       []string           `json:"args"`
+	Tags       map[string]string  `json:"tags,omitempty"`
 	Detached   bool               `json:"detached"`
 	State      string             `json:"state"`
 	Code       string             `json:"code,omitempty"`
@@ -67,7 +68,7 @@ type requestJSON struct {
 func toRequestJSON(r *protocol.RequestInfo) requestJSON {
 	last := toEventJSON(&r.Last)
 	return requestJSON{
-		ID: r.ID, Image: r.Image, Args: listed(r.Args), Detached: r.Detached, State: last.State, Code: last.Code,
+		ID: r.ID, Image: r.Image, Args: listed(r.Args), Tags: r.Tags, Detached: r.Detached, State: last.State, Code: last.Code,
 		Reason: last.Reason, ExitCode: last.ExitCode, Attempt: last.Attempt, Node: last.Node, NodeName: last.NodeName,
 		From: r.Orchestrator, FromName: r.OrchestratorName, Container: last.Container, QueuePlace: last.QueuePlace,
 		Accepted: given(r.Accepted), Started: given(r.Started), Ended: given(r.Ended),
@@ -107,6 +108,9 @@ type serviceJSON struct {
 	ShmSize      protocol.Bytes `json:"shm_size,omitempty"`
 	TTYRows      uint16         `json:"tty_rows,omitempty"`
 	TTYColumns   uint16         `json:"tty_columns,omitempty"`
+	// Tags are those of the request; of secrets nobody is told what they hold.
+	Tags    map[string]string `json:"tags,omitempty"`
+	Secrets []secretJSON      `json:"secrets"`
 }
 
 type mountJSON struct {
@@ -138,6 +142,7 @@ func toServiceJSON(s *protocol.Service) serviceJSON {
 		Network: s.Network, Mounts: mounts, Devices: listed(s.Devices), Capabilities: listed(s.Capabilities), Retry: s.Retry,
 		NoEntrypoint: s.NoEntrypoint, Pull: string(s.Pull), Hostname: s.Hostname, ReadOnlyRoot: s.ReadOnlyRoot,
 		Tmpfs: tmpfs, ShmSize: s.ShmSize, TTYRows: s.TTYRows, TTYColumns: s.TTYColumns,
+		Tags: s.Tags, Secrets: toSecretsJSON(s.Secrets),
 	}
 }
 

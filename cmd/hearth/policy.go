@@ -128,7 +128,7 @@ func (c *cli) findPolicy(file string) (runtime.Policy, string, error) {
 }
 
 func (c *cli) policyCheck(ctx context.Context, f *policyFlags, args []string) error {
-	service, err := f.run.service(args)
+	service, err := f.run.service(args, nil)
 	if err != nil {
 		return err
 	}

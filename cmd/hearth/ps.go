@@ -39,16 +39,20 @@ With --last N come the N newest requests, whatever became of them. With --quiet
 only IDs are printed, one a line; with --wide all of each image and command, FROM,
 the device that it was asked of, and the CONTAINER's ID.
 
+With --filter only those come that fit, as with docker: name=NAME, label=KEY or
+label=KEY=VALUE (what --name and --label of 'hearth run' wrote), status=STATE, of
+which exited is any end, node=NAME and id=BEGINNING. Of several all must fit.
+
 With --watch the list is printed anew on every change until Ctrl-C; with --json
 as well, as one line of JSON for each change.
 
-JSON: an array of objects with the keys id, image, args, detached, state, code,
+JSON: an array of objects with the keys id, image, args, tags, detached, state, code,
 reason, exit_code, attempt, node, node_name, from, from_name, container,
 queue_place, accepted, started and ended. What is not known or has not happened
 is left out; times are RFC 3339, code and state are words.
 
   hearth ps
-  hearth stop $(hearth ps -q)
+  hearth stop $(hearth ps -q --filter label=project=photos)
   hearth ps -a --json | jq -r '.[] | select(.state == "failed").id'`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -70,7 +74,9 @@ is left out; times are RFC 3339, code and state are words.
 		if f.last <= 0 && cmd.Flags().Changed("last") {
 			return fmt.Errorf("--last: %d is no number of requests; write it like 5", f.last)
 		}
-		return nil
+		var err error
+		f.filters, err = parseFilters(f.filterTexts)
+		return err
 	}
 	return cmd
 }
@@ -79,12 +85,16 @@ is left out; times are RFC 3339, code and state are words.
 type psFlags struct {
 	all, asJSON, watch, quiet, wide bool
 	last                            int // 0: all of them
+	filterTexts                     []string
+	filters                         []filter
 }
 
 func (f *psFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.all, "all", "a", false, "show those that have ended too")
 	flags.IntVarP(&f.last, "last", "n", 0, "show the `N` newest, those that have ended too")
+	flags.StringArrayVarP(&f.filterTexts, "filter", "f", nil, "show only what fits `KEY=VALUE`: name, label, status, node or id; may be repeated")
+	_ = cmd.RegisterFlagCompletionFunc("filter", completeFilters)
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print IDs only, one a line")
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON")
 	flags.BoolVar(&f.wide, "wide", false, "show all columns, and cut nothing")
@@ -94,8 +104,10 @@ func (f *psFlags) register(cmd *cobra.Command) {
 
 func (c *cli) printRequests(ctx context.Context, device *protocol.AppClient, f *psFlags) error {
 	list := []protocol.RequestInfo{}
-	silent, err := device.List(ctx, f.all || f.last > 0, func(r protocol.RequestInfo) error {
-		list = append(list, r)
+	silent, err := device.List(ctx, f.all || f.last > 0 || endedOnly(f.filterTexts), func(r protocol.RequestInfo) error {
+		if fitsAll(&r, f.filters) {
+			list = append(list, r)
+		}
 		return nil
 	})
 	if err != nil {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -97,7 +99,7 @@ HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
 		return &failure{err: err, hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath())}
 	})
 	root.AddCommand(c.secretCommand(), c.upCommand(), c.nodesCommand(), c.runCommand(),
-		c.psCommand(), c.attachCommand(), c.logsCommand(), c.waitCommand(), c.stopCommand(), c.killCommand(),
+		c.psCommand(), c.attachCommand(), c.logsCommand(), c.waitCommand(), c.stopCommand(), c.killCommand(), c.rmCommand(),
 		c.statusCommand(), c.drainCommand(), c.downCommand(), c.forgetCommand(),
 		c.inspectCommand(), c.explainCommand(), c.eventsCommand(),
 		c.doctorCommand(), c.policyCommand(), c.installCommand(), c.uninstallCommand(), c.guardCommand(), c.versionCommand(), c.completionCommand())
@@ -128,6 +130,10 @@ func group(cmd *cobra.Command) *cobra.Command {
 		}
 		hint := fmt.Sprintf("see '%s --help'", cmd.CommandPath())
 		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+			// Letters are swapped more often than left out.
+			slices.SortStableFunc(like, func(a, b string) int {
+				return cmp.Compare(max(len(a)-len(args[0]), len(args[0])-len(a)), max(len(b)-len(args[0]), len(args[0])-len(b)))
+			})
 			hint = fmt.Sprintf("is '%s %s' meant? Else %s", cmd.CommandPath(), like[0], hint)
 		}
 		return &failure{err: fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()), hint: hint}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -92,6 +93,7 @@ func (c *cli) runCommandThat(does func(context.Context, runFlags, []string) erro
 	flags.SetInterspersed(false) // what follows IMAGE is the container's
 	f.describe(flags)
 	addDockerFlags(flags)
+	f.request.register(flags)
 	flags.BoolVarP(&f.interactive, "interactive", "i", false, "pass this command's input to the container")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "give the container a terminal; with -i it is this one")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "print the request's ID once it is accepted, and let it go on")
@@ -116,7 +118,11 @@ func (c *cli) run(ctx context.Context, f runFlags, args []string) error {
 	if f.tty {
 		f.rows, f.columns = c.terminalSize()
 	}
-	service, err := f.service(args)
+	var stdin io.Reader
+	if !f.interactive {
+		stdin = c.stdin
+	}
+	service, err := f.service(args, stdin)
 	if err != nil {
 		return err
 	}

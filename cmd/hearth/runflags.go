@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ type runFlags struct {
 	platform, gpus                       string
 	timeout                              time.Duration
 	retry                                uint32
+	request                              requestFlags
 
 	// noEntrypoint: --entrypoint was given, and is empty.
 	noEntrypoint bool
@@ -81,7 +83,7 @@ func (c *cli) completeRun(cmd *cobra.Command) {
 }
 
 // service turns the flags into what is asked of the mesh.
-func (f *runFlags) service(args []string) (protocol.Service, error) {
+func (f *runFlags) service(args []string, stdin io.Reader) (protocol.Service, error) {
 	if err := f.exclusive(); err != nil {
 		return protocol.Service{}, err
 	}
@@ -103,6 +105,9 @@ func (f *runFlags) service(args []string) (protocol.Service, error) {
 	}
 	var err error
 	if s.Env, err = f.environment(); err != nil {
+		return s, err
+	}
+	if err := f.request.apply(&s, stdin); err != nil {
 		return s, err
 	}
 	return s, s.Validate()

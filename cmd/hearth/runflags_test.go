@@ -97,7 +97,7 @@ func parseRun(t *testing.T, args ...string) (s protocol.Service, err error) {
 		}
 	}
 	root.AddCommand(c.runCommandThat(func(_ context.Context, f runFlags, args []string) (err error) {
-		s, err = f.service(args)
+		s, err = f.service(args, nil)
 		return err
 	}))
 	root.SetArgs(append([]string{"run"}, args...))

@@ -258,7 +258,7 @@ type driverMaker func(log *slog.Logger, policy runtime.Policy) func(keys.Fingerp
 func drivers() map[string]driverMaker {
 	return map[string]driverMaker{"docker": func(log *slog.Logger, policy runtime.Policy) func(keys.Fingerprint, protocol.NodeID) (runtime.Driver, error) {
 		return func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
-			return docker.New(docker.Config{Mesh: string(mesh), Node: self, MayAsk: policy.MayAsk, Log: log})
+			return docker.New(docker.Config{Mesh: string(mesh), Node: self, MayAsk: policy.MayAsk, MemoryDir: memoryDir(), Log: log})
 		}
 	}}
 }

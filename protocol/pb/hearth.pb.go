@@ -1027,6 +1027,8 @@ type Service struct {
 	Accelerator  string                 `protobuf:"bytes,19,opt,name=accelerator,proto3" json:"accelerator,omitempty"`                        // "gpu", "npu"; empty: none is needed
 	Retry        uint32                 `protobuf:"varint,20,opt,name=retry,proto3" json:"retry,omitempty"`                                   // attempts beyond the first one; 0: once
 	NoEntrypoint bool                   `protobuf:"varint,21,opt,name=no_entrypoint,json=noEntrypoint,proto3" json:"no_entrypoint,omitempty"` // the image's is left out, and none takes its place
+	Tags         map[string]string      `protobuf:"bytes,22,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Secrets      []*Secret              `protobuf:"bytes,23,rep,name=secrets,proto3" json:"secrets,omitempty"`
 	Tmpfs        []*Tmpfs               `protobuf:"bytes,24,rep,name=tmpfs,proto3" json:"tmpfs,omitempty"`
 	ReadOnlyRoot bool                   `protobuf:"varint,25,opt,name=read_only_root,json=readOnlyRoot,proto3" json:"read_only_root,omitempty"`
 	ShmSize      uint64                 `protobuf:"varint,26,opt,name=shm_size,json=shmSize,proto3" json:"shm_size,omitempty"` // 0: the node's choice
@@ -1217,6 +1219,20 @@ func (x *Service) GetNoEntrypoint() bool {
 	return false
 }
 
+func (x *Service) GetTags() map[string]string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *Service) GetSecrets() []*Secret {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
 func (x *Service) GetTmpfs() []*Tmpfs {
 	if x != nil {
 		return x.Tmpfs
@@ -1266,6 +1282,68 @@ func (x *Service) GetTtyColumns() uint32 {
 	return 0
 }
 
+// A file /run/secrets/NAME in the container's memory. The data travels to the
+// orchestrator and to the node that runs the service, and is told to nobody.
+type Secret struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"` // size bytes, or none where they are left out
+	Size          uint32                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Secret) Reset() {
+	*x = Secret{}
+	mi := &file_hearth_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Secret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Secret) ProtoMessage() {}
+
+func (x *Secret) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Secret.ProtoReflect.Descriptor instead.
+func (*Secret) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Secret) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Secret) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Secret) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 // A folder or file of the node, as the container sees it.
 type Mount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1278,7 +1356,7 @@ type Mount struct {
 
 func (x *Mount) Reset() {
 	*x = Mount{}
-	mi := &file_hearth_proto_msgTypes[8]
+	mi := &file_hearth_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1368,7 @@ func (x *Mount) String() string {
 func (*Mount) ProtoMessage() {}
 
 func (x *Mount) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[8]
+	mi := &file_hearth_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1381,7 @@ func (x *Mount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mount.ProtoReflect.Descriptor instead.
 func (*Mount) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{8}
+	return file_hearth_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Mount) GetSource() string {
@@ -1340,7 +1418,7 @@ type Tmpfs struct {
 
 func (x *Tmpfs) Reset() {
 	*x = Tmpfs{}
-	mi := &file_hearth_proto_msgTypes[9]
+	mi := &file_hearth_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1430,7 @@ func (x *Tmpfs) String() string {
 func (*Tmpfs) ProtoMessage() {}
 
 func (x *Tmpfs) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[9]
+	mi := &file_hearth_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1443,7 @@ func (x *Tmpfs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tmpfs.ProtoReflect.Descriptor instead.
 func (*Tmpfs) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{9}
+	return file_hearth_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Tmpfs) GetTarget() string {
@@ -1409,6 +1487,9 @@ type Offer struct {
 	// The ID of the asker's own image by that name, its config's SHA-256, where no
 	// registry is known to have it; empty: any image by that name will do.
 	ImageId []byte `protobuf:"bytes,7,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	// Where it is not 0, service is absent, and so many bytes follow this frame
+	// directly: the encoded service.
+	ServiceLength uint32 `protobuf:"varint,8,opt,name=service_length,json=serviceLength,proto3" json:"service_length,omitempty"`
 	// Where it is not 0, the node gives the execution back that has waited in its
 	// queue for so long: it ends, not started, with queue_timeout.
 	MaxWait       uint64 `protobuf:"varint,10,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
@@ -1418,7 +1499,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_hearth_proto_msgTypes[10]
+	mi := &file_hearth_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1511,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[10]
+	mi := &file_hearth_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1524,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{10}
+	return file_hearth_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Offer) GetRequest() string {
@@ -1495,6 +1576,13 @@ func (x *Offer) GetImageId() []byte {
 	return nil
 }
 
+func (x *Offer) GetServiceLength() uint32 {
+	if x != nil {
+		return x.ServiceLength
+	}
+	return 0
+}
+
 func (x *Offer) GetMaxWait() uint64 {
 	if x != nil {
 		return x.MaxWait
@@ -1514,7 +1602,7 @@ type Renew struct {
 
 func (x *Renew) Reset() {
 	*x = Renew{}
-	mi := &file_hearth_proto_msgTypes[11]
+	mi := &file_hearth_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1614,7 @@ func (x *Renew) String() string {
 func (*Renew) ProtoMessage() {}
 
 func (x *Renew) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[11]
+	mi := &file_hearth_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1627,7 @@ func (x *Renew) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Renew.ProtoReflect.Descriptor instead.
 func (*Renew) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{11}
+	return file_hearth_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Renew) GetRequest() string {
@@ -1575,7 +1663,7 @@ type Attach struct {
 
 func (x *Attach) Reset() {
 	*x = Attach{}
-	mi := &file_hearth_proto_msgTypes[12]
+	mi := &file_hearth_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +1675,7 @@ func (x *Attach) String() string {
 func (*Attach) ProtoMessage() {}
 
 func (x *Attach) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[12]
+	mi := &file_hearth_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +1688,7 @@ func (x *Attach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attach.ProtoReflect.Descriptor instead.
 func (*Attach) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{12}
+	return file_hearth_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Attach) GetRequest() string {
@@ -1653,17 +1741,20 @@ func (x *Attach) GetSince() uint64 {
 }
 
 type Run struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Request       string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"` // empty: the device makes one up
-	Service       *Service               `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
-	Detach        bool                   `protobuf:"varint,3,opt,name=detach,proto3" json:"detach,omitempty"` // the request goes on when the app leaves
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Request string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"` // empty: the device makes one up
+	Service *Service               `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Detach  bool                   `protobuf:"varint,3,opt,name=detach,proto3" json:"detach,omitempty"` // the request goes on when the app leaves
+	// Where it is not 0, service is absent, and so many bytes follow this frame
+	// directly: the encoded service.
+	ServiceLength uint32 `protobuf:"varint,10,opt,name=service_length,json=serviceLength,proto3" json:"service_length,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_hearth_proto_msgTypes[13]
+	mi := &file_hearth_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +1766,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[13]
+	mi := &file_hearth_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +1779,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{13}
+	return file_hearth_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Run) GetRequest() string {
@@ -1712,6 +1803,13 @@ func (x *Run) GetDetach() bool {
 	return false
 }
 
+func (x *Run) GetServiceLength() uint32 {
+	if x != nil {
+		return x.ServiceLength
+	}
+	return 0
+}
+
 type Devices struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Watch         bool                   `protobuf:"varint,1,opt,name=watch,proto3" json:"watch,omitempty"`
@@ -1721,7 +1819,7 @@ type Devices struct {
 
 func (x *Devices) Reset() {
 	*x = Devices{}
-	mi := &file_hearth_proto_msgTypes[14]
+	mi := &file_hearth_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1733,7 +1831,7 @@ func (x *Devices) String() string {
 func (*Devices) ProtoMessage() {}
 
 func (x *Devices) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[14]
+	mi := &file_hearth_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1746,7 +1844,7 @@ func (x *Devices) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Devices.ProtoReflect.Descriptor instead.
 func (*Devices) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{14}
+	return file_hearth_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Devices) GetWatch() bool {
@@ -1764,7 +1862,7 @@ type Diagnose struct {
 
 func (x *Diagnose) Reset() {
 	*x = Diagnose{}
-	mi := &file_hearth_proto_msgTypes[15]
+	mi := &file_hearth_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +1874,7 @@ func (x *Diagnose) String() string {
 func (*Diagnose) ProtoMessage() {}
 
 func (x *Diagnose) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[15]
+	mi := &file_hearth_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +1887,7 @@ func (x *Diagnose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnose.ProtoReflect.Descriptor instead.
 func (*Diagnose) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{15}
+	return file_hearth_proto_rawDescGZIP(), []int{16}
 }
 
 // What the owner of a device has it do.
@@ -1808,7 +1906,7 @@ type Manage struct {
 
 func (x *Manage) Reset() {
 	*x = Manage{}
-	mi := &file_hearth_proto_msgTypes[16]
+	mi := &file_hearth_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1820,7 +1918,7 @@ func (x *Manage) String() string {
 func (*Manage) ProtoMessage() {}
 
 func (x *Manage) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[16]
+	mi := &file_hearth_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1833,7 +1931,7 @@ func (x *Manage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manage.ProtoReflect.Descriptor instead.
 func (*Manage) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{16}
+	return file_hearth_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Manage) GetVerb() isManage_Verb {
@@ -1917,7 +2015,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +2027,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[17]
+	mi := &file_hearth_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2040,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{17}
+	return file_hearth_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Forget) GetName() string {
@@ -1963,7 +2061,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1975,7 +2073,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[18]
+	mi := &file_hearth_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1988,7 +2086,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{18}
+	return file_hearth_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Drain) GetOff() bool {
@@ -2007,7 +2105,7 @@ type Down struct {
 
 func (x *Down) Reset() {
 	*x = Down{}
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2019,7 +2117,7 @@ func (x *Down) String() string {
 func (*Down) ProtoMessage() {}
 
 func (x *Down) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[19]
+	mi := &file_hearth_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2032,7 +2130,7 @@ func (x *Down) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Down.ProtoReflect.Descriptor instead.
 func (*Down) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{19}
+	return file_hearth_proto_rawDescGZIP(), []int{20}
 }
 
 type Status struct {
@@ -2044,7 +2142,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2056,7 +2154,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[20]
+	mi := &file_hearth_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2069,7 +2167,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{20}
+	return file_hearth_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Status) GetWatch() bool {
@@ -2081,15 +2179,18 @@ func (x *Status) GetWatch() bool {
 
 // Asks where a service would run now; nothing is run.
 type Plan struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Service       *Service               `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service *Service               `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// Where it is not 0, service is absent, and so many bytes follow this frame
+	// directly: the encoded service.
+	ServiceLength uint32 `protobuf:"varint,10,opt,name=service_length,json=serviceLength,proto3" json:"service_length,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2202,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[21]
+	mi := &file_hearth_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2215,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{21}
+	return file_hearth_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Plan) GetService() *Service {
@@ -2122,6 +2223,13 @@ func (x *Plan) GetService() *Service {
 		return x.Service
 	}
 	return nil
+}
+
+func (x *Plan) GetServiceLength() uint32 {
+	if x != nil {
+		return x.ServiceLength
+	}
+	return 0
 }
 
 // What is asked of requests that were accepted, or done to them; the same for
@@ -2135,6 +2243,7 @@ type Requests struct {
 	//	*Requests_List
 	//	*Requests_Inspect
 	//	*Requests_Watch
+	//	*Requests_Remove
 	Verb          isRequests_Verb `protobuf_oneof:"verb"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2142,7 +2251,7 @@ type Requests struct {
 
 func (x *Requests) Reset() {
 	*x = Requests{}
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2263,7 @@ func (x *Requests) String() string {
 func (*Requests) ProtoMessage() {}
 
 func (x *Requests) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[22]
+	mi := &file_hearth_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2276,7 @@ func (x *Requests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Requests.ProtoReflect.Descriptor instead.
 func (*Requests) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{22}
+	return file_hearth_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Requests) GetVerb() isRequests_Verb {
@@ -2222,6 +2331,15 @@ func (x *Requests) GetWatch() *Watch {
 	return nil
 }
 
+func (x *Requests) GetRemove() *Remove {
+	if x != nil {
+		if x, ok := x.Verb.(*Requests_Remove); ok {
+			return x.Remove
+		}
+	}
+	return nil
+}
+
 type isRequests_Verb interface {
 	isRequests_Verb()
 }
@@ -2246,6 +2364,10 @@ type Requests_Watch struct {
 	Watch *Watch `protobuf:"bytes,5,opt,name=watch,proto3,oneof"`
 }
 
+type Requests_Remove struct {
+	Remove *Remove `protobuf:"bytes,6,opt,name=remove,proto3,oneof"`
+}
+
 func (*Requests_Attach) isRequests_Verb() {}
 
 func (*Requests_Stop) isRequests_Verb() {}
@@ -2255,6 +2377,8 @@ func (*Requests_List) isRequests_Verb() {}
 func (*Requests_Inspect) isRequests_Verb() {}
 
 func (*Requests_Watch) isRequests_Verb() {}
+
+func (*Requests_Remove) isRequests_Verb() {}
 
 type StopRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2268,7 +2392,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2280,7 +2404,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[23]
+	mi := &file_hearth_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2293,7 +2417,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{23}
+	return file_hearth_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StopRequest) GetRequest() string {
@@ -2324,6 +2448,59 @@ func (x *StopRequest) GetSignalOnly() bool {
 	return false
 }
 
+// Has a request forgotten that has ended.
+type Remove struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"` // or a unique beginning
+	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`    // one that has not ended is killed first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Remove) Reset() {
+	*x = Remove{}
+	mi := &file_hearth_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Remove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Remove) ProtoMessage() {}
+
+func (x *Remove) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Remove.ProtoReflect.Descriptor instead.
+func (*Remove) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Remove) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *Remove) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 type List struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	All           bool                   `protobuf:"varint,1,opt,name=all,proto3" json:"all,omitempty"` // those that have ended too
@@ -2333,7 +2510,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +2522,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[24]
+	mi := &file_hearth_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +2535,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{24}
+	return file_hearth_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *List) GetAll() bool {
@@ -2377,7 +2554,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2389,7 +2566,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[25]
+	mi := &file_hearth_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2402,7 +2579,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{25}
+	return file_hearth_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Inspect) GetRequest() string {
@@ -2420,7 +2597,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +2609,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[26]
+	mi := &file_hearth_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +2622,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{26}
+	return file_hearth_proto_rawDescGZIP(), []int{28}
 }
 
 // From the one who asked.
@@ -2465,7 +2642,7 @@ type Wish struct {
 
 func (x *Wish) Reset() {
 	*x = Wish{}
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2654,7 @@ func (x *Wish) String() string {
 func (*Wish) ProtoMessage() {}
 
 func (x *Wish) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[27]
+	mi := &file_hearth_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2490,7 +2667,7 @@ func (x *Wish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wish.ProtoReflect.Descriptor instead.
 func (*Wish) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{27}
+	return file_hearth_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Wish) GetWish() isWish_Wish {
@@ -2587,7 +2764,7 @@ type CloseInput struct {
 
 func (x *CloseInput) Reset() {
 	*x = CloseInput{}
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2599,7 +2776,7 @@ func (x *CloseInput) String() string {
 func (*CloseInput) ProtoMessage() {}
 
 func (x *CloseInput) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[28]
+	mi := &file_hearth_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2612,7 +2789,7 @@ func (x *CloseInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseInput.ProtoReflect.Descriptor instead.
 func (*CloseInput) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{28}
+	return file_hearth_proto_rawDescGZIP(), []int{30}
 }
 
 type Stop struct {
@@ -2624,7 +2801,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2636,7 +2813,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2649,7 +2826,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{29}
+	return file_hearth_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Stop) GetGrace() uint64 {
@@ -2668,7 +2845,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2680,7 +2857,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2693,7 +2870,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{30}
+	return file_hearth_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Signal) GetName() string {
@@ -2714,7 +2891,7 @@ type Resize struct {
 
 func (x *Resize) Reset() {
 	*x = Resize{}
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2726,7 +2903,7 @@ func (x *Resize) String() string {
 func (*Resize) ProtoMessage() {}
 
 func (x *Resize) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2739,7 +2916,7 @@ func (x *Resize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resize.ProtoReflect.Descriptor instead.
 func (*Resize) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{31}
+	return file_hearth_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Resize) GetRows() uint32 {
@@ -2775,7 +2952,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2787,7 +2964,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2800,7 +2977,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{32}
+	return file_hearth_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Update) GetUpdate() isUpdate_Update {
@@ -2937,7 +3114,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2949,7 +3126,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2962,7 +3139,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{33}
+	return file_hearth_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Data) GetChannel() Channel {
@@ -3010,7 +3187,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3022,7 +3199,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3035,7 +3212,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{34}
+	return file_hearth_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Credit) GetBytes() uint32 {
@@ -3054,7 +3231,7 @@ type InputClosed struct {
 
 func (x *InputClosed) Reset() {
 	*x = InputClosed{}
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3066,7 +3243,7 @@ func (x *InputClosed) String() string {
 func (*InputClosed) ProtoMessage() {}
 
 func (x *InputClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3079,7 +3256,7 @@ func (x *InputClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputClosed.ProtoReflect.Descriptor instead.
 func (*InputClosed) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{35}
+	return file_hearth_proto_rawDescGZIP(), []int{37}
 }
 
 type Event struct {
@@ -3103,7 +3280,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3115,7 +3292,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3128,7 +3305,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{36}
+	return file_hearth_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Event) GetRequest() string {
@@ -3234,7 +3411,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3246,7 +3423,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3259,7 +3436,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{37}
+	return file_hearth_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Progress) GetCurrent() uint64 {
@@ -3305,7 +3482,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3317,7 +3494,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3330,7 +3507,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{38}
+	return file_hearth_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Decision) GetLevel() uint64 {
@@ -3389,7 +3566,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3401,7 +3578,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3414,7 +3591,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{39}
+	return file_hearth_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Candidate) GetNode() string {
@@ -3522,7 +3699,7 @@ type DevicesItem struct {
 
 func (x *DevicesItem) Reset() {
 	*x = DevicesItem{}
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3534,7 +3711,7 @@ func (x *DevicesItem) String() string {
 func (*DevicesItem) ProtoMessage() {}
 
 func (x *DevicesItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3547,7 +3724,7 @@ func (x *DevicesItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DevicesItem.ProtoReflect.Descriptor instead.
 func (*DevicesItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{40}
+	return file_hearth_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DevicesItem) GetItem() isDevicesItem_Item {
@@ -3620,7 +3797,7 @@ type ChecksItem struct {
 
 func (x *ChecksItem) Reset() {
 	*x = ChecksItem{}
-	mi := &file_hearth_proto_msgTypes[41]
+	mi := &file_hearth_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3632,7 +3809,7 @@ func (x *ChecksItem) String() string {
 func (*ChecksItem) ProtoMessage() {}
 
 func (x *ChecksItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[41]
+	mi := &file_hearth_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3645,7 +3822,7 @@ func (x *ChecksItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksItem.ProtoReflect.Descriptor instead.
 func (*ChecksItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{41}
+	return file_hearth_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ChecksItem) GetItem() isChecksItem_Item {
@@ -3718,7 +3895,7 @@ type StatusItem struct {
 
 func (x *StatusItem) Reset() {
 	*x = StatusItem{}
-	mi := &file_hearth_proto_msgTypes[42]
+	mi := &file_hearth_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3730,7 +3907,7 @@ func (x *StatusItem) String() string {
 func (*StatusItem) ProtoMessage() {}
 
 func (x *StatusItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[42]
+	mi := &file_hearth_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3743,7 +3920,7 @@ func (x *StatusItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusItem.ProtoReflect.Descriptor instead.
 func (*StatusItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{42}
+	return file_hearth_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StatusItem) GetItem() isStatusItem_Item {
@@ -3814,7 +3991,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_hearth_proto_msgTypes[43]
+	mi := &file_hearth_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3826,7 +4003,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[43]
+	mi := &file_hearth_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3839,7 +4016,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{43}
+	return file_hearth_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Complete) GetSilent() []string {
@@ -3862,7 +4039,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_hearth_proto_msgTypes[44]
+	mi := &file_hearth_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3874,7 +4051,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[44]
+	mi := &file_hearth_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3887,7 +4064,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{44}
+	return file_hearth_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Device) GetScore() *Score {
@@ -3945,7 +4122,7 @@ type DeviceInfo struct {
 
 func (x *DeviceInfo) Reset() {
 	*x = DeviceInfo{}
-	mi := &file_hearth_proto_msgTypes[45]
+	mi := &file_hearth_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3957,7 +4134,7 @@ func (x *DeviceInfo) String() string {
 func (*DeviceInfo) ProtoMessage() {}
 
 func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[45]
+	mi := &file_hearth_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3970,7 +4147,7 @@ func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceInfo.ProtoReflect.Descriptor instead.
 func (*DeviceInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{45}
+	return file_hearth_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *DeviceInfo) GetNode() string {
@@ -4062,7 +4239,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_hearth_proto_msgTypes[46]
+	mi := &file_hearth_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4074,7 +4251,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[46]
+	mi := &file_hearth_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4087,7 +4264,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{46}
+	return file_hearth_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Check) GetName() string {
@@ -4128,6 +4305,7 @@ type RequestsItem struct {
 	//	*RequestsItem_Decision
 	//	*RequestsItem_Complete
 	//	*RequestsItem_Error
+	//	*RequestsItem_ServicePart
 	Item          isRequestsItem_Item `protobuf_oneof:"item"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4135,7 +4313,7 @@ type RequestsItem struct {
 
 func (x *RequestsItem) Reset() {
 	*x = RequestsItem{}
-	mi := &file_hearth_proto_msgTypes[47]
+	mi := &file_hearth_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4147,7 +4325,7 @@ func (x *RequestsItem) String() string {
 func (*RequestsItem) ProtoMessage() {}
 
 func (x *RequestsItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[47]
+	mi := &file_hearth_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4160,7 +4338,7 @@ func (x *RequestsItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsItem.ProtoReflect.Descriptor instead.
 func (*RequestsItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{47}
+	return file_hearth_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RequestsItem) GetItem() isRequestsItem_Item {
@@ -4224,6 +4402,15 @@ func (x *RequestsItem) GetError() *Error {
 	return nil
 }
 
+func (x *RequestsItem) GetServicePart() *ServicePart {
+	if x != nil {
+		if x, ok := x.Item.(*RequestsItem_ServicePart); ok {
+			return x.ServicePart
+		}
+	}
+	return nil
+}
+
 type isRequestsItem_Item interface {
 	isRequestsItem_Item()
 }
@@ -4252,6 +4439,12 @@ type RequestsItem_Error struct {
 	Error *Error `protobuf:"bytes,6,opt,name=error,proto3,oneof"` // the last frame
 }
 
+type RequestsItem_ServicePart struct {
+	// In place of service: the encoded service in parts, in order, where it is
+	// too large for a frame.
+	ServicePart *ServicePart `protobuf:"bytes,7,opt,name=service_part,json=servicePart,proto3,oneof"`
+}
+
 func (*RequestsItem_Info) isRequestsItem_Item() {}
 
 func (*RequestsItem_Service) isRequestsItem_Item() {}
@@ -4264,6 +4457,52 @@ func (*RequestsItem_Complete) isRequestsItem_Item() {}
 
 func (*RequestsItem_Error) isRequestsItem_Item() {}
 
+func (*RequestsItem_ServicePart) isRequestsItem_Item() {}
+
+type ServicePart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServicePart) Reset() {
+	*x = ServicePart{}
+	mi := &file_hearth_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServicePart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServicePart) ProtoMessage() {}
+
+func (x *ServicePart) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServicePart.ProtoReflect.Descriptor instead.
+func (*ServicePart) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ServicePart) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 type RequestInfo struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Request          string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
@@ -4275,16 +4514,17 @@ type RequestInfo struct {
 	Last             *Event                 `protobuf:"bytes,7,opt,name=last,proto3" json:"last,omitempty"`
 	// Milliseconds since 1970, UTC, on the orchestrator's clock; 0: not yet, or
 	// not known.
-	Accepted      int64 `protobuf:"varint,8,opt,name=accepted,proto3" json:"accepted,omitempty"`
-	Started       int64 `protobuf:"varint,9,opt,name=started,proto3" json:"started,omitempty"`
-	Ended         int64 `protobuf:"varint,10,opt,name=ended,proto3" json:"ended,omitempty"`
+	Accepted      int64             `protobuf:"varint,8,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	Started       int64             `protobuf:"varint,9,opt,name=started,proto3" json:"started,omitempty"`
+	Ended         int64             `protobuf:"varint,10,opt,name=ended,proto3" json:"ended,omitempty"`
+	Tags          map[string]string `protobuf:"bytes,11,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RequestInfo) Reset() {
 	*x = RequestInfo{}
-	mi := &file_hearth_proto_msgTypes[48]
+	mi := &file_hearth_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4296,7 +4536,7 @@ func (x *RequestInfo) String() string {
 func (*RequestInfo) ProtoMessage() {}
 
 func (x *RequestInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[48]
+	mi := &file_hearth_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4309,7 +4549,7 @@ func (x *RequestInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestInfo.ProtoReflect.Descriptor instead.
 func (*RequestInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{48}
+	return file_hearth_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RequestInfo) GetRequest() string {
@@ -4382,6 +4622,13 @@ func (x *RequestInfo) GetEnded() int64 {
 	return 0
 }
 
+func (x *RequestInfo) GetTags() map[string]string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
 // What a device tells the mesh about itself: the whole payload of a message on
 // the score topic.
 type Score struct {
@@ -4431,7 +4678,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_hearth_proto_msgTypes[49]
+	mi := &file_hearth_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4443,7 +4690,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[49]
+	mi := &file_hearth_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4456,7 +4703,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{49}
+	return file_hearth_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Score) GetNode() string {
@@ -4747,7 +4994,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\x03ran\x18\x04 \x01(\x04R\x03ran\"F\n" +
 	"\x05Error\x12#\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x0f.hearth.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xd8\x06\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xf0\a\n" +
 	"\aService\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x1e\n" +
@@ -4772,7 +5019,9 @@ const file_hearth_proto_rawDesc = "" +
 	"\fcapabilities\x18\x12 \x03(\tR\fcapabilities\x12 \n" +
 	"\vaccelerator\x18\x13 \x01(\tR\vaccelerator\x12\x14\n" +
 	"\x05retry\x18\x14 \x01(\rR\x05retry\x12#\n" +
-	"\rno_entrypoint\x18\x15 \x01(\bR\fnoEntrypoint\x12&\n" +
+	"\rno_entrypoint\x18\x15 \x01(\bR\fnoEntrypoint\x120\n" +
+	"\x04tags\x18\x16 \x03(\v2\x1c.hearth.v1.Service.TagsEntryR\x04tags\x12+\n" +
+	"\asecrets\x18\x17 \x03(\v2\x11.hearth.v1.SecretR\asecrets\x12&\n" +
 	"\x05tmpfs\x18\x18 \x03(\v2\x10.hearth.v1.TmpfsR\x05tmpfs\x12$\n" +
 	"\x0eread_only_root\x18\x19 \x01(\bR\freadOnlyRoot\x12\x19\n" +
 	"\bshm_size\x18\x1a \x01(\x04R\ashmSize\x12\x1a\n" +
@@ -4783,7 +5032,14 @@ const file_hearth_proto_rawDesc = "" +
 	"ttyColumns\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"S\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a7\n" +
+	"\tTagsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"D\n" +
+	"\x06Secret\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\rR\x04size\"S\n" +
 	"\x05Mount\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1a\n" +
@@ -4792,7 +5048,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x12\n" +
-	"\x04exec\x18\x04 \x01(\bR\x04exec\"\xe3\x01\n" +
+	"\x04exec\x18\x04 \x01(\bR\x04exec\"\x8a\x02\n" +
 	"\x05Offer\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12,\n" +
@@ -4800,7 +5056,8 @@ const file_hearth_proto_rawDesc = "" +
 	"\x05bound\x18\x04 \x01(\x04R\x05bound\x12\x16\n" +
 	"\x06forced\x18\x05 \x01(\bR\x06forced\x12\x14\n" +
 	"\x05lease\x18\x06 \x01(\x04R\x05lease\x12\x19\n" +
-	"\bimage_id\x18\a \x01(\fR\aimageId\x12\x19\n" +
+	"\bimage_id\x18\a \x01(\fR\aimageId\x12%\n" +
+	"\x0eservice_length\x18\b \x01(\rR\rserviceLength\x12\x19\n" +
 	"\bmax_wait\x18\n" +
 	" \x01(\x04R\amaxWait\";\n" +
 	"\x05Renew\x12\x18\n" +
@@ -4813,11 +5070,13 @@ const file_hearth_proto_rawDesc = "" +
 	"\x06stderr\x18\x04 \x01(\x04R\x06stderr\x12\x1b\n" +
 	"\tno_follow\x18\x05 \x01(\bR\bnoFollow\x12\x1b\n" +
 	"\tno_output\x18\x06 \x01(\bR\bnoOutput\x12\x14\n" +
-	"\x05since\x18\a \x01(\x04R\x05since\"e\n" +
+	"\x05since\x18\a \x01(\x04R\x05since\"\x8c\x01\n" +
 	"\x03Run\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12,\n" +
 	"\aservice\x18\x02 \x01(\v2\x12.hearth.v1.ServiceR\aservice\x12\x16\n" +
-	"\x06detach\x18\x03 \x01(\bR\x06detach\"\x1f\n" +
+	"\x06detach\x18\x03 \x01(\bR\x06detach\x12%\n" +
+	"\x0eservice_length\x18\n" +
+	" \x01(\rR\rserviceLength\"\x1f\n" +
 	"\aDevices\x12\x14\n" +
 	"\x05watch\x18\x01 \x01(\bR\x05watch\"\n" +
 	"\n" +
@@ -4834,22 +5093,28 @@ const file_hearth_proto_rawDesc = "" +
 	"\x03off\x18\x01 \x01(\bR\x03off\"\x06\n" +
 	"\x04Down\"\x1e\n" +
 	"\x06Status\x12\x14\n" +
-	"\x05watch\x18\x01 \x01(\bR\x05watch\"4\n" +
+	"\x05watch\x18\x01 \x01(\bR\x05watch\"[\n" +
 	"\x04Plan\x12,\n" +
-	"\aservice\x18\x01 \x01(\v2\x12.hearth.v1.ServiceR\aservice\"\xee\x01\n" +
+	"\aservice\x18\x01 \x01(\v2\x12.hearth.v1.ServiceR\aservice\x12%\n" +
+	"\x0eservice_length\x18\n" +
+	" \x01(\rR\rserviceLength\"\x9b\x02\n" +
 	"\bRequests\x12+\n" +
 	"\x06attach\x18\x01 \x01(\v2\x11.hearth.v1.AttachH\x00R\x06attach\x12,\n" +
 	"\x04stop\x18\x02 \x01(\v2\x16.hearth.v1.StopRequestH\x00R\x04stop\x12%\n" +
 	"\x04list\x18\x03 \x01(\v2\x0f.hearth.v1.ListH\x00R\x04list\x12.\n" +
 	"\ainspect\x18\x04 \x01(\v2\x12.hearth.v1.InspectH\x00R\ainspect\x12(\n" +
-	"\x05watch\x18\x05 \x01(\v2\x10.hearth.v1.WatchH\x00R\x05watchB\x06\n" +
+	"\x05watch\x18\x05 \x01(\v2\x10.hearth.v1.WatchH\x00R\x05watch\x12+\n" +
+	"\x06remove\x18\x06 \x01(\v2\x11.hearth.v1.RemoveH\x00R\x06removeB\x06\n" +
 	"\x04verb\"v\n" +
 	"\vStopRequest\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\tR\x06signal\x12\x14\n" +
 	"\x05grace\x18\x03 \x01(\x04R\x05grace\x12\x1f\n" +
 	"\vsignal_only\x18\x04 \x01(\bR\n" +
-	"signalOnly\"\x18\n" +
+	"signalOnly\"8\n" +
+	"\x06Remove\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\tR\arequest\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"\x18\n" +
 	"\x04List\x12\x10\n" +
 	"\x03all\x18\x01 \x01(\bR\x03all\"#\n" +
 	"\aInspect\x12\x18\n" +
@@ -4978,15 +5243,18 @@ const file_hearth_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12&\n" +
 	"\x05level\x18\x02 \x01(\x0e2\x10.hearth.v1.LevelR\x05level\x12\x18\n" +
 	"\afinding\x18\x03 \x01(\tR\afinding\x12\x16\n" +
-	"\x06advice\x18\x04 \x01(\tR\x06advice\"\xae\x02\n" +
+	"\x06advice\x18\x04 \x01(\tR\x06advice\"\xeb\x02\n" +
 	"\fRequestsItem\x12,\n" +
 	"\x04info\x18\x01 \x01(\v2\x16.hearth.v1.RequestInfoH\x00R\x04info\x12.\n" +
 	"\aservice\x18\x02 \x01(\v2\x12.hearth.v1.ServiceH\x00R\aservice\x12(\n" +
 	"\x05event\x18\x03 \x01(\v2\x10.hearth.v1.EventH\x00R\x05event\x121\n" +
 	"\bdecision\x18\x04 \x01(\v2\x13.hearth.v1.DecisionH\x00R\bdecision\x121\n" +
 	"\bcomplete\x18\x05 \x01(\v2\x13.hearth.v1.CompleteH\x00R\bcomplete\x12(\n" +
-	"\x05error\x18\x06 \x01(\v2\x10.hearth.v1.ErrorH\x00R\x05errorB\x06\n" +
-	"\x04item\"\xb0\x02\n" +
+	"\x05error\x18\x06 \x01(\v2\x10.hearth.v1.ErrorH\x00R\x05error\x12;\n" +
+	"\fservice_part\x18\a \x01(\v2\x16.hearth.v1.ServicePartH\x00R\vservicePartB\x06\n" +
+	"\x04item\"!\n" +
+	"\vServicePart\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x9f\x03\n" +
 	"\vRequestInfo\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\"\n" +
 	"\forchestrator\x18\x02 \x01(\tR\forchestrator\x12+\n" +
@@ -4998,7 +5266,11 @@ const file_hearth_proto_rawDesc = "" +
 	"\baccepted\x18\b \x01(\x03R\baccepted\x12\x18\n" +
 	"\astarted\x18\t \x01(\x03R\astarted\x12\x14\n" +
 	"\x05ended\x18\n" +
-	" \x01(\x03R\x05ended\"\xc7\b\n" +
+	" \x01(\x03R\x05ended\x124\n" +
+	"\x04tags\x18\v \x03(\v2 .hearth.v1.RequestInfo.TagsEntryR\x04tags\x1a7\n" +
+	"\tTagsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc7\b\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -5113,7 +5385,7 @@ func file_hearth_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_hearth_proto_goTypes = []any{
 	(Code)(0),              // 0: hearth.v1.Code
 	(State)(0),             // 1: hearth.v1.State
@@ -5128,127 +5400,137 @@ var file_hearth_proto_goTypes = []any{
 	(*LongRunning)(nil),    // 10: hearth.v1.LongRunning
 	(*Error)(nil),          // 11: hearth.v1.Error
 	(*Service)(nil),        // 12: hearth.v1.Service
-	(*Mount)(nil),          // 13: hearth.v1.Mount
-	(*Tmpfs)(nil),          // 14: hearth.v1.Tmpfs
-	(*Offer)(nil),          // 15: hearth.v1.Offer
-	(*Renew)(nil),          // 16: hearth.v1.Renew
-	(*Attach)(nil),         // 17: hearth.v1.Attach
-	(*Run)(nil),            // 18: hearth.v1.Run
-	(*Devices)(nil),        // 19: hearth.v1.Devices
-	(*Diagnose)(nil),       // 20: hearth.v1.Diagnose
-	(*Manage)(nil),         // 21: hearth.v1.Manage
-	(*Forget)(nil),         // 22: hearth.v1.Forget
-	(*Drain)(nil),          // 23: hearth.v1.Drain
-	(*Down)(nil),           // 24: hearth.v1.Down
-	(*Status)(nil),         // 25: hearth.v1.Status
-	(*Plan)(nil),           // 26: hearth.v1.Plan
-	(*Requests)(nil),       // 27: hearth.v1.Requests
-	(*StopRequest)(nil),    // 28: hearth.v1.StopRequest
-	(*List)(nil),           // 29: hearth.v1.List
-	(*Inspect)(nil),        // 30: hearth.v1.Inspect
-	(*Watch)(nil),          // 31: hearth.v1.Watch
-	(*Wish)(nil),           // 32: hearth.v1.Wish
-	(*CloseInput)(nil),     // 33: hearth.v1.CloseInput
-	(*Stop)(nil),           // 34: hearth.v1.Stop
-	(*Signal)(nil),         // 35: hearth.v1.Signal
-	(*Resize)(nil),         // 36: hearth.v1.Resize
-	(*Update)(nil),         // 37: hearth.v1.Update
-	(*Data)(nil),           // 38: hearth.v1.Data
-	(*Credit)(nil),         // 39: hearth.v1.Credit
-	(*InputClosed)(nil),    // 40: hearth.v1.InputClosed
-	(*Event)(nil),          // 41: hearth.v1.Event
-	(*Progress)(nil),       // 42: hearth.v1.Progress
-	(*Decision)(nil),       // 43: hearth.v1.Decision
-	(*Candidate)(nil),      // 44: hearth.v1.Candidate
-	(*DevicesItem)(nil),    // 45: hearth.v1.DevicesItem
-	(*ChecksItem)(nil),     // 46: hearth.v1.ChecksItem
-	(*StatusItem)(nil),     // 47: hearth.v1.StatusItem
-	(*Complete)(nil),       // 48: hearth.v1.Complete
-	(*Device)(nil),         // 49: hearth.v1.Device
-	(*DeviceInfo)(nil),     // 50: hearth.v1.DeviceInfo
-	(*Check)(nil),          // 51: hearth.v1.Check
-	(*RequestsItem)(nil),   // 52: hearth.v1.RequestsItem
-	(*RequestInfo)(nil),    // 53: hearth.v1.RequestInfo
-	(*Score)(nil),          // 54: hearth.v1.Score
-	nil,                    // 55: hearth.v1.Service.LabelsEntry
-	nil,                    // 56: hearth.v1.Score.LabelsEntry
+	(*Secret)(nil),         // 13: hearth.v1.Secret
+	(*Mount)(nil),          // 14: hearth.v1.Mount
+	(*Tmpfs)(nil),          // 15: hearth.v1.Tmpfs
+	(*Offer)(nil),          // 16: hearth.v1.Offer
+	(*Renew)(nil),          // 17: hearth.v1.Renew
+	(*Attach)(nil),         // 18: hearth.v1.Attach
+	(*Run)(nil),            // 19: hearth.v1.Run
+	(*Devices)(nil),        // 20: hearth.v1.Devices
+	(*Diagnose)(nil),       // 21: hearth.v1.Diagnose
+	(*Manage)(nil),         // 22: hearth.v1.Manage
+	(*Forget)(nil),         // 23: hearth.v1.Forget
+	(*Drain)(nil),          // 24: hearth.v1.Drain
+	(*Down)(nil),           // 25: hearth.v1.Down
+	(*Status)(nil),         // 26: hearth.v1.Status
+	(*Plan)(nil),           // 27: hearth.v1.Plan
+	(*Requests)(nil),       // 28: hearth.v1.Requests
+	(*StopRequest)(nil),    // 29: hearth.v1.StopRequest
+	(*Remove)(nil),         // 30: hearth.v1.Remove
+	(*List)(nil),           // 31: hearth.v1.List
+	(*Inspect)(nil),        // 32: hearth.v1.Inspect
+	(*Watch)(nil),          // 33: hearth.v1.Watch
+	(*Wish)(nil),           // 34: hearth.v1.Wish
+	(*CloseInput)(nil),     // 35: hearth.v1.CloseInput
+	(*Stop)(nil),           // 36: hearth.v1.Stop
+	(*Signal)(nil),         // 37: hearth.v1.Signal
+	(*Resize)(nil),         // 38: hearth.v1.Resize
+	(*Update)(nil),         // 39: hearth.v1.Update
+	(*Data)(nil),           // 40: hearth.v1.Data
+	(*Credit)(nil),         // 41: hearth.v1.Credit
+	(*InputClosed)(nil),    // 42: hearth.v1.InputClosed
+	(*Event)(nil),          // 43: hearth.v1.Event
+	(*Progress)(nil),       // 44: hearth.v1.Progress
+	(*Decision)(nil),       // 45: hearth.v1.Decision
+	(*Candidate)(nil),      // 46: hearth.v1.Candidate
+	(*DevicesItem)(nil),    // 47: hearth.v1.DevicesItem
+	(*ChecksItem)(nil),     // 48: hearth.v1.ChecksItem
+	(*StatusItem)(nil),     // 49: hearth.v1.StatusItem
+	(*Complete)(nil),       // 50: hearth.v1.Complete
+	(*Device)(nil),         // 51: hearth.v1.Device
+	(*DeviceInfo)(nil),     // 52: hearth.v1.DeviceInfo
+	(*Check)(nil),          // 53: hearth.v1.Check
+	(*RequestsItem)(nil),   // 54: hearth.v1.RequestsItem
+	(*ServicePart)(nil),    // 55: hearth.v1.ServicePart
+	(*RequestInfo)(nil),    // 56: hearth.v1.RequestInfo
+	(*Score)(nil),          // 57: hearth.v1.Score
+	nil,                    // 58: hearth.v1.Service.LabelsEntry
+	nil,                    // 59: hearth.v1.Service.TagsEntry
+	nil,                    // 60: hearth.v1.RequestInfo.TagsEntry
+	nil,                    // 61: hearth.v1.Score.LabelsEntry
 }
 var file_hearth_proto_depIdxs = []int32{
-	15, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
-	17, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
-	27, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
-	16, // 3: hearth.v1.ExecuteRequest.renew:type_name -> hearth.v1.Renew
-	18, // 4: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
-	19, // 5: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
-	20, // 6: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
-	27, // 7: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
-	26, // 8: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
-	21, // 9: hearth.v1.AppRequest.manage:type_name -> hearth.v1.Manage
+	16, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
+	18, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
+	28, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
+	17, // 3: hearth.v1.ExecuteRequest.renew:type_name -> hearth.v1.Renew
+	19, // 4: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
+	20, // 5: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
+	21, // 6: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
+	28, // 7: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
+	27, // 8: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
+	22, // 9: hearth.v1.AppRequest.manage:type_name -> hearth.v1.Manage
 	8,  // 10: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
 	9,  // 11: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
 	11, // 12: hearth.v1.Answer.error:type_name -> hearth.v1.Error
 	0,  // 13: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
 	10, // 14: hearth.v1.Refusal.long_running:type_name -> hearth.v1.LongRunning
 	0,  // 15: hearth.v1.Error.code:type_name -> hearth.v1.Code
-	55, // 16: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
-	13, // 17: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
-	14, // 18: hearth.v1.Service.tmpfs:type_name -> hearth.v1.Tmpfs
-	12, // 19: hearth.v1.Offer.service:type_name -> hearth.v1.Service
-	12, // 20: hearth.v1.Run.service:type_name -> hearth.v1.Service
-	23, // 21: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
-	24, // 22: hearth.v1.Manage.down:type_name -> hearth.v1.Down
-	25, // 23: hearth.v1.Manage.status:type_name -> hearth.v1.Status
-	22, // 24: hearth.v1.Manage.forget:type_name -> hearth.v1.Forget
-	12, // 25: hearth.v1.Plan.service:type_name -> hearth.v1.Service
-	17, // 26: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
-	28, // 27: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
-	29, // 28: hearth.v1.Requests.list:type_name -> hearth.v1.List
-	30, // 29: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
-	31, // 30: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
-	38, // 31: hearth.v1.Wish.input:type_name -> hearth.v1.Data
-	33, // 32: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
-	34, // 33: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
-	35, // 34: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
-	36, // 35: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
-	41, // 36: hearth.v1.Update.event:type_name -> hearth.v1.Event
-	38, // 37: hearth.v1.Update.output:type_name -> hearth.v1.Data
-	43, // 38: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
-	39, // 39: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
-	40, // 40: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
-	11, // 41: hearth.v1.Update.error:type_name -> hearth.v1.Error
-	48, // 42: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
-	2,  // 43: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
-	1,  // 44: hearth.v1.Event.state:type_name -> hearth.v1.State
-	0,  // 45: hearth.v1.Event.code:type_name -> hearth.v1.Code
-	42, // 46: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
-	44, // 47: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
-	0,  // 48: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
-	49, // 49: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
-	48, // 50: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
-	11, // 51: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
-	51, // 52: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
-	48, // 53: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
-	11, // 54: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
-	50, // 55: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
-	48, // 56: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
-	11, // 57: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
-	54, // 58: hearth.v1.Device.score:type_name -> hearth.v1.Score
-	4,  // 59: hearth.v1.Check.level:type_name -> hearth.v1.Level
-	53, // 60: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
-	12, // 61: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
-	41, // 62: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
-	43, // 63: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
-	48, // 64: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
-	11, // 65: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
-	41, // 66: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
-	3,  // 67: hearth.v1.Score.role:type_name -> hearth.v1.Role
-	56, // 68: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
-	10, // 69: hearth.v1.Score.long_running:type_name -> hearth.v1.LongRunning
-	70, // [70:70] is the sub-list for method output_type
-	70, // [70:70] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	58, // 16: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
+	14, // 17: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
+	59, // 18: hearth.v1.Service.tags:type_name -> hearth.v1.Service.TagsEntry
+	13, // 19: hearth.v1.Service.secrets:type_name -> hearth.v1.Secret
+	15, // 20: hearth.v1.Service.tmpfs:type_name -> hearth.v1.Tmpfs
+	12, // 21: hearth.v1.Offer.service:type_name -> hearth.v1.Service
+	12, // 22: hearth.v1.Run.service:type_name -> hearth.v1.Service
+	24, // 23: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
+	25, // 24: hearth.v1.Manage.down:type_name -> hearth.v1.Down
+	26, // 25: hearth.v1.Manage.status:type_name -> hearth.v1.Status
+	23, // 26: hearth.v1.Manage.forget:type_name -> hearth.v1.Forget
+	12, // 27: hearth.v1.Plan.service:type_name -> hearth.v1.Service
+	18, // 28: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
+	29, // 29: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
+	31, // 30: hearth.v1.Requests.list:type_name -> hearth.v1.List
+	32, // 31: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
+	33, // 32: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
+	30, // 33: hearth.v1.Requests.remove:type_name -> hearth.v1.Remove
+	40, // 34: hearth.v1.Wish.input:type_name -> hearth.v1.Data
+	35, // 35: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
+	36, // 36: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
+	37, // 37: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
+	38, // 38: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
+	43, // 39: hearth.v1.Update.event:type_name -> hearth.v1.Event
+	40, // 40: hearth.v1.Update.output:type_name -> hearth.v1.Data
+	45, // 41: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
+	41, // 42: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
+	42, // 43: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
+	11, // 44: hearth.v1.Update.error:type_name -> hearth.v1.Error
+	50, // 45: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
+	2,  // 46: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
+	1,  // 47: hearth.v1.Event.state:type_name -> hearth.v1.State
+	0,  // 48: hearth.v1.Event.code:type_name -> hearth.v1.Code
+	44, // 49: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
+	46, // 50: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
+	0,  // 51: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
+	51, // 52: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
+	50, // 53: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
+	11, // 54: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
+	53, // 55: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
+	50, // 56: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
+	11, // 57: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
+	52, // 58: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
+	50, // 59: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
+	11, // 60: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
+	57, // 61: hearth.v1.Device.score:type_name -> hearth.v1.Score
+	4,  // 62: hearth.v1.Check.level:type_name -> hearth.v1.Level
+	56, // 63: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
+	12, // 64: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
+	43, // 65: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
+	45, // 66: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
+	50, // 67: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
+	11, // 68: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
+	55, // 69: hearth.v1.RequestsItem.service_part:type_name -> hearth.v1.ServicePart
+	43, // 70: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
+	60, // 71: hearth.v1.RequestInfo.tags:type_name -> hearth.v1.RequestInfo.TagsEntry
+	3,  // 72: hearth.v1.Score.role:type_name -> hearth.v1.Role
+	61, // 73: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
+	10, // 74: hearth.v1.Score.long_running:type_name -> hearth.v1.LongRunning
+	75, // [75:75] is the sub-list for method output_type
+	75, // [75:75] is the sub-list for method input_type
+	75, // [75:75] is the sub-list for extension type_name
+	75, // [75:75] is the sub-list for extension extendee
+	0,  // [0:75] is the sub-list for field type_name
 }
 
 func init() { file_hearth_proto_init() }
@@ -5275,27 +5557,28 @@ func file_hearth_proto_init() {
 		(*Answer_Refusal)(nil),
 		(*Answer_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[16].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[17].OneofWrappers = []any{
 		(*Manage_Drain)(nil),
 		(*Manage_Down)(nil),
 		(*Manage_Status)(nil),
 		(*Manage_Forget)(nil),
 	}
-	file_hearth_proto_msgTypes[22].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[23].OneofWrappers = []any{
 		(*Requests_Attach)(nil),
 		(*Requests_Stop)(nil),
 		(*Requests_List)(nil),
 		(*Requests_Inspect)(nil),
 		(*Requests_Watch)(nil),
+		(*Requests_Remove)(nil),
 	}
-	file_hearth_proto_msgTypes[27].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[29].OneofWrappers = []any{
 		(*Wish_Input)(nil),
 		(*Wish_CloseInput)(nil),
 		(*Wish_Stop)(nil),
 		(*Wish_Signal)(nil),
 		(*Wish_Resize)(nil),
 	}
-	file_hearth_proto_msgTypes[32].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[34].OneofWrappers = []any{
 		(*Update_Event)(nil),
 		(*Update_Output)(nil),
 		(*Update_Decision)(nil),
@@ -5304,28 +5587,29 @@ func file_hearth_proto_init() {
 		(*Update_Error)(nil),
 		(*Update_Complete)(nil),
 	}
-	file_hearth_proto_msgTypes[40].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[42].OneofWrappers = []any{
 		(*DevicesItem_Device)(nil),
 		(*DevicesItem_Complete)(nil),
 		(*DevicesItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[41].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[43].OneofWrappers = []any{
 		(*ChecksItem_Check)(nil),
 		(*ChecksItem_Complete)(nil),
 		(*ChecksItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[42].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[44].OneofWrappers = []any{
 		(*StatusItem_Info)(nil),
 		(*StatusItem_Complete)(nil),
 		(*StatusItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[47].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[49].OneofWrappers = []any{
 		(*RequestsItem_Info)(nil),
 		(*RequestsItem_Service)(nil),
 		(*RequestsItem_Event)(nil),
 		(*RequestsItem_Decision)(nil),
 		(*RequestsItem_Complete)(nil),
 		(*RequestsItem_Error)(nil),
+		(*RequestsItem_ServicePart)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5333,7 +5617,7 @@ func file_hearth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_proto_rawDesc), len(file_hearth_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   52,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

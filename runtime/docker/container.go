@@ -28,12 +28,14 @@ const nodeSuffix = 8
 // orchestrator's ID stand last, so no two IDs share a name, and no orchestrator
 // can take another's.
 func (d *Driver) name(id runtime.ExecutionID) string {
-	node := string(d.cfg.Node)
-	if len(node) > nodeSuffix {
-		node = node[len(node)-nodeSuffix:]
-	}
 	orchestrator := sha256.Sum256([]byte(id.Orchestrator))
-	return fmt.Sprintf("hearth-%s-%s-%d-%x", node, id.Request, id.Attempt, orchestrator[:8])
+	return fmt.Sprintf("%s%s-%d-%x", d.prefix(), id.Request, id.Attempt, orchestrator[:8])
+}
+
+// prefix begins the names of all containers of this node.
+func (d *Driver) prefix() string {
+	node := string(d.cfg.Node)
+	return "hearth-" + node[max(0, len(node)-nodeSuffix):] + "-"
 }
 
 // target is what the engine knows the execution's container by: its name, or the
@@ -66,9 +68,30 @@ func (d *Driver) Create(ctx context.Context, spec runtime.Spec) (string, runtime
 	}
 	spec.CPUs = clampCPUs(spec.CPUs, e.cpus)
 	d.keepSize(e, spec)
-	id, err := d.createChecked(ctx, spec)
+	var secrets string // their folder
+	if len(spec.Secrets) > 0 {
+		if secrets, err = d.secrets.make(d.name(spec.ID)); err != nil {
+			return "", runtime.Stdio{}, err
+		}
+	}
+	id, stdio, err := d.createWith(ctx, spec, secrets)
+	if err != nil && secrets != "" {
+		err = errors.Join(err, d.secrets.drop(secrets))
+	}
+	return id, stdio, err
+}
+
+// createWith makes a container that sees its secrets in that folder.
+func (d *Driver) createWith(ctx context.Context, spec runtime.Spec, secrets string) (string, runtime.Stdio, error) {
+	id, err := d.createChecked(ctx, spec, secrets)
 	if err != nil {
 		return "", runtime.Stdio{}, err
+	}
+	if secrets != "" {
+		if err := d.giveSecrets(ctx, &spec, id, secrets); err != nil {
+			d.discard(ctx, id)
+			return "", runtime.Stdio{}, err
+		}
 	}
 	stdio, err := d.connect(ctx, spec, id)
 	if err != nil {
@@ -78,18 +101,13 @@ func (d *Driver) Create(ctx context.Context, spec runtime.Spec) (string, runtime
 	return id, stdio, nil
 }
 
-// createChecked makes the container while it looks at the image and the network,
-// which are there and fit in nearly all cases; in the others nothing is left. The
-// engine needs the network only when the container starts.
-func (d *Driver) createChecked(ctx context.Context, spec runtime.Spec) (string, error) {
-	looked, networked := make(chan error, 1), make(chan error, 1)
+// createChecked makes the container while it looks at the image, which is there
+// and fits in nearly all cases; in the others nothing is left.
+func (d *Driver) createChecked(ctx context.Context, spec runtime.Spec, secrets string) (string, error) {
+	looked := make(chan error, 1)
 	go func() { looked <- d.checkImage(ctx, spec.Image, spec.ImageID) }()
-	go func() { networked <- d.ensureNetwork(ctx, &spec) }()
-	id, err := d.create(ctx, spec)
+	id, err := d.create(ctx, spec, secrets)
 	unfit := <-looked
-	if unreachable := <-networked; unfit == nil {
-		unfit = unreachable
-	}
 	switch {
 	case errors.Is(err, runtime.ErrExists), unfit == nil:
 		return id, err
@@ -145,17 +163,17 @@ func (d *Driver) connect(ctx context.Context, spec runtime.Spec, container strin
 // caller goes away, so the call is not cut off then but cleaned up after; for
 // that its answer is waited for as long as the connection lasts, as an engine
 // that hangs carries the call out when it goes on.
-func (d *Driver) create(ctx context.Context, spec runtime.Spec) (string, error) {
+func (d *Driver) create(ctx context.Context, spec runtime.Spec, secrets string) (string, error) {
 	type result struct {
 		id  string
 		err error
 	}
 	config, host := containerConfig(spec, d.labels(spec))
+	if secrets != "" {
+		host.Mounts = append(host.Mounts, secretsMount(secrets, true))
+	}
 	if e := d.engine.Load(); e != nil {
 		leaveOut(host, e.noLimits)
-	}
-	if host.NetworkMode == bridgeName {
-		host.NetworkMode = container.NetworkMode(d.bridge.name)
 	}
 	c := d.client.Load()
 	made := make(chan result, 1)
@@ -196,6 +214,8 @@ func (d *Driver) explainCreate(ctx context.Context, spec runtime.Spec, err error
 		return runtime.ErrExists
 	case cerrdefs.IsNotFound(err):
 		return errImageAbsent(spec.Image)
+	case len(spec.Secrets) > 0 && strings.Contains(err.Error(), "bind source path does not exist: "+d.secrets.dir):
+		return errOtherFolder()
 	case cerrdefs.IsInvalidArgument(err):
 		return protocol.Errorf(protocol.CodeStartFailed, "the Docker engine refused to create the container: %s", message(err))
 	default:
@@ -310,6 +330,7 @@ func (d *Driver) Remove(ctx context.Context, id runtime.ExecutionID) error {
 	if err == nil {
 		d.renamed.Delete(id)
 		d.endings.drop(id)
+		d.dropSecrets(id)
 		d.sizes.Delete(id)
 	}
 	return err

@@ -55,6 +55,9 @@ type Config struct {
 	// MayAsk is runtime.Policy's: which registries may be asked. Nil is that of
 	// the default policy.
 	MayAsk func(registry string, logins []string) (named bool, err error)
+	// MemoryDir is a folder in a file system in memory, for secrets; it is made if
+	// need be, and only this user can enter it. Empty: no secrets can be given.
+	MemoryDir string
 	// Log is where the driver says what nobody waits for.
 	Log *slog.Logger
 }
@@ -67,6 +70,7 @@ type Driver struct {
 	pulls  pulls
 	// endings are state that may be lost: Wait can ask anew.
 	endings endings
+	secrets secretStore
 	// sizes are those of terminals to be told right after the start, by
 	// runtime.ExecutionID; see terminal.go.
 	sizes sync.Map
@@ -74,7 +78,6 @@ type Driver struct {
 	// tests.
 	stall, pause, patience time.Duration
 	calls                  calls
-	bridge                 *bridge
 	// renamed holds the IDs of containers that do not have the name of name, by
 	// runtime.ExecutionID.
 	renamed  sync.Map
@@ -118,7 +121,7 @@ func New(cfg Config) (*Driver, error) {
 		policy := runtime.DefaultPolicy()
 		cfg.MayAsk = policy.MayAsk
 	}
-	d := &Driver{cfg: cfg, calls: newCalls(), now: now, lookUp: net.DefaultResolver.LookupNetIP, stall: pullStall, pause: pullPause, patience: sizePatience, pulls: pulls{running: make(map[string]*pull)}, endings: newEndings(), bridge: newBridge(bridgeName, bridgeDevice)}
+	d := &Driver{cfg: cfg, calls: newCalls(), now: now, lookUp: net.DefaultResolver.LookupNetIP, stall: pullStall, pause: pullPause, patience: sizePatience, secrets: secretStore{dir: cfg.MemoryDir, ours: make(map[string]struct{})}, pulls: pulls{running: make(map[string]*pull)}, endings: newEndings()}
 	if err := d.renew(); err != nil {
 		return nil, fmt.Errorf("docker driver: %w", err)
 	}
@@ -186,6 +189,7 @@ func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
 
 		TellsImageIDs: e.configIDs,
 		NoLimits:      e.noLimits,
+		NoSecrets:     d.noSecrets(),
 	}
 	for _, i := range images {
 		for _, ref := range references(i) {

@@ -256,7 +256,7 @@ func TestSilentEngine(t *testing.T) {
 	for what, call := range map[string]func(context.Context) error{
 		"Info":    func(ctx context.Context) error { _, err := d.Info(ctx); return err },
 		"Pull":    func(ctx context.Context) error { return d.Pull(ctx, engineImage, nil) },
-		"Create":  func(ctx context.Context) error { _, err := d.create(ctx, spec); return err },
+		"Create":  func(ctx context.Context) error { _, err := d.create(ctx, spec, ""); return err },
 		"expect":  func(ctx context.Context) error { _, err := d.expect(ctx, "x"); return err },
 		"Start":   func(ctx context.Context) error { return d.Start(ctx, spec.ID) },
 		"Attach":  func(ctx context.Context) error { _, err := d.Attach(ctx, spec.ID); return err },

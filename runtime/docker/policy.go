@@ -9,7 +9,6 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
-	"github.com/docker/docker/api/types/network"
 
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
@@ -26,6 +25,8 @@ const (
 	labelMemory       = "dev.hearth.memory"
 	labelTimeout      = "dev.hearth.timeout"
 	labelLease        = "dev.hearth.lease"
+	// labelFiller is on what secrets are filled in through, in place of the rest.
+	labelFiller = "dev.hearth.secrets-of"
 )
 
 // logFiles are how many files a log has: the engine drops the older one whole.
@@ -156,12 +157,6 @@ func nanoCPUs(c protocol.Cores) int64 {
 // networkMode maps a spec's word to the engine's. What is no name, as another
 // container's network, is none.
 func networkMode(name string) container.NetworkMode {
-	switch name {
-	case "bridge":
-		return bridgeName
-	case engineBridge:
-		return network.NetworkBridge
-	}
 	if name == "" || strings.Contains(name, ":") {
 		return "none"
 	}

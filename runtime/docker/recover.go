@@ -32,6 +32,10 @@ func (d *Driver) Recover(ctx context.Context) ([]runtime.Recovered, error) {
 	}
 	var found []runtime.Recovered
 	for _, c := range list {
+		if c.Labels[labelFiller] != "" {
+			d.discardFiller(ctx, c)
+			continue
+		}
 		r, err := recovered(c)
 		if err != nil {
 			d.cfg.Log.Warn("container with strange labels left alone", "container", c.ID, "err", err)
@@ -49,6 +53,7 @@ func (d *Driver) Recover(ctx context.Context) ([]runtime.Recovered, error) {
 		d.recall(r.ID, c)
 		found = append(found, r)
 	}
+	d.sweepSecrets(found)
 	return found, nil
 }
 

@@ -34,6 +34,7 @@ func (d *Driver) Wait(ctx context.Context, id runtime.ExecutionID) (runtime.Exit
 			exit, err = d.waitOnce(ctx, d.target(id), losses)
 		}
 		if final(err) {
+			d.dropSecrets(id) // nobody reads them any more
 			return exit, err
 		}
 		if protocol.CodeOf(err) == protocol.CodeEngineDown {

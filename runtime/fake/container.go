@@ -163,6 +163,12 @@ func (c *container) script() (code int, oom bool) {
 		switch step {
 		case "out":
 			c.output.write(protocol.Stdout, []byte(value))
+		case "secret":
+			for _, s := range c.spec.Secrets {
+				if s.Name == value {
+					c.output.write(protocol.Stdout, s.Data)
+				}
+			}
 		case "err":
 			c.output.write(c.stderr(), []byte(value))
 		case "bytes":

@@ -11,6 +11,7 @@
 //	echo           copy standard input to standard output until it ends
 //	sleep=D        do nothing for the duration D ("200ms")
 //	burn=D         work for D on a core of the reference device: takes D/Speed
+//	secret=NAME    write what the secret of that name holds
 //	ignore-term    from here on, TERM and INT have no effect
 //	tell           write "ready", then the name of each signal that comes and
 //	               each new size of the terminal ("24 80"), a line each; TERM

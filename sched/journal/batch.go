@@ -89,9 +89,12 @@ func (b *batch) read(e *entry) (Record, error) {
 	})
 }
 
-func (b *batch) accept(id protocol.RequestID, raw []byte, o Offer) (uint64, error) {
+func (b *batch) accept(id protocol.RequestID, raw, sealed []byte, o Offer) (uint64, error) {
 	b.totals.seq++
 	e := b.put(&entry{id: id, seq: b.totals.seq}, kindRequest, raw)
+	if len(sealed) > 0 {
+		e = b.put(e, kindSealed, sealed)
+	}
 	if o.Attempt == 0 {
 		return e.seq, nil
 	}
@@ -121,6 +124,9 @@ func (b *batch) endAt(e *entry, raw, output []byte, unknown bool, age time.Durat
 	ended.unknown = unknown
 	stampEnd(raw, ended.order, ended.age)
 	e = b.put(&ended, kindEnd, raw)
+	if e.parts[kindSealed].size > 0 {
+		e = b.put(e, kindSealed, nil)
+	}
 	if len(output) > 0 { // a correction that knows no output leaves what was there
 		e = b.put(e, kindOutput, output)
 	}

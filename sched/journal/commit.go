@@ -278,6 +278,12 @@ func (j *Journal) record(id protocol.RequestID) (Record, error) {
 	}
 	defer file.users.Done()
 	r, err := readRecord(e, func(x extent, k kind) ([]byte, error) { return file.read(x, k, e.seq) })
+	if err == nil && e.parts[kindSealed].size > 0 {
+		var sealed []byte
+		if sealed, err = file.read(e.parts[kindSealed], kindSealed, e.seq); err == nil {
+			j.unseal(&r, sealed)
+		}
+	}
 	return r, j.readError(err)
 }
 

@@ -73,7 +73,7 @@ func (b *batch) formerRequest(was *v1.Record) error {
 	if was.Doubtful {
 		raw[0] |= flagDoubtful
 	}
-	_, err = b.accept(was.ID, raw, Offer(was.Offer))
+	_, err = b.accept(was.ID, raw, nil, Offer(was.Offer))
 	return err
 }
 

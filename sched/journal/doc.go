@@ -52,6 +52,9 @@
 // the next one. A file of which most is dead is written anew, to another name and
 // then renamed; commits wait for that.
 //
+// Secrets of a service are sealed (Options.Sealer), in a frame of their own that an
+// empty one takes the place of at the end. The key is not in this file.
+//
 // # Damage
 //
 // Open reads the whole file. It tells three cases apart:

@@ -17,9 +17,13 @@ import (
 // what they were when protocol.Service gets a new field. The size of the terminal
 // does not count: who comes back to a request may have another one.
 //
+// Of secrets, names and sizes count: the hash is on disk, and a short password
+// could be found by trying.
+//
 // It is the SHA-256 of the fields that are not zero, each as its name and its
 // value, with all lengths before what they measure.
 func ServiceHash(s protocol.Service) [sha256.Size]byte {
+	s = s.WithoutSecrets()
 	s.TTYRows, s.TTYColumns = 0, 0
 	return sha256.Sum256(appendValue(make([]byte, 0, 512), reflect.ValueOf(s)))
 }

@@ -29,6 +29,8 @@ type Options struct {
 	// Clock tells the monotonic time since some start that stays the same.
 	Clock func() time.Duration
 	Log   *slog.Logger
+	// Sealer keeps secrets of services; without one none are taken.
+	Sealer Sealer
 	// Former is the path of a journal in the format before, to be read where there
 	// is no other; empty is none.
 	Former string
@@ -117,12 +119,16 @@ func (j *Journal) Accepted(ctx context.Context, r Request) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	err = j.submit(ctx, &call{size: len(raw)}, func(b *batch) (verdict, err error) {
+	sealed, err := j.seal(&rec)
+	if err != nil {
+		return Record{}, err
+	}
+	err = j.submit(ctx, &call{size: len(raw) + len(sealed)}, func(b *batch) (verdict, err error) {
 		if e := b.find(r.ID); e != nil {
 			rec, err = b.read(e)
 			return ErrExists, err
 		}
-		rec.Sequence, err = b.accept(r.ID, raw, r.Offer)
+		rec.Sequence, err = b.accept(r.ID, raw, sealed, r.Offer)
 		return nil, err
 	})
 	if err != nil && !errors.Is(err, ErrExists) {

@@ -316,7 +316,7 @@ func TestFailedWriteLeavesNothing(t *testing.T) {
 	// What a failed sync leaves: all of a commit, and the caller told otherwise.
 	b := &batch{j: j, totals: j.totals, changed: map[protocol.RequestID]*entry{}}
 	raw, _ := encodeRequest(&Record{Request: request("lost")})
-	if _, err := b.accept("lost", raw, Offer{Attempt: 1, Node: "nodeA"}); err != nil {
+	if _, err := b.accept("lost", raw, nil, Offer{Attempt: 1, Node: "nodeA"}); err != nil {
 		t.Fatal(err)
 	}
 	b.totals.commit++

@@ -15,7 +15,8 @@ import (
 // A kind says what a frame's content is, or what it does.
 type kind byte
 
-// The kinds of frames. The first four hold what there is of a request.
+// The kinds of frames. The first four and kindSealed hold what there is of a
+// request.
 const (
 	kindRequest kind = iota
 	kindOffer        // empty: the offer was taken back
@@ -24,9 +25,10 @@ const (
 	kindDrop   // the request is forgotten
 	kindCommit // what came since the last one counts, all of it
 	kindHeader // the file's first frame; its number is the format's
+	kindSealed // the request's secrets, sealed; empty: they are dropped
 	kinds
 
-	parts = int(kindOutput) + 1
+	parts = int(kinds) // only those that are of a request are in use
 )
 
 // formatVersion changes when older programs would misread the file.
@@ -41,6 +43,9 @@ const (
 	// maxContent bounds a frame's content, in bytes.
 	maxContent = 8 << 20
 )
+
+// ofRequest reports whether frames of this kind hold what there is of a request.
+func (k kind) ofRequest() bool { return k <= kindOutput || k == kindSealed }
 
 // An extent is where a frame is in the file, and the size of its content. The
 // zero value is none: at 0 is the header.

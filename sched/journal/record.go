@@ -75,7 +75,8 @@ type Record struct {
 
 // Bounds on records, in bytes.
 const (
-	maxRequest = 256 << 10
+	// maxRequest holds a service of protocol.MaxService, however JSON escapes it.
+	maxRequest = maxContent - 1<<10
 	maxText    = 1024 // of an event, like on the wire
 	// pieceCost is what a piece of output counts besides its bytes.
 	pieceCost = 16

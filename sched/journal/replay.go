@@ -150,7 +150,7 @@ func (r *replay) apply(s *step) {
 		e.order, e.age = s.end.Order, s.end.Age
 		r.totals.order, r.totals.age = max(r.totals.order, e.order), max(r.totals.age, e.age)
 	}
-	if int(s.kind) < parts {
+	if s.kind.ofRequest() {
 		e.parts[s.kind] = s.extent
 	}
 }

@@ -127,6 +127,8 @@ export const messages = {
     19: ['accelerator', 'string'],
     20: ['retry', 'uint'],
     21: ['noEntrypoint', 'bool'],
+    22: ['tags', '{string}'],
+    23: ['secrets', '[Secret]'],
     24: ['tmpfs', '[Tmpfs]'],
     25: ['readOnlyRoot', 'bool'],
     26: ['shmSize', 'uint'],
@@ -134,6 +136,11 @@ export const messages = {
     28: ['pull', 'string'],
     29: ['ttyRows', 'uint'],
     30: ['ttyColumns', 'uint']
+  },
+  Secret: {
+    1: ['name', 'string'],
+    2: ['data', 'bytes'],
+    3: ['size', 'uint']
   },
   Mount: {
     1: ['source', 'string'],
@@ -154,6 +161,7 @@ export const messages = {
     5: ['forced', 'bool'],
     6: ['lease', 'uint'],
     7: ['imageId', 'bytes'],
+    8: ['serviceLength', 'uint'],
     10: ['maxWait', 'uint']
   },
   Renew: {
@@ -172,7 +180,8 @@ export const messages = {
   Run: {
     1: ['request', 'string'],
     2: ['service', 'Service'],
-    3: ['detach', 'bool']
+    3: ['detach', 'bool'],
+    10: ['serviceLength', 'uint']
   },
   Devices: {
     1: ['watch', 'bool']
@@ -195,20 +204,26 @@ export const messages = {
     1: ['watch', 'bool']
   },
   Plan: {
-    1: ['service', 'Service']
+    1: ['service', 'Service'],
+    10: ['serviceLength', 'uint']
   },
   Requests: {
     1: ['attach', 'Attach'],
     2: ['stop', 'StopRequest'],
     3: ['list', 'List'],
     4: ['inspect', 'Inspect'],
-    5: ['watch', 'Watch']
+    5: ['watch', 'Watch'],
+    6: ['remove', 'Remove']
   },
   StopRequest: {
     1: ['request', 'string'],
     2: ['signal', 'string'],
     3: ['grace', 'uint'],
     4: ['signalOnly', 'bool']
+  },
+  Remove: {
+    1: ['request', 'string'],
+    2: ['force', 'bool']
   },
   List: {
     1: ['all', 'bool']
@@ -348,7 +363,11 @@ export const messages = {
     3: ['event', 'Event'],
     4: ['decision', 'Decision'],
     5: ['complete', 'Complete'],
-    6: ['error', 'Error']
+    6: ['error', 'Error'],
+    7: ['servicePart', 'ServicePart']
+  },
+  ServicePart: {
+    1: ['data', 'bytes']
   },
   RequestInfo: {
     1: ['request', 'string'],
@@ -360,7 +379,8 @@ export const messages = {
     7: ['last', 'Event'],
     8: ['accepted', 'milliseconds'],
     9: ['started', 'milliseconds'],
-    10: ['ended', 'milliseconds']
+    10: ['ended', 'milliseconds'],
+    11: ['tags', '{string}']
   },
   Score: {
     1: ['node', 'string'],

@@ -189,6 +189,20 @@ func (j *diary) Ended(_ context.Context, id protocol.RequestID, end journal.End)
 	return err
 }
 
+func (j *diary) Removed(_ context.Context, id protocol.RequestID) error {
+	_, err := j.write(id, func(rec *journal.Record) error {
+		switch {
+		case rec.ID == "":
+			return journal.ErrNotFound
+		case rec.End == nil:
+			return journal.ErrNotEnded
+		}
+		*rec = journal.Record{}
+		return nil
+	})
+	return err
+}
+
 func (j *diary) Find(id protocol.RequestID) (journal.Record, error) {
 	j.disk.mu.Lock()
 	defer j.disk.mu.Unlock()

@@ -18,9 +18,14 @@ func JournalFile(mesh keys.Fingerprint) string { return "journal-" + string(mesh
 func formerJournal(mesh keys.Fingerprint) string { return "journal-" + string(mesh) + ".db" }
 
 // openJournal opens what was accepted and not forgotten by earlier processes.
-func (n *Node) openJournal() (err error) {
+func (n *Node) openJournal() error {
+	seed, err := keys.LoadSeed(n.cfg.StateDir)
+	if err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
 	opts := journal.DefaultOptions()
 	opts.Clock, opts.Log = n.clock, n.log
+	opts.Sealer = keys.NewSealer(n.cfg.Secret, seed)
 	opts.Former = filepath.Join(n.cfg.StateDir, formerJournal(n.cfg.Secret.Fingerprint()))
 	path := filepath.Join(n.cfg.StateDir, JournalFile(n.cfg.Secret.Fingerprint()))
 	if n.journal, err = journal.Open(path, opts); err != nil {

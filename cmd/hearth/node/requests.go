@@ -65,6 +65,16 @@ func (m *meshRequests) Stop(ctx context.Context, s protocol.Stop) error {
 	return found.at.Stop(ctx, s)
 }
 
+// Remove implements protocol.Requests.
+func (m *meshRequests) Remove(ctx context.Context, r protocol.Remove) error {
+	found, err := m.find(ctx, r.Request)
+	if err != nil {
+		return err
+	}
+	r.Request = found.detail.ID
+	return found.at.Remove(ctx, r)
+}
+
 // Inspect implements protocol.Requests.
 func (m *meshRequests) Inspect(ctx context.Context, id protocol.RequestID) (protocol.RequestDetail, error) {
 	found, err := m.find(ctx, id)
@@ -199,8 +209,9 @@ type search struct {
 func (s *search) add(l located, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	named, _ := l.detail.NamedBy(s.id)
 	switch e, _ := err.(*protocol.Error); { //nolint:errorlint // told, not wrapped
-	case err == nil && strings.HasPrefix(string(l.detail.ID), string(s.id)):
+	case err == nil && named:
 		s.found = append(s.found, l)
 	case err == nil:
 		return fmt.Errorf("it answered with another request, %s", l.detail.ID)
@@ -216,22 +227,39 @@ func (s *search) add(l located, err error) error {
 func (s *search) result(silent []string) (located, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	exact := slices.DeleteFunc(slices.Clone(s.found), func(l located) bool { return l.detail.ID != s.id })
+	meant := s.meant()
+	exact := len(meant) > 0 && meant[0].detail.ID == s.id
 	switch {
-	case len(exact) == 1:
-		return exact[0], nil
-	case len(exact) > 1:
-		return located{}, protocol.Errorf(protocol.CodeInvalid, "several devices have a request %s: name %s", s.id, places(exact, " or "))
-	case len(s.found) > 1:
-		return located{}, protocol.Errorf(protocol.CodeInvalid, "several requests begin with %s: %s; give more of the ID", s.id, places(s.found, ", "))
+	case exact && len(meant) == 1:
+		return meant[0], nil
+	case exact:
+		return located{}, protocol.Errorf(protocol.CodeInvalid, "several devices have a request %s: name %s", s.id, places(meant, " or "))
+	case len(meant) > 1 && meant[0].detail.Tags[protocol.TagName] == string(s.id):
+		return located{}, protocol.Errorf(protocol.CodeInvalid, "several requests are named %s: %s; give an ID", s.id, places(meant, ", "))
+	case len(meant) > 1:
+		return located{}, protocol.Errorf(protocol.CodeInvalid, "several requests begin with %s: %s; give more of the ID", s.id, places(meant, ", "))
 	case s.ambiguous != nil:
 		return located{}, s.ambiguous
-	case len(s.found) == 1:
-		return s.found[0], nil
+	case len(meant) == 1:
+		return meant[0], nil
 	case len(silent) > 0:
 		return located{}, protocol.Errorf(protocol.CodeNotFound, "no request %s is known here; %s did not answer", s.id, strings.Join(silent, ", "))
 	}
 	return located{}, protocol.Errorf(protocol.CodeNotFound, "no request %s is known in the mesh", s.id)
+}
+
+// meant returns those found that the text means; it is called with mu held.
+func (s *search) meant() []located {
+	infos := make([]protocol.RequestInfo, 0, len(s.found))
+	for _, l := range s.found {
+		infos = append(infos, l.detail.RequestInfo)
+	}
+	meant := protocol.Meant(s.id, infos)
+	return slices.DeleteFunc(slices.Clone(s.found), func(l located) bool {
+		return !slices.ContainsFunc(meant, func(i protocol.RequestInfo) bool {
+			return i.ID == l.detail.ID && i.Orchestrator == l.detail.Orchestrator
+		})
+	})
 }
 
 // places names what was found, so that verbs take it.

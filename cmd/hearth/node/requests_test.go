@@ -44,6 +44,11 @@ func (d *device) Stop(_ context.Context, s protocol.Stop) error {
 	return nil
 }
 
+func (d *device) Remove(_ context.Context, r protocol.Remove) error {
+	d.note(fmt.Sprint("remove ", r.Request, " ", r.Force))
+	return nil
+}
+
 func (d *device) List(ctx context.Context, _ bool, yield func(protocol.RequestInfo) error) ([]string, error) {
 	if d.silent {
 		<-ctx.Done()
@@ -65,15 +70,7 @@ func (d *device) Inspect(ctx context.Context, id protocol.RequestID) (protocol.R
 	if d.fails != nil {
 		return protocol.RequestDetail{}, d.fails
 	}
-	var found []protocol.RequestInfo
-	for _, r := range d.has {
-		if r.ID == id {
-			return protocol.RequestDetail{RequestInfo: r}, nil
-		}
-		if strings.HasPrefix(string(r.ID), string(id)) {
-			found = append(found, r)
-		}
-	}
+	found := protocol.Meant(id, d.has)
 	switch len(found) {
 	case 0:
 		return protocol.RequestDetail{}, protocol.Errorf(protocol.CodeNotFound, "no request %s", id)
@@ -160,6 +157,10 @@ func TestFind(t *testing.T) {
 		{id: "kettle@shed", code: protocol.CodeNotFound, text: "no request kettle is known"},
 		{id: "twin@barn", code: protocol.CodeNotFound, text: `no device "barn" is connected`},
 		{id: "twin@", code: protocol.CodeInvalid, text: "write ID@DEVICE"},
+		{id: "web", want: "pot-1"},     // the name of one that has not ended
+		{id: "old", want: "pot-2"},     // of one that has
+		{id: "kettle", want: "kettle"}, // an ID, though another one is named so
+		{id: "db", code: protocol.CodeInvalid, text: "several requests are named db: far-1x@attic, own@here; give an ID"},
 		{id: "nosuch", code: protocol.CodeNotFound, text: "no request nosuch is known in the mesh"},
 	} {
 		t.Run(tt.id, func(t *testing.T) {
@@ -167,6 +168,19 @@ func TestFind(t *testing.T) {
 				"attic": having("kettle", "far-1", "far-1x", "twin", "two-1", "two-2", "same", "pot-1"),
 				"shed":  having("far-1xy", "twin", "pot-2"),
 			})
+			call := func(d protocol.Requests, id, name string, s protocol.State) {
+				for i := range d.(*device).has {
+					if r := &d.(*device).has[i]; string(r.ID) == id {
+						r.Tags, r.Last.State = map[string]string{"name": name}, s
+					}
+				}
+			}
+			call(m.at("attic"), "pot-1", "web", protocol.StateRunning)
+			call(m.at("shed"), "twin", "web", protocol.StateFailed)
+			call(m.at("shed"), "pot-2", "old", protocol.StateFailed)
+			call(m.own, "same", "kettle", protocol.StateRunning)
+			call(m.own, "own", "db", protocol.StateRunning)
+			call(m.at("attic"), "far-1x", "db", protocol.StatePlacing)
 			found, err := m.find(t.Context(), protocol.RequestID(tt.id))
 			if tt.code == protocol.CodeNone {
 				if err != nil || string(found.detail.ID) != tt.want || tt.at != "" && found.name != tt.at {
@@ -200,7 +214,7 @@ func TestFindAmongBroken(t *testing.T) {
 // TestForward: a wish goes to the device that has the request, under its whole ID.
 func TestForward(t *testing.T) {
 	far := having("kettle")
-	far.asked = make(chan string, 2)
+	far.asked = make(chan string, 3)
 	m := mesh(having(), map[string]*device{"attic": far})
 	if _, err := m.Attach(t.Context(), protocol.Attach{Request: "ket"}); err != nil {
 		t.Fatal(err)
@@ -208,8 +222,14 @@ func TestForward(t *testing.T) {
 	if err := m.Stop(t.Context(), protocol.Stop{Request: "k"}); err != nil {
 		t.Fatal(err)
 	}
+	if err := m.Remove(t.Context(), protocol.Remove{Request: "kett", Force: true}); err != nil {
+		t.Fatal(err)
+	}
 	if a, b := <-far.asked, <-far.asked; a != "attach kettle" || b != "stop kettle" {
 		t.Errorf("the device was asked %q and %q", a, b)
+	}
+	if c := <-far.asked; c != "remove kettle true" {
+		t.Errorf("the device was asked %q", c)
 	}
 	if err := m.Stop(t.Context(), protocol.Stop{Request: "x"}); protocol.CodeOf(err) != protocol.CodeNotFound {
 		t.Errorf("stopping what nobody knows: %v", err)

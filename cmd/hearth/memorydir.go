@@ -1,0 +1,33 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// memoryDir returns where containers' secrets are kept: a folder in the first file
+// system in memory that there is. The unit has one made that outlives a restart.
+func memoryDir() string {
+	uid := os.Getuid()
+	user := cmp.Or(os.Getenv("XDG_RUNTIME_DIR"), fmt.Sprintf("/run/user/%d", uid))
+	if uid == 0 {
+		user = "/run"
+	}
+	for _, dir := range []string{
+		os.Getenv("RUNTIME_DIRECTORY"), filepath.Join(user, "hearth"), fmt.Sprintf("/dev/shm/hearth-%d", uid),
+	} {
+		if dir != "" && inMemory(filepath.Dir(dir)) {
+			return dir
+		}
+	}
+	return ""
+}
+
+func inMemory(dir string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(dir, &fs) == nil && (uint32(fs.Type) == unix.TMPFS_MAGIC || uint32(fs.Type) == unix.RAMFS_MAGIC)
+}

@@ -1,0 +1,70 @@
+package sched
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// secrets are those of a request, until it has ended.
+type secrets struct {
+	mu sync.Mutex // guards of
+	of []protocol.Secret
+}
+
+// into returns the service with what its secrets hold: for the node that is
+// offered it, and for the journal, which seals them.
+func (s *secrets) into(service protocol.Service) protocol.Service {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.of) > 0 {
+		service.Secrets = slices.Clone(s.of)
+	}
+	return service
+}
+
+// complete reports whether none is missing: the journal could not read them.
+func (s *secrets) complete() bool {
+	service := s.into(protocol.Service{})
+	return service.SecretsComplete()
+}
+
+// same reports whether others are no different. Of a request that has ended it is
+// not known any more.
+func (s *secrets) same(others []protocol.Secret) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of == nil || slices.EqualFunc(s.of, others, func(a, b protocol.Secret) bool {
+		return a.Name == b.Name && bytes.Equal(a.Data, b.Data)
+	})
+}
+
+// drop forgets them.
+func (s *secrets) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of = nil
+}
+
+// endWithoutSecrets ends a request that cannot be offered any more.
+func (r *request) endWithoutSecrets() {
+	r.dropFirst()
+	if r.endAsBefore() {
+		return
+	}
+	r.node, r.name = "", ""
+	r.end(protocol.StateRefused, protocol.CodeInternal,
+		"its secrets cannot be read from the journal of this device any more: its seed has changed")
+}
+
+// slowest is how many bytes a second a link moves at least.
+const slowest = 128 << 10
+
+// answerTimeout bounds the wait for the answer to an offer with a service of so
+// many bytes.
+func (p *Params) answerTimeout(size int) time.Duration {
+	return p.AnswerTimeout + time.Duration(size)*time.Second/slowest
+}

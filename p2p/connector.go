@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -397,14 +396,4 @@ func (c *connector) finish(a attempt) {
 		failures = cand.failures + steadyFailures
 	}
 	cand.due = time.Now().Add(pause(failures))
-}
-
-// pause returns how long to wait after so many failures, with jitter, so that
-// devices that came up together do not go on trying together.
-func pause(failures int) time.Duration {
-	d := lastPause
-	if shift := failures - 1; shift < 6 {
-		d = min(firstPause<<shift, lastPause)
-	}
-	return d*3/4 + rand.N(d/2)
 }

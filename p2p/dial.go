@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"time"
 
@@ -57,4 +58,14 @@ func (c *connector) whoIs(ctx context.Context, addr ma.Multiaddr) (peer.ID, erro
 		err = errCopy
 	}
 	return id, err
+}
+
+// pause returns how long to wait after so many failures, with jitter, so that
+// devices that came up together do not go on trying together.
+func pause(failures int) time.Duration {
+	d := lastPause
+	if shift := failures - 1; shift < 6 {
+		d = min(firstPause<<shift, lastPause)
+	}
+	return d*3/4 + rand.N(d/2)
 }

@@ -83,7 +83,7 @@ With --wide come its ROLE ('node' runs work, a 'device' only asks for it), ARCH,
 PEER (the end of its ID), ADDRESS, RTT, the round trip, DISK, what is free where
 images are kept, ACCEL, the accelerators that the owner lends, TEMP, that of the
 hottest sensor, THROTTLED, how much of its speed heat or power takes away, FETCH,
-how many bytes a second images came at lately, and LABELS. They are measured at
+how many bytes a second images came at lately, VERSION and LABELS. They are measured at
 each beat of the score: a device does not send a new one because it grew warmer.
 
 JSON: an array of objects with the keys name, peer_id, self, role, draining,
@@ -206,7 +206,7 @@ func devicesJSON(ds []protocol.Device) []deviceJSON {
 func deviceRows(ds []protocol.Device, wide bool) [][]string {
 	rows := [][]string{{"NAME", "CPUS", "FREE", "RUNNING", "QUEUED", "SCORE", "AGE"}}
 	if wide {
-		rows[0] = append(rows[0], "ROLE", "ARCH", "PEER", "ADDRESS", "RTT", "DISK", "ACCEL", "TEMP", "THROTTLED", "FETCH", "LABELS")
+		rows[0] = append(rows[0], "ROLE", "ARCH", "PEER", "ADDRESS", "RTT", "DISK", "ACCEL", "TEMP", "THROTTLED", "FETCH", "VERSION", "LABELS")
 	}
 	for i := range ds {
 		d := &ds[i]
@@ -243,7 +243,7 @@ func wideCells(d *protocol.Device) []string {
 	if d.Self && len(s.Addresses) > 0 {
 		address = s.Addresses[0]
 	}
-	cells := []string{s.Role.String(), s.Arch, shortID(s.Node), address, "", "", strings.Join(s.Accelerators, ","), "", "", "", ""}
+	cells := []string{s.Role.String(), s.Arch, shortID(s.Node), address, "", "", strings.Join(s.Accelerators, ","), "", "", "", s.Version, ""}
 	if d.RTT > 0 {
 		cells[4] = brief(d.RTT)
 	}
@@ -263,7 +263,7 @@ func wideCells(d *protocol.Device) []string {
 	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
 		labels = append(labels, k+"="+s.Labels[k])
 	}
-	cells[10] = strings.Join(labels, ",")
+	cells[11] = strings.Join(labels, ",")
 	for i, c := range cells {
 		if c == "" {
 			cells[i] = "-"

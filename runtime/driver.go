@@ -264,6 +264,10 @@ type Driver interface {
 	// Resize tells the container's terminal its size in characters. Where it
 	// has none, or does not run, that does nothing.
 	Resize(ctx context.Context, id ExecutionID, rows, columns uint16) error
+	// Written returns how much of the engine's disk the container has taken: its
+	// own files, and those in the image's volumes as far as they are seen. It
+	// looks at each file, so it may take a while.
+	Written(ctx context.Context, id ExecutionID) (protocol.Bytes, error)
 	// Remove deletes the container, killing it if it runs. Removing what is
 	// not there is no error.
 	Remove(ctx context.Context, id ExecutionID) error

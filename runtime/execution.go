@@ -75,6 +75,7 @@ type execution struct {
 	wishes    chan time.Duration // holds the newest wish to stop, with its grace
 	sessions  map[*session]struct{}
 	abandoned bool
+	disk      diskUse
 }
 
 func newExecution(n *Node, spec Spec) *execution {
@@ -172,8 +173,10 @@ func (e *execution) create(ctx context.Context) (Stdio, error) {
 
 // pull makes the image present. A stop cuts it short.
 func (e *execution) pull(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	e.setWriting(writesImage, cancel)
+	defer e.setWriting(writesNothing, nil)
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		notice := time.NewTimer(fetchNotice)
@@ -186,24 +189,21 @@ func (e *execution) pull(ctx context.Context) error {
 				e.feed.Event(event)
 				continue
 			case <-e.stopped:
-				cancel()
+				cancel(errStopped)
 			case <-ctx.Done():
 			}
 			return
 		}
 	})
 	var moved transfer
-	var full error
 	room := e.node.room(ctx)
 	fetch := e.node.cfg.Driver.Pull
 	if e.spec.Pull == protocol.PullAlways {
 		fetch = e.node.cfg.Driver.PullAlways
 	}
 	err := fetch(ctx, e.spec.Image, func(step PullStep) {
-		if full == nil {
-			if full = enough(e.spec.Image, room, step.Total); full != nil {
-				cancel()
-			}
+		if full := enough(e.spec.Image, room, step.Total); full != nil {
+			cancel(full)
 		}
 		moved.step(time.Now(), step.Current)
 		event := e.event(protocol.StatePulling)
@@ -213,12 +213,13 @@ func (e *execution) pull(ctx context.Context) error {
 	if err == nil {
 		e.node.pulled(moved.rate(time.Now()))
 	}
-	cancel()
+	full := context.Cause(ctx)
+	cancel(nil)
 	watch.Wait()
 	switch {
 	case e.isStopped():
 		return errStopped
-	case err != nil && full != nil:
+	case err != nil && protocol.CodeOf(full) == protocol.CodeDiskFull:
 		return full
 	}
 	return err

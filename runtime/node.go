@@ -87,6 +87,7 @@ type Node struct {
 	unit    demand        // of a service that asks for nothing
 	work    chan struct{} // holds a token when there may be something to launch
 	refresh chan struct{} // holds a token when the engine is to be asked
+	busy    chan struct{} // holds a token when something may write to the engine's disk
 	tidy    chan struct{} // holds a token when there may be something to forget
 	waiting chan struct{} // holds a token when there may be something to give back
 
@@ -128,6 +129,7 @@ func New(cfg Config) (*Node, error) {
 		unit:    demandOf(cfg.Policy.defaultCPUs(lent), cfg.Policy.defaultMemory(lent)),
 		work:    make(chan struct{}, 1),
 		refresh: make(chan struct{}, 1),
+		busy:    make(chan struct{}, 1),
 		tidy:    make(chan struct{}, 1),
 		waiting: make(chan struct{}, 1),
 		ledger:  ledger{lent: demandOf(lent.CPUs, lent.Memory)},
@@ -149,6 +151,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { n.askEngine(ctx); return nil })
 	group.Go(func() error { n.expire(ctx); return nil })
 	group.Go(func() error { n.watchQueue(ctx); return nil })
+	group.Go(func() error { n.guardDisk(ctx); return nil })
 	group.Go(func() error { n.launch(ctx, group); return nil })
 	err := group.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

@@ -58,6 +58,9 @@ type Policy struct {
 	// that is lent.
 	MaxCPUs   protocol.Cores
 	MaxMemory protocol.Bytes
+	// MaxDisk is how much one container may write to the engine's disk; 0 is
+	// what is there, less DiskReserve.
+	MaxDisk protocol.Bytes
 	// MaxTimeout ends every container that runs for so long; 0 is none.
 	MaxTimeout time.Duration
 	// Pids is the limit on a container's processes and threads.

@@ -24,6 +24,13 @@ type Device struct {
 // alwaysPrivate are the usual places of what gives power over the engine.
 var alwaysPrivate = [...]string{
 	"/run/docker.sock", "/var/run/docker.sock", "/run/containerd", "/run/podman", "/var/lib/docker", "/var/lib/containerd",
+	"/run/crun", "/run/k3s/containerd",
+}
+
+// privatePatterns are the places of engines that are not root's or have names of
+// their own: as path.Match has it, of as many parts.
+var privatePatterns = [...]string{
+	"/run/user/*/docker.sock", "/run/user/*/docker", "/run/user/*/podman", "/run/balena*",
 }
 
 // A lend is a path of the policy as it is on this machine.
@@ -163,7 +170,7 @@ func (j *judgement) named(source string) bool {
 // private refuses what holds, or lies in, a private path that the policy does
 // not name.
 func (j *judgement) private(source string, by *lend, key string) error {
-	for _, p := range slices.Concat(alwaysPrivate[:], j.here.Private) {
+	for _, p := range slices.Concat(alwaysPrivate[:], privateLike(source), j.here.Private) {
 		places := []string{p}
 		if f, err := j.here.Look(p); err == nil {
 			places = append(places, f.Path)
@@ -175,6 +182,22 @@ func (j *judgement) private(source string, by *lend, key string) error {
 		}
 	}
 	return nil
+}
+
+// privateLike returns the private paths by a pattern that a path holds or lies
+// in.
+func privateLike(source string) []string {
+	var found []string
+	parts := strings.Split(source, "/")
+	for _, pattern := range privatePatterns {
+		want := strings.Split(pattern, "/")
+		n := min(len(parts), len(want))
+		if ok, err := path.Match(strings.Join(want[:n], "/"), strings.Join(parts[:n], "/")); !ok || err != nil {
+			continue
+		}
+		found = append(found, strings.Join(append(slices.Clone(parts[:n]), want[n:]...), "/"))
+	}
+	return found
 }
 
 // device gives a device that the policy names.

@@ -23,6 +23,8 @@ const (
 	minLogs protocol.Bytes = 64 << 10
 	maxLogs protocol.Bytes = 1 << 40
 	maxPids                = 1 << 22 // the kernel's own
+	// minDisk is the least that can be told apart from what others write.
+	minDisk protocol.Bytes = 1 << 20
 	// minMemory is the least that the Docker engine takes for a container.
 	minMemory protocol.Bytes = 6 << 20
 )
@@ -44,6 +46,9 @@ func (j *judgement) amounts() {
 		grant = j.spec.Timeout.String()
 	}
 	j.say("timeout", "max_timeout", grant, err)
+	if p.MaxDisk > 0 {
+		j.say("disk", "max_disk", p.MaxDisk.String(), nil)
+	}
 	j.say("processes", "pids", strconv.FormatInt(p.Pids, 10), nil)
 	j.say("logs", "logs", p.Logs.String(), nil)
 }
@@ -167,6 +172,8 @@ func (p *Policy) checkLimits() error {
 		return errors.New("a time limit cannot be negative")
 	case p.MaxMemory > 0 && p.MaxMemory < minMemory, p.DefaultMemory > 0 && p.DefaultMemory < minMemory:
 		return fmt.Errorf("a container cannot have less memory than %s", minMemory)
+	case p.MaxDisk > 0 && p.MaxDisk < minDisk:
+		return fmt.Errorf("%v is out of bounds for max_disk: at least %v", p.MaxDisk, minDisk)
 	case p.MaxCPUs > 0 && p.DefaultCPUs > p.MaxCPUs:
 		return fmt.Errorf("default_cpus (%v) is more than max_cpus (%v)", p.DefaultCPUs, p.MaxCPUs)
 	case p.MaxMemory > 0 && p.DefaultMemory > p.MaxMemory:

@@ -51,7 +51,9 @@ func (e *execution) attend(ctx context.Context, stdio *Stdio) {
 	exited := make(chan outcome, 1)
 	helpers.Go(func() { exited <- e.wait(working) })
 
+	e.setWriting(writesFiles, nil)
 	end := e.supervise(ctx, exited)
+	e.setWriting(writesNothing, nil)
 	if ctx.Err() == nil {
 		e.node.release(e)
 		e.input.close()
@@ -66,7 +68,7 @@ func (e *execution) attend(ctx context.Context, stdio *Stdio) {
 		return
 	}
 	e.conclude(e.ending(end, out), end.exit.Ran)
-	if e.awaitRead(ctx) {
+	if e.filled() != nil || e.awaitRead(ctx) { // what filled the disk is not kept there
 		e.remove(ctx)
 	}
 }
@@ -163,6 +165,8 @@ func (e *execution) ending(o outcome, out *output) protocol.Event {
 	switch {
 	case o.cause == protocol.StateCancelled && e.expired.Load():
 		event.State, event.Code, event.Reason = protocol.StateFailed, protocol.CodeLeaseExpired, errExpired.Message
+	case o.cause == protocol.StateCancelled && e.filled() != nil:
+		event.State, event.Code, event.Reason = protocol.StateFailed, protocol.CodeOf(e.filled()), publicText(e.filled())
 	case o.cause == protocol.StateCancelled:
 		event.State, event.Code, event.Reason = o.cause, protocol.CodeCancelled, "stopped"
 	case o.cause == protocol.StateTimedOut, e.overran(o.exit):

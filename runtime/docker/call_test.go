@@ -115,6 +115,7 @@ func TestEveryCallHasADeadline(t *testing.T) {
 		"Signal":     func(d *Driver) error { return d.Signal(ctx, spec.ID, "TERM") },
 		"Resize":     func(d *Driver) error { return d.Resize(ctx, spec.ID, 1, 1) },
 		"Remove":     func(d *Driver) error { return d.Remove(ctx, spec.ID) },
+		"Written":    func(d *Driver) error { _, err := d.Written(ctx, spec.ID); return err },
 		"Recover":    func(d *Driver) error { _, err := d.Recover(ctx); return err },
 		// One try of Wait, which itself outlives restarts of the engine.
 		"Wait": func(d *Driver) error { _, err := d.waitOnce(ctx, "x", 0); return err },

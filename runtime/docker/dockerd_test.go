@@ -3,9 +3,11 @@ package docker
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
+	"golang.org/x/sys/unix"
 
 	"github.com/hearth-edge/hearth/runtime/runtimetest"
 )
@@ -97,6 +100,38 @@ func (d *daemon) client() *client.Client {
 		d.t.Fatal(err)
 	}
 	return c
+}
+
+// listen listens on the loopback of the engine's network namespace.
+func (d *daemon) listen() net.Listener {
+	d.t.Helper()
+	pid := strconv.Itoa(d.cmd.Process.Pid)
+	if out, err := exec.Command("nsenter", "--net", "--target", pid, "ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		d.t.Fatalf("%v: %s", err, out)
+	}
+	type result struct {
+		listener net.Listener
+		err      error
+	}
+	made := make(chan result)
+	go func() { // its thread ends with it, since it is never unlocked
+		goruntime.LockOSThread()
+		file, err := os.Open("/proc/" + pid + "/ns/net")
+		if err == nil {
+			defer file.Close()
+			err = unix.Setns(int(file.Fd()), unix.CLONE_NEWNET)
+		}
+		var l net.Listener
+		if err == nil {
+			l, err = net.Listen("tcp", "127.0.0.1:0")
+		}
+		made <- result{l, err}
+	}()
+	r := <-made
+	if r.err != nil {
+		d.t.Fatal(r.err)
+	}
+	return r.listener
 }
 
 // freeze makes the engine hang: it accepts connections and never answers.

@@ -3,12 +3,16 @@ package docker
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -52,8 +56,19 @@ type content struct {
 }
 
 func newRegistry(t *testing.T) *testRegistry {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newRegistryOn(t, listener)
+}
+
+// newRegistryOn is newRegistry for an engine that reaches the listener.
+func newRegistryOn(t *testing.T, listener net.Listener) *testRegistry {
 	r := &testRegistry{manifests: make(map[string]content), blobs: make(map[string]content)}
-	r.server = httptest.NewServer(r)
+	r.server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: r}}
+	r.server.Start()
 	r.over = make(chan struct{})
 	t.Cleanup(func() {
 		close(r.over) // an engine of 20.10 keeps the connection of a pull it gave up
@@ -93,10 +108,37 @@ func (r *testRegistry) push(t *testing.T, tag, arch string, size int) string {
 	}
 	archive.Write(file)
 	archive.Close()
+	return r.pushLayer(t, tag, arch, typeLayer, layer.Bytes(), digestOf(layer.Bytes()))
+}
 
+// pushBomb adds an image with one file of so many zeros, and returns how few
+// bytes they take on their way.
+func (r *testRegistry) pushBomb(t *testing.T, tag string, size int64) int {
+	t.Helper()
+	var layer bytes.Buffer
+	packed, err := gzip.NewWriterLevel(&layer, gzip.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.New()
+	archive := tar.NewWriter(io.MultiWriter(packed, sum))
+	if err := archive.WriteHeader(&tar.Header{Name: "file", Mode: 0o644, Size: size}); err != nil {
+		t.Fatal(err)
+	}
+	for block := make([]byte, 1<<20); size > 0; size -= int64(len(block)) {
+		archive.Write(block)
+	}
+	archive.Close()
+	packed.Close()
+	r.pushLayer(t, tag, goruntime.GOARCH, typeLayer+".gzip", layer.Bytes(), fmt.Sprintf("sha256:%x", sum.Sum(nil)))
+	return layer.Len()
+}
+
+// pushLayer adds an image with that layer, which unpacks to what has the digest.
+func (r *testRegistry) pushLayer(t *testing.T, tag, arch, kind string, layer []byte, unpacked string) string {
 	config := marshal(t, map[string]any{
 		"architecture": arch, "os": "linux", "config": map[string]any{},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{digestOf(layer.Bytes())}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{unpacked}},
 	})
 	describe := func(kind string, data []byte) map[string]any {
 		r.blobs[digestOf(data)] = content{kind, data}
@@ -106,7 +148,7 @@ func (r *testRegistry) push(t *testing.T, tag, arch string, size int) string {
 	defer r.mu.Unlock()
 	manifest := marshal(t, map[string]any{
 		"schemaVersion": 2, "mediaType": typeManifest,
-		"config": describe(typeConfig, config), "layers": []any{describe(typeLayer, layer.Bytes())},
+		"config": describe(typeConfig, config), "layers": []any{describe(kind, layer)},
 	})
 	return r.tag(tag, content{typeManifest, manifest})
 }

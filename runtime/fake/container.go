@@ -88,6 +88,7 @@ type container struct {
 	gone       bool // removed is closed
 	// rows and columns of its terminal; 0 while it was not told.
 	rows, columns uint16
+	written       protocol.Bytes // to the engine's disk
 	// death is the code to end with when killed; 0 while it is not. lost is
 	// runtime.Exit's.
 	death int
@@ -173,6 +174,8 @@ func (c *container) script() (code int, oom bool) {
 			c.output.write(c.stderr(), []byte(value))
 		case "bytes":
 			err = c.pattern(value)
+		case "disk":
+			err = c.write(value)
 		case "echo":
 			c.echo()
 		case "sleep":
@@ -297,6 +300,15 @@ func (c *container) pattern(text string) error {
 		left -= n
 	}
 	return nil
+}
+
+// write takes so many bytes of the engine's disk.
+func (c *container) write(text string) error {
+	size, err := strconv.ParseUint(text, 10, 63)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.written += protocol.Bytes(size)
+	return err
 }
 
 // echo copies the input to the output.

@@ -332,6 +332,17 @@ func (d *Driver) Resize(ctx context.Context, id runtime.ExecutionID, rows, colum
 	return nil
 }
 
+// Written implements runtime.Driver.
+func (d *Driver) Written(ctx context.Context, id runtime.ExecutionID) (protocol.Bytes, error) {
+	c, err := d.find(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.written, nil
+}
+
 // Remove implements runtime.Driver.
 func (d *Driver) Remove(ctx context.Context, id runtime.ExecutionID) error {
 	if err := d.ask(ctx); err != nil {

@@ -8,6 +8,7 @@
 //	out=TEXT       write TEXT to standard output
 //	err=TEXT       write TEXT to standard error
 //	bytes=N        write N bytes to standard output: Pattern, over and over
+//	disk=N         take N bytes of the engine's disk
 //	echo           copy standard input to standard output until it ends
 //	sleep=D        do nothing for the duration D ("200ms")
 //	burn=D         work for D on a core of the reference device: takes D/Speed
@@ -228,6 +229,18 @@ func (e *Engine) image(ref string) (Image, bool) {
 		return image.Image, true
 	}
 	return Image{}, false
+}
+
+// Written returns how much of the engine's disk its containers have taken.
+func (e *Engine) Written() (all protocol.Bytes) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.containers {
+		c.mu.Lock()
+		all += c.written
+		c.mu.Unlock()
+	}
+	return all
 }
 
 // available blocks while the engine is down.

@@ -60,6 +60,9 @@ to a /tmp of 64 MiB in memory.`, ""},
 		{"default_memory", volume{&p.DefaultMemory}, `How much memory a container gets that asks for none. Left out: an equal share of
 what is lent.`, `"256m"`},
 		{"max_memory", volume{&p.MaxMemory}, `How much memory one container gets at most. Left out: all that is lent.`, `"2g"`},
+		{"max_disk", volume{&p.MaxDisk}, `How much one container may write to the engine's disk: one that writes more is
+ended. It is looked at each half second, where the disk became fuller. Left out:
+all that is there; what fills it up to the last 256 MiB is ended.`, `"10g"`},
 		{"max_timeout", span{&p.MaxTimeout}, `How long a container runs at most. Left out: for ever.`, `"12h"`},
 		{"pids", count{&p.Pids}, `How many processes and threads a container has at most.`, ""},
 		{"limits", list{&p.Limits}, `Which limits must be kept for containers to run here: "memory", "cpus", "pids".

@@ -39,6 +39,7 @@ default_cpus = 0.5
 max_cpus = 1_0
 default_memory = "256m"
 max_memory = "2g"
+max_disk = "10g"
 max_timeout = "12h"
 "pids" = 0x40
 limits = ["cpus"]
@@ -55,7 +56,7 @@ func TestEverything(t *testing.T) {
 		Registries: []string{"default", "nas.local:5000"},
 		Networks:   []string{"none", "host", "web"}, Mounts: []string{"/srv/photos"}, WritableMounts: []string{"/srv/out", `/srv/space and "quotes"`},
 		Devices: []string{"/dev/ttyUSB0"}, AcceleratorKinds: []string{"gpu"}, DefaultCapabilities: []string{"CHOWN"}, Capabilities: []string{"NET_RAW"}, RunAsNonRoot: true, ReadOnlyRoot: true,
-		DefaultCPUs: 0.5, MaxCPUs: 10, DefaultMemory: 256 << 20, MaxMemory: 2 << 30, MaxTimeout: 12 * time.Hour, Pids: 64, Limits: []string{"cpus"}, Logs: 1 << 20,
+		DefaultCPUs: 0.5, MaxCPUs: 10, DefaultMemory: 256 << 20, MaxMemory: 2 << 30, MaxDisk: 10 << 30, MaxTimeout: 12 * time.Hour, Pids: 64, Limits: []string{"cpus"}, Logs: 1 << 20,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)

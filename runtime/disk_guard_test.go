@@ -2,6 +2,7 @@ package runtime_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,10 +16,10 @@ const gibibyte = protocol.Bytes(1 << 30)
 
 // small gives the node's engine a disk of so many bytes, on which others have
 // taken some.
-func (b *bed) small(size protocol.Bytes, others *protocol.Bytes) {
+func (b *bed) small(size protocol.Bytes, others *atomic.Uint64) {
 	b.cfg.Driver = keeping{b.cfg.Driver, "/images"}
 	b.cfg.Space = func(context.Context, string) (runtime.Space, error) {
-		return runtime.Space{Bytes: size - min(size, b.engine.Written()+*others), Files: runtime.FileReserve}, nil
+		return runtime.Space{Bytes: size - min(size, b.engine.Written()+protocol.Bytes(others.Load())), Files: runtime.FileReserve}, nil
 	}
 }
 
@@ -26,7 +27,7 @@ func (b *bed) small(size protocol.Bytes, others *protocol.Bytes) {
 // amount; what runs beside it goes on, and nothing is ended for what others write.
 func TestContainerThatFillsTheDisk(t *testing.T) {
 	inBubble(t, func(b *bed) {
-		others := protocol.Bytes(0)
+		var others atomic.Uint64
 		b.small(4*gibibyte, &others)
 		b.run()
 		steady := b.offer(offer("steady", "disk=1073741824", "sleep=1h"))
@@ -45,7 +46,7 @@ func TestContainerThatFillsTheDisk(t *testing.T) {
 		if n := b.node.State().Load.Running; n != 1 {
 			t.Errorf("%d running beside it", n)
 		}
-		others = 3 * gibibyte // somebody else's
+		others.Store(uint64(3 * gibibyte)) // somebody else's
 		time.Sleep(time.Minute)
 		if n := b.node.State().Load.Running; n != 1 {
 			t.Errorf("what did not grow was ended: %d running", n)
@@ -57,7 +58,7 @@ func TestContainerThatFillsTheDisk(t *testing.T) {
 // allows, however much there is.
 func TestMaxDisk(t *testing.T) {
 	inBubble(t, func(b *bed) {
-		others := protocol.Bytes(0)
+		var others atomic.Uint64
 		b.small(100*gibibyte, &others)
 		b.cfg.Policy.MaxDisk = gibibyte
 		b.run()
@@ -81,20 +82,20 @@ func TestMaxDisk(t *testing.T) {
 // and told as disk_full; what runs goes on.
 func TestFetchThatFillsTheDisk(t *testing.T) {
 	inBubble(t, func(b *bed) {
-		others := protocol.Bytes(0)
+		var others atomic.Uint64
 		b.small(4*gibibyte, &others)
 		b.engine.AddImage("bomb", fake.Image{Absent: true, Size: 1000, Pull: time.Minute})
 		b.run()
 		steady := b.offer(offer("steady", "disk=1073741824", "sleep=1h"))
 		defer steady.Close()
-		time.AfterFunc(10*time.Second, func() { others = 3 * gibibyte })
+		time.AfterFunc(10*time.Second, func() { others.Store(uint64(3 * gibibyte)) })
 		began := time.Now()
 		end := listen(b.offer(fetch("a", "bomb"))).end()
 		if end.State != protocol.StateFailed || end.Code != protocol.CodeDiskFull || end.Container != "" || time.Since(began) > 13*time.Second {
 			t.Errorf("after %v: %+v", time.Since(began), end)
 		}
 		contains(t, end.Reason, "256 MiB are kept free")
-		others = 0
+		others.Store(0)
 		time.Sleep(time.Minute)
 		if n := b.node.State().Load.Running; n != 1 {
 			t.Errorf("%d running", n)

@@ -44,7 +44,7 @@ func (d *Driver) Written(ctx context.Context, id runtime.ExecutionID) (protocol.
 func folderSize(ctx context.Context, dir string) (size int64) {
 	_ = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // what is not seen does not count
+			return nil //nolint:nilerr // what is not seen does not count
 		}
 		if info, err := entry.Info(); err == nil {
 			if stat, ok := info.Sys().(*syscall.Stat_t); ok {

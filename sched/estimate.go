@@ -39,6 +39,7 @@ func (e estimate) total() float64 { return e.work + e.network + e.cold }
 // What has run for so long is expected to run for as long again, whatever its
 // service usually takes: no slot of a full node is free before its youngest
 // execution has, and where the long-running ones hold all, before one of them has.
+// That wait, too, counts κ times.
 func (p *Params) expect(s *protocol.Score, d *Demand, n, c, slower float64) estimate {
 	e := estimate{speed: p.speed(s) / (1 + slower), load: n, slots: c}
 	var wait time.Duration
@@ -54,7 +55,7 @@ func (p *Params) expect(s *protocol.Score, d *Demand, n, c, slower float64) esti
 	e.work = b
 	if over := e.load - e.slots + 1; over > 0 {
 		wait = max(wait, s.Youngest)
-		e.work = max(b*(1+p.QueueCost*over/e.slots), b+wait.Seconds()*min(over, 1))
+		e.work = max(b*(1+p.QueueCost*over/e.slots), b+p.QueueCost*wait.Seconds()*min(over, 1))
 	}
 	if !hasImage(s, d.Image) {
 		e.cold = p.cold(s, d)

@@ -150,7 +150,7 @@ func DefaultParams() Params {
 		BoundFactor:     3,
 		RefusableOffers: 2,
 
-		WaitFactor:   1.5,
+		WaitFactor:   1,
 		MinWait:      time.Second,
 		LoneMinWait:  time.Minute,
 		ReadyTimeout: 30 * time.Second,

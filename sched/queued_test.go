@@ -146,13 +146,13 @@ func TestEstimateBehindLongRunning(t *testing.T) {
 		"beside one":                 {slots: 4, running: 1, long: long(1, time.Hour), youngest: time.Hour, want: 0.1},
 		"beside three":               {slots: 4, running: 3, long: long(3, time.Hour), youngest: time.Hour, want: 0.1},
 		"a short one in the rest":    {slots: 4, running: 4, long: long(3, time.Hour), youngest: 10 * time.Millisecond, want: 0.4},
-		"behind one":                 {slots: 1, running: 1, long: long(1, time.Hour), youngest: time.Hour, want: 3600.1},
-		"behind all":                 {slots: 4, running: 4, long: long(4, time.Minute), youngest: time.Minute, want: 60.1},
-		"behind one not known yet":   {slots: 1, running: 1, youngest: 3 * time.Second, want: 3.1},
+		"behind one":                 {slots: 1, running: 1, long: long(1, time.Hour), youngest: time.Hour, want: 10800.1},
+		"behind all":                 {slots: 4, running: 4, long: long(4, time.Minute), youngest: time.Minute, want: 180.1},
+		"behind one not known yet":   {slots: 1, running: 1, youngest: 3 * time.Second, want: 9.1},
 		"large, beside one":          {slots: 4, running: 1, long: long(1, time.Hour), service: protocol.Service{CPUs: 3}, want: 0.1},
-		"large, behind one":          {slots: 4, running: 1, long: long(1, time.Hour), service: protocol.Service{CPUs: 4}, want: 3600.1},
+		"large, behind one":          {slots: 4, running: 1, long: long(1, time.Hour), service: protocol.Service{CPUs: 4}, want: 10800.1},
 		"a queue in the rest":        {slots: 2, running: 2, queued: 2, long: long(1, time.Hour), want: 1},
-		"more long ones than it has": {slots: 1, running: 1, long: long(9, time.Second), want: 1.1},
+		"more long ones than it has": {slots: 1, running: 1, long: long(9, time.Second), want: 3.1},
 	} {
 		s := nodeScore("n", 1, c.slots)
 		s.Running, s.Queued, s.LongRunning, s.Youngest = uint32(c.running), uint32(c.queued), c.long, c.youngest

@@ -255,18 +255,6 @@ func (c *connector) lost(id peer.ID) {
 	}
 }
 
-// suspect looks who is at an address that announces this device's own ID.
-func (c *connector) suspect(addrs []ma.Multiaddr) {
-	if len(addrs) == 0 || time.Since(c.looked) < copyInterval || !c.makeRoom() {
-		return
-	}
-	key := addrs[0].String()
-	if c.table[key] == nil {
-		c.looked = time.Now()
-		c.table[key] = &candidate{key: key, addrs: addrs[:1], due: c.looked}
-	}
-}
-
 // renew is called when this device has new addresses: what could not be
 // reached may be now.
 func (c *connector) renew() {

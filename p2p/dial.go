@@ -69,3 +69,15 @@ func pause(failures int) time.Duration {
 	}
 	return d*3/4 + rand.N(d/2)
 }
+
+// suspect looks who is at an address that announces this device's own ID.
+func (c *connector) suspect(addrs []ma.Multiaddr) {
+	if len(addrs) == 0 || time.Since(c.looked) < copyInterval || !c.makeRoom() {
+		return
+	}
+	key := addrs[0].String()
+	if c.table[key] == nil {
+		c.looked = time.Now()
+		c.table[key] = &candidate{key: key, addrs: addrs[:1], due: c.looked}
+	}
+}

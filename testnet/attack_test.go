@@ -38,13 +38,17 @@ func TestAttacks(t *testing.T) {
 	}{
 		{"silent", false}, {"garbage", false}, {"slow", false}, {"stock", false}, {"foreign", false}, {"mdns", false},
 		{"borrowed", true}, {"scores", true}, {"streams", true}, {"frames", true}, {"chatter", true},
-		{"local", false},
+		{"local", false}, {"pins", true}, {"names", true},
 	} {
 		t.Run(c.verb, func(t *testing.T) {
 			secret := testnet.NewSecret(t)
 			lan := netns.New(t)
 			host := lan.AddHost("victim")
-			victim := host.StartNode(t, testnet.Options{Secret: secret, Args: []string{"--listen", "/ip4/0.0.0.0/tcp/4100"}})
+			policy := filepath.Join(t.TempDir(), "policy.toml")
+			if err := os.WriteFile(policy, []byte("allow_from = [\"friend\"]\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			victim := host.StartNode(t, testnet.Options{Secret: secret, Args: []string{"--listen", "/ip4/0.0.0.0/tcp/4100", "--policy", policy}})
 			friend := lan.AddHost("friend").StartNode(t, testnet.Options{Secret: secret, Args: []string{"--driver", "none"}})
 			able := func(ds []testnet.Device) bool {
 				v, ok := testnet.Find(ds, "victim")
@@ -70,6 +74,9 @@ func TestAttacks(t *testing.T) {
 			}
 			if c.member || c.verb == "borrowed" {
 				args = append(args, secret)
+			}
+			if c.verb == "pins" || c.verb == "names" {
+				args = append(args, "friend")
 			}
 			from := host
 			if c.verb == "local" {
@@ -103,6 +110,9 @@ func TestAttacks(t *testing.T) {
 				hearsAll(t, victim, others)
 			}
 			afterwards, after := ask(), memory(t, victim)
+			if c.verb == "pins" {
+				passesForNobody(t, lan, secret, victim, friend, image)
+			}
 
 			t.Logf("request %v before, %v during (×%.2f), %v after; RSS %d, %d, %d MiB; a member joined within %v of its start; %d lines logged",
 				median(calm), median(under), float64(median(under))/float64(median(calm)), median(afterwards),
@@ -114,6 +124,27 @@ func TestAttacks(t *testing.T) {
 				t.Errorf("%d lines were logged", n)
 			}
 		})
+	}
+}
+
+// passesForNobody: a device that claims the friend's name is not let in by the victim's
+// policy, and is not called so.
+func passesForNobody(t *testing.T, lan *netns.Net, secret string, victim, friend *testnet.Node, image string) {
+	t.Helper()
+	other := lan.AddHost("false").StartNode(t, testnet.Options{Name: "friend", Secret: secret, Args: []string{"--driver", "none"}})
+	other.Watch().Until("the victim", func(ds []testnet.Device) bool {
+		v, ok := testnet.Find(ds, "victim")
+		return ok && v.Score > 0
+	})
+	if r := other.Hearth("run", "--node", "victim", image, "exit", "0"); r.Code != 126 || !strings.Contains(r.Stderr, "allow_from") {
+		t.Errorf("a device with another's name was served: %d, %s", r.Code, r.Stderr)
+	}
+	seen := victim.Watch().Until("the false one by the end of its ID", func(ds []testnet.Device) bool {
+		return slices.ContainsFunc(ds, func(d testnet.Device) bool { return strings.HasPrefix(d.Name, "friend-") })
+	})
+	own, ok := testnet.Find(friend.Watch().Until("itself", func(ds []testnet.Device) bool { return len(ds) > 0 }), "friend")
+	if d, found := testnet.Find(seen, "friend"); !ok || !found || d.PeerID != own.PeerID {
+		t.Errorf("the victim calls %+v friend, which is %+v", d, own)
 	}
 }
 

@@ -18,6 +18,8 @@
 //	attack frames ADDR FILE     streams of frames that are too long, as fast as they go
 //	attack chatter ADDR FILE    frames of the connection itself, as fast as they go
 //	attack sybil ADDR FILE      messages of one byte, each of another invented device
+//	attack pins ADDR FILE NAME  256 names under as many identities, then NAME under others
+//	attack names ADDR FILE NAME NAME under ever new identities, as fast as they go
 //
 // As another user of the device's machine, with the address of the apps' port:
 //
@@ -37,7 +39,7 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 3 {
+	if len(os.Args) < 3 || (os.Args[1] == "pins" || os.Args[1] == "names") && len(os.Args) < 5 {
 		fail(fmt.Errorf("usage: attack VERB ADDR|PRINT [SECRET-FILE]"))
 	}
 	verb, target, file := os.Args[1], os.Args[2], ""
@@ -59,6 +61,10 @@ func main() {
 		err = invent(ctx, target, file)
 	case "local":
 		err = crowd(ctx, target)
+	case "pins":
+		err = claimMany(ctx, target, file, os.Args[4])
+	case "names":
+		err = usurp(ctx, target, file, os.Args[4])
 	case "chatter":
 		err = chatter(ctx, target, file)
 	case "streams", "frames":

@@ -156,6 +156,15 @@ func (n *Net) BlockMulticast() {
 	}
 }
 
+// PassMulticast makes the switch pass multicast again.
+func (n *Net) PassMulticast() {
+	n.t.Helper()
+	for _, h := range n.hosts {
+		h.noMulticast = false
+		h.net.ip("link", "set", h.port, "type", "bridge_slave", "mcast_flood", "on")
+	}
+}
+
 func (n *Net) ip(args ...string) {
 	n.t.Helper()
 	n.must("ip", append([]string{"-n", n.name}, args...)...)

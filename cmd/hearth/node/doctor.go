@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -102,6 +103,31 @@ func CheckSecret(s keys.Secret) protocol.Check {
 	return ok("secret", "fingerprint %s; every device of the mesh must show the same", s.Fingerprint())
 }
 
+// What to do where there is no network that a mesh can use.
+const (
+	plugIn      = "plug in the cable or join the Wi-Fi; the mesh is joined as soon as the network comes"
+	giveAddress = "give the interface an address by DHCP, by hand, or of 169.254.0.0/16 (in NetworkManager: ipv4.method link-local), on each device"
+)
+
+// noNetwork says why others cannot be reached by any of these interfaces; empty where
+// nothing speaks against it.
+func noNetwork(list []netif.Interface) string {
+	var linkLocal []string
+	for _, i := range list {
+		if i.Loopback {
+			continue
+		}
+		if slices.ContainsFunc(i.Addrs, func(a netip.Addr) bool { return a.Is4() || !a.IsLinkLocalUnicast() }) {
+			return ""
+		}
+		linkLocal = append(linkLocal, i.Name)
+	}
+	if len(linkLocal) == 0 {
+		return "there is no network"
+	}
+	return fmt.Sprintf("%s: only link-local IPv6 addresses, by which devices cannot be connected to", strings.Join(linkLocal, ", "))
+}
+
 // CheckInterfaces tells which network interfaces are used; only as in Config.
 func CheckInterfaces(only []string) protocol.Check {
 	const name = "interfaces"
@@ -110,12 +136,11 @@ func CheckInterfaces(only []string) protocol.Check {
 		return problem(name, "name interfaces that exist with --interface, or none to use all", "%v", err)
 	}
 	var found []string
-	outside, multicast, linkLocal := false, false, true
+	outside, multicast := false, false
 	for _, i := range list {
 		var addrs []string
 		for _, a := range i.Addrs {
 			addrs = append(addrs, a.String())
-			linkLocal = linkLocal && a.Is6() && a.IsLinkLocalUnicast()
 		}
 		found = append(found, fmt.Sprintf("%s (%s)", i.Name, strings.Join(addrs, ", ")))
 		outside = outside || !i.Loopback
@@ -123,12 +148,11 @@ func CheckInterfaces(only []string) protocol.Check {
 	}
 	switch text := strings.Join(found, "; "); {
 	case len(list) == 0:
-		return problem(name, "plug in the cable or join the Wi-Fi; the mesh is joined as soon as the network comes", "no network")
+		return problem(name, plugIn, "no network")
 	case !outside:
-		return warning(name, "plug in the cable or join the Wi-Fi; the mesh is joined as soon as the network comes", "only %s", text)
-	case linkLocal:
-		return problem(name, "give it an IPv4 or a unique local IPv6 address; on a direct cable NetworkManager's ipv4.method 'link-local' does",
-			"%s: link-local IPv6 addresses alone, which hearth does not use", text)
+		return warning(name, plugIn, "no network: only %s", text)
+	case noNetwork(list) != "":
+		return problem(name, giveAddress, "%s", noNetwork(list))
 	case !multicast:
 		return warning(name, "name other devices with --peer ADDR; one is enough", "%s; none of them can do multicast", text)
 	default:
@@ -140,9 +164,12 @@ func (n *Node) checkMulticast(ctx context.Context) protocol.Check {
 	const name = "multicast"
 	const advice = "allow UDP port 5353 in the firewall, switch off 'client isolation' on the Wi-Fi access point, or name a device with --peer ADDR; one is enough"
 	d := n.mesh.Discovery()
-	switch {
+	list, err := netif.List(n.cfg.Interfaces)
+	switch why := noNetwork(list); {
 	case !d.Enabled:
 		return warning(name, "devices are found by --peer and from earlier starts only", "discovery is switched off")
+	case err == nil && why != "":
+		return warning(name, "see 'interfaces' above", "not tried: %s", why)
 	case d.Err != nil:
 		return problem(name, advice, "%v", d.Err)
 	}
@@ -162,7 +189,11 @@ func (n *Node) checkMulticast(ctx context.Context) protocol.Check {
 func (n *Node) checkAddress() protocol.Check {
 	addrs := n.mesh.Addresses()
 	if len(addrs) == 0 {
-		return problem("address", "plug in the cable or join the Wi-Fi", "not listening on any address that others can reach")
+		list, err := netif.List(n.cfg.Interfaces)
+		if why := noNetwork(list); err == nil && why != "" {
+			return problem("address", "see 'interfaces' above", "not listening on any address that others can reach: %s", why)
+		}
+		return problem("address", plugIn, "not listening on any address that others can reach")
 	}
 	return ok("address", "listening on %s", strings.Join(addrs, ", "))
 }

@@ -1,10 +1,12 @@
 package node
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/hearth-edge/hearth/p2p"
+	"github.com/hearth-edge/hearth/p2p/netif"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
 )
@@ -28,6 +30,31 @@ func TestCheckHeat(t *testing.T) {
 		got, known := checkHeat(&c.score)
 		if known != c.known || got.Level != c.level || got.Finding != c.finding || (got.Advice != "") != (c.level == protocol.LevelWarning) {
 			t.Errorf("%s: %v %+v", c.name, known, got)
+		}
+	}
+}
+
+func TestNoNetwork(t *testing.T) {
+	on := func(name string, loopback bool, addrs ...string) netif.Interface {
+		i := netif.Interface{Name: name, Loopback: loopback}
+		for _, a := range addrs {
+			i.Addrs = append(i.Addrs, netip.MustParseAddr(a))
+		}
+		return i
+	}
+	lo := on("lo", true, "127.0.0.1", "::1")
+	for _, c := range []struct {
+		list []netif.Interface
+		want string
+	}{
+		{nil, "there is no network"},
+		{[]netif.Interface{lo}, "there is no network"},
+		{[]netif.Interface{on("eth0", false, "fe80::1"), on("wlan0", false, "fe80::2")}, "eth0, wlan0: only link-local IPv6 addresses, by which devices cannot be connected to"},
+		{[]netif.Interface{on("eth0", false, "169.254.3.4", "fe80::1")}, ""},
+		{[]netif.Interface{on("eth0", false, "fe80::1"), on("wlan0", false, "fd00::2")}, ""},
+	} {
+		if got := noNetwork(c.list); got != c.want {
+			t.Errorf("%+v: %q", c.list, got)
 		}
 	}
 }

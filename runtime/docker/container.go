@@ -101,13 +101,18 @@ func (d *Driver) createWith(ctx context.Context, spec runtime.Spec, secrets stri
 	return id, stdio, nil
 }
 
-// createChecked makes the container while it looks at the image, which is there
-// and fits in nearly all cases; in the others nothing is left.
+// createChecked makes the container while it looks at the image and the network,
+// which are there and fit in nearly all cases; in the others nothing is left. The
+// engine needs the network only when the container starts.
 func (d *Driver) createChecked(ctx context.Context, spec runtime.Spec, secrets string) (string, error) {
-	looked := make(chan error, 1)
+	looked, networked := make(chan error, 1), make(chan error, 1)
 	go func() { looked <- d.checkImage(ctx, spec.Image, spec.ImageID) }()
+	go func() { networked <- d.ensureNetwork(ctx, &spec) }()
 	id, err := d.create(ctx, spec, secrets)
 	unfit := <-looked
+	if unreachable := <-networked; unfit == nil {
+		unfit = unreachable
+	}
 	switch {
 	case errors.Is(err, runtime.ErrExists), unfit == nil:
 		return id, err
@@ -174,6 +179,9 @@ func (d *Driver) create(ctx context.Context, spec runtime.Spec, secrets string) 
 	}
 	if e := d.engine.Load(); e != nil {
 		leaveOut(host, e.noLimits)
+	}
+	if host.NetworkMode == bridgeName {
+		host.NetworkMode = container.NetworkMode(d.bridge.name)
 	}
 	c := d.client.Load()
 	made := make(chan result, 1)

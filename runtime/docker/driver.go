@@ -78,6 +78,7 @@ type Driver struct {
 	// tests.
 	stall, pause, patience time.Duration
 	calls                  calls
+	bridge                 *bridge
 	// renamed holds the IDs of containers that do not have the name of name, by
 	// runtime.ExecutionID.
 	renamed  sync.Map
@@ -121,7 +122,7 @@ func New(cfg Config) (*Driver, error) {
 		policy := runtime.DefaultPolicy()
 		cfg.MayAsk = policy.MayAsk
 	}
-	d := &Driver{cfg: cfg, calls: newCalls(), now: now, lookUp: net.DefaultResolver.LookupNetIP, stall: pullStall, pause: pullPause, patience: sizePatience, secrets: secretStore{dir: cfg.MemoryDir, ours: make(map[string]struct{})}, pulls: pulls{running: make(map[string]*pull)}, endings: newEndings()}
+	d := &Driver{cfg: cfg, calls: newCalls(), now: now, lookUp: net.DefaultResolver.LookupNetIP, stall: pullStall, pause: pullPause, patience: sizePatience, secrets: secretStore{dir: cfg.MemoryDir, ours: make(map[string]struct{})}, pulls: pulls{running: make(map[string]*pull)}, endings: newEndings(), bridge: newBridge(bridgeName, bridgeDevice)}
 	if err := d.renew(); err != nil {
 		return nil, fmt.Errorf("docker driver: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/network"
 
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
@@ -157,6 +158,12 @@ func nanoCPUs(c protocol.Cores) int64 {
 // networkMode maps a spec's word to the engine's. What is no name, as another
 // container's network, is none.
 func networkMode(name string) container.NetworkMode {
+	switch name {
+	case "bridge":
+		return bridgeName
+	case engineBridge:
+		return network.NetworkBridge
+	}
 	if name == "" || strings.Contains(name, ":") {
 		return "none"
 	}

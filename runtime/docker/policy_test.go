@@ -212,7 +212,8 @@ func beyond(p *runtime.Policy, s *protocol.Service, config *container.Config, ho
 	may := map[string]func() bool{
 		"NetworkMode": func() bool {
 			m := string(host.NetworkMode)
-			return m == "none" || !strings.Contains(m, ":") && m != "" && slices.Contains(p.Networks, m)
+			named := map[string]string{bridgeName: "bridge", "bridge": engineBridge}
+			return m == "none" || !strings.Contains(m, ":") && m != "" && (slices.Contains(p.Networks, named[m]) || named[m] == "" && slices.Contains(p.Networks, m))
 		},
 		"CapDrop": func() bool { return slices.Equal(host.CapDrop, []string{"ALL"}) },
 		"CapAdd": func() bool {

@@ -33,10 +33,11 @@ behind a tag can change.`, ""},
 mcr.microsoft.com, gcr.io, lscr.io, and those that the user who runs hearth is
 logged in to ('docker login'). All who may have work done here use that login.
 Those named in images are asked, too. An empty list: only what is here runs.`, `["default", "nas.local:5000"]`},
-		{"networks", list{&p.Networks}, `Which networks containers may be on: "bridge", "host", or one that 'docker
-network ls' shows. The first is for who asks for none; "none" is always allowed,
-and is all there is where the list is empty. On "host" a container reaches all
-that listens on this device only.`, ""},
+		{"networks", list{&p.Networks}, `Which networks containers may be on: "bridge", Hearth's own, on which they do
+not reach each other; "docker0", the engine's default one; "host"; or one that
+'docker network ls' shows. The first is for who asks for none; "none" is always
+allowed, and is all there is where the list is empty. On "host" a container
+reaches all that listens on this device only.`, ""},
 		{"mounts", list{&p.Mounts}, `Which files and folders containers may see, with all that is in them, but
 not what is mounted in them. Links that lead out of the list lead nowhere. The
 engine's socket and folders, and hearth's own state, must be named themselves.`, `["/srv/photos", "/etc/localtime"]`},

@@ -127,6 +127,8 @@ func (e *instant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer([]any{map[string]any{"RepoTags": []string{image}, "Size": 1}})
 	case words[0] == "images":
 		answer(map[string]any{"Os": "linux", "Architecture": "amd64", "Size": 1})
+	case words[0] == "networks":
+		answer(map[string]any{"Driver": "bridge", "Options": map[string]string{"com.docker.network.bridge.enable_icc": "false"}})
 	case path == "containers/json":
 		answer([]any{})
 	case path == "containers/create":

@@ -43,7 +43,9 @@ func (c Confidential) Format(f fmt.State, _ rune) {
 }
 
 // LogValue implements slog.LogValuer.
-func (c Confidential) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
+func (c Confidential) LogValue() slog.Value {
+	return slog.StringValue(fmt.Sprintf("(%d bytes)", len(c)))
+}
 
 // MarshalJSON implements json.Marshaler.
 func (c Confidential) MarshalJSON() ([]byte, error) { return []byte("null"), nil }

@@ -230,7 +230,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	text.Write(raw)
-	for _, told := range []string{"hunter2", fmt.Sprintf("%x", "hunter2"), fmt.Sprint([]byte("hunter2")), "aHVudGVyMg"} {
+	for _, told := range []string{"hunter2", fmt.Sprintf("%x", "hunter2"), fmt.Sprintf("%d", []byte("hunter2")), "aHVudGVyMg"} {
 		if strings.Contains(text.String(), told) {
 			t.Errorf("%q is in %s", told, text.String())
 		}

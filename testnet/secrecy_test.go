@@ -58,6 +58,19 @@ func TestSecretsStay(t *testing.T) {
 	a.Hearth("run", "registry.invalid/none:1")
 	a.Hearth("run", "-d", "--retry", "1", "--node", "b", "--id", "kept", image, "sleep", "1h")
 	running := witness.Started(1, func(c testnet.Container) bool { return c.Request == "kept" })
+	hidden := "hidden" + trimmed(t, testnet.NewSecret(t))
+	file := filepath.Join(t.TempDir(), "pw")
+	if err := os.WriteFile(file, []byte(hidden), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found.words = append(found.words, word{"a request's secret", []byte(hidden)})
+	a.Hearth("run", "-d", "--retry", "1", "--node", "b", "--id", "sealed", "--secret", "pw="+file, image, "sleep", "1h")
+	sealed := witness.Started(1, func(c testnet.Container) bool { return c.Request == "sealed" })
+	inspected := testnet.Docker(t, "inspect", sealed[0].ID)
+	if !strings.Contains(inspected, "/run/secrets") {
+		t.Error("the container has no secrets")
+	}
+	found.search(t, "docker inspect", []byte(inspected))
 	found.scanProcesses(t, a, b)
 	if !found.guarded {
 		t.Error("no guard was running, whose arguments and variables could be looked at")
@@ -72,7 +85,7 @@ func TestSecretsStay(t *testing.T) {
 		for _, verb := range []string{
 			"nodes --json", "nodes", "ps -a --json", "inspect kept", "inspect kept --json", "explain kept --json", "doctor", "doctor --json", "version --json", "version --sbom",
 			"secret fingerprint", "policy show", "run --dry-run --json " + image, "policy check --json " + image, "run --explain " + image + " echo x",
-			"logs --no-follow kept", "install --print", "completion bash", "stop kept", "wait kept",
+			"logs --no-follow kept", "inspect sealed", "inspect --json sealed", "rm -f sealed", "install --print", "completion bash", "stop kept", "wait kept",
 		} {
 			r := n.Hearth(strings.Fields(verb)...)
 			found.search(t, n.Name+": hearth "+verb, []byte(r.Stdout+r.Stderr))

@@ -27,7 +27,13 @@ func memoryDir() string {
 	return ""
 }
 
+// Of file systems in memory, by statfs(2).
+const (
+	tmpfsMagic = 0x01021994
+	ramfsMagic = 0x858458f6
+)
+
 func inMemory(dir string) bool {
 	var fs unix.Statfs_t
-	return unix.Statfs(dir, &fs) == nil && (uint32(fs.Type) == unix.TMPFS_MAGIC || uint32(fs.Type) == unix.RAMFS_MAGIC)
+	return unix.Statfs(dir, &fs) == nil && (uint32(fs.Type) == tmpfsMagic || uint32(fs.Type) == ramfsMagic)
 }

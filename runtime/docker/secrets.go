@@ -36,6 +36,12 @@ type secretStore struct {
 // apart: a second one of that name may be asked for while the first one runs.
 const secretSuffix = 8
 
+// Of file systems in memory, by statfs(2).
+const (
+	tmpfsMagic = 0x01021994
+	ramfsMagic = 0x858458f6
+)
+
 // usable returns why no secrets can be kept; nil where they can.
 func (s *secretStore) usable() error {
 	if s.dir == "" {
@@ -56,7 +62,7 @@ func (s *secretStore) usable() error {
 	if err := unix.Statfs(s.dir, &fs); err != nil {
 		return err
 	}
-	if kind := uint32(fs.Type); kind != unix.TMPFS_MAGIC && kind != unix.RAMFS_MAGIC {
+	if kind := uint32(fs.Type); kind != tmpfsMagic && kind != ramfsMagic {
 		return fmt.Errorf("%s is not in memory", s.dir)
 	}
 	return nil

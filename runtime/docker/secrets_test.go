@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -104,7 +105,7 @@ func TestSecretsOverARestart(t *testing.T) {
 	if err := d.Start(testContext(t), spec.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := d.Create(testContext(t), spec); err != runtime.ErrExists && !strings.Contains(err.Error(), runtime.ErrExists.Error()) {
+	if _, _, err := d.Create(testContext(t), spec); !errors.Is(err, runtime.ErrExists) {
 		t.Errorf("a second one: %v", err)
 	}
 	stale := filepath.Join(dir, d.name(runtime.ExecutionID{Request: "gone", Attempt: 1})+".01234567")

@@ -101,6 +101,12 @@ class Hearth {
     await c.close()
   }
 
+  // remove has a request forgotten that has ended; with force it is killed first.
+  async remove (request, { force } = {}) {
+    const c = await this.#ask({ requests: { remove: { request, force } } })
+    await c.close()
+  }
+
   // list returns the requests of the mesh, the newest first.
   async list ({ all } = {}) {
     const found = []

@@ -33,10 +33,12 @@ func invent(ctx context.Context, target, file string) error {
 		if err := h.wires.last.send(gossiped, data); err != nil {
 			return err
 		}
-		if i == inventions {
+		pause := 2 * time.Millisecond // more than a small device takes
+		if i >= inventions {
 			started()
+			pause *= 10
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(pause)
 	}
 }
 

@@ -51,30 +51,6 @@ func TestRunsToTheEnd(t *testing.T) {
 	})
 }
 
-func TestPullTellsProgress(t *testing.T) {
-	inBubble(t, func(b *bed) {
-		b.run()
-		o := offer("a", "out=x")
-		o.Service.Image = "absent"
-		got := listen(b.offer(o))
-		told := func(what func(protocol.Event) bool) bool { return slices.ContainsFunc(got.events[:2], what) }
-		if !told(func(e protocol.Event) bool { return e.Reason == `fetching the image "absent"` }) ||
-			!told(func(e protocol.Event) bool { return e.State == protocol.StatePulling && e.Progress != nil }) ||
-			got.end().State != protocol.StateSucceeded {
-			t.Errorf("%+v", got.events)
-		}
-		// It is there now: nothing of a pull is told any more.
-		o.Request = "b"
-		if got := listen(b.offer(o)); got.states()[0] != protocol.StateStarting {
-			t.Errorf("states %v", got.states())
-		}
-		synctest.Wait()
-		if !slices.Contains(b.node.State().Images, protocol.HashImage("absent")) {
-			t.Error("the pulled image is not told")
-		}
-	})
-}
-
 func TestCannotStart(t *testing.T) {
 	tests := map[string]struct {
 		image string

@@ -38,7 +38,7 @@ func TestAttacks(t *testing.T) {
 	}{
 		{"silent", false}, {"garbage", false}, {"slow", false}, {"stock", false}, {"foreign", false}, {"mdns", false},
 		{"borrowed", true}, {"scores", true}, {"streams", true}, {"frames", true}, {"chatter", true},
-		{"local", false}, {"pins", true}, {"names", true},
+		{"sybil", true}, {"local", false}, {"pins", true}, {"names", true},
 	} {
 		t.Run(c.verb, func(t *testing.T) {
 			secret := testnet.NewSecret(t)

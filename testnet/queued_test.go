@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -101,11 +100,7 @@ func TestJustJoinedRunsWork(t *testing.T) {
 // that time is over, as one does that has just been started.
 func slowEngine(t *testing.T, silent time.Duration) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "engine") // a socket's path must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "s")
+	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +129,6 @@ func slowEngine(t *testing.T, silent time.Duration) string {
 		cancel()
 		l.Close()
 		all.Wait()
-		os.RemoveAll(dir)
 	})
 	return path
 }

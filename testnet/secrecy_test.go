@@ -36,8 +36,13 @@ func TestSecretsStay(t *testing.T) {
 	config, asked := askingHelper(t)
 	env := []string{"GOTRACEBACK=all", "DOCKER_CONFIG=" + config, "PATH=" + config + ":" + os.Getenv("PATH")}
 	lan := netns.New(t)
-	a := lan.AddHost("a").StartNode(t, testnet.Options{Args: []string{"--verbose"}, Env: append([]string{"HEARTH_SECRET=" + text}, env...)})
-	b := lan.AddHost("b").StartNode(t, testnet.Options{Secret: secret, Args: []string{"--verbose"}, Env: env})
+	policy := filepath.Join(t.TempDir(), "policy.toml")
+	if err := os.WriteFile(policy, []byte("registries = [\"registry.invalid\"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--verbose", "--policy", policy}
+	a := lan.AddHost("a").StartNode(t, testnet.Options{Args: args, Env: append([]string{"HEARTH_SECRET=" + text}, env...)})
+	b := lan.AddHost("b").StartNode(t, testnet.Options{Secret: secret, Args: args, Env: env})
 	a.WaitAble(2)
 
 	found := &secrets{}

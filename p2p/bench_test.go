@@ -38,7 +38,7 @@ func BenchmarkHandshake(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		m, err := newMembership(&Config{Secret: secret, Key: key, Name: name, Log: log}, id, newRoster("", id, log), newNames(pin{Name: name, ID: id}, nil, log), newReports("ours", log))
+		m, err := newMembership(&Config{Secret: secret, Key: key, Name: name, Log: log, lines: linesID}, id, newRoster("", id, log), newNames(pin{Name: name, ID: id}, nil, log), newReports("ours", log))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -47,13 +47,20 @@ func usurp(ctx context.Context, target, file, name string) error {
 	return ctx.Err()
 }
 
-// identify learns the device's ID.
+// identify learns the device's ID, as soon as it listens: it takes some connections a
+// second only.
 func identify(ctx context.Context, target string) (peer.ID, error) {
 	key, _, err := crypto.GenerateEd25519Key(nil)
 	if err != nil {
 		return "", err
 	}
-	return whoIs(ctx, target, key)
+	for {
+		id, err := whoIs(ctx, target, key)
+		if err == nil || ctx.Err() != nil {
+			return id, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // claim makes one handshake under an identity of its own, as often as it takes until

@@ -77,6 +77,10 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// SetWriteDeadline does nothing: yamux sets one for each of its own writes, which
+// would end frames that are sent by hand later.
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+
 func (w *wire) Read(p []byte) (int, error) {
 	for w.left == 0 {
 		if err := w.next(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,8 +42,8 @@ func TestWrongSecret(t *testing.T) {
 	}
 }
 
-// TestDuplicateName: the second device with a name is refused, both sides say
-// so, and the first one's place is kept.
+// TestDuplicateName: the second device with a name joins under another one, doctors
+// say so, and the first one keeps its name.
 func TestDuplicateName(t *testing.T) {
 	t.Parallel()
 	secret := testnet.NewSecret(t)
@@ -53,15 +54,17 @@ func TestDuplicateName(t *testing.T) {
 	first := lan.AddHost("b").StartNode(t, options)
 	before, _ := testnet.Find(hall.WaitNodes(2), "kitchen")
 	second := lan.AddHost("c").StartNode(t, options)
-	for _, n := range []*testnet.Node{first, second} {
-		n.AwaitLog("name=kitchen")
-	}
-	hall.AwaitLog("claimant")
-	if now, _ := testnet.Find(hall.WaitNodes(2), "kitchen"); now.PeerID != before.PeerID {
+	devices := hall.WaitNodes(3)
+	if now, _ := testnet.Find(devices, "kitchen"); now.PeerID != before.PeerID {
 		t.Errorf("kitchen is %s now and was %s", now.PeerID, before.PeerID)
 	}
-	if r := second.Hearth("doctor"); !strings.Contains(r.Stdout, "kitchen") {
-		t.Errorf("doctor does not tell of the name taken:\n%s", r.Stdout)
+	if !slices.ContainsFunc(devices, func(d testnet.Device) bool { return strings.HasPrefix(d.Name, "kitchen-") }) {
+		t.Errorf("the second kitchen is not told apart: %+v", devices)
+	}
+	for _, n := range []*testnet.Node{hall, first, second} {
+		if r := n.Hearth("doctor"); !strings.Contains(r.Stdout, "kitchen-") && n != second || !strings.Contains(r.Stdout, "kitchen") {
+			t.Errorf("%s's doctor does not tell of the name taken:\n%s", n.Name, r.Stdout)
+		}
 	}
 }
 
@@ -105,9 +108,10 @@ func TestBadRequests(t *testing.T) {
 		{"label nobody has", []string{"--constraint", "gpu=yes", image}, 126, []string{"gpu", "a:", "b:"}},
 		{"more memory than any lends", []string{"--memory", "100g", image}, 126, []string{"a:", "b:"}},
 		{"more cores than any lends", []string{"--cpus", "500", image}, 126, []string{"a:", "b:"}},
-		{"no such image", []string{"registry.invalid/none:1"}, 125, []string{"registry.invalid/none:1"}},
+		{"no such image", []string{"nosuch/none:1"}, 125, []string{"nosuch/none:1"}},
+		{"a registry that is not asked", []string{"registry.invalid/none:1"}, 126, []string{"a:", "b:", `registries = ["default", "registry.invalid"]`}},
 		{"image of another processor", []string{foreign}, 125, []string{foreign, goruntime.GOARCH}},
-		{"no such program", []string{"--entrypoint", "/none", image}, 125, []string{"/none"}},
+		{"no such program", []string{"--entrypoint", "/none", image}, 127, []string{"/none"}},
 		{"not a reference", []string{"UPPER//case"}, 125, []string{"UPPER//case"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

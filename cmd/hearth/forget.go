@@ -41,6 +41,9 @@ Exit code 0 if the name is free here; 125 otherwise.
 			}
 			defer done()
 			if err := device.Forget(cmd.Context(), args[0]); err != nil {
+				if protocol.CodeOf(err) == protocol.CodeNotFound {
+					return &failure{err: err, hint: "'hearth nodes' shows the names in use, 'hearth doctor' who claims a name twice"}
+				}
 				return requestFailure(err)
 			}
 			_, err = fmt.Fprintf(c.stderr, "%s is free here; other devices follow once they have not seen its device for an hour\n", oneLine(args[0]))

@@ -96,10 +96,10 @@ func (d *Driver) explainPull(ctx context.Context, named reference.Named, err err
 	case unresolved:
 		// Not tried again here: it is mistyped, or this node has no network, and
 		// another one may have.
-		return protocol.Errorf(protocol.CodePullFailed, "the image %q is not on this node, and the registry %s is not found by its name: check that, and the node's network", name, registry)
+		return protocol.Errorf(protocol.CodePullFailed, "the image %q cannot be fetched: the registry %s is not found by its name; check that, and the node's network", name, registry)
 	case unreachable:
 		// Whether there is such an image is not known: another node may reach it.
-		return passing(protocol.CodePullFailed, "the image %q is not on this node, and the registry %s cannot be reached from it: check the node's network, or load the image there with \"docker load\"", name, registry)
+		return passing(protocol.CodePullFailed, "the image %q cannot be fetched: the registry %s cannot be reached from this node; check its network, or load the image there with \"docker load\"", name, registry)
 	case failing, broken:
 		return passing(protocol.CodePullFailed, "the image %q could not be fetched from %s: %s", name, registry, d.withheld(err))
 	default:

@@ -164,7 +164,7 @@ func (r *request) loseTouch(ctx context.Context, err error) {
 		e.State = protocol.StateLost
 		e.Reason = r.name + " knows nothing of it any more; whether it finished is not known"
 	default:
-		e.Reason = r.name + " went away while it ran this; whether it finished is not known"
+		e.Reason = r.name + " went away while it had this; whether it ran is not known"
 	}
 	r.o.cfg.View.Failed(r.node)
 	r.lose(e)

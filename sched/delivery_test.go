@@ -99,9 +99,9 @@ func TestLostNode(t *testing.T) {
 		reason string
 	}{
 		{"goes away", func(m *mesh, n *testNode) { m.view.Left("c") }, 30 * time.Second, protocol.StateUnknown,
-			"c went away while it ran this; whether it finished is not known"},
+			"c went away while it had this; whether it ran is not known"},
 		{"does not answer", func(m *mesh, n *testNode) { n.gone = true }, 30 * time.Second, protocol.StateUnknown,
-			"c went away while it ran this; whether it finished is not known"},
+			"c went away while it had this; whether it ran is not known"},
 		{"forgets", func(m *mesh, n *testNode) { n.amnesia = true }, 0, protocol.StateLost,
 			"c knows nothing of it any more; whether it finished is not known"},
 	} {

@@ -89,7 +89,7 @@ func TestRetryWaitsForTheLease(t *testing.T) {
 				told = append(told, e.Reason)
 			}
 		}
-		if want := "retry 1 of 3: c went away while it ran this; whether it finished is not known"; len(told) != 1 || told[0] != want {
+		if want := "retry 1 of 3: c went away while it had this; whether it ran is not known"; len(told) != 1 || told[0] != want {
 			t.Errorf("told: %q", told)
 		}
 		if code := m.renew("b", "r", 2); code != protocol.CodeLeaseExpired {

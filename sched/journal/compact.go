@@ -157,7 +157,7 @@ func (j *Journal) salvage(damaged *replay, problem error) error {
 	j.report = Report{SetAside: aside, Problem: problem.Error(), Faults: max(1, r.faults), Saved: len(j.index), Doubtful: doubtful}
 	j.log.Warn("the journal was damaged: what can be read of it was saved, requests may be missing; the damaged file is kept",
 		"problem", problem, "kept", aside, "saved", len(j.index), "doubtful", doubtful)
-	return nil
+	return j.convert()
 }
 
 // setAside gives the file a further name, that of a damaged one.

@@ -20,7 +20,7 @@ func (j *Journal) convert() error {
 	if _, err := os.Stat(path); path == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if j.totals.commit == 0 {
+	if len(j.index) == 0 && j.totals.seq == 0 {
 		b := &batch{j: j, totals: j.totals, changed: make(map[protocol.RequestID]*entry)}
 		damaged, err := b.former(path)
 		switch {

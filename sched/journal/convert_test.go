@@ -86,16 +86,20 @@ func TestFormerJournalIsTakenOver(t *testing.T) {
 // TestConversionThatWasCutShort: the next start does it again, and a journal with
 // something in it is never mixed with a former one.
 func TestConversionThatWasCutShort(t *testing.T) {
-	path, o := former(t)
 	header, _ := appendFrame(nil, 0, kindHeader, formatVersion, nil)
-	if err := os.WriteFile(path, header, 0o600); err != nil {
-		t.Fatal(err)
+	var path string
+	var o Options
+	for what, begun := range map[string][]byte{"header": header, "half a header": header[:10], "an empty sector": make([]byte, len(header)), "damage": {1, 2, 3}} {
+		path, o = former(t)
+		if err := os.WriteFile(path, begun, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j := open(t, path, o)
+		if got := loadAll(t, j); len(got) != 5 {
+			t.Fatalf("%s: %d records", what, len(got))
+		}
+		j.Close()
 	}
-	j := open(t, path, o)
-	if got := loadAll(t, j); len(got) != 5 {
-		t.Fatalf("%d records", len(got))
-	}
-	j.Close()
 	raw, err := os.ReadFile("testdata/journal-v1.db")
 	if err != nil {
 		t.Fatal(err)
@@ -133,5 +137,16 @@ func TestDamagedFormerJournal(t *testing.T) {
 	}
 	if most < 5 {
 		t.Errorf("at most %d records were taken over", most)
+	}
+}
+
+// TestFormerFileThatIsNone: a start never fails for it.
+func TestFormerFileThatIsNone(t *testing.T) {
+	for _, size := range []int{0, 100, 4096, 65536} {
+		path, o := former(t)
+		if err := os.WriteFile(o.Former, make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		accept(t, open(t, path, o), "after")
 	}
 }

@@ -233,7 +233,11 @@ func (s *scanner) torn(from int64) bool {
 	}
 	const sector = 512
 	empty := make([]byte, sector)
-	for at := (from + sector - 1) / sector * sector; at < s.size; at += sector {
+	aligned := (from + sector - 1) / sector * sector
+	if rest := s.bytes(from, int(aligned-from)); len(rest) > 0 && bytes.Equal(rest, empty[:len(rest)]) {
+		return true // the sector that the write before it ends in
+	}
+	for at := aligned; at < s.size; at += sector {
 		if raw := s.bytes(at, sector); bytes.Equal(raw, empty[:len(raw)]) {
 			return true
 		}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -83,6 +84,12 @@ func (j *Journal) open() error {
 		return j.convert()
 	}
 	s := &scanner{file: j.file, size: info.Size()}
+	if s.unbegun() {
+		if err := errors.Join(j.file.cut(0), j.begin()); err != nil {
+			return err
+		}
+		return j.convert()
+	}
 	r := newReplay(s)
 	problem := r.run()
 	if s.err != nil && problem == nil {
@@ -99,6 +106,16 @@ func (j *Journal) open() error {
 	}
 	j.compactIfWasteful()
 	return j.convert()
+}
+
+// unbegun reports whether the file holds a header that was cut short, and no more.
+func (s *scanner) unbegun() bool {
+	header, _ := appendFrame(nil, 0, kindHeader, formatVersion, nil)
+	if s.size > int64(len(header)) {
+		return false
+	}
+	raw := s.bytes(0, len(header))
+	return len(raw) < len(header) && bytes.HasPrefix(header, raw) || bytes.Equal(raw, make([]byte, len(raw)))
 }
 
 // begin starts a new file.

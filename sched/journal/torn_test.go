@@ -172,6 +172,16 @@ func TestTornLastWrite(t *testing.T) {
 	}
 }
 
+// TestEmptyTail: a file that grew for a small commit which never came is sound.
+func TestEmptyTail(t *testing.T) {
+	raw, want := sample(t, 7)
+	for _, n := range []int{1, 20, 21, 45, 66, 200, 511, 513} {
+		if report, got := reopen(t, fmt.Sprint(n, " empty bytes"), append(slices.Clone(raw), make([]byte, n)...), want); report != (Report{}) || got != len(want) {
+			t.Fatalf("%d empty bytes: %+v, %d of %d records", n, report, got, len(want))
+		}
+	}
+}
+
 // TestLostLastWrite: a disk that lied about a commit has a sound file, with all
 // before it.
 func TestLostLastWrite(t *testing.T) {
@@ -257,7 +267,7 @@ func TestWhatIsNoJournal(t *testing.T) {
 		noise[i] = byte(rng.Uint32())
 	}
 	for what, raw := range map[string][]byte{
-		"noise": noise, "one byte": {1}, "zeros": make([]byte, 4*pageSize), "text": []byte(strings.Repeat("hello\n", 4000)),
+		"noise": noise, "one byte": {1}, "many zeros": make([]byte, 4*pageSize), "text": []byte(strings.Repeat("hello\n", 4000)),
 	} {
 		if report, _ := reopen(t, what, raw, nil); report.SetAside == "" {
 			t.Errorf("%s was taken for a journal", what)

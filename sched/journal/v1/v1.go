@@ -11,11 +11,15 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
+	"os"
 	"runtime/debug"
 	"slices"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -74,9 +78,16 @@ func Read(path string, yield func(Record) error) (damaged int, err error) {
 			err = fmt.Errorf("%w: %v", ErrDamaged, p)
 		}
 	}()
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		return 0, err // one that was never begun holds nothing
+	}
 	db, err := bbolt.Open(path, 0, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, bolterrors.ErrTimeout), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EIO), errors.Is(err, syscall.ENOMEM):
 		return 0, fmt.Errorf("open the former journal %s: %w", path, err)
+	default:
+		return 0, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	defer db.Close()
 	err = db.View(func(tx *bbolt.Tx) error {

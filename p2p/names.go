@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -86,6 +88,9 @@ func newNames(self pin, kept []string, log *slog.Logger) *names {
 func (n *names) load(dir string) {
 	if dir != "" {
 		n.file.path = filepath.Join(dir, NamesFile)
+		if _, err := os.Stat(n.file.path); errors.Is(err, fs.ErrNotExist) {
+			n.takeOver(filepath.Join(dir, PeersFile))
+		}
 	}
 	n.file.read(maxNamesFile, func(data []byte) error {
 		f, err := parseNames(data)
@@ -102,6 +107,25 @@ func (n *names) load(dir string) {
 		n.forgotten = f.Forgotten
 		return nil
 	})
+}
+
+// takeOver reads the names that the release before kept with the peers: who had one
+// keeps it over the upgrade.
+func (n *names) takeOver(path string) {
+	var former []pin
+	data, err := os.ReadFile(path)
+	if err != nil || len(data) > maxPeersFile || json.Unmarshal(data, &former) != nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	for _, p := range former {
+		if p.ID.Validate() == nil && p.ID != n.self.ID && keys.ValidName(p.Name) == nil && p.Name != n.self.Name && len(n.holders) < maxPins {
+			n.holders[p.Name] = pin{Name: p.Name, ID: p.ID, seen: now}
+		}
+	}
+	n.file.touch()
 }
 
 func parseNames(data []byte) (namesFile, error) {

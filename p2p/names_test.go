@@ -347,3 +347,26 @@ func TestCopyThatIsAnnounced(t *testing.T) {
 		t.Errorf("it takes itself for a copy: %+v", b.Copies())
 	}
 }
+
+// TestNamesOfTheReleaseBefore: they stood with the peers, and keep their holders.
+func TestNamesOfTheReleaseBefore(t *testing.T) {
+	dir := t.TempDir()
+	secret, log := keys.NewSecret(), slog.New(slog.DiscardHandler)
+	id := func(name string) peer.ID {
+		id, err := peer.IDFromPrivateKey(newKey(t, secret, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	cellar, other, self := id("cellar"), id("other"), id("self")
+	old := fmt.Sprintf(`[{"id":%q,"name":"cellar","addresses":[]}]`, cellar)
+	if err := os.WriteFile(filepath.Join(dir, PeersFile), []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := newNames(pin{Name: "self", ID: self}, nil, log)
+	n.load(dir)
+	if got := n.holders["cellar"].ID; got != cellar || got == other {
+		t.Errorf("cellar is %s, and was %s", got, cellar)
+	}
+}

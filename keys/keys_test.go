@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,16 +19,16 @@ import (
 
 func TestSecretTextRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var s Secret
+		s := NewSecret()
 		copy(s.key[:], rapid.SliceOfN(rapid.Byte(), secretSize, secretSize).Draw(t, "key"))
 		if s.IsZero() {
 			return
 		}
 		got, err := ParseSecret("  " + s.Text() + "\n")
-		if err != nil || got != s {
+		if err != nil || !got.Equal(s) {
 			t.Fatalf("ParseSecret(%q) = %v, %v", s.Text(), got, err)
 		}
-		if got, err := ParseSecret(strings.ToUpper(s.Text())); err != nil || got != s {
+		if got, err := ParseSecret(strings.ToUpper(s.Text())); err != nil || !got.Equal(s) {
 			t.Fatalf("in capitals: %v, %v", got, err)
 		}
 	})
@@ -88,7 +89,7 @@ func TestSecretRedactsItself(t *testing.T) {
 // The derivation is part of the protocol: a device of a later version must
 // find the same mesh.
 func TestDerivationIsStable(t *testing.T) {
-	var s Secret
+	s := NewSecret()
 	for i := range s.key {
 		s.key[i] = byte(i + 1)
 	}
@@ -203,7 +204,7 @@ func TestSecretFile(t *testing.T) {
 	if err := WriteSecretFile(path, s); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := ReadSecretFile(path); err != nil || got != s {
+	if got, err := ReadSecretFile(path); err != nil || !got.Equal(s) {
 		t.Fatalf("read %v, %v", got, err)
 	}
 	if err := WriteSecretFile(path, NewSecret()); !errors.Is(err, fs.ErrExist) {
@@ -237,7 +238,7 @@ func TestSeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := LoadSeed(dir); err != nil || again != first {
+	if again, err := LoadSeed(dir); err != nil || !bytes.Equal(again, first) {
 		t.Fatalf("not kept: %v", err)
 	}
 	path := filepath.Join(dir, seedFile)

@@ -12,15 +12,18 @@ type Sealer struct{ aead cipher.AEAD }
 // NewSealer returns the sealer of a device: the same for the same secret and
 // seed. What was sealed under another seed does not open.
 func NewSealer(s Secret, seed Seed) *Sealer {
-	block, err := aes.NewCipher(s.derive("sealed in the journal", seed[:], 32))
-	if err != nil {
-		panic("keys: AES takes a key of 32 bytes: " + err.Error())
-	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		panic("keys: AES has the block size that GCM needs: " + err.Error())
-	}
-	return &Sealer{aead}
+	key := s.derive("sealed in the journal", seed, 32)
+	sealer := &Sealer{}
+	onWipedStack(func() {
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			panic("keys: AES takes a key of 32 bytes: " + err.Error())
+		}
+		if sealer.aead, err = cipher.NewGCMWithRandomNonce(block); err != nil {
+			panic("keys: AES has the block size that GCM needs: " + err.Error())
+		}
+	})
+	return sealer
 }
 
 // Seal encrypts plain. Context is what it belongs to: it opens under the same

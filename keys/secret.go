@@ -4,6 +4,7 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base32"
 	"encoding/hex"
 	"errors"
@@ -30,13 +31,14 @@ var ErrNotSecret = errors.New("not a valid hearth secret")
 
 // Secret is the shared key of one mesh. Whoever holds it is a member. It
 // prints itself as its fingerprint; only Text gives it away. The zero value is
-// no secret: see IsZero.
-type Secret struct{ key [secretSize]byte }
+// no secret: see IsZero. Copies share one key in memory, so that none lies on a
+// stack (see onWipedStack); compare with Equal.
+type Secret struct{ key []byte }
 
 // NewSecret returns a fresh random secret.
 func NewSecret() Secret {
-	var s Secret
-	_, _ = rand.Read(s.key[:]) // never fails: it ends the program instead
+	s := Secret{make([]byte, secretSize)}
+	_, _ = rand.Read(s.key) // never fails: it ends the program instead
 	return s
 }
 
@@ -51,20 +53,28 @@ func ParseSecret(text string) (Secret, error) {
 	case !strings.HasPrefix(strings.ToLower(text), prefix+"1"):
 		return Secret{}, fmt.Errorf("%w: it must start with %q, as made by 'hearth secret new'", ErrNotSecret, prefix+"1")
 	}
+	var key []byte
+	var err error
+	onWipedStack(func() { key, err = decodeSecret(text) })
+	if err != nil {
+		return Secret{}, err
+	}
+	return Secret{key}, nil
+}
+
+func decodeSecret(text string) ([]byte, error) {
 	_, words, err := bech32.Decode(text)
 	if err != nil {
-		return Secret{}, fmt.Errorf("%w: %s", ErrNotSecret, explain(err))
+		return nil, fmt.Errorf("%w: %s", ErrNotSecret, explain(err))
 	}
 	key, err := bech32.ConvertBits(words, 5, 8, false)
 	if err != nil || len(key) != secretSize {
-		return Secret{}, fmt.Errorf("%w: its length is wrong; some of it is missing or doubled", ErrNotSecret)
+		return nil, fmt.Errorf("%w: its length is wrong; some of it is missing or doubled", ErrNotSecret)
 	}
-	var s Secret
-	copy(s.key[:], key)
-	if s.IsZero() {
-		return Secret{}, fmt.Errorf("%w: it is all zeros", ErrNotSecret)
+	if (Secret{key}).IsZero() {
+		return nil, fmt.Errorf("%w: it is all zeros", ErrNotSecret)
 	}
-	return s, nil
+	return key, nil
 }
 
 // explain says what is wrong without repeating any of the text, which bech32's
@@ -83,20 +93,36 @@ func explain(err error) string {
 }
 
 // Text returns the secret itself, to be stored or shown to its owner.
-func (s Secret) Text() string {
-	words, err := bech32.ConvertBits(s.key[:], 8, 5, true)
-	if err != nil {
-		panic("keys: 8 to 5 bits with padding cannot fail: " + err.Error())
-	}
-	text, err := bech32.Encode(prefix, words)
-	if err != nil {
-		panic("keys: encoding 52 words cannot fail: " + err.Error())
-	}
+func (s Secret) Text() (text string) {
+	onWipedStack(func() {
+		words, err := bech32.ConvertBits(s.bytes(), 8, 5, true)
+		if err != nil {
+			panic("keys: 8 to 5 bits with padding cannot fail: " + err.Error())
+		}
+		if text, err = bech32.Encode(prefix, words); err != nil {
+			panic("keys: encoding 52 words cannot fail: " + err.Error())
+		}
+	})
 	return text
 }
 
 // IsZero reports whether s is the zero value, which is no secret.
-func (s Secret) IsZero() bool { return s == Secret{} }
+func (s Secret) IsZero() bool { return s.Equal(Secret{}) }
+
+// Equal reports whether s and other are the same secret.
+func (s Secret) Equal(other Secret) bool {
+	return subtle.ConstantTimeCompare(s.bytes(), other.bytes()) == 1
+}
+
+// noKey is the key of the zero value.
+var noKey = make([]byte, secretSize)
+
+func (s Secret) bytes() []byte {
+	if s.key == nil {
+		return noKey
+	}
+	return s.key
+}
 
 // String returns the fingerprint, so that a secret printed by accident is not
 // given away.
@@ -128,11 +154,13 @@ func (s Secret) Topic() string {
 }
 
 // derive returns n bytes of HKDF-SHA256 (RFC 5869) for one use.
-func (s Secret) derive(use string, salt []byte, n int) []byte {
-	key, err := hkdf.Key(sha256.New, s.key[:], salt, "hearth/1 "+use, n)
-	if err != nil {
-		panic("keys: HKDF for a few bytes cannot fail: " + err.Error())
-	}
+func (s Secret) derive(use string, salt []byte, n int) (key []byte) {
+	onWipedStack(func() {
+		var err error
+		if key, err = hkdf.Key(sha256.New, s.bytes(), salt, "hearth/1 "+use, n); err != nil {
+			panic("keys: HKDF for a few bytes cannot fail: " + err.Error())
+		}
+	})
 	return key
 }
 

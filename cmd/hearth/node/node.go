@@ -300,7 +300,7 @@ func keepSecret(dir string, secret keys.Secret, log *slog.Logger) error {
 	path := filepath.Join(dir, SecretFile)
 	old, err := keys.ReadSecretFile(path)
 	switch {
-	case err == nil && old == secret:
+	case err == nil && old.Equal(secret):
 		return nil
 	case err == nil:
 		log.Warn("this device moves to another mesh", "from", old.Fingerprint(), "to", secret.Fingerprint())

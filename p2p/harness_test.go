@@ -179,8 +179,8 @@ func (d *device) asAddress() func(*Config) {
 
 func newKey(t testing.TB, secret keys.Secret, name string) crypto.PrivKey {
 	t.Helper()
-	var seed keys.Seed
-	copy(seed[:], name+t.Name())
+	seed := make(keys.Seed, 32)
+	copy(seed, name+t.Name())
 	key, err := keys.Identity(secret, seed)
 	if err != nil {
 		t.Fatal(err)

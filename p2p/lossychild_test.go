@@ -65,8 +65,8 @@ func runLossyChild(text string) {
 		if err != nil {
 			panic(err)
 		}
-		var seed keys.Seed
-		copy(seed[:], cfg.Local)
+		seed := make(keys.Seed, 32)
+		copy(seed, cfg.Local)
 		key, err := keys.Identity(secret, seed)
 		if err != nil {
 			panic(err)

@@ -111,8 +111,8 @@ func runMembersChild(text string) {
 	peers := []ma.Multiaddr{ma.StringCast(words[3])}
 	for i := range count {
 		name := words[1] + strconv.Itoa(i)
-		var seed keys.Seed
-		copy(seed[:], name)
+		seed := make(keys.Seed, 32)
+		copy(seed, name)
 		key, err := keys.Identity(secret, seed)
 		if err != nil {
 			panic(err)

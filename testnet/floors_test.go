@@ -46,6 +46,9 @@ var floors = []floor{
 	{"p2p", []string{"keys", "protocol", "p2p"}, map[string]string{
 		"github.com/docker": "it knows nothing of containers",
 	}},
+	{"cmd/hearth/compose", []string{"keys", "protocol", "cmd/hearth/compose"}, map[string]string{
+		libp2p + "/p2p": "it reads files", "github.com/docker/docker": "it asks no engine",
+	}},
 	{"cmd/hearth/node", []string{"keys", "protocol", "sched", "runtime", "p2p", "cmd/hearth/node"}, nil},
 	{"cmd/hearth", []string{"keys", "protocol", "sched", "runtime", "p2p", "cmd/hearth"}, map[string]string{
 		"github.com/miekg/dns": "p2p/mdns reads packets by x/net/dns/dnsmessage",
@@ -139,6 +142,7 @@ func TestFloorsForbid(t *testing.T) {
 		{"protocol/pb", libp2p + "/core/host", false},
 		{"cmd/hearth/node", module + "/cmd/hearth", false},
 		{"cmd/hearth", module + "/testnet", false},
+		{"cmd/hearth/compose", module + "/sched", false},
 		{"runtime/docker", "github.com/docker/docker/client", true},
 		{"keys", libp2p + "/core/crypto", true},
 		{"testnet/inproc", module + "/cmd/hearth/node", true},

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/libp2p/go-libp2p/gologshim"
@@ -24,11 +22,6 @@ import (
 	"github.com/hearth-edge/hearth/runtime"
 	"github.com/hearth-edge/hearth/runtime/docker"
 )
-
-// settleAfter is how long after its start, and after the last of some devices that
-// joined, a device gives back what only that took; restedAfter is how long after that
-// it does so again, when it has let go of those that it does not gossip with.
-const settleAfter, restedAfter = 5 * time.Second, 10 * time.Second
 
 // upFlags are the flags of `hearth up` as they were typed.
 type upFlags struct {
@@ -126,19 +119,6 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := allowLateTimers(); err != nil {
-		log.Debug("this process may be woken more often than need be", "err", err)
-	}
-	if os.Getenv("GOGC") == "" {
-		paceCollection(debug.SetGCPercent)
-	}
-	joined := make(chan struct{}, 1)
-	cfg.Joined = func() {
-		select {
-		case joined <- struct{}{}:
-		default:
-		}
-	}
 	device, err := node.New(cfg)
 	if err != nil {
 		return err
@@ -146,16 +126,14 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	announced := make(chan struct{})
-	go func() { // tells that the device is ready, and tidies up then; ends with up
+	go func() { // tells that the device is ready; ends with up
 		defer close(announced)
 		select {
 		case <-device.Ready():
 			log.Info("ready", "name", cfg.Name, "peer", device.ID(), "mesh", cfg.Secret.Fingerprint(), "addresses", device.Addresses())
 			notify(log, daemon.SdNotifyReady)
 		case <-ctx.Done():
-			return
 		}
-		tidyUp(ctx, joined, settle, log)
 	}()
 	err = device.Run(ctx)
 	cancel()
@@ -165,30 +143,6 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 		log.Info("left the mesh", "name", cfg.Name)
 	}
 	return err
-}
-
-// tidyUp calls settle once it has been quiet after the start, and after devices joined,
-// and once more, until ctx ends.
-func tidyUp(ctx context.Context, joined <-chan struct{}, settle func() error, log *slog.Logger) {
-	quiet := time.NewTimer(settleAfter)
-	defer quiet.Stop()
-	for again := true; ; {
-		select {
-		case <-joined:
-			again = true
-			quiet.Reset(settleAfter)
-		case <-quiet.C:
-			if again {
-				again = false
-				quiet.Reset(restedAfter)
-			}
-			if err := settle(); err != nil {
-				log.Debug("memory could not be given back", "err", err)
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // notify tells the service manager, if there is one.

@@ -52,9 +52,7 @@ type Config struct {
 	NoDriver string
 	// Speed of one core; 0 has it measured (machine.Benchmark).
 	Speed float64
-	// Joined, if not nil, is called after each device that joined; it must not block.
-	Joined func()
-	Log    *slog.Logger
+	Log   *slog.Logger
 }
 
 // DefaultConfig returns a Config that lacks Secret, Name, StateDir and Driver.

@@ -284,9 +284,6 @@ func (n *Node) peerChanged(p p2p.Peer, joined bool, how p2p.Departure) {
 		}
 		n.view.Joined(p.ID, p.Name, p.Address)
 		n.log.Info("device joined", "peer", p.ID, "name", p.Name, "address", p.Address)
-		if n.cfg.Joined != nil {
-			n.cfg.Joined()
-		}
 		return
 	}
 	n.view.Left(p.ID)

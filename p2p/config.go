@@ -51,7 +51,7 @@ type Config struct {
 	OnPeer func(p Peer, joined bool, how Departure)
 	// OnRTT is told the smoothed round trip time to a device, after each ping; it
 	// must not block. May be nil.
-	OnRTT func(id protocol.NodeID, rtt time.Duration)
+	OnRTT func(id protocol.PeerID, rtt time.Duration)
 	Log   *slog.Logger
 	// lines is linesID, but where a test has a device of another version.
 	lines libp2pproto.ID

@@ -51,7 +51,7 @@ func TestPanicEndsOneStream(t *testing.T) {
 	secret := keys.NewSecret()
 	a := prepare(t, secret, "a")
 	a.Handle(echoProtocol, echo)
-	a.Handle("/panic/1", func(context.Context, protocol.NodeID, protocol.Stream) { panic("boom") })
+	a.Handle("/panic/1", func(context.Context, protocol.PeerID, protocol.Stream) { panic("boom") })
 	a.run()
 	b := start(t, secret, "b", a.asPeer())
 	b.joins(a)

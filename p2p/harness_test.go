@@ -43,7 +43,7 @@ type device struct {
 	log    *logBuffer
 	events chan event
 	scores chan protocol.Score
-	speeds map[protocol.NodeID]float64 // of what heard has taken from scores
+	speeds map[protocol.PeerID]float64 // of what heard has taken from scores
 	stop   func()                      // returns when Run has
 }
 
@@ -65,7 +65,7 @@ func start(t testing.TB, secret keys.Secret, name string, change ...func(*Config
 // prepare makes a device without running it.
 func prepare(t testing.TB, secret keys.Secret, name string, change ...func(*Config)) *device {
 	t.Helper()
-	d := &device{t: t, name: name, log: &logBuffer{}, events: make(chan event, 256), scores: make(chan protocol.Score, 1024), speeds: make(map[protocol.NodeID]float64)}
+	d := &device{t: t, name: name, log: &logBuffer{}, events: make(chan event, 256), scores: make(chan protocol.Score, 1024), speeds: make(map[protocol.PeerID]float64)}
 	cfg := Config{
 		Secret: secret, Key: newKey(t, secret, name), Name: name,
 		Listen: addrs("/ip4/127.0.0.1/tcp/0"),
@@ -123,7 +123,7 @@ func (d *device) next() event {
 // joins waits until all of them joined.
 func (d *device) joins(others ...*device) {
 	d.t.Helper()
-	missing := make(map[protocol.NodeID]bool)
+	missing := make(map[protocol.PeerID]bool)
 	for _, o := range others {
 		missing[o.ID()] = true
 	}
@@ -150,7 +150,7 @@ func (d *device) logs(texts ...string) {
 }
 
 // nextScore returns the next score that fits.
-func (d *device) nextScore(from protocol.NodeID) protocol.Score {
+func (d *device) nextScore(from protocol.PeerID) protocol.Score {
 	d.t.Helper()
 	timeout := time.After(patient)
 	for {

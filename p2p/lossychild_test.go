@@ -86,7 +86,7 @@ func runLossyChild(text string) {
 			panic(err)
 		}
 		if cfg.Bulk > 0 {
-			m.Handle(bulkProtocol, func(_ context.Context, _ protocol.NodeID, s protocol.Stream) {
+			m.Handle(bulkProtocol, func(_ context.Context, _ protocol.PeerID, s protocol.Stream) {
 				defer s.Close()
 				_, _ = io.ReadFull(s, make([]byte, 1))
 				_, _ = s.Write(make([]byte, cfg.Bulk))

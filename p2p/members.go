@@ -31,7 +31,7 @@ type members struct {
 	// ended. They must not block.
 	opened, closed func(network.Conn)
 	// timed is told each new round trip time; it must not block.
-	timed func(protocol.NodeID, time.Duration)
+	timed func(protocol.PeerID, time.Duration)
 
 	// changed and told have one place each: there may be other neighbours, there is
 	// news to tell.
@@ -46,7 +46,7 @@ type members struct {
 // member is a connected device.
 type member struct {
 	conn   network.Conn // earlier ones are being closed
-	node   protocol.NodeID
+	node   protocol.PeerID
 	claim  string // the name in its certificate
 	since  time.Time
 	rtt    time.Duration
@@ -74,7 +74,7 @@ func newMembers(self peer.ID) *members {
 	return &members{
 		self: self, names: newNames(pin{ID: self}, nil, slog.New(slog.DiscardHandler)), table: make(map[peer.ID]*member),
 		changed: make(chan struct{}, 1), told: make(chan struct{}, 1),
-		timed: func(protocol.NodeID, time.Duration) {},
+		timed: func(protocol.PeerID, time.Duration) {},
 	}
 }
 

@@ -43,7 +43,7 @@ type Mesh struct {
 	ready     chan struct{}
 
 	mu       sync.Mutex // owns handlers
-	handlers map[string]func(context.Context, protocol.NodeID, protocol.Stream)
+	handlers map[string]func(context.Context, protocol.PeerID, protocol.Stream)
 
 	live atomic.Pointer[live] // nil while Run does not run
 }
@@ -76,7 +76,7 @@ func New(cfg Config) (*Mesh, error) {
 		report:    newReports(cfg.Secret.Fingerprint(), cfg.Log),
 		announced: &announced{only: cfg.Interfaces},
 		small:     &smallPaths{log: cfg.Log},
-		handlers:  make(map[string]func(context.Context, protocol.NodeID, protocol.Stream)),
+		handlers:  make(map[string]func(context.Context, protocol.PeerID, protocol.Stream)),
 	}
 	m.members.names = names
 	for _, a := range cfg.Peers {
@@ -90,7 +90,7 @@ func New(cfg Config) (*Mesh, error) {
 }
 
 // ID returns the device's ID.
-func (m *Mesh) ID() protocol.NodeID { return node(m.id) }
+func (m *Mesh) ID() protocol.PeerID { return node(m.id) }
 
 // Ready is closed when the device listens.
 func (m *Mesh) Ready() <-chan struct{} { return m.ready }
@@ -108,7 +108,7 @@ func (m *Mesh) Addresses() []string {
 // Handle serves a protocol: h is called for each stream that a member opens,
 // in a goroutine of its own, and must return soon after ctx ends. The stream
 // is h's to close. Handle must be called before Run.
-func (m *Mesh) Handle(proto string, h func(ctx context.Context, from protocol.NodeID, s protocol.Stream)) {
+func (m *Mesh) Handle(proto string, h func(ctx context.Context, from protocol.PeerID, s protocol.Stream)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.handlers[proto] = h
@@ -116,7 +116,7 @@ func (m *Mesh) Handle(proto string, h func(ctx context.Context, from protocol.No
 
 // Open opens a stream to a connected member; it never dials. ctx bounds the
 // opening only. The stream is the caller's to close.
-func (m *Mesh) Open(ctx context.Context, to protocol.NodeID, proto string) (protocol.Stream, error) {
+func (m *Mesh) Open(ctx context.Context, to protocol.PeerID, proto string) (protocol.Stream, error) {
 	l := m.live.Load()
 	id, err := peer.Decode(string(to))
 	if err != nil {

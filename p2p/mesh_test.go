@@ -12,7 +12,7 @@ import (
 
 const echoProtocol = "/test/echo/1.0.0"
 
-func echo(_ context.Context, _ protocol.NodeID, s protocol.Stream) {
+func echo(_ context.Context, _ protocol.PeerID, s protocol.Stream) {
 	_, _ = io.Copy(s, s)
 	_ = s.Close()
 }

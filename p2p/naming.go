@@ -15,7 +15,7 @@ import (
 
 // NameOf returns the name that a connected device has; empty where it is not
 // connected, or where the name that it claims is another's.
-func (m *Mesh) NameOf(id protocol.NodeID) string {
+func (m *Mesh) NameOf(id protocol.PeerID) string {
 	p, err := peer.Decode(string(id))
 	if err != nil {
 		return ""

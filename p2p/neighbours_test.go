@@ -133,7 +133,7 @@ func tellAll(t *testing.T, devices []*device, speed float64) {
 }
 
 // heard reports whether a score of this speed has come from a device.
-func (d *device) heard(from protocol.NodeID, speed float64) bool {
+func (d *device) heard(from protocol.PeerID, speed float64) bool {
 	for {
 		select {
 		case s := <-d.scores:

@@ -8,7 +8,7 @@ import (
 
 // A Peer is a member of the mesh that this device is connected to.
 type Peer struct {
-	ID protocol.NodeID
+	ID protocol.PeerID
 	// Name is what the device is called here: the name that it claims, or, where
 	// another device has that, the name and the end of its ID.
 	Name string
@@ -16,7 +16,7 @@ type Peer struct {
 	Claim string
 	// Rival is the device that has the name of this device, as that one sees it; as a
 	// rule empty.
-	Rival protocol.NodeID
+	Rival protocol.PeerID
 	// Address is the other end of the live connection, as a multiaddr.
 	Address string
 	// RTT of the pings, smoothed; 0 until the first one came back.
@@ -59,9 +59,9 @@ type Stranger struct {
 type Conflict struct {
 	Name string
 	// Holder is the device that has the name; empty where too many names have one.
-	Holder protocol.NodeID
+	Holder protocol.PeerID
 	// Claimant is the connected device, which is called Shown here.
-	Claimant protocol.NodeID
+	Claimant protocol.PeerID
 	Shown    string
 	// Address of the claimant's connection.
 	Address string
@@ -71,7 +71,7 @@ type Conflict struct {
 // ID. It was seen within the last minutes.
 type Copy struct {
 	// Of is the ID that both have.
-	Of protocol.NodeID
+	Of protocol.PeerID
 	// Address of the copy, as IP:port, and of the device that came first; that is
 	// empty for this one.
 	Address, First string

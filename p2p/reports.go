@@ -155,4 +155,4 @@ func bounded[T any](list []T) []T {
 	return list[max(0, len(list)-maxReports):]
 }
 
-func node(id peer.ID) protocol.NodeID { return protocol.NodeID(id.String()) }
+func node(id peer.ID) protocol.PeerID { return protocol.PeerID(id.String()) }

@@ -35,7 +35,7 @@ func (m *Mesh) serve(ctx context.Context, l *live) {
 }
 
 // handle runs a stream's handler. If that panics the stream ends, and no more.
-func (m *Mesh) handle(ctx context.Context, h func(context.Context, protocol.NodeID, protocol.Stream), s network.Stream) {
+func (m *Mesh) handle(ctx context.Context, h func(context.Context, protocol.PeerID, protocol.Stream), s network.Stream) {
 	from := node(s.Conn().RemotePeer())
 	err := contain(m.cfg.Log, from, func() error {
 		if err := m.paces.wait(ctx, s.Conn().RemotePeer()); err != nil {

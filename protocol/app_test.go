@@ -28,7 +28,7 @@ func TestRunIsCarriedToItsEnd(t *testing.T) {
 	}
 	big := Decision{}
 	for i := range 1000 {
-		big.Candidates = append(big.Candidates, Candidate{Node: NodeID(fmt.Sprint("node", i)), Excluded: strings.Repeat("x", 500)})
+		big.Candidates = append(big.Candidates, Candidate{Node: PeerID(fmt.Sprint("node", i)), Excluded: strings.Repeat("x", 500)})
 	}
 	s.Decision(big)
 	s.finish(StateSucceeded)

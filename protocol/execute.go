@@ -74,7 +74,7 @@ func Renew(ctx context.Context, open func(context.Context) (Stream, error), r Re
 //
 // The error is for the caller's log: what was told to the asker without its text,
 // what was wrong with its messages, or how the stream broke.
-func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orchestrator, from NodeID) error {
+func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orchestrator, from PeerID) error {
 	w := newWire(s)
 	request := new(pb.ExecuteRequest)
 	if err := w.first(request); err != nil {
@@ -102,7 +102,7 @@ func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orc
 
 // offer hands a decoded offer to node. One that is invalid is refused, so that
 // the orchestrator knows that it does not run.
-func (w *wire) offer(ctx context.Context, node Executor, from NodeID, p *pb.Offer) (Session, error) {
+func (w *wire) offer(ctx context.Context, node Executor, from PeerID, p *pb.Offer) (Session, error) {
 	service, err := w.service(p.GetService(), p.GetServiceLength())
 	if _, told := errors.AsType[*Error](err); err != nil && !told {
 		return nil, streamError{err}
@@ -119,7 +119,7 @@ func (w *wire) offer(ctx context.Context, node Executor, from NodeID, p *pb.Offe
 	return node.Offer(ctx, o)
 }
 
-func serveRenew(ctx context.Context, w *wire, orchestrator Orchestrator, from NodeID, p *pb.Renew) error {
+func serveRenew(ctx context.Context, w *wire, orchestrator Orchestrator, from PeerID, p *pb.Renew) error {
 	r, err := renewFromPB(p)
 	if err == nil {
 		err = orchestrator.Renew(ctx, from, r)

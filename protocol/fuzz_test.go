@@ -111,7 +111,7 @@ func FuzzNames(f *testing.F) {
 		if id, err := ParseRequestID(text); err == nil && (string(id) != text || len(text) > 128 || strings.ContainsAny(text, "/\\\x00\n\x1b ") || text[0] == '.') {
 			t.Errorf("request ID %q", text)
 		}
-		if id, err := ParseNodeID(text); err == nil && (string(id) != text || len(text) > 128 || strings.ContainsAny(text, "/\\\x00\n\x1b ")) {
+		if id, err := ParsePeerID(text); err == nil && (string(id) != text || len(text) > 128 || strings.ContainsAny(text, "/\\\x00\n\x1b ")) {
 			t.Errorf("node ID %q", text)
 		}
 		if name, err := ParseSignal(text); err == nil && checkSignal(name) != nil {

@@ -69,7 +69,7 @@ type device struct {
 	inspect  func(context.Context, RequestID) (RequestDetail, error)
 	watch    func(ctx context.Context, begun func(), yield func(Event) error) error
 	plan     func(context.Context, Service) (Decision, error)
-	renew    func(context.Context, NodeID, Renewal) error
+	renew    func(context.Context, PeerID, Renewal) error
 	drain    func(ctx context.Context, off bool) error
 	down     func(context.Context) error
 	status   func(ctx context.Context, watch bool, yield func(DeviceInfo) error) error
@@ -102,7 +102,7 @@ func (d *device) Inspect(ctx context.Context, id RequestID) (RequestDetail, erro
 
 func (d *device) Plan(ctx context.Context, s Service) (Decision, error) { return d.plan(ctx, s) }
 
-func (d *device) Renew(ctx context.Context, node NodeID, r Renewal) error {
+func (d *device) Renew(ctx context.Context, node PeerID, r Renewal) error {
 	return d.renew(ctx, node, r)
 }
 
@@ -163,7 +163,7 @@ func running(s Session) *device {
 			return nil
 		},
 		plan:  func(context.Context, Service) (Decision, error) { return sampleDecision(), nil },
-		renew: func(context.Context, NodeID, Renewal) error { return nil },
+		renew: func(context.Context, PeerID, Renewal) error { return nil },
 	}
 }
 

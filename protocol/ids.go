@@ -18,7 +18,7 @@ const MaxScoreImages = 256
 // Bounds on identifiers, in bytes.
 const (
 	maxRequestID = 64
-	maxNodeID    = 128
+	maxPeerID    = 128
 )
 
 // NewRequestID returns a request ID that nobody else has: 20 lower-case letters
@@ -49,7 +49,7 @@ func ParseRequestRef(s string) (id RequestID, device string, err error) {
 	if id, err = ParseRequestID(s); err != nil {
 		return "", "", err
 	}
-	if named && (device == "" || len(device) > maxNodeID || strings.ContainsFunc(device, unicode.IsControl)) {
+	if named && (device == "" || len(device) > maxPeerID || strings.ContainsFunc(device, unicode.IsControl)) {
 		return "", "", Errorf(CodeInvalid, "the device of request %s@%q: write ID@DEVICE, with a name that 'hearth nodes' shows", id, device)
 	}
 	return id, device, nil
@@ -61,18 +61,18 @@ func requestRef(s string) (RequestID, error) {
 	return RequestID(s), err
 }
 
-// ParseNodeID checks the form of s, the text of a libp2p peer ID, without
+// ParsePeerID checks the form of s, the text of a libp2p peer ID, without
 // decoding it; the error is an *Error with CodeInvalid.
-func ParseNodeID(s string) (NodeID, error) {
-	if s == "" || len(s) > maxNodeID {
-		return "", Errorf(CodeInvalid, "a node ID has 1 to %d characters, this one has %d", maxNodeID, len(s))
+func ParsePeerID(s string) (PeerID, error) {
+	if s == "" || len(s) > maxPeerID {
+		return "", Errorf(CodeInvalid, "a node ID has 1 to %d characters, this one has %d", maxPeerID, len(s))
 	}
 	for _, c := range []byte(s) {
 		if !alphanumeric(c) {
 			return "", Errorf(CodeInvalid, "node ID %q: it consists of letters and digits", s)
 		}
 	}
-	return NodeID(s), nil
+	return PeerID(s), nil
 }
 
 // imageIDPrefix is how an ImageID begins.

@@ -48,12 +48,12 @@ func TestRequestRefs(t *testing.T) {
 	}
 }
 
-func TestParseNodeID(t *testing.T) {
-	if got, err := ParseNodeID(string(nodeA)); got != nodeA || err != nil {
+func TestParsePeerID(t *testing.T) {
+	if got, err := ParsePeerID(string(nodeA)); got != nodeA || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 	for _, bad := range []string{"", "a b", "a-b", strings.Repeat("x", 129)} {
-		if _, err := ParseNodeID(bad); CodeOf(err) != CodeInvalid {
+		if _, err := ParsePeerID(bad); CodeOf(err) != CodeInvalid {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

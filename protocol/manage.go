@@ -120,7 +120,7 @@ func deviceInfoFromPB(p *pb.DeviceInfo) (DeviceInfo, error) {
 		Running: min(p.GetRunning(), maxCount), Queued: min(p.GetQueued(), maxCount), Draining: p.GetDraining(),
 	}
 	var err error
-	if d.ID, err = ParseNodeID(p.GetNode()); err != nil {
+	if d.ID, err = ParsePeerID(p.GetNode()); err != nil {
 		return DeviceInfo{}, err
 	}
 	if d.Uptime, err = durationFromPB("uptime", p.GetUptime()); err != nil {

@@ -38,7 +38,7 @@ func TestRenew(t *testing.T) {
 	d := running(ending())
 	_, l := executeLink(t, d)
 	want := Renewal{Request: "r", Attempt: 2}
-	d.renew = func(_ context.Context, node NodeID, r Renewal) error {
+	d.renew = func(_ context.Context, node PeerID, r Renewal) error {
 		if node != nodeB || r != want {
 			return errors.New("asked for something else")
 		}
@@ -48,7 +48,7 @@ func TestRenew(t *testing.T) {
 		t.Error(err)
 	}
 	wantServed(t, l, nil)
-	d.renew = func(context.Context, NodeID, Renewal) error { return Errorf(CodeLeaseExpired, "not wanted any more") }
+	d.renew = func(context.Context, PeerID, Renewal) error { return Errorf(CodeLeaseExpired, "not wanted any more") }
 	if err := Renew(context.Background(), l.open, want); CodeOf(err) != CodeLeaseExpired {
 		t.Errorf("error %v, want that of the orchestrator", err)
 	}

@@ -281,7 +281,7 @@ func TestInspect(t *testing.T) {
 	}
 	big := Decision{Places: 7, Unnamed: 3}
 	for i := range 1000 {
-		big.Candidates = append(big.Candidates, Candidate{Node: NodeID(fmt.Sprint("node", i)), Excluded: strings.Repeat("x", 500)})
+		big.Candidates = append(big.Candidates, Candidate{Node: PeerID(fmt.Sprint("node", i)), Excluded: strings.Repeat("x", 500)})
 	}
 	want.Decisions = append(want.Decisions, big, sampleDecision())
 	d := &device{inspect: func(_ context.Context, id RequestID) (RequestDetail, error) {

@@ -88,7 +88,7 @@ func scoreFromPB(p *pb.Score) (Score, error) {
 		return Score{}, Errorf(CodeInvalid, "role: %d is not known here", p.GetRole())
 	}
 	s := Score{
-		Node: NodeID(p.GetNode()), Name: p.GetName(), Sequence: p.GetSequence(), Beat: beat,
+		Node: PeerID(p.GetNode()), Name: p.GetName(), Sequence: p.GetSequence(), Beat: beat,
 		Role: Role(p.GetRole()), Rating: p.GetRating(), Speed: p.GetSpeed(),
 		CPUs: fromMilli(p.GetCpus()), CPUOthers: fromMilli(p.GetCpuOthers()), CPUFree: fromMilli(p.GetCpuFree()),
 		Slots: p.GetSlots(), Running: p.GetRunning(), Queued: p.GetQueued(),
@@ -117,7 +117,7 @@ func fromMilli(m uint32) Cores { return Cores(m) / 1000 }
 
 // validate checks every bound that both ends of gossip rely on.
 func (s *Score) validate() error {
-	if _, err := ParseNodeID(string(s.Node)); err != nil {
+	if _, err := ParsePeerID(string(s.Node)); err != nil {
 		return err
 	}
 	if s.Beat < 0 || s.Beat > MaxBeat {

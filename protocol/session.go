@@ -124,7 +124,7 @@ type Remove struct {
 type RequestInfo struct {
 	ID RequestID
 	// Orchestrator is the device that looks after it.
-	Orchestrator     NodeID
+	Orchestrator     PeerID
 	OrchestratorName string
 	// Image and Args of its service; of many arguments the first ones.
 	Image string
@@ -185,7 +185,7 @@ type Orchestrator interface {
 	Requests
 	// Renew answers a node that asks whether its execution is still wanted: nil,
 	// or an *Error with CodeLeaseExpired where it is not. It does not block.
-	Renew(ctx context.Context, node NodeID, r Renewal) error
+	Renew(ctx context.Context, node PeerID, r Renewal) error
 }
 
 // A Check is one finding of `hearth doctor`.
@@ -210,7 +210,7 @@ const (
 
 // DeviceInfo is what a device knows of itself: `hearth status`.
 type DeviceInfo struct {
-	ID   NodeID
+	ID   PeerID
 	Name string
 	// Fingerprint of its mesh, and Version of its program.
 	Fingerprint, Version string

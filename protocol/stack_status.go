@@ -12,7 +12,7 @@ type StackRecord struct {
 	// Changed is when, on the clock of the device that changed it, for people.
 	Changed time.Time `json:"changed"`
 	// By is the device that changed it, and signed the record.
-	By        NodeID `json:"by"`
+	By        PeerID `json:"by"`
 	ByName    string `json:"by_name,omitempty"`
 	Signature []byte `json:"signature,omitempty"`
 	// Note says why there is this version: "rolled back to version 3: web was
@@ -25,7 +25,7 @@ type StackStatus struct {
 	Name    StackName `json:"name"`
 	Version uint64    `json:"version"`
 	// Holder is the node that keeps the stack up.
-	Holder     NodeID `json:"holder"`
+	Holder     PeerID `json:"holder"`
 	HolderName string `json:"holder_name"`
 	// State sums its instances up; Reason says what is wrong, if anything.
 	State     StackState       `json:"state"`
@@ -95,7 +95,7 @@ type StackPlan struct {
 	Version uint64 `json:"version"`
 	// Holder is the node that would run it, Why says what chose it: "it holds the
 	// stack", "the least loaded of 3 nodes". Empty where none can.
-	Holder     NodeID `json:"holder,omitempty"`
+	Holder     PeerID `json:"holder,omitempty"`
 	HolderName string `json:"holder_name,omitempty"`
 	Why        string `json:"why"`
 	// Services tells what changes, in the order in which it would be done.
@@ -127,7 +127,7 @@ const (
 
 // A NodeRefusal says why a node cannot run a stack.
 type NodeRefusal struct {
-	Node     NodeID         `json:"node"`
+	Node     PeerID         `json:"node"`
 	NodeName string         `json:"node_name"`
 	Reasons  []StackRefusal `json:"reasons"`
 }

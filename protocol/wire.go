@@ -207,11 +207,11 @@ func optionalRequest(s string) (RequestID, error) {
 	return ParseRequestID(s)
 }
 
-func optionalNode(s string) (NodeID, error) {
+func optionalNode(s string) (PeerID, error) {
 	if s == "" {
 		return "", nil
 	}
-	return ParseNodeID(s)
+	return ParsePeerID(s)
 }
 
 // missing is the error for a part that must be there.

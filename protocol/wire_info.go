@@ -96,7 +96,7 @@ func infoFromPB(p *pb.RequestInfo) (RequestInfo, error) {
 	if i.ID, err = ParseRequestID(p.GetRequest()); err != nil {
 		return RequestInfo{}, err
 	}
-	if i.Orchestrator, err = ParseNodeID(p.GetOrchestrator()); err != nil {
+	if i.Orchestrator, err = ParsePeerID(p.GetOrchestrator()); err != nil {
 		return RequestInfo{}, err
 	}
 	if err := checkText("image", i.Image, maxImage); err != nil {

@@ -98,7 +98,7 @@ func decisions(sizes ...int) []Decision {
 	for i, n := range sizes {
 		list[i].Places = float64(i)
 		for c := range n {
-			list[i].Candidates = append(list[i].Candidates, Candidate{Node: NodeID(fmt.Sprint("node", c))})
+			list[i].Candidates = append(list[i].Candidates, Candidate{Node: PeerID(fmt.Sprint("node", c))})
 		}
 	}
 	return list

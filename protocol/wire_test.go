@@ -50,8 +50,8 @@ func codecOf[T any, P interface {
 }
 
 const (
-	nodeA = NodeID("12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp")
-	nodeB = NodeID("12D3KooWHHzSeKaY8xuZVzkLbKFfvNgPPeKhFBGrMbNzbm5akpqu")
+	nodeA = PeerID("12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp")
+	nodeB = PeerID("12D3KooWHHzSeKaY8xuZVzkLbKFfvNgPPeKhFBGrMbNzbm5akpqu")
 )
 
 func sampleService() Service {
@@ -432,7 +432,7 @@ func TestBigDecision(t *testing.T) {
 	d := Decision{Level: time.Second, Places: 3}
 	for i := range 1000 {
 		d.Candidates = append(d.Candidates, Candidate{
-			Node: NodeID(fmt.Sprintf("node%d", i)), Name: strings.Repeat("n", 128), Excluded: strings.Repeat("ä", 600),
+			Node: PeerID(fmt.Sprintf("node%d", i)), Name: strings.Repeat("n", 128), Excluded: strings.Repeat("ä", 600),
 		})
 	}
 	var parts decisionParts

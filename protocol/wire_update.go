@@ -129,7 +129,7 @@ func candidateFromPB(p *pb.Candidate) (Candidate, error) {
 		Code: codeFromPB(p.GetCode()), Excluded: clip(p.GetExcluded(), maxReason),
 	}
 	var err error
-	if c.Node, err = ParseNodeID(p.GetNode()); err != nil {
+	if c.Node, err = ParsePeerID(p.GetNode()); err != nil {
 		return Candidate{}, err
 	}
 	if err := checkFinite("rating", c.Rating); err != nil {

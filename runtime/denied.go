@@ -16,13 +16,13 @@ const maxDenied = 4096
 // mutex guards it; the zero value is ready.
 type denials struct {
 	at    map[ExecutionID]time.Time
-	order map[protocol.NodeID][]ExecutionID // by orchestrator, the oldest first
+	order map[protocol.PeerID][]ExecutionID // by orchestrator, the oldest first
 }
 
 func (d *denials) add(id ExecutionID, now time.Time) {
 	if d.at == nil {
 		d.at = make(map[ExecutionID]time.Time)
-		d.order = make(map[protocol.NodeID][]ExecutionID)
+		d.order = make(map[protocol.PeerID][]ExecutionID)
 	}
 	if _, known := d.at[id]; !known {
 		d.order[id.Orchestrator] = append(d.order[id.Orchestrator], id)
@@ -45,7 +45,7 @@ func (d *denials) add(id ExecutionID, now time.Time) {
 }
 
 // forgetOldest forgets one of the orchestrator's, and returns those left.
-func (d *denials) forgetOldest(orchestrator protocol.NodeID) []ExecutionID {
+func (d *denials) forgetOldest(orchestrator protocol.PeerID) []ExecutionID {
 	order := d.order[orchestrator]
 	delete(d.at, order[0])
 	if order = order[1:]; len(order) == 0 {

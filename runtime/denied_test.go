@@ -36,7 +36,7 @@ func TestKnownIDOfAnotherOrchestrator(t *testing.T) {
 					t.Fatal(err)
 				}
 				synctest.Wait()
-				for _, other := range []protocol.NodeID{"eve", self} {
+				for _, other := range []protocol.PeerID{"eve", self} {
 					_, err := b.node.For(other).Attach(b.t.Context(), protocol.Attach{Request: "nightly", Attempt: 1})
 					if protocol.CodeOf(err) != protocol.CodeNotFound {
 						t.Errorf("%s attached: %v", other, err)
@@ -55,7 +55,7 @@ func TestKnownIDOfAnotherOrchestrator(t *testing.T) {
 func TestDenialsOfOthers(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		b.run()
-		deny := func(orchestrator protocol.NodeID, id string) {
+		deny := func(orchestrator protocol.PeerID, id string) {
 			_, err := b.node.For(orchestrator).Attach(b.t.Context(), protocol.Attach{Request: protocol.RequestID(id), Attempt: 1})
 			if protocol.CodeOf(err) != protocol.CodeNotFound {
 				t.Fatalf("%s attached to %s: %v", orchestrator, id, err)

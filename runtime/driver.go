@@ -19,7 +19,7 @@ var ErrExists = errors.New("execution already exists")
 // An ExecutionID names one attempt at a request of one orchestrator. Request
 // IDs are chosen by askers, so two orchestrators may use the same one.
 type ExecutionID struct {
-	Orchestrator protocol.NodeID
+	Orchestrator protocol.PeerID
 	Request      protocol.RequestID
 	Attempt      uint32
 }

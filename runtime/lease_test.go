@@ -23,7 +23,7 @@ type granter struct {
 	asked  int
 }
 
-func (g *granter) renew(ctx context.Context, _ protocol.NodeID, _ protocol.Renewal) error {
+func (g *granter) renew(ctx context.Context, _ protocol.PeerID, _ protocol.Renewal) error {
 	g.mu.Lock()
 	delay, answer := g.delay, g.answer
 	g.asked++

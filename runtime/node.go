@@ -23,7 +23,7 @@ import (
 // Config is what a Node is made of. Node, Name, Driver, CPUs, Memory, Policy
 // and Log are required; functions that are nil are not called.
 type Config struct {
-	Node protocol.NodeID
+	Node protocol.PeerID
 	Name string
 	// Driver runs the containers. The Node does not close it.
 	Driver Driver
@@ -32,14 +32,14 @@ type Config struct {
 	Memory protocol.Bytes
 	Policy Policy
 	// NameOf returns the name pinned to a device, which the policy may ask for.
-	NameOf func(protocol.NodeID) string
+	NameOf func(protocol.PeerID) string
 	// Accelerators tells those found; it must be quick. Private are paths that
 	// the policy lends only by name: see Here.
 	Accelerators func() []machine.Accelerator
 	Private      []string
 	// Renew asks the orchestrator whether an execution with a lease is still
 	// wanted; see protocol.Orchestrator. Without it no such offer is taken.
-	Renew func(ctx context.Context, orchestrator protocol.NodeID, r protocol.Renewal) error
+	Renew func(ctx context.Context, orchestrator protocol.PeerID, r protocol.Renewal) error
 	// Leases are needed where containers outlive this process.
 	Leases Leases
 	// Check says whether the service's constraints fit this node now: nil, or
@@ -214,7 +214,7 @@ func (n *Node) leave() {
 }
 
 // For returns the node as the device named orchestrator meets it.
-func (n *Node) For(orchestrator protocol.NodeID) protocol.Executor {
+func (n *Node) For(orchestrator protocol.PeerID) protocol.Executor {
 	return executor{node: n, orchestrator: orchestrator}
 }
 
@@ -226,7 +226,7 @@ func (n *Node) Offer(ctx context.Context, o protocol.Offer) (protocol.Session, e
 // executor is the node as one orchestrator meets it.
 type executor struct {
 	node         *Node
-	orchestrator protocol.NodeID
+	orchestrator protocol.PeerID
 }
 
 func (x executor) Offer(ctx context.Context, o protocol.Offer) (protocol.Session, error) {
@@ -245,7 +245,7 @@ func (n *Node) Attach(ctx context.Context, a protocol.Attach) (protocol.Session,
 // attach opens a session of an execution of the orchestrator. As long as the node
 // has not learnt from the engine what runs there, it waits: "not found" would be a
 // lie. What was not found is not started any more, should its offer come late.
-func (n *Node) attach(ctx context.Context, orchestrator protocol.NodeID, a protocol.Attach) (protocol.Session, error) {
+func (n *Node) attach(ctx context.Context, orchestrator protocol.PeerID, a protocol.Attach) (protocol.Session, error) {
 	id := ExecutionID{Orchestrator: orchestrator, Request: a.Request, Attempt: a.Attempt}
 	for {
 		n.mu.Lock()

@@ -11,7 +11,7 @@ import (
 
 // offer answers an offer: with a session, or with a *protocol.Refusal. Any
 // other error means that ctx ended before the node knew.
-func (n *Node) offer(ctx context.Context, orchestrator protocol.NodeID, o protocol.Offer) (protocol.Session, error) {
+func (n *Node) offer(ctx context.Context, orchestrator protocol.PeerID, o protocol.Offer) (protocol.Session, error) {
 	id := ExecutionID{Orchestrator: orchestrator, Request: o.Request, Attempt: o.Attempt}
 	if err := n.awaitEngine(ctx, id); err != nil {
 		return nil, err

@@ -87,7 +87,7 @@ type Lent struct {
 
 // An Asker is the device whose orchestrator asks for an execution.
 type Asker struct {
-	Node protocol.NodeID
+	Node protocol.PeerID
 	// Name is the one pinned to it; empty where that is not known.
 	Name string
 	// Self says that it is this device.

@@ -34,7 +34,7 @@ func HereFor(info Info, lent Lent, accelerators []machine.Accelerator, private [
 }
 
 // asker tells the policy who it is that asks.
-func (n *Node) asker(orchestrator protocol.NodeID) Asker {
+func (n *Node) asker(orchestrator protocol.PeerID) Asker {
 	a := Asker{Node: orchestrator, Self: orchestrator == n.cfg.Node}
 	switch {
 	case a.Self:

@@ -377,13 +377,13 @@ func TestChangedWhileItWaited(t *testing.T) {
 func TestWhoMayAsk(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		b.cfg.Policy.AllowFrom = []string{"laptop"}
-		b.cfg.NameOf = func(id protocol.NodeID) string { return map[protocol.NodeID]string{"12D3": "laptop", "12D4": "tv"}[id] }
+		b.cfg.NameOf = func(id protocol.PeerID) string { return map[protocol.PeerID]string{"12D3": "laptop", "12D4": "tv"}[id] }
 		b.run()
 		listen(b.offer(offer("mine")))
 		if _, err := b.node.For("12D3").Offer(t.Context(), offer("laptops")); err != nil {
 			t.Error(err)
 		}
-		for _, id := range []protocol.NodeID{"12D4", "12D5"} {
+		for _, id := range []protocol.PeerID{"12D4", "12D5"} {
 			if _, err := b.node.For(id).Offer(t.Context(), offer("others")); protocol.CodeOf(err) != protocol.CodePolicy {
 				t.Errorf("%s: %v", id, err)
 			}

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	self  = protocol.NodeID("self")
+	self  = protocol.PeerID("self")
 	image = "image"
 )
 

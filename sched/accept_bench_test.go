@@ -40,7 +40,7 @@ func benchOrchestrator(b *testing.B, nodes int, node instant) *Orchestrator {
 	clock := func() time.Duration { return time.Since(start) }
 	view := NewView("node0", clock, DefaultParams())
 	for i := range nodes {
-		id := protocol.NodeID(fmt.Sprint("node", i))
+		id := protocol.PeerID(fmt.Sprint("node", i))
 		view.Joined(id, string(id), "addr")
 		score := nodeScore(id, float64(i%5+1), 4)
 		score.Beat = time.Minute
@@ -48,7 +48,7 @@ func benchOrchestrator(b *testing.B, nodes int, node instant) *Orchestrator {
 	}
 	o := New(Config{
 		Self: "node0", Name: "node0", View: view, Clock: clock, Now: time.Now, Rand: seeded(1), Journal: j.Journal,
-		Executor: func(protocol.NodeID) (protocol.Executor, error) { return node, nil },
+		Executor: func(protocol.PeerID) (protocol.Executor, error) { return node, nil },
 		Params:   DefaultParams(), Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -71,7 +71,7 @@ func (r *request) move(e protocol.Event) {
 // The node may be asked again, where the others would keep it waiting for longer.
 func (r *request) givenBack(e protocol.Event) {
 	if r.demand.Waited == nil {
-		r.demand.Waited = make(map[protocol.NodeID]time.Duration)
+		r.demand.Waited = make(map[protocol.PeerID]time.Duration)
 	}
 	r.demand.Waited[r.node] += r.o.cfg.Clock() - r.offered
 	r.demand.Refusals = 0 // scores are fresh by now
@@ -99,7 +99,7 @@ func (r *request) lose(e protocol.Event) {
 }
 
 // avoid leaves a node out as long as there are others, or none is waited for.
-func (r *request) avoid(node protocol.NodeID, why *protocol.Refusal) {
+func (r *request) avoid(node protocol.PeerID, why *protocol.Refusal) {
 	r.exclude(node, why)
 	r.avoided = append(r.avoided, node)
 }

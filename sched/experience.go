@@ -81,13 +81,13 @@ func (e *experience) factor(p *Params, now time.Duration) float64 {
 // experiences are those of all nodes that were met. Not safe for concurrent use.
 type experiences struct {
 	kept  int
-	of    map[protocol.NodeID]*experience
+	of    map[protocol.PeerID]*experience
 	count uint64
 }
 
 // about returns what is known of the node, to learn from it. It forgets the node
 // that was not learned of for longest, where there are too many.
-func (x *experiences) about(node protocol.NodeID) *experience {
+func (x *experiences) about(node protocol.PeerID) *experience {
 	x.count++
 	e := x.of[node]
 	if e == nil {
@@ -103,7 +103,7 @@ func (x *experiences) makeRoom() {
 	if len(x.of) < x.kept {
 		return
 	}
-	var oldest protocol.NodeID
+	var oldest protocol.PeerID
 	last := uint64(math.MaxUint64)
 	for node, e := range x.of {
 		if e.last < last {

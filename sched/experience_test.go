@@ -11,7 +11,7 @@ import (
 
 // ranOn lets executions of the service end on each node, in turn: on the i-th after
 // took(i).
-func ranOn(v *View, service string, n int, nodes []protocol.NodeID, took func(i int) float64) {
+func ranOn(v *View, service string, n int, nodes []protocol.PeerID, took func(i int) float64) {
 	for range n {
 		for i, id := range nodes {
 			v.Ran(&protocol.Service{Image: service}, id, time.Duration(took(i)*1e9))
@@ -19,9 +19,9 @@ func ranOn(v *View, service string, n int, nodes []protocol.NodeID, took func(i 
 	}
 }
 
-func threeNodes(t *testing.T) (*View, *time.Duration, []protocol.NodeID) {
+func threeNodes(t *testing.T) (*View, *time.Duration, []protocol.PeerID) {
 	v, now := testView()
-	nodes := []protocol.NodeID{"1", "2", "3"}
+	nodes := []protocol.PeerID{"1", "2", "3"}
 	for i, id := range nodes {
 		v.Joined(id, string(id), "")
 		v.Score(nodeScore(id, float64(i+1), 4))
@@ -41,7 +41,7 @@ func TestSlowNodeIsFoundOut(t *testing.T) {
 	ranOn(v, "tool", 40, nodes, func(i int) float64 {
 		return 6 / float64(i+1) * []float64{1, 1, 3}[i]
 	})
-	factor := func(id protocol.NodeID) float64 { return 1 + peerNamed(t, v, id).Slower }
+	factor := func(id protocol.PeerID) float64 { return 1 + peerNamed(t, v, id).Slower }
 	if got := factor("3") / factor("1"); got < 2.5 || got > 3.5 {
 		t.Errorf("three times as long as by its speed, taken for %.2f times", got)
 	}
@@ -128,7 +128,7 @@ func TestExperienceIsBounded(t *testing.T) {
 	v, _ := testView()
 	kept := DefaultParams().ExperienceKept
 	for i := range kept + 100 {
-		v.Failed(protocol.NodeID(fmt.Sprint("n", i)))
+		v.Failed(protocol.PeerID(fmt.Sprint("n", i)))
 		v.Failed("always")
 	}
 	if len(v.learned.of) != kept || v.learned.of["always"] == nil || v.learned.of["n0"] != nil {

@@ -9,7 +9,7 @@ import (
 const gib = protocol.Bytes(1 << 30)
 
 // nodeScore is the score of an idle node that has the image "busybox".
-func nodeScore(id protocol.NodeID, speed float64, slots int) protocol.Score {
+func nodeScore(id protocol.PeerID, speed float64, slots int) protocol.Score {
 	s := protocol.Score{
 		Node: id, Name: "name-" + string(id), Sequence: 1, Beat: time.Second, Role: protocol.RoleNode,
 		Speed: speed, CPUs: protocol.Cores(slots), CPUFree: protocol.Cores(slots), Slots: uint32(slots),

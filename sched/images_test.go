@@ -44,7 +44,7 @@ func TestRunsPlatform(t *testing.T) {
 func fleetOf(archs ...string) Snapshot {
 	s := Snapshot{MeanWork: 1}
 	for i, arch := range archs {
-		score := nodeScore(protocol.NodeID(fmt.Sprintf("n%d", i)), 1, 4)
+		score := nodeScore(protocol.PeerID(fmt.Sprintf("n%d", i)), 1, 4)
 		score.Arch, score.Images = arch, nil
 		p := peerOf(score)
 		p.Self = i == 0
@@ -122,7 +122,7 @@ func TestColdStart(t *testing.T) {
 func TestSizeComesFromWhoHasTheImage(t *testing.T) {
 	v, _ := testView()
 	service := &protocol.Service{Image: "busybox"}
-	for _, id := range []protocol.NodeID{"1", "2"} {
+	for _, id := range []protocol.PeerID{"1", "2"} {
 		v.Joined(id, string(id), "")
 		v.Score(nodeScore(id, 1, 4))
 	}
@@ -298,7 +298,7 @@ func TestPullNeverGoesToWhoHasTheImage(t *testing.T) {
 			defer m.close()
 			app := m.run(protocol.Run{Service: protocol.Service{Image: "tool", Pull: protocol.PullNever}})
 			synctest.Wait()
-			want := protocol.NodeID("c") // the fastest
+			want := protocol.PeerID("c") // the fastest
 			if known {
 				want = "a"
 			}

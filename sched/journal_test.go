@@ -84,7 +84,7 @@ func (j *testJournal) Ended(ctx context.Context, id protocol.RequestID, end jour
 }
 
 // withJournal runs a test in a mesh whose orchestrator keeps a journal.
-func withJournal(t *testing.T, names []protocol.NodeID, test func(t *testing.T, m *mesh)) {
+func withJournal(t *testing.T, names []protocol.PeerID, test func(t *testing.T, m *mesh)) {
 	t.Helper()
 	withJournalAnd(t, nil, names, test)
 }
@@ -92,7 +92,7 @@ func withJournal(t *testing.T, names []protocol.NodeID, test func(t *testing.T, 
 // withOffersApart is withJournal where one more device does not have the image, of
 // which something is to be found out therefore: so the first offer is known, and
 // written down, after the accept only.
-func withOffersApart(t *testing.T, names []protocol.NodeID, test func(t *testing.T, m *mesh)) {
+func withOffersApart(t *testing.T, names []protocol.PeerID, test func(t *testing.T, m *mesh)) {
 	t.Helper()
 	asked := func(context.Context, string) (ImageFacts, error) { return ImageFacts{}, nil }
 	withJournalAnd(t, asked, names, func(t *testing.T, m *mesh) {
@@ -104,7 +104,7 @@ func withOffersApart(t *testing.T, names []protocol.NodeID, test func(t *testing
 	})
 }
 
-func withJournalAnd(t *testing.T, images func(context.Context, string) (ImageFacts, error), names []protocol.NodeID, test func(t *testing.T, m *mesh)) {
+func withJournalAnd(t *testing.T, images func(context.Context, string) (ImageFacts, error), names []protocol.PeerID, test func(t *testing.T, m *mesh)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "journal")
 	synctest.Test(t, func(t *testing.T) {

@@ -26,7 +26,7 @@ type leases struct {
 
 // lease is of the one attempt of its request that may run now.
 type lease struct {
-	node    protocol.NodeID
+	node    protocol.PeerID
 	attempt uint32
 	over    time.Duration // it has surely stopped, by the clock
 	granted bool          // since this process began it
@@ -40,7 +40,7 @@ func newLeases(clock Clock, p *Params) *leases {
 // begin lets the attempt run on node, and no other of that request. It has its
 // time from now on, though a node begins nothing before its first renewal: an
 // earlier process may have granted one, and a node that flickers comes back.
-func (l *leases) begin(id protocol.RequestID, attempt uint32, node protocol.NodeID) {
+func (l *leases) begin(id protocol.RequestID, attempt uint32, node protocol.PeerID) {
 	now := l.clock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -48,7 +48,7 @@ func (l *leases) begin(id protocol.RequestID, attempt uint32, node protocol.Node
 }
 
 // renew grants the attempt more time, or says why not.
-func (l *leases) renew(node protocol.NodeID, r protocol.Renewal) error {
+func (l *leases) renew(node protocol.PeerID, r protocol.Renewal) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	held := l.held[r.Request]
@@ -119,6 +119,6 @@ func (l *leases) serve(yes bool) {
 
 // Renew implements protocol.Orchestrator. Until Run has read the journal, and
 // from its end on, the answer is CodeLeaving, which says nothing.
-func (o *Orchestrator) Renew(_ context.Context, node protocol.NodeID, r protocol.Renewal) error {
+func (o *Orchestrator) Renew(_ context.Context, node protocol.PeerID, r protocol.Renewal) error {
 	return o.leases.renew(node, r)
 }

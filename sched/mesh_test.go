@@ -25,23 +25,23 @@ type mesh struct {
 	journal *testJournal
 	// images is Config.Inspect.
 	images func(context.Context, string) (ImageFacts, error)
-	nodes  map[protocol.NodeID]*testNode
+	nodes  map[protocol.PeerID]*testNode
 	stop   context.CancelFunc
 	ended  chan error
 }
 
 // newMesh makes a mesh of the named nodes: the faster, the later in the list.
-func newMesh(t *testing.T, params Params, names ...protocol.NodeID) *mesh {
+func newMesh(t *testing.T, params Params, names ...protocol.PeerID) *mesh {
 	m := &mesh{t: t}
 	m.build(params, names...)
 	m.start(params)
 	return m
 }
 
-func (m *mesh) build(params Params, names ...protocol.NodeID) {
+func (m *mesh) build(params Params, names ...protocol.PeerID) {
 	start := time.Now()
 	clock := func() time.Duration { return time.Since(start) }
-	m.view, m.nodes = NewView("a", clock, params), make(map[protocol.NodeID]*testNode)
+	m.view, m.nodes = NewView("a", clock, params), make(map[protocol.PeerID]*testNode)
 	for i, id := range names {
 		m.nodes[id] = &testNode{id: id, executions: make(map[protocol.Attach]*testExecution)}
 		m.view.Joined(id, string(id), "addr")
@@ -55,7 +55,7 @@ func (m *mesh) build(params Params, names ...protocol.NodeID) {
 func (m *mesh) start(params Params) {
 	cfg := Config{
 		Self: "a", Name: "a", View: m.view, Clock: m.view.clock, Now: time.Now, Rand: seeded(1),
-		Executor: func(id protocol.NodeID) (protocol.Executor, error) {
+		Executor: func(id protocol.PeerID) (protocol.Executor, error) {
 			if n := m.nodes[id]; n != nil && !n.unreachable {
 				return n, nil
 			}
@@ -80,7 +80,7 @@ func (m *mesh) close() {
 	}
 }
 
-func inMesh(t *testing.T, names []protocol.NodeID, test func(t *testing.T, m *mesh)) {
+func inMesh(t *testing.T, names []protocol.PeerID, test func(t *testing.T, m *mesh)) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t, DefaultParams(), names...)
 		defer m.close()
@@ -180,7 +180,7 @@ func (a *asker) states() []protocol.State {
 
 // testNode is a node whose answers are scripted.
 type testNode struct {
-	id          protocol.NodeID
+	id          protocol.PeerID
 	unreachable bool
 
 	mu      sync.Mutex

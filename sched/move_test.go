@@ -61,7 +61,7 @@ func TestUnstartedIsPlacedElsewhere(t *testing.T) {
 // Who was said not to have the image is not asked whether it has it.
 func TestImageNotFoundLeadsToThoseThatHaveIt(t *testing.T) {
 	inMesh(t, abc, func(t *testing.T, m *mesh) {
-		for i, id := range []protocol.NodeID{"b", "c"} {
+		for i, id := range []protocol.PeerID{"b", "c"} {
 			score := nodeScore(id, float64(2+20*i), 4)
 			score.Sequence, score.Beat, score.Images = 2, time.Minute, nil
 			m.view.Score(score)

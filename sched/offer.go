@@ -219,9 +219,9 @@ func (r *request) another(ctx context.Context, err error) bool {
 }
 
 // exclude leaves a node out of all further placements of this request.
-func (r *request) exclude(node protocol.NodeID, why *protocol.Refusal) {
+func (r *request) exclude(node protocol.PeerID, why *protocol.Refusal) {
 	if r.demand.Excluded == nil {
-		r.demand.Excluded = make(map[protocol.NodeID]*protocol.Refusal)
+		r.demand.Excluded = make(map[protocol.PeerID]*protocol.Refusal)
 	}
 	r.demand.Excluded[node] = why
 }
@@ -263,7 +263,7 @@ func list(d *protocol.Decision, text func(*protocol.Candidate) string) string {
 	return strings.Join(parts, "; ")
 }
 
-func nameOr(name string, node protocol.NodeID) string {
+func nameOr(name string, node protocol.PeerID) string {
 	if name == "" {
 		return string(node)
 	}

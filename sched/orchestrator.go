@@ -15,7 +15,7 @@ import (
 // Journal must be set.
 type Config struct {
 	// Self and Name are those of this device.
-	Self protocol.NodeID
+	Self protocol.PeerID
 	Name string
 	// View is shared with those who fill it.
 	View *View
@@ -27,7 +27,7 @@ type Config struct {
 	Rand *rand.Rand
 	// Executor returns the way to a node, this device included. It does not
 	// block; an error means that the node cannot be reached.
-	Executor func(node protocol.NodeID) (protocol.Executor, error)
+	Executor func(node protocol.PeerID) (protocol.Executor, error)
 	// Inspect tells what the own engine, or else the registry, knows of an image.
 	// Nil where there is nobody to ask: then all nodes are taken to run it.
 	Inspect func(ctx context.Context, image string) (ImageFacts, error)

@@ -11,7 +11,7 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-var abc = []protocol.NodeID{"a", "b", "c"}
+var abc = []protocol.PeerID{"a", "b", "c"}
 
 func TestRequestRunsToItsEnd(t *testing.T) {
 	inMesh(t, abc, func(t *testing.T, m *mesh) {

@@ -27,16 +27,16 @@ type Demand struct {
 	Unseen bool
 	// Waited is how long the request has waited on nodes that gave it back: each is
 	// taken to keep it waiting for as long again.
-	Waited map[protocol.NodeID]time.Duration
+	Waited map[protocol.PeerID]time.Duration
 	// Refusals is how many busy nodes have refused the offer so far.
 	Refusals int
 	// Excluded holds the nodes that cannot take it, and what they said.
-	Excluded map[protocol.NodeID]*protocol.Refusal
+	Excluded map[protocol.PeerID]*protocol.Refusal
 }
 
 // A Choice is the outcome of a placement.
 type Choice struct {
-	Node protocol.NodeID
+	Node protocol.PeerID
 	Name string
 	// Bound for the offer: see protocol.Offer.
 	Bound time.Duration
@@ -355,7 +355,7 @@ func (p *Placer) draw(seed uint64) int {
 
 // uniform returns a number in (0, 1] that depends on the seed and the node only:
 // FNV-1a over the node's ID, mixed as SplitMix64 does.
-func uniform(seed uint64, node protocol.NodeID) float64 {
+func uniform(seed uint64, node protocol.PeerID) float64 {
 	h := uint64(14695981039346656037)
 	for i := range len(node) {
 		h = (h ^ uint64(node[i])) * 1099511628211

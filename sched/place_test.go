@@ -24,7 +24,7 @@ func drawPeers(t *rapid.T) []Peer {
 	n := rapid.IntRange(0, 30).Draw(t, "devices")
 	peers := make([]Peer, n)
 	for i := range peers {
-		s := nodeScore(protocol.NodeID(fmt.Sprintf("node%d", i)),
+		s := nodeScore(protocol.PeerID(fmt.Sprintf("node%d", i)),
 			rapid.Float64Range(0.05, 8).Draw(t, "speed"), rapid.IntRange(1, 16).Draw(t, "slots"))
 		s.Running = uint32(rapid.IntRange(0, int(s.Slots)).Draw(t, "running"))
 		s.Queued = uint32(rapid.IntRange(0, 20).Draw(t, "queued"))
@@ -64,7 +64,7 @@ func drawDemand(t *rapid.T, peers []Peer) Demand {
 	for i := range peers {
 		if rapid.IntRange(0, 7).Draw(t, "excluded") == 0 {
 			if d.Excluded == nil {
-				d.Excluded = make(map[protocol.NodeID]*protocol.Refusal)
+				d.Excluded = make(map[protocol.PeerID]*protocol.Refusal)
 			}
 			d.Excluded[peers[i].Node] = &protocol.Refusal{Code: protocol.CodePolicy, Reason: "said no"}
 		}
@@ -188,7 +188,7 @@ func TestRunsHereUnlessPeerRatesHigher(t *testing.T) {
 		peer   func(*protocol.Score)
 		here   func(*Peer)
 		demand func(*Demand)
-		want   protocol.NodeID
+		want   protocol.PeerID
 	}{
 		{name: "equals", want: "b"},
 		{name: "peer is faster", peer: func(s *protocol.Score) { s.Speed = 1.1 }, want: "a"},
@@ -230,11 +230,11 @@ func TestDrawFollowsPlaces(t *testing.T) {
 	var s Snapshot
 	s.MeanWork = 1
 	for i := range 40 {
-		s.Peers = append(s.Peers, peerOf(nodeScore(protocol.NodeID(fmt.Sprintf("n%02d", i)), 1, 1+i%2*2)))
+		s.Peers = append(s.Peers, peerOf(nodeScore(protocol.PeerID(fmt.Sprintf("n%02d", i)), 1, 1+i%2*2)))
 	}
 	d := Demand{Service: &protocol.Service{Image: "busybox"}, Image: protocol.HashImage("busybox"), Work: 1}
 	p, rng := NewPlacer(DefaultParams()), seeded(1)
-	drawn := make(map[protocol.NodeID]int)
+	drawn := make(map[protocol.PeerID]int)
 	const n = 20000
 	for range n {
 		c, _ := p.Place(&s, &d, rng)
@@ -280,7 +280,7 @@ func fleet(n int) (Snapshot, Demand) {
 	rng := seeded(7)
 	s := Snapshot{MeanWork: 1, Rate: 5}
 	for i := range n {
-		score := nodeScore(protocol.NodeID(fmt.Sprintf("12D3KooWxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx%05d", i)),
+		score := nodeScore(protocol.PeerID(fmt.Sprintf("12D3KooWxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx%05d", i)),
 			[]float64{0.1, 0.25, 1, 2, 4}[rng.IntN(5)], []int{2, 4, 8}[rng.IntN(3)])
 		score.Running = uint32(rng.IntN(int(score.Slots) + 1))
 		score.Labels = map[string]string{"room": "kitchen"}
@@ -334,7 +334,7 @@ func BenchmarkSnapshot1000(b *testing.B) {
 func TestWaitedOutweighsTheScore(t *testing.T) {
 	liar, honest := peerOf(nodeScore("liar", 4, 8)), peerOf(nodeScore("honest", 1, 4))
 	d := Demand{Service: &protocol.Service{Image: "busybox"}, Image: protocol.HashImage("busybox"), Work: 1}
-	for waited, want := range map[time.Duration]protocol.NodeID{0: "liar", 500 * time.Millisecond: "liar", time.Second: "honest"} {
+	for waited, want := range map[time.Duration]protocol.PeerID{0: "liar", 500 * time.Millisecond: "liar", time.Second: "honest"} {
 		liar.Waited = waited
 		choice, _ := NewPlacer(DefaultParams()).Place(&Snapshot{Peers: []Peer{liar, honest}, MeanWork: 1}, &d, seeded(1))
 		if choice.Node != want {

@@ -14,15 +14,15 @@ type presence struct {
 	more chan struct{} // holds a token when somebody began to wait
 
 	mu      sync.Mutex // guards waiting
-	waiting map[protocol.NodeID]chan struct{}
+	waiting map[protocol.PeerID]chan struct{}
 }
 
 func newPresence() *presence {
-	return &presence{more: make(chan struct{}, 1), waiting: make(map[protocol.NodeID]chan struct{})}
+	return &presence{more: make(chan struct{}, 1), waiting: make(map[protocol.PeerID]chan struct{})}
 }
 
 // await waits until node is connected, or ctx ends.
-func (p *presence) await(ctx context.Context, node protocol.NodeID) {
+func (p *presence) await(ctx context.Context, node protocol.PeerID) {
 	p.mu.Lock()
 	here := p.waiting[node]
 	if here == nil {

@@ -16,7 +16,7 @@ func (e *testExecution) giveBack() {
 }
 
 // attempt returns the execution that has the attempt, and its node.
-func (m *mesh) attempt(n uint32) (*testExecution, protocol.NodeID) {
+func (m *mesh) attempt(n uint32) (*testExecution, protocol.PeerID) {
 	m.t.Helper()
 	synctest.Wait()
 	for id, node := range m.nodes {
@@ -33,7 +33,7 @@ func (m *mesh) attempt(n uint32) (*testExecution, protocol.NodeID) {
 func TestGivenBackIsPlacedAnew(t *testing.T) {
 	withJournal(t, abc, func(t *testing.T, m *mesh) {
 		app := m.run(protocol.Run{ID: "r"})
-		waited := map[protocol.NodeID]int{}
+		waited := map[protocol.PeerID]int{}
 		const times = 9
 		for n := uint32(1); n <= times; n++ {
 			e, node := m.attempt(n)
@@ -84,13 +84,13 @@ func TestGivenBackWhileTheAskerIsDown(t *testing.T) {
 func TestOffersSayHowLongTheyMayWait(t *testing.T) {
 	p := DefaultParams()
 	for _, c := range []struct {
-		names      []protocol.NodeID
+		names      []protocol.PeerID
 		run        protocol.Run
 		least, max time.Duration
 	}{
-		{[]protocol.NodeID{"b", "c"}, protocol.Run{}, p.MinWait, p.LoneMinWait - 1},
-		{[]protocol.NodeID{"b"}, protocol.Run{}, p.LoneMinWait, p.LoneMinWait},
-		{[]protocol.NodeID{"b", "c"}, on("b", "r"), 0, 0},
+		{[]protocol.PeerID{"b", "c"}, protocol.Run{}, p.MinWait, p.LoneMinWait - 1},
+		{[]protocol.PeerID{"b"}, protocol.Run{}, p.LoneMinWait, p.LoneMinWait},
+		{[]protocol.PeerID{"b", "c"}, on("b", "r"), 0, 0},
 	} {
 		inMesh(t, c.names, func(t *testing.T, m *mesh) {
 			m.run(c.run)
@@ -108,7 +108,7 @@ func TestOffersSayHowLongTheyMayWait(t *testing.T) {
 
 // What waits behind something endless on the only node moves when another one joins.
 func TestGivenBackToOneThatJoined(t *testing.T) {
-	inMesh(t, []protocol.NodeID{"b"}, func(t *testing.T, m *mesh) {
+	inMesh(t, []protocol.PeerID{"b"}, func(t *testing.T, m *mesh) {
 		app := m.run(protocol.Run{ID: "r"})
 		first, _ := m.attempt(1)
 		time.Sleep(30 * time.Second)

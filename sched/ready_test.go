@@ -8,7 +8,7 @@ import (
 )
 
 // starting is the score of a device whose engine has not answered yet.
-func starting(id protocol.NodeID) protocol.Score {
+func starting(id protocol.PeerID) protocol.Score {
 	return protocol.Score{Node: id, Name: string(id), Sequence: 1, Beat: time.Minute, NotReady: true}
 }
 
@@ -16,35 +16,35 @@ func starting(id protocol.NodeID) protocol.Score {
 // one or this one, where no other can run the request; it is refused for good only
 // when it is known that it never will.
 func TestNotReadyIsWaitedFor(t *testing.T) {
-	ready := func(m *mesh, id protocol.NodeID) {
+	ready := func(m *mesh, id protocol.PeerID) {
 		s := nodeScore(id, 1, 4)
 		s.Sequence, s.Beat = 2, time.Minute
 		m.view.Score(s)
 	}
 	for name, c := range map[string]struct {
-		begin func(m *mesh, id protocol.NodeID)
-		then  func(m *mesh, id protocol.NodeID)
+		begin func(m *mesh, id protocol.PeerID)
+		then  func(m *mesh, id protocol.PeerID)
 		want  protocol.Code
 		after time.Duration
 	}{
 		"its engine answers": {
-			begin: func(m *mesh, id protocol.NodeID) { m.view.Score(starting(id)) },
+			begin: func(m *mesh, id protocol.PeerID) { m.view.Score(starting(id)) },
 			then:  ready, after: 5 * time.Second,
 		},
 		"it tells its first score": {then: ready, after: 5 * time.Second},
 		"it runs no work": {
-			then: func(m *mesh, id protocol.NodeID) {
+			then: func(m *mesh, id protocol.PeerID) {
 				m.view.Score(protocol.Score{Node: id, Name: string(id), Sequence: 2, Beat: time.Minute})
 			},
 			want: protocol.CodeNoNode, after: 5 * time.Second,
 		},
 		"it never tells": {want: protocol.CodeNoNode, after: DefaultParams().ReadyTimeout},
 		"it goes on saying so": {
-			begin: func(m *mesh, id protocol.NodeID) { m.view.Score(starting(id)) },
+			begin: func(m *mesh, id protocol.PeerID) { m.view.Score(starting(id)) },
 			want:  protocol.CodeNoNode, after: DefaultParams().ReadyTimeout,
 		},
 	} {
-		for _, id := range []protocol.NodeID{"a", "b"} {
+		for _, id := range []protocol.PeerID{"a", "b"} {
 			t.Run(name+"/"+string(id), func(t *testing.T) {
 				inMesh(t, nil, func(t *testing.T, m *mesh) {
 					m.nodes[id] = &testNode{id: id, executions: make(map[protocol.Attach]*testExecution)}
@@ -74,7 +74,7 @@ func TestNotReadyIsWaitedFor(t *testing.T) {
 // Nobody waits for a device that could not run it in any case, nor where another
 // one can.
 func TestNotReadyIsNotWaitedForInVain(t *testing.T) {
-	inMesh(t, []protocol.NodeID{"b"}, func(t *testing.T, m *mesh) {
+	inMesh(t, []protocol.PeerID{"b"}, func(t *testing.T, m *mesh) {
 		m.view.Joined("c", "c", "addr")
 		m.view.Score(starting("c"))
 		m.view.Joined("d", "d", "addr") // no score yet
@@ -99,7 +99,7 @@ func TestNotReadyIsNotWaitedForInVain(t *testing.T) {
 
 // A node that refuses since it is not ready is asked again when it is.
 func TestRefusedAsNotReady(t *testing.T) {
-	inMesh(t, []protocol.NodeID{"b"}, func(t *testing.T, m *mesh) {
+	inMesh(t, []protocol.PeerID{"b"}, func(t *testing.T, m *mesh) {
 		m.nodes["b"].answers = []error{&protocol.Refusal{Code: protocol.CodeNotReady, Reason: "not yet"}}
 		app := m.run(on("b", "r"))
 		app.last()

@@ -48,7 +48,7 @@ type request struct {
 	// until the offer is sent.
 	first *placement
 	// node has the offer or the execution; name is what it is called.
-	node protocol.NodeID
+	node protocol.PeerID
 	name string
 	// last is the last event that the execution told.
 	last protocol.Event
@@ -69,7 +69,7 @@ type request struct {
 	// waited for; 0 before that was needed.
 	readyUntil time.Duration
 	// avoided are nodes that are left out of placement for a while.
-	avoided []protocol.NodeID
+	avoided []protocol.PeerID
 	// base is where in the feed the attempt's output begins.
 	base position
 	// replay is what the node kept while an earlier process had the request.

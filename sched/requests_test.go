@@ -186,7 +186,7 @@ func TestList(t *testing.T) {
 }
 
 func TestInspect(t *testing.T) {
-	inMesh(t, []protocol.NodeID{"b", "c"}, func(t *testing.T, m *mesh) {
+	inMesh(t, []protocol.PeerID{"b", "c"}, func(t *testing.T, m *mesh) {
 		m.nodes["c"].answers = []error{&protocol.Refusal{Code: protocol.CodePolicy, Reason: "forbids it"}}
 		m.run(protocol.Run{ID: "r"})
 		e := m.nodes["b"].only(t)

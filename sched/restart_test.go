@@ -171,7 +171,7 @@ func TestKilledWhileExecuted(t *testing.T) {
 	for _, state := range []protocol.State{
 		protocol.StatePlacing, protocol.StatePulling, protocol.StateStarting, protocol.StateRunning, protocol.StateSucceeded,
 	} {
-		for _, node := range []protocol.NodeID{"a", "b"} {
+		for _, node := range []protocol.PeerID{"a", "b"} {
 			withJournal(t, abc, func(t *testing.T, m *mesh) {
 				m.run(on(string(node), "r"))
 				e := m.nodes[node].only(t)
@@ -258,7 +258,7 @@ func TestQueuedHereIsPlacedAgain(t *testing.T) {
 
 // It may have run: it must not run again.
 func TestForgottenAfterRestartIsLost(t *testing.T) {
-	for node, state := range map[protocol.NodeID]protocol.State{"a": protocol.StateStarting, "b": protocol.StatePlacing} {
+	for node, state := range map[protocol.PeerID]protocol.State{"a": protocol.StateStarting, "b": protocol.StatePlacing} {
 		withJournal(t, abc, func(t *testing.T, m *mesh) {
 			m.run(on(string(node), "r"))
 			m.nodes[node].only(t).say(state)

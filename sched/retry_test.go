@@ -15,18 +15,18 @@ func retried(id protocol.RequestID, n uint32) protocol.Run {
 }
 
 // renew asks as a node does, and returns the code of the answer.
-func (m *mesh) renew(node protocol.NodeID, id protocol.RequestID, attempt uint32) protocol.Code {
+func (m *mesh) renew(node protocol.PeerID, id protocol.RequestID, attempt uint32) protocol.Code {
 	return protocol.CodeOf(m.orch.Renew(m.t.Context(), node, protocol.Renewal{Request: id, Attempt: attempt}))
 }
 
 // vanish makes the node one that cannot be reached.
-func (m *mesh) vanish(id protocol.NodeID, e *testExecution) {
+func (m *mesh) vanish(id protocol.PeerID, e *testExecution) {
 	m.nodes[id].set(func() { m.nodes[id].gone = true })
 	m.view.Left(id)
 	e.breakOff()
 }
 
-func (m *mesh) appear(id protocol.NodeID, speed float64) {
+func (m *mesh) appear(id protocol.PeerID, speed float64) {
 	m.nodes[id].set(func() { m.nodes[id].gone = false })
 	m.view.Joined(id, string(id), "addr")
 	score := nodeScore(id, speed, 4)
@@ -65,7 +65,7 @@ func TestRetryWaitsForTheLease(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 		second := m.nodes["b"].only(t)
-		for _, node := range []protocol.NodeID{"b", "c"} {
+		for _, node := range []protocol.PeerID{"b", "c"} {
 			if code := m.renew(node, "r", 1); code != protocol.CodeLeaseExpired {
 				t.Errorf("%s renews the first attempt: %v", node, code)
 			}
@@ -160,7 +160,7 @@ func TestRetryAfterFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inMesh(t, abc, func(t *testing.T, m *mesh) {
 				app := m.run(retried("r", 1))
-				for _, node := range []protocol.NodeID{"c", "b"} {
+				for _, node := range []protocol.PeerID{"c", "b"} {
 					e := m.nodes[node].only(t)
 					e.say(protocol.StateRunning)
 					e.feed.Event(c.end)
@@ -187,7 +187,7 @@ func TestRetryAfterFaults(t *testing.T) {
 func TestRetryOverRestarts(t *testing.T) {
 	withJournal(t, abc, func(t *testing.T, m *mesh) {
 		m.run(retried("r", 2))
-		for i, node := range []protocol.NodeID{"c", "b"} {
+		for i, node := range []protocol.PeerID{"c", "b"} {
 			e := m.nodes[node].only(t)
 			if m.renew(node, "r", uint32(i+1)) != protocol.CodeNone {
 				t.Fatal("not renewed")

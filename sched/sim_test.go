@@ -26,7 +26,7 @@ type sim struct {
 }
 
 type simNode struct {
-	id             protocol.NodeID
+	id             protocol.PeerID
 	speed          float64
 	slots, running int
 	queue          []*simJob
@@ -93,7 +93,7 @@ func newSim(n int, seed uint64) *sim {
 			k++
 			upTo += kinds[k].share
 		}
-		id := protocol.NodeID(fmt.Sprintf("node%04d", i))
+		id := protocol.PeerID(fmt.Sprintf("node%04d", i))
 		s.nodes = append(s.nodes, &simNode{
 			id: id, speed: kinds[k].speed, slots: kinds[k].slots,
 			view: NewView(id, clock, params), placer: NewPlacer(params),

@@ -10,7 +10,7 @@ import (
 
 // A Peer is one device as placement sees it.
 type Peer struct {
-	Node protocol.NodeID
+	Node protocol.PeerID
 	Name string
 	Self bool
 	// Score is nil where none has come yet; it is never written to.

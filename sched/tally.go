@@ -11,7 +11,7 @@ import (
 
 // Dispatched tells that an offer is on its way to node. Exactly one of
 // Accepted, Refused and Forgotten follows.
-func (v *View) Dispatched(node protocol.NodeID) {
+func (v *View) Dispatched(node protocol.PeerID) {
 	now := v.clock()
 	v.count(node, +1, func(d *device) {
 		d.pending++
@@ -21,12 +21,12 @@ func (v *View) Dispatched(node protocol.NodeID) {
 
 // Resumed tells that an execution on node was taken up that this View knows
 // nothing of: an earlier process had sent it there. Returned follows.
-func (v *View) Resumed(node protocol.NodeID) {
+func (v *View) Resumed(node protocol.PeerID) {
 	v.count(node, +1, func(*device) {})
 }
 
 // Accepted tells that node took an offer. Returned follows.
-func (v *View) Accepted(node protocol.NodeID) {
+func (v *View) Accepted(node protocol.PeerID) {
 	v.count(node, 0, func(d *device) {
 		d.pending = max(d.pending-1, 0)
 		d.taken++
@@ -34,7 +34,7 @@ func (v *View) Accepted(node protocol.NodeID) {
 }
 
 // Refused tells that node refused an offer, and how busy it said that it is.
-func (v *View) Refused(node protocol.NodeID, load protocol.Load) {
+func (v *View) Refused(node protocol.PeerID, load protocol.Load) {
 	now := v.clock()
 	v.count(node, -1, func(d *device) {
 		d.takeBack()
@@ -51,18 +51,18 @@ func (v *View) Refused(node protocol.NodeID, load protocol.Load) {
 }
 
 // Forgotten tells that an offer came to nothing.
-func (v *View) Forgotten(node protocol.NodeID) {
+func (v *View) Forgotten(node protocol.PeerID) {
 	v.count(node, -1, (*device).takeBack)
 }
 
 // Returned tells that an execution that node took has ended there.
-func (v *View) Returned(node protocol.NodeID) {
+func (v *View) Returned(node protocol.PeerID) {
 	v.count(node, -1, func(d *device) { d.returned++ })
 }
 
 // Begun tells that an execution that node took waits there no more: it has
 // begun, or ended. A node begins them in the order in which they came.
-func (v *View) Begun(node protocol.NodeID) {
+func (v *View) Begun(node protocol.PeerID) {
 	v.count(node, 0, func(d *device) { d.waits = d.waits[min(1, len(d.waits)):] })
 }
 
@@ -74,7 +74,7 @@ func (d *device) takeBack() {
 
 // count adds to what this orchestrator has on node, and lets f change the
 // device, if it is connected.
-func (v *View) count(node protocol.NodeID, add int, f func(*device)) {
+func (v *View) count(node protocol.PeerID, add int, f func(*device)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if n := v.own[node] + add; n > 0 {
@@ -98,7 +98,7 @@ func (v *View) Arrived() {
 
 // Ran tells that an execution of service took so long on node, from the
 // container's start to its end: what the next one's work is guessed from.
-func (v *View) Ran(service *protocol.Service, node protocol.NodeID, took time.Duration) {
+func (v *View) Ran(service *protocol.Service, node protocol.PeerID, took time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	d := v.devices[node]
@@ -115,7 +115,7 @@ func (v *View) Ran(service *protocol.Service, node protocol.NodeID, took time.Du
 
 // Failed tells that an execution came to nothing by a fault of node: it had it
 // and lost it, or could not run it for a reason of its own.
-func (v *View) Failed(node protocol.NodeID) {
+func (v *View) Failed(node protocol.PeerID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.learned.about(node).deliver(&v.params, v.clock(), false)

@@ -16,18 +16,18 @@ const maxEarly = 1024
 // it came, how far away it is, and what this device's orchestrator has sent
 // there since. All methods may be called concurrently, and none blocks.
 type View struct {
-	self   protocol.NodeID
+	self   protocol.PeerID
 	clock  Clock
 	params Params
 
 	mu      sync.Mutex // guards all that follows; never held across I/O
-	devices map[protocol.NodeID]*device
+	devices map[protocol.PeerID]*device
 	list    []*device // the same devices, in no order
 	// early holds scores that came before the news of their connection.
-	early map[protocol.NodeID]scored
+	early map[protocol.PeerID]scored
 	// own counts the executions and the open offers of this orchestrator's own,
 	// by node, connected or not; there is no zero in it.
-	own      map[protocol.NodeID]int
+	own      map[protocol.PeerID]int
 	work     workTable
 	learned  experiences
 	arrivals rate
@@ -42,7 +42,7 @@ type scored struct {
 
 // device is one connected device, or the device itself.
 type device struct {
-	id         protocol.NodeID
+	id         protocol.PeerID
 	name, addr string
 	rtt        time.Duration
 	joined     time.Duration // when it was connected
@@ -58,22 +58,22 @@ type device struct {
 }
 
 // NewView returns the view of the device self, which knows nobody else yet.
-func NewView(self protocol.NodeID, clock Clock, params Params) *View {
+func NewView(self protocol.PeerID, clock Clock, params Params) *View {
 	v := &View{
 		self:    self,
 		clock:   clock,
 		params:  params,
-		devices: make(map[protocol.NodeID]*device),
-		early:   make(map[protocol.NodeID]scored),
-		own:     make(map[protocol.NodeID]int),
+		devices: make(map[protocol.PeerID]*device),
+		early:   make(map[protocol.PeerID]scored),
+		own:     make(map[protocol.PeerID]int),
 		work:    newWorkTable(params),
-		learned: experiences{kept: params.ExperienceKept, of: make(map[protocol.NodeID]*experience)},
+		learned: experiences{kept: params.ExperienceKept, of: make(map[protocol.PeerID]*experience)},
 	}
 	v.add(self)
 	return v
 }
 
-func (v *View) add(node protocol.NodeID) *device {
+func (v *View) add(node protocol.PeerID) *device {
 	d := &device{id: node, joined: v.clock()}
 	v.devices[node] = d
 	v.list = append(v.list, d)
@@ -112,7 +112,7 @@ func (d *device) learn(s scored) {
 
 // Joined tells that the device node is connected, with the name that it proved
 // and the address of the connection. It may be told of itself, for its name.
-func (v *View) Joined(node protocol.NodeID, name, addr string) {
+func (v *View) Joined(node protocol.PeerID, name, addr string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	d := v.devices[node]
@@ -129,7 +129,7 @@ func (v *View) Joined(node protocol.NodeID, name, addr string) {
 
 // Left tells that the device node left, or that its connection was lost: it is
 // gone at once, with all that was known of it.
-func (v *View) Left(node protocol.NodeID) {
+func (v *View) Left(node protocol.PeerID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	d := v.devices[node]
@@ -143,7 +143,7 @@ func (v *View) Left(node protocol.NodeID) {
 
 // RTT tells how long the last ping to node took. It is no change that is worth
 // waking the watchers for.
-func (v *View) RTT(node protocol.NodeID, d time.Duration) {
+func (v *View) RTT(node protocol.PeerID, d time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if dev := v.devices[node]; dev != nil {
@@ -189,7 +189,7 @@ func (d *device) label() string {
 }
 
 // Name returns the name of a connected device, or "".
-func (v *View) Name(node protocol.NodeID) string {
+func (v *View) Name(node protocol.PeerID) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if d := v.devices[node]; d != nil {
@@ -199,7 +199,7 @@ func (v *View) Name(node protocol.NodeID) string {
 }
 
 // Connected reports whether node is connected, or the device itself.
-func (v *View) Connected(node protocol.NodeID) bool {
+func (v *View) Connected(node protocol.PeerID) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.devices[node] != nil

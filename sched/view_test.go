@@ -17,7 +17,7 @@ func testView() (v *View, now *time.Duration) {
 	return NewView("self", func() time.Duration { return *now }, DefaultParams()), now
 }
 
-func peerNamed(t *testing.T, v *View, id protocol.NodeID) Peer {
+func peerNamed(t *testing.T, v *View, id protocol.PeerID) Peer {
 	t.Helper()
 	for _, p := range v.Snapshot(nil).Peers {
 		if p.Node == id {
@@ -64,7 +64,7 @@ func TestScoreBeforeConnectionCounts(t *testing.T) {
 func TestEarlyScoresAreBounded(t *testing.T) {
 	v, _ := testView()
 	for i := range 10 * maxEarly {
-		v.Score(nodeScore(protocol.NodeID(fmt.Sprint(i)), 1, 1))
+		v.Score(nodeScore(protocol.PeerID(fmt.Sprint(i)), 1, 1))
 	}
 	if len(v.early) > maxEarly {
 		t.Errorf("%d scores of strangers kept", len(v.early))

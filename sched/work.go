@@ -40,7 +40,7 @@ type workSeen struct {
 	// typical is the moving average of ln(work): what executions are compared
 	// with, for it has no preference for the long ones.
 	typical float64
-	first   protocol.NodeID // where it was seen first
+	first   protocol.PeerID // where it was seen first
 	several bool            // it was seen on another node, too
 	last    uint64          // workTable.count when it was last learned from
 }
@@ -60,7 +60,7 @@ const minWork = 1e-3
 // where executions are known to run e^slower times as long as by that. It returns
 // ln of how much longer it took than the service usually does, and whether that
 // says something of the node: the service was seen on others, too.
-func (t *workTable) learn(k workKey, node protocol.NodeID, work, slower float64) (residual float64, telling bool) {
+func (t *workTable) learn(k workKey, node protocol.PeerID, work, slower float64) (residual float64, telling bool) {
 	residual = math.Log(max(work, minWork))
 	work = max(work*math.Exp(-slower), minWork)
 	t.count++

@@ -116,7 +116,7 @@ func watchEvents(ctx context.Context, device *protocol.AppClient, since time.Dur
 // eventKey tells an event from the others of the mesh.
 type eventKey struct {
 	request protocol.RequestID
-	node    protocol.NodeID
+	node    protocol.PeerID
 	attempt uint32
 	state   protocol.State
 	at      int64

@@ -20,7 +20,7 @@ func (c *cli) guardCommand() *cobra.Command {
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := c.logger(slog.LevelInfo)
-			driver, err := docker.New(docker.Config{Mesh: mesh, Node: protocol.NodeID(node), Log: log})
+			driver, err := docker.New(docker.Config{Mesh: mesh, Node: protocol.PeerID(node), Log: log})
 			if err != nil {
 				return err
 			}

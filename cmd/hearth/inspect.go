@@ -111,7 +111,7 @@ func (c *cli) printInspection(d *protocol.RequestDetail, wide bool) error {
 // inspectionRows are what is known of a request, and all that was asked for.
 func inspectionRows(d *protocol.RequestDetail, wide bool) [][]string {
 	s := &d.Service
-	who := func(name string, id protocol.NodeID) string {
+	who := func(name string, id protocol.PeerID) string {
 		if wide || name == "" {
 			return strings.TrimSpace(name + " " + string(id))
 		}

@@ -15,7 +15,7 @@ type eventJSON struct {
 	Code       string             `json:"code,omitempty"`
 	Reason     string             `json:"reason,omitempty"`
 	ExitCode   *int               `json:"exit_code,omitempty"`
-	Node       protocol.NodeID    `json:"node,omitempty"`
+	Node       protocol.PeerID    `json:"node,omitempty"`
 	NodeName   string             `json:"node_name,omitempty"`
 	Container  string             `json:"container,omitempty"`
 	QueuePlace uint32             `json:"queue_place,omitempty"`
@@ -54,9 +54,9 @@ type requestJSON struct {
 	Reason     string             `json:"reason,omitempty"`
 	ExitCode   *int               `json:"exit_code,omitempty"`
 	Attempt    uint32             `json:"attempt,omitempty"`
-	Node       protocol.NodeID    `json:"node,omitempty"`
+	Node       protocol.PeerID    `json:"node,omitempty"`
 	NodeName   string             `json:"node_name,omitempty"`
-	From       protocol.NodeID    `json:"from"`
+	From       protocol.PeerID    `json:"from"`
 	FromName   string             `json:"from_name"`
 	Container  string             `json:"container,omitempty"`
 	QueuePlace uint32             `json:"queue_place,omitempty"`
@@ -155,7 +155,7 @@ type decisionJSON struct {
 }
 
 type candidateJSON struct {
-	Node       protocol.NodeID `json:"node"`
+	Node       protocol.PeerID `json:"node"`
 	Name       string          `json:"name"`
 	Self       bool            `json:"self"`
 	Score      float64         `json:"score"`

@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 // only in its registry, the latter made for other machines.
 func hearth() {
 	known := drivers()
-	known["fake"] = func(*slog.Logger, runtime.Policy) func(keys.Fingerprint, protocol.NodeID) (runtime.Driver, error) {
-		return func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
+	known["fake"] = func(*slog.Logger, runtime.Policy) func(keys.Fingerprint, protocol.PeerID) (runtime.Driver, error) {
+		return func(mesh keys.Fingerprint, self protocol.PeerID) (runtime.Driver, error) {
 			engine := fake.NewEngine(fake.Config{Images: map[string]fake.Image{
 				"work:1": {}, "interrupted:1": {StopSignal: "INT"}, "far:1": {Absent: true, Size: 40 << 20},
 				"foreign:1": {Absent: true, OS: "linux", Arch: "s390x"},

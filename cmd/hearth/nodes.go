@@ -19,7 +19,7 @@ import (
 // deviceJSON is one device in `hearth nodes --json`; the keys are stable.
 type deviceJSON struct {
 	Name          string          `json:"name"`
-	PeerID        protocol.NodeID `json:"peer_id"`
+	PeerID        protocol.PeerID `json:"peer_id"`
 	Self          bool            `json:"self"`
 	Role          string          `json:"role"`
 	Draining      bool            `json:"draining"`
@@ -273,7 +273,7 @@ func wideCells(d *protocol.Device) []string {
 }
 
 // shortID returns the end of a peer ID, which tells peers apart: all start alike.
-func shortID(id protocol.NodeID) string {
+func shortID(id protocol.PeerID) string {
 	if len(id) > 8 {
 		return "…" + string(id[len(id)-8:])
 	}

@@ -142,7 +142,7 @@ func (c *cli) policyCheck(ctx context.Context, f *policyFlags, args []string) er
 	}
 	asker := runtime.Asker{Name: "this device", Self: true}
 	if f.from != "" {
-		asker = runtime.Asker{Name: f.from, Node: protocol.NodeID(f.from)}
+		asker = runtime.Asker{Name: f.from, Node: protocol.PeerID(f.from)}
 	}
 	_, verdicts := p.Explain(asker, service, here)
 	out := policyJSON{Allowed: true, Policy: from}

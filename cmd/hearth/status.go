@@ -13,7 +13,7 @@ import (
 // statusJSON is `hearth status --json`; the keys are stable.
 type statusJSON struct {
 	Name     string          `json:"name"`
-	PeerID   protocol.NodeID `json:"peer_id"`
+	PeerID   protocol.PeerID `json:"peer_id"`
 	Mesh     string          `json:"mesh"`
 	Version  string          `json:"version"`
 	State    string          `json:"state"`

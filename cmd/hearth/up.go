@@ -206,12 +206,12 @@ func (c *cli) knownDriver(name string) error {
 }
 
 // driverMaker makes what node.Config.Driver is.
-type driverMaker func(log *slog.Logger, policy runtime.Policy) func(keys.Fingerprint, protocol.NodeID) (runtime.Driver, error)
+type driverMaker func(log *slog.Logger, policy runtime.Policy) func(keys.Fingerprint, protocol.PeerID) (runtime.Driver, error)
 
 // drivers are the ways to run work, by the name that --driver takes.
 func drivers() map[string]driverMaker {
-	return map[string]driverMaker{"docker": func(log *slog.Logger, policy runtime.Policy) func(keys.Fingerprint, protocol.NodeID) (runtime.Driver, error) {
-		return func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
+	return map[string]driverMaker{"docker": func(log *slog.Logger, policy runtime.Policy) func(keys.Fingerprint, protocol.PeerID) (runtime.Driver, error) {
+		return func(mesh keys.Fingerprint, self protocol.PeerID) (runtime.Driver, error) {
 			return docker.New(docker.Config{Mesh: string(mesh), Node: self, MayAsk: policy.MayAsk, MemoryDir: memoryDir(), Log: log})
 		}
 	}}
@@ -228,7 +228,7 @@ func (c *cli) chooseDriver(name string, cfg *node.Config) {
 	name = cmp.Or(name, "docker")
 	cfg.Driver = c.drivers[name](cfg.Log, cfg.Policy)
 	if name == "docker" {
-		cfg.Guard = func(mesh keys.Fingerprint, self protocol.NodeID) (string, []string) {
+		cfg.Guard = func(mesh keys.Fingerprint, self protocol.PeerID) (string, []string) {
 			return "/proc/self/exe", []string{"guard", "--state", c.state, "--mesh", string(mesh), "--node", string(self)}
 		}
 	}

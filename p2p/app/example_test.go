@@ -145,7 +145,7 @@ func device() (stateDir string, stop func()) {
 	cfg.Secret, cfg.Name, cfg.StateDir = keys.NewSecret(), "kitchen", dir
 	cfg.Listen = []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/0")}
 	cfg.NoDiscovery, cfg.CPUs, cfg.Speed = true, 4, 1
-	cfg.Driver = func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
+	cfg.Driver = func(mesh keys.Fingerprint, self protocol.PeerID) (runtime.Driver, error) {
 		return engine.Driver(string(mesh), self), nil
 	}
 	n, err := node.New(cfg)

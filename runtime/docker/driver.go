@@ -51,7 +51,7 @@ type Config struct {
 	// Mesh is the mesh's fingerprint and Node this device's ID: containers of
 	// others on the same engine are never touched.
 	Mesh string
-	Node protocol.NodeID
+	Node protocol.PeerID
 	// MayAsk is runtime.Policy's: which registries may be asked. Nil is that of
 	// the default policy.
 	MayAsk func(registry string, logins []string) (named bool, err error)

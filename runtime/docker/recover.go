@@ -136,7 +136,7 @@ func recovered(c container.Summary) (runtime.Recovered, error) {
 	return runtime.Recovered{
 		Lease: lease,
 		ID: runtime.ExecutionID{
-			Orchestrator: protocol.NodeID(c.Labels[labelOrchestrator]), Request: request, Attempt: uint32(attempt),
+			Orchestrator: protocol.PeerID(c.Labels[labelOrchestrator]), Request: request, Attempt: uint32(attempt),
 		},
 		Container: c.ID,
 		Running:   c.State == container.StateRunning || c.State == container.StatePaused || c.State == container.StateRestarting,

@@ -20,14 +20,14 @@ const pullSteps = 10
 type Driver struct {
 	engine *Engine
 	mesh   string
-	node   protocol.NodeID
+	node   protocol.PeerID
 }
 
 var _ runtime.Driver = (*Driver)(nil)
 
 // Driver connects a node of a mesh to the engine. Two of the same node have
 // the same containers.
-func (e *Engine) Driver(mesh string, node protocol.NodeID) *Driver {
+func (e *Engine) Driver(mesh string, node protocol.PeerID) *Driver {
 	return &Driver{engine: e, mesh: mesh, node: node}
 }
 

@@ -106,7 +106,7 @@ type engineState struct {
 // key names a container: what mesh and node a driver is of, and the attempt.
 type key struct {
 	mesh string
-	node protocol.NodeID
+	node protocol.PeerID
 	id   runtime.ExecutionID
 }
 

@@ -44,7 +44,7 @@ type table struct {
 }
 
 type held struct {
-	Orchestrator protocol.NodeID    `json:"orchestrator"`
+	Orchestrator protocol.PeerID    `json:"orchestrator"`
 	Request      protocol.RequestID `json:"request"`
 	Attempt      uint32             `json:"attempt"`
 	Until        time.Duration      `json:"until_ns"`

@@ -29,7 +29,7 @@ func TestLifeOfARequest(t *testing.T) {
 	if !errors.Is(err, ErrExists) || !reflect.DeepEqual(got, want) {
 		t.Fatalf("second accept: %v, %+v; want the first's record", err, got)
 	}
-	for attempt, node := range map[uint32]protocol.NodeID{1: "nodeA", 2: "nodeB"} {
+	for attempt, node := range map[uint32]protocol.PeerID{1: "nodeA", 2: "nodeB"} {
 		if err := j.Offered(ctx, "b", Offer{Attempt: attempt, Node: node}); !errors.Is(err, ErrNotFound) {
 			t.Fatalf("offer of an unknown request: %v", err)
 		}

@@ -28,7 +28,7 @@ type Request struct {
 // An Offer is to whom a request was offered. Attempt counts from 1; 0 is none.
 type Offer struct {
 	Attempt uint32
-	Node    protocol.NodeID
+	Node    protocol.PeerID
 	// Name is what the node is called.
 	Name string
 	// Begun: a container of it was seen there.

@@ -175,13 +175,13 @@ func gossip(ctx context.Context, target, file string) error {
 	if _, err := hearers.NextPeerEvent(ctx); err != nil { // nobody hears what comes before
 		return err
 	}
-	own := protocol.Score{Node: protocol.NodeID(h.ID().String()), Name: ownName(), Beat: time.Second, Arch: "amd64", OS: "linux", Role: protocol.RoleNode}
+	own := protocol.Score{Node: protocol.PeerID(h.ID().String()), Name: ownName(), Beat: time.Second, Arch: "amd64", OS: "linux", Role: protocol.RoleNode}
 	for i := uint64(1); ; i++ {
 		s := own
 		s.Sequence = i
 		switch i % 4 {
 		case 0:
-			s.Node = protocol.NodeID(victim.String())
+			s.Node = protocol.PeerID(victim.String())
 		case 1:
 			s.Sequence = 1
 		}

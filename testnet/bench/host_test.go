@@ -89,7 +89,7 @@ func (n *hostedNode) make(secret keys.Secret, out *lines) (*node.Node, error) {
 		Images: map[string]fake.Image{image: {}}, Speed: n.Speed,
 		OnStart: func(s runtime.Spec) { out.write(fmt.Sprintf("start %s %s %d", n.Name, s.ID.Request, s.ID.Attempt)) },
 	})
-	cfg.Driver = func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
+	cfg.Driver = func(mesh keys.Fingerprint, self protocol.PeerID) (runtime.Driver, error) {
 		return engine.Driver(string(mesh), self), nil
 	}
 	return node.New(cfg)

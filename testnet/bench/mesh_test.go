@@ -317,7 +317,7 @@ type times struct {
 	accepted, taken, started, ended time.Duration
 	output                          int64
 	container                       string
-	node                            protocol.NodeID
+	node                            protocol.PeerID
 }
 
 // ask runs a service to its end.

@@ -95,7 +95,7 @@ func (m *Mesh) add(t testing.TB, i int, peers []ma.Multiaddr, o Options) *Node {
 	cfg.Peers, cfg.NoDiscovery = peers, true
 	cfg.CPUs, cfg.Speed = 4, 1
 	cfg.Log = slog.New(slog.NewTextHandler(&testLog{t: t}, nil)).With("device", n.Name)
-	cfg.Driver = func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
+	cfg.Driver = func(mesh keys.Fingerprint, self protocol.PeerID) (runtime.Driver, error) {
 		return n.Engine.Driver(string(mesh), self), nil
 	}
 	if o.Configure != nil {

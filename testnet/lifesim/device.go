@@ -33,7 +33,7 @@ func (w *world) powerOn() {
 	d.orch = sched.New(sched.Config{
 		Self: home, Name: string(home), View: d.view, Clock: w.now,
 		Rand: rand.New(rand.NewPCG(w.seed, w.chance("placement").Uint64())),
-		Executor: func(id protocol.NodeID) (protocol.Executor, error) {
+		Executor: func(id protocol.PeerID) (protocol.Executor, error) {
 			if !d.alive() {
 				return nil, errors.New("this process is dead")
 			}
@@ -71,7 +71,7 @@ func (w *world) powerOff() bool {
 }
 
 // renew is the orchestrator's device, as a node asks it.
-func (d *device) renew(ctx context.Context, from protocol.NodeID, r protocol.Renewal) error {
+func (d *device) renew(ctx context.Context, from protocol.PeerID, r protocol.Renewal) error {
 	err := d.orch.Renew(ctx, from, r)
 	if d.w.bugs.RenewAnything && protocol.CodeOf(err) == protocol.CodeLeaseExpired {
 		return nil

@@ -36,7 +36,7 @@ type told struct {
 
 // run is a container.
 type run struct {
-	node       protocol.NodeID
+	node       protocol.PeerID
 	attempt    uint32
 	begin, end time.Duration
 	over       bool
@@ -115,7 +115,7 @@ func (h *history) told(id protocol.RequestID, e protocol.Event) {
 	r.ends = append(r.ends, told{h.w.now(), e})
 }
 
-func (h *history) begin(node protocol.NodeID, k key) {
+func (h *history) begin(node protocol.PeerID, k key) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.line("%s starts %v", node, k)
@@ -141,7 +141,7 @@ func (h *history) alone(k key, r *record, mine *run) {
 }
 
 // goesOn says that a container's device has woken up.
-func (h *history) goesOn(node protocol.NodeID, k key) {
+func (h *history) goesOn(node protocol.PeerID, k key) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.line("%v on %s goes on", k, node)
@@ -153,7 +153,7 @@ func (h *history) goesOn(node protocol.NodeID, k key) {
 	}
 }
 
-func (h *history) exit(node protocol.NodeID, k key, code int, at time.Duration) {
+func (h *history) exit(node protocol.PeerID, k key, code int, at time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.line("%v on %s ends with %d", k, node, code)

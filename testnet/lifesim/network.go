@@ -117,7 +117,7 @@ func (l *link) connect(d *device, life *life) {
 	d.view.Joined(l.node.id, string(l.node.id), "somewhere")
 }
 
-func score(id protocol.NodeID, sequence uint64) protocol.Score {
+func score(id protocol.PeerID, sequence uint64) protocol.Score {
 	const gib = protocol.Bytes(1 << 30)
 	s := protocol.Score{
 		Node: id, Name: string(id), Sequence: sequence, Beat: time.Minute, Role: protocol.RoleNode,

@@ -21,7 +21,7 @@ func (k key) String() string { return fmt.Sprintf("%s/%d", k.id, k.attempt) }
 // and the process, which may be gone.
 type node struct {
 	w  *world
-	id protocol.NodeID
+	id protocol.PeerID
 	// rate is how fast its clock goes.
 	rate float64
 
@@ -33,7 +33,7 @@ type node struct {
 	woken chan struct{} // closed when the device wakes up; nil while it is awake
 }
 
-func newNode(w *world, id protocol.NodeID) *node {
+func newNode(w *world, id protocol.PeerID) *node {
 	r := w.chance("clock", id)
 	return &node{w: w, id: id, rate: 1 + (r.Float64()-0.5)/500, boxes: make(map[key]*box)}
 }

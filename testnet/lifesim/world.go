@@ -37,7 +37,7 @@ type Bugs struct {
 }
 
 // home is the device whose orchestrator takes the requests; it is a node, too.
-const home protocol.NodeID = "a"
+const home protocol.PeerID = "a"
 
 // world is one simulated mesh. It lives in a synctest bubble.
 type world struct {
@@ -47,7 +47,7 @@ type world struct {
 	start  time.Time
 	span   time.Duration // of the faults
 	nodes  []*node
-	links  map[protocol.NodeID]*link
+	links  map[protocol.PeerID]*link
 	disk   *disk
 	log    *history
 
@@ -119,13 +119,13 @@ func Run(ctx context.Context, cfg Config) (violations, trace []string) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &world{
 		seed: cfg.Seed, bugs: cfg.Bugs, params: sched.DefaultParams(), start: time.Now(), span: cfg.Faults,
-		links: make(map[protocol.NodeID]*link), disk: newDisk(), drawn: make(map[string]uint64), ctx: ctx,
+		links: make(map[protocol.PeerID]*link), disk: newDisk(), drawn: make(map[string]uint64), ctx: ctx,
 	}
 	if cfg.Bugs.HastyRetry {
 		w.params.Lease, w.params.LeaseSlack = time.Millisecond, 0
 	}
 	w.log = newHistory(w)
-	for _, id := range []protocol.NodeID{home, "b", "c", "d"} {
+	for _, id := range []protocol.PeerID{home, "b", "c", "d"} {
 		n := newNode(w, id)
 		w.nodes = append(w.nodes, n)
 		w.links[id] = &link{w: w, node: n}

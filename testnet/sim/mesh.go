@@ -22,7 +22,7 @@ type mesh struct {
 	events   events
 	order    int // of events
 	nodes    []*node
-	byID     map[protocol.NodeID]*node
+	byID     map[protocol.PeerID]*node
 	known    int // how many nodes are taken to be members
 	services []protocol.Service
 	hashes   []uint32 // of their images
@@ -69,7 +69,7 @@ func newMesh(s *Scenario, pl *plan, r int, pol policy, params sched.Params) *mes
 	m := &mesh{
 		scenario: s, plan: pl, policy: pol, params: params,
 		rng: source(s.Seed, r, forPolicy), loss: rand.New(rand.NewPCG(pl.gossip, 0)),
-		byID: make(map[protocol.NodeID]*node), rtt: seconds(s.Network.RTTMS / 1e3),
+		byID: make(map[protocol.PeerID]*node), rtt: seconds(s.Network.RTTMS / 1e3),
 		placer: sched.NewPlacer(params),
 	}
 	for i := range pl.services {
@@ -195,7 +195,7 @@ func (m *mesh) again(j *job) {
 // exclude lets n be offered the request no more.
 func (j *job) exclude(n *node) {
 	if j.demand.Excluded == nil {
-		j.demand.Excluded = make(map[protocol.NodeID]*protocol.Refusal)
+		j.demand.Excluded = make(map[protocol.PeerID]*protocol.Refusal)
 	}
 	j.demand.Excluded[n.id] = &protocol.Refusal{Code: protocol.CodeNodeLost}
 }
@@ -287,4 +287,4 @@ func (m *mesh) churn(c *churnPlan) {
 	}
 }
 
-func nodeID(i int) protocol.NodeID { return protocol.NodeID(fmt.Sprintf("node%05d", i)) }
+func nodeID(i int) protocol.PeerID { return protocol.PeerID(fmt.Sprintf("node%05d", i)) }

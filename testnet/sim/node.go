@@ -23,7 +23,7 @@ const (
 type node struct {
 	m       *mesh
 	index   int
-	id      protocol.NodeID
+	id      protocol.PeerID
 	plan    *nodePlan
 	state   standing
 	known   bool // to the others as a member

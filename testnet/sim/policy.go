@@ -209,7 +209,7 @@ func (ours) takeBack(m *mesh, j *job, n *node, maxWait time.Duration) {
 		view.Begun(n.id)
 		view.Returned(n.id)
 		if j.demand.Waited == nil {
-			j.demand.Waited = make(map[protocol.NodeID]time.Duration)
+			j.demand.Waited = make(map[protocol.PeerID]time.Duration)
 		}
 		j.demand.Waited[n.id] += m.now - accepted
 		m.counts.givenBack++

@@ -41,13 +41,13 @@ type Config struct {
 	// Driver makes the driver that runs work here, given the mesh's
 	// fingerprint and this device's ID; it is closed at the end of Run. Nil:
 	// the device asks for work and runs none.
-	Driver func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error)
+	Driver func(mesh keys.Fingerprint, self protocol.PeerID) (runtime.Driver, error)
 	// EngineOptional: that the driver's engine never answered is no problem, as on
 	// a device that has none. It runs work once one answers, with or without this.
 	EngineOptional bool
 	// Guard is the program, with its arguments, that stops what outlives its
 	// lease: see package guard. Nil where containers end with this process.
-	Guard func(mesh keys.Fingerprint, self protocol.NodeID) (program string, args []string)
+	Guard func(mesh keys.Fingerprint, self protocol.PeerID) (program string, args []string)
 	// NoDriver says why Driver is nil, for those who ask for work here.
 	NoDriver string
 	// Speed of one core; 0 has it measured (machine.Benchmark).

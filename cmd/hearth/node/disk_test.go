@@ -88,7 +88,7 @@ func TestFullDisk(t *testing.T) {
 type smallDisk struct {
 	dir      string
 	cfg      Config
-	id       protocol.NodeID
+	id       protocol.PeerID
 	keys     map[string][]byte // files that must never change
 	accepted []protocol.RequestID
 }
@@ -279,7 +279,7 @@ func (d *smallDisk) check() error {
 func TestMoveToAnotherMesh(t *testing.T) {
 	dir := t.TempDir()
 	home, away := keys.NewSecret(), keys.NewSecret()
-	ids := make(map[string]protocol.NodeID)
+	ids := make(map[string]protocol.PeerID)
 	for i, secret := range []keys.Secret{home, away, home} {
 		n, err := New(deviceConfig(dir, secret))
 		if err != nil {

@@ -22,7 +22,7 @@ func TestEngineThatComesLater(t *testing.T) {
 	cfg.Secret, cfg.Name, cfg.StateDir = keys.NewSecret(), "kitchen", t.TempDir()
 	cfg.Listen = []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/0")}
 	cfg.NoDiscovery, cfg.CPUs, cfg.Speed, cfg.EngineOptional = true, 4, 1, true
-	cfg.Driver = func(mesh keys.Fingerprint, self protocol.NodeID) (runtime.Driver, error) {
+	cfg.Driver = func(mesh keys.Fingerprint, self protocol.PeerID) (runtime.Driver, error) {
 		return engine.Driver(string(mesh), self), nil
 	}
 	n, err := New(cfg)

@@ -8,7 +8,7 @@ import (
 
 // executor is the orchestrator's way to a node: a direct call for this device,
 // a stream for any other.
-func (n *Node) executor(id protocol.NodeID) (protocol.Executor, error) {
+func (n *Node) executor(id protocol.PeerID) (protocol.Executor, error) {
 	if id == n.id {
 		return n.executorHere(n.id), nil
 	}
@@ -16,11 +16,11 @@ func (n *Node) executor(id protocol.NodeID) (protocol.Executor, error) {
 }
 
 // requestsAt is the way to the requests that another device looks after.
-func (n *Node) requestsAt(id protocol.NodeID) protocol.Requests {
+func (n *Node) requestsAt(id protocol.PeerID) protocol.Requests {
 	return protocol.NewRequestsClient(n.open(id))
 }
 
-func (n *Node) open(id protocol.NodeID) func(context.Context) (protocol.Stream, error) {
+func (n *Node) open(id protocol.PeerID) func(context.Context) (protocol.Stream, error) {
 	return func(ctx context.Context) (protocol.Stream, error) {
 		return n.mesh.Open(ctx, id, protocol.ExecuteProtocol)
 	}
@@ -28,13 +28,13 @@ func (n *Node) open(id protocol.NodeID) func(context.Context) (protocol.Stream, 
 
 // serveExecute answers another device: its orchestrator, and its apps where they
 // ask about the requests of this one, which are all that it tells.
-func (n *Node) serveExecute(ctx context.Context, from protocol.NodeID, s protocol.Stream) {
+func (n *Node) serveExecute(ctx context.Context, from protocol.PeerID, s protocol.Stream) {
 	if err := protocol.ServeExecute(ctx, s, n.executorHere(from), n.orch, from); err != nil {
 		n.log.Debug("execute stream ended", "peer", from, "err", err)
 	}
 }
 
-func (n *Node) executorHere(from protocol.NodeID) protocol.Executor {
+func (n *Node) executorHere(from protocol.PeerID) protocol.Executor {
 	if n.runtime == nil {
 		return noRuntime(n.cfg.NoDriver)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // renew asks an execution's orchestrator whether it is still wanted.
-func (n *Node) renew(ctx context.Context, orchestrator protocol.NodeID, r protocol.Renewal) error {
+func (n *Node) renew(ctx context.Context, orchestrator protocol.PeerID, r protocol.Renewal) error {
 	if orchestrator == n.id {
 		return n.orch.Renew(ctx, n.id, r)
 	}

@@ -16,11 +16,11 @@ func (a appServer) Forget(_ context.Context, name string) error { return a.n.mes
 
 // devices lists the devices of the mesh, each with what is wrong with its name.
 func (n *Node) devices() []protocol.Device {
-	claims := make(map[protocol.NodeID]string)
+	claims := make(map[protocol.PeerID]string)
 	for _, c := range n.mesh.Conflicts() {
 		claims[c.Claimant] = c.Name
 	}
-	copies := make(map[protocol.NodeID]string)
+	copies := make(map[protocol.PeerID]string)
 	for _, c := range n.mesh.Copies() {
 		copies[c.Of] = c.Address
 	}
@@ -77,7 +77,7 @@ func (n *Node) checkNames() (checks []protocol.Check) {
 // there.
 func (n *Node) checkRivals() []protocol.Check {
 	var at []string
-	var rival protocol.NodeID
+	var rival protocol.PeerID
 	for _, p := range n.mesh.Peers() {
 		if p.Rival != "" {
 			at, rival = append(at, p.Name), p.Rival

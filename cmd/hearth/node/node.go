@@ -29,7 +29,7 @@ import (
 type Node struct {
 	cfg     Config
 	log     *slog.Logger
-	id      protocol.NodeID
+	id      protocol.PeerID
 	started time.Time
 	unlock  func()
 
@@ -128,13 +128,13 @@ func (n *Node) buildMesh() error {
 	if err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
-	n.id = protocol.NodeID(id.String())
+	n.id = protocol.PeerID(id.String())
 	n.gossip = newGossip(n)
 	n.mesh, err = p2p.New(p2p.Config{
 		Secret: n.cfg.Secret, Key: key, Name: n.cfg.Name, KeepNames: n.cfg.Policy.AllowFrom, StateDir: n.cfg.StateDir,
 		Listen: n.cfg.Listen, Interfaces: n.cfg.Interfaces, Peers: n.cfg.Peers, Discovery: !n.cfg.NoDiscovery,
 		OnScore: func(s protocol.Score) { n.view.Score(s) }, OnPeer: n.peerChanged,
-		OnRTT: func(id protocol.NodeID, rtt time.Duration) { n.view.RTT(id, rtt) }, Log: n.cfg.Log,
+		OnRTT: func(id protocol.PeerID, rtt time.Duration) { n.view.RTT(id, rtt) }, Log: n.cfg.Log,
 	})
 	if err == nil {
 		n.mesh.Handle(protocol.ExecuteProtocol, n.serveExecute)
@@ -201,7 +201,7 @@ func (n *Node) imageID() func(context.Context, string) protocol.ImageID {
 }
 
 // ID returns the device's ID.
-func (n *Node) ID() protocol.NodeID { return n.id }
+func (n *Node) ID() protocol.PeerID { return n.id }
 
 // Ready is closed when the device listens and serves its apps.
 func (n *Node) Ready() <-chan struct{} { return n.ready }

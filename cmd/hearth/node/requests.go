@@ -29,13 +29,13 @@ type meshRequests struct {
 	// own are the requests of this device: all that other devices are told of.
 	own protocol.Requests
 	// id and name are this device's.
-	id   protocol.NodeID
+	id   protocol.PeerID
 	name string
 	// peers lists the devices connected; changed tells when that may differ.
 	peers   func() []p2p.Peer
 	changed func() <-chan struct{}
 	// at is the way to the requests of another device.
-	at  func(protocol.NodeID) protocol.Requests
+	at  func(protocol.PeerID) protocol.Requests
 	log *slog.Logger
 }
 

@@ -110,12 +110,12 @@ func mesh(own *device, others map[string]*device) *meshRequests {
 		peers: func() []p2p.Peer {
 			var peers []p2p.Peer
 			for name := range others {
-				peers = append(peers, p2p.Peer{ID: protocol.NodeID(name), Name: name})
+				peers = append(peers, p2p.Peer{ID: protocol.PeerID(name), Name: name})
 			}
 			return peers
 		},
 		changed: func() <-chan struct{} { return nil },
-		at:      func(id protocol.NodeID) protocol.Requests { return others[string(id)] },
+		at:      func(id protocol.PeerID) protocol.Requests { return others[string(id)] },
 		log:     slog.New(slog.DiscardHandler),
 	}
 }
@@ -390,7 +390,7 @@ func TestWatchBeginsWhenAllAreWatched(t *testing.T) {
 func peersNamed(names ...string) []p2p.Peer {
 	var peers []p2p.Peer
 	for _, name := range names {
-		peers = append(peers, p2p.Peer{ID: protocol.NodeID(name), Name: name})
+		peers = append(peers, p2p.Peer{ID: protocol.PeerID(name), Name: name})
 	}
 	return peers
 }

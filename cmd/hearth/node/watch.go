@@ -20,8 +20,8 @@ const watchAgain = time.Second
 func (m *meshRequests) Watch(ctx context.Context, begun func(), yield func(protocol.Event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{
-		requests: m, events: make(chan protocol.Event), begun: make(chan protocol.NodeID), ended: make(chan watchEnd),
-		watched: make(map[protocol.NodeID]bool),
+		requests: m, events: make(chan protocol.Event), begun: make(chan protocol.PeerID), ended: make(chan watchEnd),
+		watched: make(map[protocol.PeerID]bool),
 	}
 	defer w.streams.Wait()
 	defer cancel()
@@ -37,15 +37,15 @@ func (m *meshRequests) Watch(ctx context.Context, begun func(), yield func(proto
 type watcher struct {
 	requests *meshRequests
 	events   chan protocol.Event // unbuffered: who watches slowly is noticed where the events are
-	begun    chan protocol.NodeID
+	begun    chan protocol.PeerID
 	ended    chan watchEnd
-	watched  map[protocol.NodeID]bool
+	watched  map[protocol.PeerID]bool
 	streams  sync.WaitGroup
 }
 
 // watchEnd says that a device's stream ended; of this device's, node is empty.
 type watchEnd struct {
-	node protocol.NodeID
+	node protocol.PeerID
 	err  error
 }
 
@@ -122,7 +122,7 @@ func (w *watcher) startAll(ctx context.Context) {
 }
 
 // start follows a device's events unless that is being done.
-func (w *watcher) start(ctx context.Context, node protocol.NodeID, at protocol.Requests) {
+func (w *watcher) start(ctx context.Context, node protocol.PeerID, at protocol.Requests) {
 	if w.watched[node] {
 		return
 	}

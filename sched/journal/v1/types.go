@@ -109,7 +109,7 @@ func (s *service) now() protocol.Service {
 func (e *event) now() protocol.Event {
 	n := protocol.Event{
 		Request: protocol.RequestID(e.Request), Attempt: e.Attempt, State: protocol.State(e.State),
-		Node: protocol.NodeID(e.Node), NodeName: e.NodeName, At: e.At, Code: protocol.Code(e.Code), Reason: e.Reason,
+		Node: protocol.PeerID(e.Node), NodeName: e.NodeName, At: e.At, Code: protocol.Code(e.Code), Reason: e.Reason,
 		ExitCode: e.ExitCode, QueuePlace: e.QueuePlace, Container: e.Container,
 	}
 	if p := e.Progress; p != nil {
@@ -124,7 +124,7 @@ func (d *decision) now() protocol.Decision {
 	n := protocol.Decision{Level: time.Duration(d.Level), Places: d.Places, Unnamed: d.Unnamed}
 	for _, c := range d.Candidates {
 		n.Candidates = append(n.Candidates, protocol.Candidate{
-			Node: protocol.NodeID(c.Node), Name: c.Name, Self: c.Self, Rating: c.Rating,
+			Node: protocol.PeerID(c.Node), Name: c.Name, Self: c.Self, Rating: c.Rating,
 			Estimate: time.Duration(c.Estimate), Work: time.Duration(c.Work), Network: time.Duration(c.Network), Cold: time.Duration(c.Cold),
 			Chance: c.Chance, Chosen: c.Chosen, Code: protocol.Code(c.Code), Excluded: c.Excluded,
 		})

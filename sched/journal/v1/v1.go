@@ -43,7 +43,7 @@ type Record struct {
 // An Offer is the last one; Attempt 0 is none.
 type Offer struct {
 	Attempt        uint32
-	Node           protocol.NodeID
+	Node           protocol.PeerID
 	Name           string
 	Begun          bool
 	Lost           uint32

@@ -49,7 +49,7 @@ var floors = []floor{
 	{"cmd/hearth/compose", []string{"keys", "protocol", "cmd/hearth/compose"}, map[string]string{
 		libp2p + "/p2p": "it reads files", "github.com/docker/docker": "it asks no engine",
 	}},
-	{"cmd/hearth/node", []string{"keys", "protocol", "sched", "runtime", "p2p", "cmd/hearth/node"}, nil},
+	{"cmd/hearth/device", []string{"keys", "protocol", "sched", "runtime", "p2p", "cmd/hearth/device"}, nil},
 	{"cmd/hearth", []string{"keys", "protocol", "sched", "runtime", "p2p", "cmd/hearth"}, map[string]string{
 		"github.com/miekg/dns": "p2p/mdns reads packets by x/net/dns/dnsmessage",
 	}},
@@ -140,12 +140,12 @@ func TestFloorsForbid(t *testing.T) {
 		{"p2p", module + "/runtime/docker", false},
 		{"keys", module + "/protocol", false},
 		{"protocol/pb", libp2p + "/core/host", false},
-		{"cmd/hearth/node", module + "/cmd/hearth", false},
+		{"cmd/hearth/device", module + "/cmd/hearth", false},
 		{"cmd/hearth", module + "/testnet", false},
 		{"cmd/hearth/compose", module + "/sched", false},
 		{"runtime/docker", "github.com/docker/docker/client", true},
 		{"keys", libp2p + "/core/crypto", true},
-		{"testnet/inproc", module + "/cmd/hearth/node", true},
+		{"testnet/inproc", module + "/cmd/hearth/device", true},
 	} {
 		if why := floorOf(module + "/" + c.from).forbids(c.to); (why == "") != c.allowed {
 			t.Errorf("%s on %s: allowed is %v, want %v (%s)", c.from, c.to, why == "", c.allowed, why)

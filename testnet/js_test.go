@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/testnet"
 	"github.com/hearth-edge/hearth/testnet/inproc"
 )
@@ -19,7 +19,7 @@ import (
 func TestJavaScript(t *testing.T) {
 	t.Parallel()
 	var stateDir string
-	inproc.Start(t, 2, inproc.Options{Configure: func(i int, cfg *node.Config) {
+	inproc.Start(t, 2, inproc.Options{Configure: func(i int, cfg *device.Config) {
 		if i == 0 {
 			stateDir = cfg.StateDir
 		}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/protocol"
 )
 
@@ -51,10 +51,10 @@ Exit code 0 if nothing is wrong (warnings aside), 125 otherwise.`,
 // diagnose asks the running device; without one it checks what it can.
 func (c *cli) diagnose(cmd *cobra.Command) ([]protocol.Check, error) {
 	ctx := cmd.Context()
-	device, done, err := c.device(ctx)
+	running, done, err := c.device(ctx)
 	if err == nil {
 		defer done()
-		return device.Diagnose(ctx)
+		return running.Diagnose(ctx)
 	}
 	checks := []protocol.Check{{
 		Name: "device", Level: protocol.LevelProblem, Finding: err.Error(),
@@ -65,12 +65,12 @@ func (c *cli) diagnose(cmd *cobra.Command) ([]protocol.Check, error) {
 		checks = append(checks, protocol.Check{Name: "secret", Level: protocol.LevelProblem, Finding: err.Error(),
 			Advice: "make one with 'hearth secret new', or copy it from another device"})
 	} else {
-		checks = append(checks, node.CheckSecret(secret))
+		checks = append(checks, device.CheckSecret(secret))
 	}
 	if _, err := os.Stat(c.state); err == nil {
-		checks = append(checks, node.CheckState(c.state))
+		checks = append(checks, device.CheckState(c.state))
 	}
-	return append(checks, node.CheckInterfaces(nil), node.CheckEngine(ctx)), nil
+	return append(checks, device.CheckInterfaces(nil), device.CheckEngine(ctx)), nil
 }
 
 // levelMarks are the levels as people read them.

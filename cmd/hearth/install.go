@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/keys"
 )
 
@@ -96,7 +96,7 @@ func (c *cli) install(cmd *cobra.Command, u *unitFlags, f *upFlags) error {
 	if _, err := keys.PrivateFolder(state); err != nil {
 		return needsRoot(err)
 	}
-	if err := keys.ReplaceSecretFile(filepath.Join(state, node.SecretFile), secret); err != nil {
+	if err := keys.ReplaceSecretFile(filepath.Join(state, device.SecretFile), secret); err != nil {
 		return needsRoot(err)
 	}
 	if program.unsafe != nil {

@@ -2,7 +2,7 @@
 // device runs `hearth up` with the same secret, and `hearth run` on any of them
 // runs a container on the device that will finish it first.
 //
-// It is one file per verb. `up` runs the device (package node); every other
+// It is one file per verb. `up` runs the device (package device); every other
 // verb talks to the running device over its app endpoint.
 //
 // How many processors there are is looked up at the start, not each second:

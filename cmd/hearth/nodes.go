@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/protocol"
 )
 
@@ -164,7 +164,7 @@ func (c *cli) devicePrinter(f nodesFlags) func([]protocol.Device) error {
 
 // alike reports whether two lists say the same of a device, but for how old that is.
 func alike(a, b protocol.Device) bool {
-	return a.Self == b.Self && a.Address == b.Address && node.AlikeScores(&a.Score, &b.Score)
+	return a.Self == b.Self && a.Address == b.Address && device.AlikeScores(&a.Score, &b.Score)
 }
 
 // redraw prepares for the next list: on a terminal it takes the place of the

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
 	"github.com/hearth-edge/hearth/runtime/policyfile"
@@ -136,7 +136,7 @@ func (c *cli) policyCheck(ctx context.Context, f *policyFlags, args []string) er
 	if err != nil {
 		return err
 	}
-	here, err := node.Here(ctx, c.state)
+	here, err := device.Here(ctx, c.state)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/keys"
 )
 
@@ -89,7 +89,7 @@ func (c *cli) findSecret(file string) (keys.Secret, error) {
 		}
 		return s, nil
 	}
-	s, err := keys.ReadSecretFile(filepath.Join(c.state, node.SecretFile))
+	s, err := keys.ReadSecretFile(filepath.Join(c.state, device.SecretFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, &failure{
 			err:  fmt.Errorf("no secret: none was given, and %s holds none from an earlier start", c.state),

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
@@ -119,7 +119,7 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 	if err != nil {
 		return err
 	}
-	device, err := node.New(cfg)
+	d, err := device.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -129,13 +129,13 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 	go func() { // tells that the device is ready; ends with up
 		defer close(announced)
 		select {
-		case <-device.Ready():
-			log.Info("ready", "name", cfg.Name, "peer", device.ID(), "mesh", cfg.Secret.Fingerprint(), "addresses", device.Addresses())
+		case <-d.Ready():
+			log.Info("ready", "name", cfg.Name, "peer", d.ID(), "mesh", cfg.Secret.Fingerprint(), "addresses", d.Addresses())
 			notify(log, daemon.SdNotifyReady)
 		case <-ctx.Done():
 		}
 	}()
-	err = device.Run(ctx)
+	err = d.Run(ctx)
 	cancel()
 	<-announced
 	notify(log, daemon.SdNotifyStopping)
@@ -153,7 +153,7 @@ func notify(log *slog.Logger, state string) {
 }
 
 // nodeConfig turns the flags into what the device is made of.
-func (c *cli) nodeConfig(f upFlags, log *slog.Logger) (node.Config, error) {
+func (c *cli) nodeConfig(f upFlags, log *slog.Logger) (device.Config, error) {
 	cfg, err := c.settings(f, log)
 	if err != nil {
 		return cfg, err
@@ -166,8 +166,8 @@ func (c *cli) nodeConfig(f upFlags, log *slog.Logger) (node.Config, error) {
 }
 
 // settings is what the flags say by themselves, whatever this machine has.
-func (c *cli) settings(f upFlags, log *slog.Logger) (node.Config, error) {
-	cfg := node.DefaultConfig()
+func (c *cli) settings(f upFlags, log *slog.Logger) (device.Config, error) {
+	cfg := device.DefaultConfig()
 	cfg.Version, cfg.Log, cfg.StateDir, cfg.Interfaces, cfg.NoDiscovery = version, log, c.state, f.interfaces, f.noDiscovery
 	var err error
 	if cfg.Name, err = deviceName(f.name); err != nil {
@@ -205,7 +205,7 @@ func (c *cli) knownDriver(name string) error {
 	return &failure{err: fmt.Errorf("--driver %q is not known", name), hint: "use docker or none"}
 }
 
-// driverMaker makes what node.Config.Driver is.
+// driverMaker makes what device.Config.Driver is.
 type driverMaker func(log *slog.Logger, policy runtime.Policy) func(keys.Fingerprint, protocol.PeerID) (runtime.Driver, error)
 
 // drivers are the ways to run work, by the name that --driver takes.
@@ -219,7 +219,7 @@ func drivers() map[string]driverMaker {
 
 // chooseDriver decides whether the device runs work, and how. Whether there is an
 // engine is found out while it runs: one that is started later is as good.
-func (c *cli) chooseDriver(name string, cfg *node.Config) {
+func (c *cli) chooseDriver(name string, cfg *device.Config) {
 	if name == "none" {
 		cfg.NoDriver = "it was started with --driver none"
 		return

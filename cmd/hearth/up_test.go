@@ -3,7 +3,7 @@ package main
 import (
 	"testing"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 )
 
 // A device has a driver whether or not there is an engine when it starts, unless
@@ -12,7 +12,7 @@ func TestChooseDriver(t *testing.T) {
 	for name, want := range map[string]struct{ runs, optional bool }{
 		"": {true, true}, "docker": {true, false}, "none": {false, false},
 	} {
-		c, cfg := &cli{drivers: drivers()}, node.DefaultConfig()
+		c, cfg := &cli{drivers: drivers()}, device.DefaultConfig()
 		c.chooseDriver(name, &cfg)
 		if (cfg.Driver != nil) != want.runs || (cfg.Guard != nil) != want.runs || cfg.EngineOptional != want.optional {
 			t.Errorf("--driver %q: driver %v, guard %v, optional %v", name, cfg.Driver != nil, cfg.Guard != nil, cfg.EngineOptional)

@@ -10,7 +10,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/p2p/app"
 	"github.com/hearth-edge/hearth/protocol"
@@ -21,7 +21,7 @@ import (
 // Run a container on the best node of the mesh, give it input, and read its
 // output and exit code.
 func Example() {
-	stateDir, stop := device() // an app takes that of its device: /var/lib/hearth
+	stateDir, stop := startDevice() // an app takes that of its device: /var/lib/hearth
 	defer stop()
 	ctx := context.Background()
 
@@ -62,7 +62,7 @@ func Example() {
 
 // Start something that outlives this app, and come back to it by its ID.
 func ExampleClient_Attach() {
-	stateDir, stop := device()
+	stateDir, stop := startDevice()
 	defer stop()
 	ctx := context.Background()
 	hearth, err := app.Connect(ctx, stateDir)
@@ -100,7 +100,7 @@ func ExampleClient_Attach() {
 
 // Watch every state that the requests of the mesh go through.
 func ExampleClient_Watch() {
-	stateDir, stop := device()
+	stateDir, stop := startDevice()
 	defer stop()
 	ctx := context.Background()
 	hearth, err := app.Connect(ctx, stateDir)
@@ -136,19 +136,19 @@ func ExampleClient_Watch() {
 	// seen enough
 }
 
-// device starts a device whose engine only pretends to run containers.
-func device() (stateDir string, stop func()) {
+// startDevice starts a device whose engine only pretends to run containers.
+func startDevice() (stateDir string, stop func()) {
 	dir, err := os.MkdirTemp("", "hearth")
 	check(err)
 	engine := fake.NewEngine(fake.Config{Images: map[string]fake.Image{"work:1": {}}})
-	cfg := node.DefaultConfig()
+	cfg := device.DefaultConfig()
 	cfg.Secret, cfg.Name, cfg.StateDir = keys.NewSecret(), "kitchen", dir
 	cfg.Listen = []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/0")}
 	cfg.NoDiscovery, cfg.CPUs, cfg.Speed = true, 4, 1
 	cfg.Driver = func(mesh keys.Fingerprint, self protocol.PeerID) (runtime.Driver, error) {
 		return engine.Driver(string(mesh), self), nil
 	}
-	n, err := node.New(cfg)
+	n, err := device.New(cfg)
 	check(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -17,7 +17,7 @@ import (
 
 	"github.com/docker/docker/client"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/p2p/app"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/testnet"
@@ -33,7 +33,7 @@ func BenchmarkNode(b *testing.B) {
 		b.Run(fmt.Sprintf("nodes=%d", count), func(b *testing.B) {
 			goroutines, heap := atRest()
 			for b.Loop() {
-				inproc.Start(b, count, inproc.Options{Configure: func(_ int, cfg *node.Config) { cfg.Log = slog.New(slog.DiscardHandler) }})
+				inproc.Start(b, count, inproc.Options{Configure: func(_ int, cfg *device.Config) { cfg.Log = slog.New(slog.DiscardHandler) }})
 			}
 			g, h := atRest()
 			nodes := float64(b.N * count)

@@ -13,7 +13,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
@@ -77,8 +77,8 @@ func host() error {
 	return g.Wait()
 }
 
-func (n *hostedNode) make(secret keys.Secret, out *lines) (*node.Node, error) {
-	cfg := node.DefaultConfig()
+func (n *hostedNode) make(secret keys.Secret, out *lines) (*device.Device, error) {
+	cfg := device.DefaultConfig()
 	cfg.Secret, cfg.Name, cfg.StateDir, cfg.NoDiscovery = secret, n.Name, n.State, true
 	cfg.CPUs, cfg.Speed, cfg.Log = n.CPUs, n.Speed, slog.New(slog.DiscardHandler)
 	cfg.Listen = []ma.Multiaddr{ma.StringCast(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", n.Port))}
@@ -92,7 +92,7 @@ func (n *hostedNode) make(secret keys.Secret, out *lines) (*node.Node, error) {
 	cfg.Driver = func(mesh keys.Fingerprint, self protocol.PeerID) (runtime.Driver, error) {
 		return engine.Driver(string(mesh), self), nil
 	}
-	return node.New(cfg)
+	return device.New(cfg)
 }
 
 // lines writes whole lines, at once.

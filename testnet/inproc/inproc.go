@@ -19,7 +19,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/p2p/app"
 	"github.com/hearth-edge/hearth/protocol"
@@ -43,7 +43,7 @@ type Mesh struct {
 
 // A Node is a running node.
 type Node struct {
-	*node.Node
+	*device.Device
 	Name string
 	// App is the node as its apps see it, over its real endpoint.
 	App *protocol.AppClient
@@ -60,7 +60,7 @@ type Node struct {
 type Options struct {
 	// Configure may change a node's configuration before it is made; i counts
 	// from 0.
-	Configure func(i int, cfg *node.Config)
+	Configure func(i int, cfg *device.Config)
 }
 
 // Start starts count nodes, named node1 and so on, each with 4 slots and an
@@ -89,7 +89,7 @@ func (m *Mesh) add(t testing.TB, i int, peers []ma.Multiaddr, o Options) *Node {
 	n := &Node{Name: fmt.Sprintf("node%d", i+1), t: t, ended: make(chan struct{})}
 	n.Engine = fake.NewEngine(fake.Config{Images: map[string]fake.Image{Image: {}}})
 	t.Cleanup(n.Engine.Close)
-	cfg := node.DefaultConfig()
+	cfg := device.DefaultConfig()
 	cfg.Secret, cfg.Name, cfg.StateDir = m.Secret, n.Name, testnet.ShortTempDir(t)
 	cfg.Listen = []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/0")}
 	cfg.Peers, cfg.NoDiscovery = peers, true
@@ -102,7 +102,7 @@ func (m *Mesh) add(t testing.TB, i int, peers []ma.Multiaddr, o Options) *Node {
 		o.Configure(i, &cfg)
 	}
 	var err error
-	if n.Node, err = node.New(cfg); err != nil {
+	if n.Device, err = device.New(cfg); err != nil {
 		t.Fatalf("%s: %v", n.Name, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

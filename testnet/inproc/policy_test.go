@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/node"
+	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/testnet/inproc"
 )
@@ -13,7 +13,7 @@ import (
 // refused goes elsewhere, or is told why for each.
 func TestOwnersPolicies(t *testing.T) {
 	t.Parallel()
-	m := inproc.Start(t, 3, inproc.Options{Configure: func(i int, cfg *node.Config) {
+	m := inproc.Start(t, 3, inproc.Options{Configure: func(i int, cfg *device.Config) {
 		cfg.Policy.AllowFrom = [][]string{nil, {"node1"}, {}}[i]
 	}})
 	ask := func(asker int, target string, notHere bool) protocol.Event {

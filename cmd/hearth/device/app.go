@@ -1,4 +1,4 @@
-package node
+package device
 
 import (
 	"context"
@@ -11,35 +11,35 @@ import (
 const watchPause = 20 * time.Millisecond
 
 // serveApp answers an app of this device.
-func (n *Node) serveApp(ctx context.Context, s protocol.Stream) {
-	if err := protocol.ServeApp(ctx, s, n.app.Token(), appServer{n.requests, n}); err != nil {
-		n.log.Debug("app stream ended", "err", err)
+func (d *Device) serveApp(ctx context.Context, s protocol.Stream) {
+	if err := protocol.ServeApp(ctx, s, d.app.Token(), appServer{d.requests, d}); err != nil {
+		d.log.Debug("app stream ended", "err", err)
 	}
 }
 
 // appServer is the device as its apps see it: protocol.App.
 type appServer struct {
 	*meshRequests
-	n *Node
+	d *Device
 }
 
 func (a appServer) Run(ctx context.Context, r protocol.Run) (protocol.Session, error) {
-	return a.n.orch.Accept(ctx, r)
+	return a.d.orch.Accept(ctx, r)
 }
 
 func (a appServer) Plan(ctx context.Context, s protocol.Service) (protocol.Decision, error) {
-	return a.n.orch.Plan(ctx, &s), nil
+	return a.d.orch.Plan(ctx, &s), nil
 }
 
 func (a appServer) Devices(ctx context.Context, watch bool, yield func([]protocol.Device) error) error {
-	return a.eachChange(ctx, watch, func() error { return yield(a.n.devices()) })
+	return a.eachChange(ctx, watch, func() error { return yield(a.d.devices()) })
 }
 
 // eachChange calls tell, and with watch again on each change of the view until
 // ctx ends.
 func (a appServer) eachChange(ctx context.Context, watch bool, tell func() error) error {
 	for {
-		changed := a.n.view.Changed()
+		changed := a.d.view.Changed()
 		if err := tell(); err != nil || !watch {
 			return err
 		}
@@ -58,5 +58,5 @@ func (a appServer) eachChange(ctx context.Context, watch bool, tell func() error
 }
 
 func (a appServer) Diagnose(ctx context.Context) ([]protocol.Check, error) {
-	return a.n.diagnose(ctx), nil
+	return a.d.diagnose(ctx), nil
 }

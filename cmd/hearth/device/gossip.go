@@ -1,4 +1,4 @@
-package node
+package device
 
 import (
 	"context"
@@ -51,7 +51,7 @@ func beat(devices int, quiet bool) time.Duration {
 // score is made, as the use of the processor by others, its temperature and what
 // that takes away, is as old as the beat: nobody is told of each degree.
 type gossip struct {
-	n    *Node
+	d    *Device
 	poke chan struct{}
 	told protocol.Score // what was published last; run's own
 
@@ -60,20 +60,20 @@ type gossip struct {
 	score protocol.Score
 }
 
-func newGossip(n *Node) *gossip { return &gossip{n: n, poke: make(chan struct{}, 1)} }
+func newGossip(d *Device) *gossip { return &gossip{d: d, poke: make(chan struct{}, 1)} }
 
 // measure finds out the machine's speed, which takes a moment on first start:
 // the device is in the mesh meanwhile, and runs work from then on.
 func (g *gossip) measure(ctx context.Context) error {
-	speed := g.n.cfg.Speed
-	if speed == 0 && g.n.runtime != nil {
+	speed := g.d.cfg.Speed
+	if speed == 0 && g.d.runtime != nil {
 		var err error
-		speed, err = machine.Benchmark(ctx, g.n.cfg.StateDir)
+		speed, err = machine.Benchmark(ctx, g.d.cfg.StateDir)
 		if speed == 0 {
 			return fmt.Errorf("measure this machine's speed: %w", err)
 		}
 		if err != nil {
-			g.n.log.Warn("this machine's speed is measured anew at each start", "err", err)
+			g.d.log.Warn("this machine's speed is measured anew at each start", "err", err)
 		}
 		debug.FreeOSMemory() // what measuring and starting took is not needed again
 	}
@@ -102,7 +102,7 @@ func (g *gossip) last() protocol.Score {
 // run publishes until ctx ends.
 func (g *gossip) run(ctx context.Context) error {
 	select {
-	case <-g.n.mesh.Ready():
+	case <-g.d.mesh.Ready():
 	case <-ctx.Done():
 		return nil
 	}
@@ -132,16 +132,16 @@ func (g *gossip) run(ctx context.Context) error {
 			g.publish(ctx, g.compose(ctx))
 		}
 		last = time.Now()
-		due.Reset(g.n.mesh.Tick(g.told.Beat))
+		due.Reset(g.d.mesh.Tick(g.told.Beat))
 	}
 }
 
-func (g *gossip) beat(quiet bool) time.Duration { return beat(g.n.mesh.Size(), quiet) }
+func (g *gossip) beat(quiet bool) time.Duration { return beat(g.d.mesh.Size(), quiet) }
 
 func (g *gossip) publish(ctx context.Context, score protocol.Score) {
 	g.told = score
-	if err := g.n.mesh.Publish(score); err != nil && ctx.Err() == nil {
-		g.n.log.Warn("the score could not be gossiped", "err", err)
+	if err := g.d.mesh.Publish(score); err != nil && ctx.Err() == nil {
+		g.d.log.Warn("the score could not be gossiped", "err", err)
 	}
 }
 
@@ -176,20 +176,20 @@ func AlikeScores(a, b *protocol.Score) bool {
 // is that of a device with nothing to tell where it has no work and says what it
 // said before.
 func (g *gossip) compose(ctx context.Context) protocol.Score {
-	n := g.n
+	d := g.d
 	s := protocol.Score{
-		Node: n.id, Name: n.cfg.Name, Arch: goruntime.GOARCH, OS: goruntime.GOOS,
-		Labels: n.cfg.Labels, Version: n.cfg.Version,
+		Node: d.id, Name: d.cfg.Name, Arch: goruntime.GOARCH, OS: goruntime.GOOS,
+		Labels: d.cfg.Labels, Version: d.cfg.Version,
 	}
-	for _, a := range n.mesh.Addresses() { // whose they are the score says already
-		s.Addresses = append(s.Addresses, strings.TrimSuffix(a, "/p2p/"+string(n.id)))
+	for _, a := range d.mesh.Addresses() { // whose they are the score says already
+		s.Addresses = append(s.Addresses, strings.TrimSuffix(a, "/p2p/"+string(d.id)))
 	}
 	g.mu.Lock()
 	s.Speed = g.speed
 	g.mu.Unlock()
-	if n.runtime != nil {
-		state := n.runtime.State()
-		s.Draining, s.MissingLimits = state.Draining, n.cfg.Policy.MissingLimits(&state.Info)
+	if d.runtime != nil {
+		state := d.runtime.State()
+		s.Draining, s.MissingLimits = state.Draining, d.cfg.Policy.MissingLimits(&state.Info)
 		s.NotReady = state.Pending || state.Ready && s.Speed == 0
 		if state.Ready && s.Speed > 0 {
 			g.addWork(ctx, &s, &state)
@@ -199,19 +199,19 @@ func (g *gossip) compose(ctx context.Context) protocol.Score {
 	g.mu.Lock()
 	g.score = s
 	g.mu.Unlock()
-	n.view.Score(s)
+	d.view.Score(s)
 	return s
 }
 
 // addWork fills in what only a device that runs work has to tell.
 func (g *gossip) addWork(ctx context.Context, s *protocol.Score, state *runtime.State) {
-	m := g.n.machine
+	m := g.d.machine
 	s.Role = protocol.RoleNode
 	s.CPUs, s.MemoryTotal = m.CPUs, m.Memory
 	s.Running, s.Queued, s.Slots = state.Load.Running, state.Load.Queued, state.Load.Slots
 	s.LongRunning, s.Youngest = state.Load.LongRunning, state.Load.Youngest
 	s.CPUFree, s.MemoryFree = state.CPUFree, state.MemoryFree
-	s.Drivers, s.Images, s.PullRate = []string{g.n.driver.Name()}, state.Images, state.PullRate
+	s.Drivers, s.Images, s.PullRate = []string{g.d.driver.Name()}, state.Images, state.PullRate
 	if len(state.ImageSizes) == len(s.Images) { // of all or of none
 		for _, size := range state.ImageSizes {
 			s.ImageSizes = append(s.ImageSizes, protocol.SizeCode(size))
@@ -221,12 +221,12 @@ func (g *gossip) addWork(ctx context.Context, s *protocol.Score, state *runtime.
 		s.Arch, s.OS = state.Info.Arch, state.Info.OS
 	}
 	if sample, err := m.Sample(ctx, m.CPUs-state.CPUFree); err != nil {
-		g.n.log.Debug("the machine could not be measured", "err", err)
+		g.d.log.Debug("the machine could not be measured", "err", err)
 	} else {
 		s.CPUOthers, s.DiskFree = sample.CPUOthers, sample.DiskFree
 		s.MemoryFree = min(s.MemoryFree, sample.MemoryAvailable)
 		s.Temperature, s.Throttled = uint32(max(0, sample.Temperature)), sample.Throttled
 	}
-	s.Accelerators = g.n.cfg.Policy.Accelerators(m.Accelerators())
+	s.Accelerators = g.d.cfg.Policy.Accelerators(m.Accelerators())
 	s.Rating = sched.DefaultParams().Rate(s)
 }

@@ -1,4 +1,4 @@
-package node
+package device
 
 import (
 	"errors"
@@ -56,13 +56,13 @@ func probe(dir string) error {
 }
 
 // lends says what the device lends less than it was told to.
-func (n *Node) lends() error {
-	m := n.machine
+func (d *Device) lends() error {
+	m := d.machine
 	switch {
-	case n.cfg.CPUs > m.CPUs:
-		return fmt.Errorf("--cpus %g: this machine has %g, which it lends", float64(n.cfg.CPUs), float64(m.CPUs))
-	case n.cfg.Memory > m.Memory:
-		return fmt.Errorf("--memory %s: this machine has less, and lends %s", n.cfg.Memory, m.Memory)
+	case d.cfg.CPUs > m.CPUs:
+		return fmt.Errorf("--cpus %g: this machine has %g, which it lends", float64(d.cfg.CPUs), float64(m.CPUs))
+	case d.cfg.Memory > m.Memory:
+		return fmt.Errorf("--memory %s: this machine has less, and lends %s", d.cfg.Memory, m.Memory)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package node
+package device
 
 import (
 	"context"
@@ -8,37 +8,37 @@ import (
 
 // executor is the orchestrator's way to a node: a direct call for this device,
 // a stream for any other.
-func (n *Node) executor(id protocol.PeerID) (protocol.Executor, error) {
-	if id == n.id {
-		return n.executorHere(n.id), nil
+func (d *Device) executor(id protocol.PeerID) (protocol.Executor, error) {
+	if id == d.id {
+		return d.executorHere(d.id), nil
 	}
-	return protocol.NewExecuteClient(n.open(id)), nil
+	return protocol.NewExecuteClient(d.open(id)), nil
 }
 
 // requestsAt is the way to the requests that another device looks after.
-func (n *Node) requestsAt(id protocol.PeerID) protocol.Requests {
-	return protocol.NewRequestsClient(n.open(id))
+func (d *Device) requestsAt(id protocol.PeerID) protocol.Requests {
+	return protocol.NewRequestsClient(d.open(id))
 }
 
-func (n *Node) open(id protocol.PeerID) func(context.Context) (protocol.Stream, error) {
+func (d *Device) open(id protocol.PeerID) func(context.Context) (protocol.Stream, error) {
 	return func(ctx context.Context) (protocol.Stream, error) {
-		return n.mesh.Open(ctx, id, protocol.ExecuteProtocol)
+		return d.mesh.Open(ctx, id, protocol.ExecuteProtocol)
 	}
 }
 
 // serveExecute answers another device: its orchestrator, and its apps where they
 // ask about the requests of this one, which are all that it tells.
-func (n *Node) serveExecute(ctx context.Context, from protocol.PeerID, s protocol.Stream) {
-	if err := protocol.ServeExecute(ctx, s, n.executorHere(from), n.orch, from); err != nil {
-		n.log.Debug("execute stream ended", "peer", from, "err", err)
+func (d *Device) serveExecute(ctx context.Context, from protocol.PeerID, s protocol.Stream) {
+	if err := protocol.ServeExecute(ctx, s, d.executorHere(from), d.orch, from); err != nil {
+		d.log.Debug("execute stream ended", "peer", from, "err", err)
 	}
 }
 
-func (n *Node) executorHere(from protocol.PeerID) protocol.Executor {
-	if n.runtime == nil {
-		return noRuntime(n.cfg.NoDriver)
+func (d *Device) executorHere(from protocol.PeerID) protocol.Executor {
+	if d.runtime == nil {
+		return noRuntime(d.cfg.NoDriver)
 	}
-	return n.runtime.For(from)
+	return d.runtime.For(from)
 }
 
 // noRuntime is the executor of a device that runs no work; it says why.

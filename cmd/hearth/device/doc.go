@@ -1,4 +1,4 @@
-// Package node composes one device from its parts: the p2p mesh, the runtime,
+// Package device composes one device from its parts: the p2p mesh, the runtime,
 // the scheduler and the app endpoint. It has no logic of its own beyond the
 // adapters between them:
 //
@@ -12,4 +12,4 @@
 //	runtime, machine ──score──▶ gossip ──▶ mesh ──▶ every device's sched.View
 //
 // It can be imported, so that tests start whole devices in one process.
-package node
+package device

@@ -1,4 +1,4 @@
-package node
+package device
 
 import (
 	"fmt"
@@ -18,17 +18,17 @@ func JournalFile(mesh keys.Fingerprint) string { return "journal-" + string(mesh
 func formerJournal(mesh keys.Fingerprint) string { return "journal-" + string(mesh) + ".db" }
 
 // openJournal opens what was accepted and not forgotten by earlier processes.
-func (n *Node) openJournal() error {
-	seed, err := keys.LoadSeed(n.cfg.StateDir)
+func (d *Device) openJournal() error {
+	seed, err := keys.LoadSeed(d.cfg.StateDir)
 	if err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
 	opts := journal.DefaultOptions()
-	opts.Clock, opts.Log = n.clock, n.log
-	opts.Sealer = keys.NewSealer(n.cfg.Secret, seed)
-	opts.Former = filepath.Join(n.cfg.StateDir, formerJournal(n.cfg.Secret.Fingerprint()))
-	path := filepath.Join(n.cfg.StateDir, JournalFile(n.cfg.Secret.Fingerprint()))
-	if n.journal, err = journal.Open(path, opts); err != nil {
+	opts.Clock, opts.Log = d.clock, d.log
+	opts.Sealer = keys.NewSealer(d.cfg.Secret, seed)
+	opts.Former = filepath.Join(d.cfg.StateDir, formerJournal(d.cfg.Secret.Fingerprint()))
+	path := filepath.Join(d.cfg.StateDir, JournalFile(d.cfg.Secret.Fingerprint()))
+	if d.journal, err = journal.Open(path, opts); err != nil {
 		return fmt.Errorf("open the journal of requests: %w", err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package node
+package device
 
 import (
 	"context"
@@ -12,19 +12,19 @@ import (
 )
 
 // Forget implements protocol.Manager.
-func (a appServer) Forget(_ context.Context, name string) error { return a.n.mesh.Forget(name) }
+func (a appServer) Forget(_ context.Context, name string) error { return a.d.mesh.Forget(name) }
 
 // devices lists the devices of the mesh, each with what is wrong with its name.
-func (n *Node) devices() []protocol.Device {
+func (d *Device) devices() []protocol.Device {
 	claims := make(map[protocol.PeerID]string)
-	for _, c := range n.mesh.Conflicts() {
+	for _, c := range d.mesh.Conflicts() {
 		claims[c.Claimant] = c.Name
 	}
 	copies := make(map[protocol.PeerID]string)
-	for _, c := range n.mesh.Copies() {
+	for _, c := range d.mesh.Copies() {
 		copies[c.Of] = c.Address
 	}
-	all := n.view.Devices()
+	all := d.view.Devices()
 	for i := range all {
 		s := &all[i].Score
 		s.ClaimedName, s.CopyAddress = claims[s.Node], copies[s.Node]
@@ -34,13 +34,13 @@ func (n *Node) devices() []protocol.Device {
 
 // checkMatch tells why this device can never run a service. What it is called the
 // orchestrator says, which chose it: each device has its own names for others.
-func (n *Node) checkMatch(s protocol.Service) error {
+func (d *Device) checkMatch(s protocol.Service) error {
 	s.Constraints.Node = ""
 	if _, named := s.Constraints.Labels["name"]; named {
 		s.Constraints.Labels = maps.Clone(s.Constraints.Labels)
 		delete(s.Constraints.Labels, "name")
 	}
-	score := n.gossip.last()
+	score := d.gossip.last()
 	if r := sched.Match(&s, &score, false); r != nil {
 		return r
 	}
@@ -48,8 +48,8 @@ func (n *Node) checkMatch(s protocol.Service) error {
 }
 
 // checkNames tells whose names and state folders are not theirs alone.
-func (n *Node) checkNames() (checks []protocol.Check) {
-	for _, c := range n.mesh.Conflicts() {
+func (d *Device) checkNames() (checks []protocol.Check) {
+	for _, c := range d.mesh.Conflicts() {
 		if c.Holder == "" {
 			continue // NamesFull says it
 		}
@@ -57,13 +57,13 @@ func (n *Node) checkNames() (checks []protocol.Check) {
 			"device %s at %s claims the name %q, which is that of %s; it is shown as %s", c.Claimant, c.Address, c.Name, c.Holder, c.Shown))
 	}
 	if len(checks) == 0 {
-		checks = append(checks, n.checkRivals()...)
+		checks = append(checks, d.checkRivals()...)
 	}
-	if n.mesh.NamesFull() {
+	if d.mesh.NamesFull() {
 		checks = append(checks, problem("name", "start this device once without its file "+p2p.NamesFile+", which forgets all names",
 			"so many names have a holder that newcomers get none, and are shown with the end of their IDs"))
 	}
-	for _, c := range n.mesh.Copies() {
+	for _, c := range d.mesh.Copies() {
 		text := fmt.Sprintf("another device at %s runs with a copy of this device's state folder", c.Address)
 		if c.First != "" {
 			text = fmt.Sprintf("another device at %s runs with a copy of the state folder of the one at %s, and is refused", c.Address, c.First)
@@ -75,10 +75,10 @@ func (n *Node) checkNames() (checks []protocol.Check) {
 
 // checkRivals tells where this device is called otherwise, since its name is another's
 // there.
-func (n *Node) checkRivals() []protocol.Check {
+func (d *Device) checkRivals() []protocol.Check {
 	var at []string
 	var rival protocol.PeerID
-	for _, p := range n.mesh.Peers() {
+	for _, p := range d.mesh.Peers() {
 		if p.Rival != "" {
 			at, rival = append(at, p.Name), p.Rival
 		}
@@ -86,6 +86,6 @@ func (n *Node) checkRivals() []protocol.Check {
 	if len(at) == 0 {
 		return nil
 	}
-	return []protocol.Check{warning("name", fmt.Sprintf("start this device with another --name; if %s is no more: 'hearth forget %s' there", rival, n.cfg.Name),
+	return []protocol.Check{warning("name", fmt.Sprintf("start this device with another --name; if %s is no more: 'hearth forget %s' there", rival, d.cfg.Name),
 		"on %s this device is shown with the end of its ID: its name is that of %s there", strings.Join(at, ", "), rival)}
 }

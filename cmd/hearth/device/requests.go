@@ -1,4 +1,4 @@
-package node
+package device
 
 import (
 	"context"
@@ -39,9 +39,9 @@ type meshRequests struct {
 	log *slog.Logger
 }
 
-func (n *Node) meshRequests() *meshRequests {
+func (d *Device) meshRequests() *meshRequests {
 	return &meshRequests{
-		own: n.orch, id: n.id, name: n.cfg.Name, peers: n.mesh.Peers, changed: n.view.Changed, at: n.requestsAt, log: n.log,
+		own: d.orch, id: d.id, name: d.cfg.Name, peers: d.mesh.Peers, changed: d.view.Changed, at: d.requestsAt, log: d.log,
 	}
 }
 

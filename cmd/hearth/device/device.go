@@ -1,4 +1,4 @@
-package node
+package device
 
 import (
 	"context"
@@ -25,8 +25,8 @@ import (
 	"github.com/hearth-edge/hearth/sched/journal"
 )
 
-// Node is one device: New builds it, Run runs it.
-type Node struct {
+// Device is one member of the mesh: New builds it, Run runs it.
+type Device struct {
 	cfg     Config
 	log     *slog.Logger
 	id      protocol.PeerID
@@ -51,8 +51,8 @@ type Node struct {
 }
 
 // New opens the state folder, which it locks until Run returns, and builds all
-// parts; it starts none. A Node that is not run must be closed by Close.
-func New(cfg Config) (_ *Node, err error) {
+// parts; it starts none. A Device that is not run must be closed by Close.
+func New(cfg Config) (_ *Device, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -67,60 +67,60 @@ func New(cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now(), unlock: unlock, ready: make(chan struct{}), ending: make(chan struct{})}
+	d := &Device{cfg: cfg, log: cfg.Log, started: time.Now(), unlock: unlock, ready: make(chan struct{}), ending: make(chan struct{})}
 	defer func() {
 		if err != nil {
-			n.Close()
+			d.Close()
 		}
 	}()
 	if err := keepSecret(cfg.StateDir, cfg.Secret, cfg.Log); err != nil {
 		return nil, err
 	}
-	if n.machine, err = machine.New(machine.Config{CPUs: cfg.CPUs, Memory: cfg.Memory, Dir: cfg.StateDir}); err != nil {
+	if d.machine, err = machine.New(machine.Config{CPUs: cfg.CPUs, Memory: cfg.Memory, Dir: cfg.StateDir}); err != nil {
 		return nil, err
 	}
-	n.tellWhatIsLent()
-	if err := n.lends(); err != nil {
-		n.log.Warn("less is lent than was asked for", "err", err)
+	d.tellWhatIsLent()
+	if err := d.lends(); err != nil {
+		d.log.Warn("less is lent than was asked for", "err", err)
 	}
-	if err := n.buildMesh(); err != nil {
+	if err := d.buildMesh(); err != nil {
 		return nil, err
 	}
-	n.view = sched.NewView(n.id, n.clock, sched.DefaultParams())
-	n.view.Joined(n.id, cfg.Name, "")
-	if err := n.buildRuntime(); err != nil {
+	d.view = sched.NewView(d.id, d.clock, sched.DefaultParams())
+	d.view.Joined(d.id, cfg.Name, "")
+	if err := d.buildRuntime(); err != nil {
 		return nil, err
 	}
-	if err := n.openJournal(); err != nil {
+	if err := d.openJournal(); err != nil {
 		return nil, err
 	}
-	n.orch = sched.New(sched.Config{
-		Self: n.id, Name: cfg.Name, View: n.view, Clock: n.clock, Now: time.Now,
+	d.orch = sched.New(sched.Config{
+		Self: d.id, Name: cfg.Name, View: d.view, Clock: d.clock, Now: time.Now,
 		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Executor: n.executor, Inspect: n.imageFacts(), ImageID: n.imageID(), Journal: n.journal, Params: sched.DefaultParams(), Log: cfg.Log,
+		Executor: d.executor, Inspect: d.imageFacts(), ImageID: d.imageID(), Journal: d.journal, Params: sched.DefaultParams(), Log: cfg.Log,
 	})
-	n.requests = n.meshRequests()
-	n.app, err = app.New(app.Config{StateDir: cfg.StateDir, Handle: n.serveApp, Log: cfg.Log})
-	return n, err
+	d.requests = d.meshRequests()
+	d.app, err = app.New(app.Config{StateDir: cfg.StateDir, Handle: d.serveApp, Log: cfg.Log})
+	return d, err
 }
 
 // tellWhatIsLent says where there is less to lend than was asked.
-func (n *Node) tellWhatIsLent() {
-	if m := n.machine; n.cfg.CPUs > m.TotalCPUs {
-		n.log.Warn("this device has fewer cores than --cpus says: it lends all that it has", "cpus", n.cfg.CPUs, "lends", m.CPUs)
+func (d *Device) tellWhatIsLent() {
+	if m := d.machine; d.cfg.CPUs > m.TotalCPUs {
+		d.log.Warn("this device has fewer cores than --cpus says: it lends all that it has", "cpus", d.cfg.CPUs, "lends", m.CPUs)
 	}
-	if m := n.machine; n.cfg.Memory > m.TotalMemory {
-		n.log.Warn("this device has less memory than --memory says: it lends all that it has", "memory", n.cfg.Memory, "lends", m.Memory)
+	if m := d.machine; d.cfg.Memory > m.TotalMemory {
+		d.log.Warn("this device has less memory than --memory says: it lends all that it has", "memory", d.cfg.Memory, "lends", m.Memory)
 	}
 }
 
 // buildMesh makes the device's identity and its place in the mesh.
-func (n *Node) buildMesh() error {
-	seed, err := keys.LoadSeed(n.cfg.StateDir)
+func (d *Device) buildMesh() error {
+	seed, err := keys.LoadSeed(d.cfg.StateDir)
 	if err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
-	key, err := keys.Identity(n.cfg.Secret, seed)
+	key, err := keys.Identity(d.cfg.Secret, seed)
 	if err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
@@ -128,59 +128,59 @@ func (n *Node) buildMesh() error {
 	if err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
-	n.id = protocol.PeerID(id.String())
-	n.gossip = newGossip(n)
-	n.mesh, err = p2p.New(p2p.Config{
-		Secret: n.cfg.Secret, Key: key, Name: n.cfg.Name, KeepNames: n.cfg.Policy.AllowFrom, StateDir: n.cfg.StateDir,
-		Listen: n.cfg.Listen, Interfaces: n.cfg.Interfaces, Peers: n.cfg.Peers, Discovery: !n.cfg.NoDiscovery,
-		OnScore: func(s protocol.Score) { n.view.Score(s) }, OnPeer: n.peerChanged,
-		OnRTT: func(id protocol.PeerID, rtt time.Duration) { n.view.RTT(id, rtt) }, Log: n.cfg.Log,
+	d.id = protocol.PeerID(id.String())
+	d.gossip = newGossip(d)
+	d.mesh, err = p2p.New(p2p.Config{
+		Secret: d.cfg.Secret, Key: key, Name: d.cfg.Name, KeepNames: d.cfg.Policy.AllowFrom, StateDir: d.cfg.StateDir,
+		Listen: d.cfg.Listen, Interfaces: d.cfg.Interfaces, Peers: d.cfg.Peers, Discovery: !d.cfg.NoDiscovery,
+		OnScore: func(s protocol.Score) { d.view.Score(s) }, OnPeer: d.peerChanged,
+		OnRTT: func(id protocol.PeerID, rtt time.Duration) { d.view.RTT(id, rtt) }, Log: d.cfg.Log,
 	})
 	if err == nil {
-		n.mesh.Handle(protocol.ExecuteProtocol, n.serveExecute)
+		d.mesh.Handle(protocol.ExecuteProtocol, d.serveExecute)
 	}
 	return err
 }
 
 // buildRuntime makes the part that runs work, where there is a driver.
-func (n *Node) buildRuntime() (err error) {
-	if n.cfg.Driver == nil {
+func (d *Device) buildRuntime() (err error) {
+	if d.cfg.Driver == nil {
 		return nil
 	}
-	if n.driver, err = n.cfg.Driver(n.cfg.Secret.Fingerprint(), n.id); err != nil {
+	if d.driver, err = d.cfg.Driver(d.cfg.Secret.Fingerprint(), d.id); err != nil {
 		return fmt.Errorf("driver: %w", err)
 	}
-	private, err := privatePaths(n.cfg.StateDir)
+	private, err := privatePaths(d.cfg.StateDir)
 	if err != nil {
 		return err
 	}
-	n.runtime, err = runtime.New(runtime.Config{
-		Node: n.id, Name: n.cfg.Name, Driver: n.driver, CPUs: n.machine.CPUs, Memory: n.machine.Memory,
-		Policy: n.cfg.Policy, NameOf: n.mesh.NameOf, Accelerators: n.machine.Accelerators, Private: private,
-		Check:    n.checkMatch,
-		Estimate: n.view.EstimateHere, Expected: n.view.ExpectedHere, Changed: n.gossip.changed, Finished: n.learn,
-		Renew: n.renew, Leases: n.keepLeases(),
-		Dir: n.cfg.StateDir, Log: n.cfg.Log,
+	d.runtime, err = runtime.New(runtime.Config{
+		Node: d.id, Name: d.cfg.Name, Driver: d.driver, CPUs: d.machine.CPUs, Memory: d.machine.Memory,
+		Policy: d.cfg.Policy, NameOf: d.mesh.NameOf, Accelerators: d.machine.Accelerators, Private: private,
+		Check:    d.checkMatch,
+		Estimate: d.view.EstimateHere, Expected: d.view.ExpectedHere, Changed: d.gossip.changed, Finished: d.learn,
+		Renew: d.renew, Leases: d.keepLeases(),
+		Dir: d.cfg.StateDir, Log: d.cfg.Log,
 	})
 	return err
 }
 
 // learn takes in what an execution on this device really took.
-func (n *Node) learn(s protocol.Service, end protocol.Event, ran time.Duration) {
+func (d *Device) learn(s protocol.Service, end protocol.Event, ran time.Duration) {
 	if ran > 0 && (end.State == protocol.StateSucceeded || end.State == protocol.StateFailed) {
-		n.view.Ran(&s, n.id, ran)
+		d.view.Ran(&s, d.id, ran)
 	}
 }
 
 // imageFacts returns who tells of images; nil where there is no engine to ask.
-func (n *Node) imageFacts() func(context.Context, string) (sched.ImageFacts, error) {
-	if n.driver == nil {
+func (d *Device) imageFacts() func(context.Context, string) (sched.ImageFacts, error) {
+	if d.driver == nil {
 		return nil
 	}
 	return func(ctx context.Context, image string) (sched.ImageFacts, error) {
-		told, err := n.driver.Inspect(ctx, image)
+		told, err := d.driver.Inspect(ctx, image)
 		if err != nil {
-			n.log.Debug("nothing is known of an image", "image", image, "err", err)
+			d.log.Debug("nothing is known of an image", "image", image, "err", err)
 			return sched.ImageFacts{}, err
 		}
 		facts := sched.ImageFacts{Present: told.Present, Size: told.Size, Platforms: told.Platforms}
@@ -193,39 +193,39 @@ func (n *Node) imageFacts() func(context.Context, string) (sched.ImageFacts, err
 
 // imageID returns who tells which image is meant by a name; nil where there is
 // no engine that could have it.
-func (n *Node) imageID() func(context.Context, string) protocol.ImageID {
-	if n.runtime == nil {
+func (d *Device) imageID() func(context.Context, string) protocol.ImageID {
+	if d.runtime == nil {
 		return nil
 	}
-	return n.runtime.ImageID
+	return d.runtime.ImageID
 }
 
 // ID returns the device's ID.
-func (n *Node) ID() protocol.PeerID { return n.id }
+func (d *Device) ID() protocol.PeerID { return d.id }
 
 // Ready is closed when the device listens and serves its apps.
-func (n *Node) Ready() <-chan struct{} { return n.ready }
+func (d *Device) Ready() <-chan struct{} { return d.ready }
 
 // Addresses returns the multiaddrs that others can dial, once Ready.
-func (n *Node) Addresses() []string { return n.mesh.Addresses() }
+func (d *Device) Addresses() []string { return d.mesh.Addresses() }
 
 // Close lets go of what New took; Run does it by itself.
-func (n *Node) Close() {
-	if n.driver != nil {
-		_ = n.driver.Close()
+func (d *Device) Close() {
+	if d.driver != nil {
+		_ = d.driver.Close()
 	}
-	if n.journal != nil {
-		if err := n.journal.Close(); err != nil {
-			n.log.Error("the journal could not be closed in order", "err", err)
+	if d.journal != nil {
+		if err := d.journal.Close(); err != nil {
+			d.log.Error("the journal could not be closed in order", "err", err)
 		}
 	}
-	n.unlock()
+	d.unlock()
 }
 
 // Run runs the device until ctx or Down ends it or a part fails, and returns when all
 // parts have ended. Containers that run here go on.
-func (n *Node) Run(ctx context.Context) error {
-	defer n.Close()
+func (d *Device) Run(ctx context.Context) error {
+	defer d.Close()
 	g, ctx := errgroup.WithContext(ctx)
 	run := func(what string, f func(context.Context) error) {
 		g.Go(func() error {
@@ -235,28 +235,28 @@ func (n *Node) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	if n.runtime != nil {
-		run("runtime", n.runtime.Run)
+	if d.runtime != nil {
+		run("runtime", d.runtime.Run)
 	}
-	run("orchestrator", n.orch.Run)
-	run("mesh", n.mesh.Run)
-	run("gossip", n.gossip.run)
-	run("benchmark", n.gossip.measure)
-	run("app endpoint", n.app.Run)
+	run("orchestrator", d.orch.Run)
+	run("mesh", d.mesh.Run)
+	run("gossip", d.gossip.run)
+	run("benchmark", d.gossip.measure)
+	run("app endpoint", d.app.Run)
 	g.Go(func() error {
-		for _, part := range []<-chan struct{}{n.mesh.Ready(), n.app.Ready()} {
+		for _, part := range []<-chan struct{}{d.mesh.Ready(), d.app.Ready()} {
 			select {
 			case <-part:
 			case <-ctx.Done():
 				return nil
 			}
 		}
-		close(n.ready)
+		close(d.ready)
 		return nil
 	})
 	g.Go(func() error {
 		select {
-		case <-n.ending:
+		case <-d.ending:
 			return errDown
 		case <-ctx.Done():
 			return nil
@@ -272,22 +272,22 @@ func (n *Node) Run(ctx context.Context) error {
 var errDown = errors.New("the owner ends this device")
 
 // clock is the monotonic time since New.
-func (n *Node) clock() time.Duration { return time.Since(n.started) }
+func (d *Device) clock() time.Duration { return time.Since(d.started) }
 
 // peerChanged puts what the mesh tells of its members into the view.
-func (n *Node) peerChanged(p p2p.Peer, joined bool, how p2p.Departure) {
+func (d *Device) peerChanged(p p2p.Peer, joined bool, how p2p.Departure) {
 	if joined {
-		if old := n.view.Name(p.ID); old != "" && old != p.Name {
-			n.log.Info("device has another name", "peer", p.ID, "name", p.Name, "was", old)
-			n.view.Joined(p.ID, p.Name, p.Address)
+		if old := d.view.Name(p.ID); old != "" && old != p.Name {
+			d.log.Info("device has another name", "peer", p.ID, "name", p.Name, "was", old)
+			d.view.Joined(p.ID, p.Name, p.Address)
 			return
 		}
-		n.view.Joined(p.ID, p.Name, p.Address)
-		n.log.Info("device joined", "peer", p.ID, "name", p.Name, "address", p.Address)
+		d.view.Joined(p.ID, p.Name, p.Address)
+		d.log.Info("device joined", "peer", p.ID, "name", p.Name, "address", p.Address)
 		return
 	}
-	n.view.Left(p.ID)
-	n.log.Info("device is gone", "peer", p.ID, "name", p.Name, "how", how.String())
+	d.view.Left(p.ID)
+	d.log.Info("device is gone", "peer", p.ID, "name", p.Name, "how", how.String())
 }
 
 // keepSecret stores the secret for later starts. Another one than before means

@@ -1,4 +1,4 @@
-package node
+package device
 
 import (
 	"context"
@@ -34,46 +34,46 @@ func problem(name, advice, format string, args ...any) protocol.Check {
 }
 
 // diagnose runs every check on the running device.
-func (n *Node) diagnose(ctx context.Context) []protocol.Check {
+func (d *Device) diagnose(ctx context.Context) []protocol.Check {
 	checks := []protocol.Check{
-		ok("device", "%s is up as %s", n.cfg.Name, n.id),
-		CheckSecret(n.cfg.Secret),
-		CheckState(n.cfg.StateDir),
-		CheckInterfaces(n.cfg.Interfaces),
-		n.checkMulticast(ctx),
-		n.checkAddress(),
-		n.checkEngine(),
-		n.checkPeers(),
+		ok("device", "%s is up as %s", d.cfg.Name, d.id),
+		CheckSecret(d.cfg.Secret),
+		CheckState(d.cfg.StateDir),
+		CheckInterfaces(d.cfg.Interfaces),
+		d.checkMulticast(ctx),
+		d.checkAddress(),
+		d.checkEngine(),
+		d.checkPeers(),
 	}
-	if n.runtime != nil {
-		if limits, any := checkLimits(&n.cfg.Policy, n.runtime.State().Info.NoLimits); any {
+	if d.runtime != nil {
+		if limits, any := checkLimits(&d.cfg.Policy, d.runtime.State().Info.NoLimits); any {
 			checks = append(checks, limits)
 		}
 	}
-	score := n.gossip.last()
+	score := d.gossip.last()
 	if heat, known := checkHeat(&score); known {
 		checks = append(checks, heat)
 	}
-	if dropped, any := checkDropped(n.mesh.Stats()); any {
+	if dropped, any := checkDropped(d.mesh.Stats()); any {
 		checks = append(checks, dropped)
 	}
-	for _, s := range n.mesh.Strangers() {
+	for _, s := range d.mesh.Strangers() {
 		mesh := "of another mesh (fingerprint not told"
 		if s.Fingerprint != "" {
 			mesh = "of another mesh (fingerprint " + s.Fingerprint
 		}
 		checks = append(checks, warning("stranger", "if it should be in this mesh, give it this mesh's secret",
-			"saw device at %s %s, ours is %s)", s.Address, mesh, n.cfg.Secret.Fingerprint()))
+			"saw device at %s %s, ours is %s)", s.Address, mesh, d.cfg.Secret.Fingerprint()))
 	}
-	for _, p := range n.mesh.SmallPackets() {
+	for _, p := range d.mesh.SmallPackets() {
 		checks = append(checks, warning("mtu", "look for a tunnel, PPPoE or a Wi-Fi bridge with a smaller MTU between the two, and let ICMP 'fragmentation needed' through",
 			"large packets between this device and %s at %s get lost; connections between them use small ones, which is slower", p.Name, p.Address))
 	}
-	for _, p := range n.mesh.OtherVersions() {
+	for _, p := range d.mesh.OtherVersions() {
 		checks = append(checks, problem("version", "install the same version of hearth on both ('hearth version' shows it)",
 			"device %s at %s is of this mesh, but of another version", p.Name, p.Address))
 	}
-	return append(checks, n.checkNames()...)
+	return append(checks, d.checkNames()...)
 }
 
 // checkDropped tells what was dropped of what others sent, if anything.
@@ -160,36 +160,36 @@ func CheckInterfaces(only []string) protocol.Check {
 	}
 }
 
-func (n *Node) checkMulticast(ctx context.Context) protocol.Check {
+func (d *Device) checkMulticast(ctx context.Context) protocol.Check {
 	const name = "multicast"
 	const advice = "allow UDP port 5353 in the firewall, switch off 'client isolation' on the Wi-Fi access point, or name a device with --peer ADDR; one is enough"
-	d := n.mesh.Discovery()
-	list, err := netif.List(n.cfg.Interfaces)
+	found := d.mesh.Discovery()
+	list, err := netif.List(d.cfg.Interfaces)
 	switch why := noNetwork(list); {
-	case !d.Enabled:
+	case !found.Enabled:
 		return warning(name, "devices are found by --peer and from earlier starts only", "discovery is switched off")
 	case err == nil && why != "":
 		return warning(name, "see 'interfaces' above", "not tried: %s", why)
-	case d.Err != nil:
-		return problem(name, advice, "%v", d.Err)
+	case found.Err != nil:
+		return problem(name, advice, "%v", found.Err)
 	}
-	if deaf := n.mesh.Deaf(ctx); len(deaf) > 0 {
+	if deaf := d.mesh.Deaf(ctx); len(deaf) > 0 {
 		return problem(name, advice, "a multicast on %s does not even come back to this device: a firewall on it blocks them", strings.Join(deaf, ", "))
 	}
 	switch {
-	case d.LastSeen.IsZero() && len(n.mesh.Peers()) > 0:
-		return warning(name, advice, "no announcement of another device was heard on %s, though devices are connected", strings.Join(d.Interfaces, ", "))
-	case d.LastSeen.IsZero():
-		return warning(name, "if other devices are up: "+advice, "announcing on %s; no other device was heard yet", strings.Join(d.Interfaces, ", "))
+	case found.LastSeen.IsZero() && len(d.mesh.Peers()) > 0:
+		return warning(name, advice, "no announcement of another device was heard on %s, though devices are connected", strings.Join(found.Interfaces, ", "))
+	case found.LastSeen.IsZero():
+		return warning(name, "if other devices are up: "+advice, "announcing on %s; no other device was heard yet", strings.Join(found.Interfaces, ", "))
 	default:
-		return ok(name, "announcing on %s; another device was heard %s ago", strings.Join(d.Interfaces, ", "), time.Since(d.LastSeen).Round(time.Second))
+		return ok(name, "announcing on %s; another device was heard %s ago", strings.Join(found.Interfaces, ", "), time.Since(found.LastSeen).Round(time.Second))
 	}
 }
 
-func (n *Node) checkAddress() protocol.Check {
-	addrs := n.mesh.Addresses()
+func (d *Device) checkAddress() protocol.Check {
+	addrs := d.mesh.Addresses()
 	if len(addrs) == 0 {
-		list, err := netif.List(n.cfg.Interfaces)
+		list, err := netif.List(d.cfg.Interfaces)
 		if why := noNetwork(list); err == nil && why != "" {
 			return problem("address", "see 'interfaces' above", "not listening on any address that others can reach: %s", why)
 		}
@@ -228,21 +228,21 @@ func askEngine(ctx context.Context, ask func(context.Context, *docker.Driver) er
 	return ask(ctx, d)
 }
 
-func (n *Node) checkEngine() protocol.Check {
-	if n.runtime == nil {
+func (d *Device) checkEngine() protocol.Check {
+	if d.runtime == nil {
 		return warning("engine", "this device can ask for work all the same; to run work, start it without --driver none",
-			"this device runs no work: %s", n.cfg.NoDriver)
+			"this device runs no work: %s", d.cfg.NoDriver)
 	}
-	state := n.runtime.State()
-	if !state.Ready && n.cfg.EngineOptional && state.Info.Version == "" {
+	state := d.runtime.State()
+	if !state.Ready && d.cfg.EngineOptional && state.Info.Version == "" {
 		return warning("engine", "this device can ask for work all the same; it runs work as soon as Docker is started (systemctl start docker)",
 			"this device runs no work: %s", state.Reason)
 	}
 	if !state.Ready {
 		return problem("engine", "start it (systemctl start docker); this device runs work again as soon as it answers", "%s", state.Reason)
 	}
-	return ok("engine", "%s %s, %s/%s; lending %g cores and %s", n.driver.Name(), state.Info.Version, state.Info.OS, state.Info.Arch,
-		float64(n.machine.CPUs), n.machine.Memory)
+	return ok("engine", "%s %s, %s/%s; lending %g cores and %s", d.driver.Name(), state.Info.Version, state.Info.OS, state.Info.Arch,
+		float64(d.machine.CPUs), d.machine.Memory)
 }
 
 // checkLimits tells which limits the engine cannot keep, if any.
@@ -299,9 +299,9 @@ func checkHeat(s *protocol.Score) (c protocol.Check, known bool) {
 	return protocol.Check{}, false
 }
 
-func (n *Node) checkPeers() protocol.Check {
+func (d *Device) checkPeers() protocol.Check {
 	var found []string
-	for _, p := range n.mesh.Peers() {
+	for _, p := range d.mesh.Peers() {
 		found = append(found, fmt.Sprintf("%s (%s, %s)", p.Name, p.Address, p.RTT.Round(10*time.Microsecond)))
 	}
 	if len(found) == 0 {

@@ -3,7 +3,7 @@
 //
 //	secret (32 random bytes, "hearth1…")
 //	  ├─ HKDF "mesh signing key"  → Ed25519 key that signs certificates
-//	  ├─ HKDF "gossip topic"      → name of the score topic
+//	  ├─ HKDF "gossip topic"      → name of the status topic
 //	  ├─ HKDF "fingerprint"       → short, public: tells meshes apart
 //	  ├─ HKDF "node identity", salt = the device's seed
 //	  │                           → Ed25519 key, whose libp2p peer ID names it

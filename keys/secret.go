@@ -148,7 +148,7 @@ func (s Secret) Fingerprint() Fingerprint {
 	return Fingerprint(strings.ToLower(text[:12]))
 }
 
-// Topic returns the name of the pubsub topic that scores are gossiped on.
+// Topic returns the name of the pubsub topic that statuses are gossiped on.
 func (s Secret) Topic() string {
 	return "/hearth/score/1.0.0/" + hex.EncodeToString(s.derive("gossip topic", nil, 16))
 }

@@ -27,19 +27,19 @@ import (
 // round trip time that the sender measured last, in microseconds (big endian, 0
 // before the first). The other side sends it back as an echo. A goodbye, which says
 // that the device leaves, is answered with a farewell; neither has a body. The body
-// of a score is the device's own, encoded as for gossip: each side hands over its
+// of a status is the device's own, encoded as for gossip: each side hands over its
 // latest first of all. The body of a pick is one byte, which says whether the sender
 // picks the other side to gossip with (1) or no longer does (0). Frames of gossip, which
 // come after the pick that they are for, carry what pubsub says, a message each. Frames of streams
 // carry yamux, a whole message each; the side that dialled is its client. A device that
-// needs the other's own score asks for it (wanted), without a body. Frames of other kinds
+// needs the other's own status asks for it (wanted), without a body. Frames of other kinds
 // are passed over.
 const (
 	framePing byte = iota + 1
 	frameEcho
 	frameGoodbye
 	frameFarewell
-	frameScore
+	frameStatus
 	framePick
 	frameGossip
 	frameStreams
@@ -55,8 +55,8 @@ const (
 	headSize = 4
 	// maxStreamsBody is the longest body of a frame of streams that is sent.
 	maxStreamsBody = 1<<24 - 1
-	// maxGossip is the longest body of a frame of gossip, maxBody of all others: a score.
-	maxGossip, maxBody = maxRPC + binary.MaxVarintLen32, protocol.MaxScore
+	// maxGossip is the longest body of a frame of gossip, maxBody of all others: a status.
+	maxGossip, maxBody = maxRPC + binary.MaxVarintLen32, protocol.MaxStatus
 	// pingSize is the length of a ping's body.
 	pingSize = 8
 	// maxRTT bounds what is taken for a round trip time.

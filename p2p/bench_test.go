@@ -94,7 +94,7 @@ func BenchmarkOpenAndEcho(b *testing.B) {
 	}
 }
 
-// BenchmarkGossip is from Publish to OnScore on another device.
+// BenchmarkGossip is from Publish to OnStatus on another device.
 func BenchmarkGossip(b *testing.B) {
 	secret := keys.NewSecret()
 	a := start(b, secret, "a")
@@ -103,11 +103,11 @@ func BenchmarkGossip(b *testing.B) {
 	d.joins(a)
 	for b.Loop() {
 		d.members.mu.Lock()
-		d.members.table[a.id].source.scores = rate.NewLimiter(rate.Inf, 0)
+		d.members.table[a.id].source.statuses = rate.NewLimiter(rate.Inf, 0)
 		d.members.mu.Unlock()
-		if err := a.Publish(aScore()); err != nil {
+		if err := a.Publish(aStatus()); err != nil {
 			b.Fatal(err)
 		}
-		d.nextScore(a.ID())
+		d.nextStatus(a.ID())
 	}
 }

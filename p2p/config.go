@@ -43,9 +43,9 @@ type Config struct {
 	Peers []ma.Multiaddr
 	// Discovery looks for other devices by mDNS.
 	Discovery bool
-	// OnScore is told each fresh and valid score of other devices, by one
+	// OnStatus is told each fresh and valid status of other devices, by one
 	// goroutine. May be nil.
-	OnScore func(protocol.Score)
+	OnStatus func(protocol.Status)
 	// OnPeer is told that a device joined (usable for streams and gossip) or
 	// that it is gone, by one goroutine and in order. May be nil.
 	OnPeer func(p Peer, joined bool, how Departure)

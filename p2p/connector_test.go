@@ -20,7 +20,7 @@ import (
 	"github.com/hearth-edge/hearth/keys"
 )
 
-// gossiping makes a device publish its score, with its addresses, until the
+// gossiping makes a device publish its status, with its addresses, until the
 // returned function is called.
 func gossiping(t *testing.T, devices ...*device) (stop func()) {
 	t.Helper()
@@ -31,7 +31,7 @@ func gossiping(t *testing.T, devices ...*device) (stop func()) {
 			beat := time.NewTicker(time.Second)
 			defer beat.Stop()
 			for ctx.Err() == nil {
-				s := aScore()
+				s := aStatus()
 				s.Addresses = d.Addresses()
 				if err := d.Publish(s); err != nil && ctx.Err() == nil {
 					t.Errorf("%s: %v", d.name, err)
@@ -101,7 +101,7 @@ func TestSimultaneousDial(t *testing.T) {
 	}
 }
 
-// After a restart the known peers are enough, and scores are taken at once.
+// After a restart the known peers are enough, and statuses are taken at once.
 func TestRestartWithKnownPeers(t *testing.T) {
 	secret := keys.NewSecret()
 	dir := t.TempDir()
@@ -111,13 +111,13 @@ func TestRestartWithKnownPeers(t *testing.T) {
 	a.joins(b)
 	for range 3 {
 		stop := gossiping(t, a, b)
-		before := a.nextScore(b.ID()).Sequence
+		before := a.nextStatus(b.ID()).Sequence
 		stop()
 		b.stop()
 		b = start(t, secret, "b", state)
 		a.joins(b)
 		stop = gossiping(t, a, b)
-		eventually(t, func() bool { return a.nextScore(b.ID()).Sequence > before })
+		eventually(t, func() bool { return a.nextStatus(b.ID()).Sequence > before })
 		stop()
 	}
 	info, err := os.Stat(filepath.Join(dir, PeersFile))

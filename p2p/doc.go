@@ -5,9 +5,9 @@
 //	mDNS ┐
 //	peers.json ┤                        ┌ membership handshake (inside Noise)
 //	--peer     ┼→ connector → swarm ────┤   name pinned, certificate checked
-//	scores     ┘   (dials)     (TCP)    └ line: frames
+//	statuses   ┘   (dials)     (TCP)    └ line: frames
 //	                                         ├ liveness, goodbye
-//	                                         ├ gossipsub, with neighbours   OnScore, Publish
+//	                                         ├ gossipsub, with neighbours   OnStatus, Publish
 //	                                         └ yamux → streams              Handle / Open
 //
 // Reading order: membership.go (who may connect), line.go and alive.go (what is

@@ -106,7 +106,7 @@ func FuzzLine(f *testing.F) {
 		return append(head, body...)
 	}
 	f.Add(slices.Concat(frame(framePing, pingBody(time.Hour, time.Second)), frame(framePick, []byte{1}), frame(frameWanted, nil), frame(frameGoodbye, nil)))
-	f.Add(slices.Concat(frame(frameScore, make([]byte, 300)), frame(frameStreams, nil), frame(frameStreams, make([]byte, 12)), frame(frameEcho, pingBody(0, 0))))
+	f.Add(slices.Concat(frame(frameStatus, make([]byte, 300)), frame(frameStreams, nil), frame(frameStreams, make([]byte, 12)), frame(frameEcho, pingBody(0, 0))))
 	f.Add(frame(200, []byte("unknown")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		taken := 0 // bytes, of frames that are not of streams

@@ -18,20 +18,20 @@ import (
 )
 
 const (
-	// maxRPC is the largest gossip message: some scores and their envelopes.
+	// maxRPC is the largest gossip message: some statuses and their envelopes.
 	maxRPC = 64 << 10
 	// seenFor is how long a message is recognised when it comes again; the
 	// sequence keeps out older ones.
 	seenFor = 10 * time.Second
-	// scoreQueue is how many scores wait for OnScore; more are dropped, since
+	// statusQueue is how many statuses wait for OnStatus; more are dropped, since
 	// newer ones follow.
-	scoreQueue = 256
+	statusQueue = 256
 	// readyPoll is how soon gossip looks again whether it reaches a new neighbour,
 	// for pubsub tells of no event that says so; each further look comes after
 	// twice the time, up to readyTimeout. Where it does not from repairAfter on, pubsub
 	// is told anew of the neighbour.
 	readyPoll, repairAfter = time.Millisecond, time.Second
-	// spreadBeats is for how many beats after a device joined all scores are
+	// spreadBeats is for how many beats after a device joined all statuses are
 	// passed on, so that it hears of everybody; later each spreadEvery-th is by
 	// each device.
 	spreadBeats, spreadEvery = 2, 16
@@ -41,7 +41,7 @@ const (
 // is for messages that are longer, and all members must have it.
 var gossipProtocols = []libp2pproto.ID{pubsub.GossipSubID_v11}
 
-// gossip is the score topic.
+// gossip is the status topic.
 type gossip struct {
 	self    peer.ID
 	members *members
@@ -62,13 +62,13 @@ type gossip struct {
 	host  *streams
 	pub   *pubsub.PubSub
 	topic *pubsub.Topic
-	// scores are those that wait for OnScore.
-	scores chan *protocol.Score
+	// statuses are those that wait for OnStatus.
+	statuses chan *protocol.Status
 
 	mu      sync.Mutex // owns what follows
 	drops   map[string]uint64
-	counter uint64          // of the next score of this device
-	latest  *protocol.Score // of this device; nil before the first
+	counter uint64           // of the next status of this device
+	latest  *protocol.Status // of this device; nil before the first
 }
 
 // join subscribes to the topic; pubsub ends with ctx.
@@ -80,7 +80,7 @@ func (g *gossip) join(ctx context.Context, h *streams, topic string) (err error)
 	g.pub, err = pubsub.NewGossipSub(ctx, &neighbourhood{h, g},
 		pubsub.WithGossipSubProtocols(gossipProtocols, pubsub.GossipSubDefaultFeatures),
 		pubsub.WithGossipSubParams(gossipParams()),
-		pubsub.WithFloodPublish(true), // else the first score waits for a heartbeat
+		pubsub.WithFloodPublish(true), // else the first status waits for a heartbeat
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
 		pubsub.WithPeerExchange(false),
 		pubsub.WithMaxMessageSize(maxRPC),
@@ -97,8 +97,8 @@ func (g *gossip) join(ctx context.Context, h *streams, topic string) (err error)
 	if g.topic, err = g.pub.Join(topic); err != nil {
 		return err
 	}
-	g.scores = make(chan *protocol.Score, scoreQueue)
-	_, err = g.topic.Relay() // the validator is who takes the scores
+	g.statuses = make(chan *protocol.Status, statusQueue)
+	_, err = g.topic.Relay() // the validator is who takes the statuses
 	return err
 }
 
@@ -109,10 +109,10 @@ func hello(topic string) ([]byte, error) {
 	return append(binary.AppendUvarint(nil, uint64(len(data))), data...), err
 }
 
-// gossipParams are the library's for scores that go from each device to all its
+// gossipParams are the library's for statuses that go from each device to all its
 // neighbours: these are chosen already, and few. Of those the library would leave some
-// without any, where each of their neighbours has enough (1 % of scores were missed, for
-// good). What was missed is not asked for, since a newer score follows.
+// without any, where each of their neighbours has enough (1 % of statuses were missed, for
+// good). What was missed is not asked for, since a newer status follows.
 func gossipParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
 	p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = maxNeighbours, maxNeighbours, maxNeighbours, 0, 0
@@ -121,8 +121,8 @@ func gossipParams() pubsub.GossipSubParams {
 	return p
 }
 
-// publish sends this device's score, under its name and the next sequence.
-func (g *gossip) publish(ctx context.Context, s protocol.Score) error {
+// publish sends this device's status, under its name and the next sequence.
+func (g *gossip) publish(ctx context.Context, s protocol.Status) error {
 	data, err := g.encode(&s)
 	if err != nil {
 		return err
@@ -131,41 +131,41 @@ func (g *gossip) publish(ctx context.Context, s protocol.Score) error {
 	return g.topic.Publish(ctx, data)
 }
 
-// introduce gossips the latest score once more, so that those that this device is
+// introduce gossips the latest status once more, so that those that this device is
 // not connected to learn where it is.
 func (g *gossip) introduce(ctx context.Context) {
-	score := g.own()
-	if score == nil {
+	status := g.own()
+	if status == nil {
 		return
 	}
-	if err := g.topic.Publish(ctx, score); err != nil && ctx.Err() == nil {
+	if err := g.topic.Publish(ctx, status); err != nil && ctx.Err() == nil {
 		g.log.Warn("the score could not be gossiped", "err", err)
 	}
 }
 
-// encode returns a score under the next sequence: a new one, which is the latest from
+// encode returns a status under the next sequence: a new one, which is the latest from
 // then on if it is within bounds, or with nil the latest; nil if there is none. A newer
-// sequence is never of an older score.
-func (g *gossip) encode(score *protocol.Score) ([]byte, error) {
+// sequence is never of an older status.
+func (g *gossip) encode(status *protocol.Status) ([]byte, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if score == nil {
-		score = g.latest
+	if status == nil {
+		status = g.latest
 	}
-	if score == nil {
+	if status == nil {
 		return nil, nil
 	}
-	s := *score
+	s := *status
 	s.Sequence = g.counter
-	data, err := protocol.EncodeScore(s)
+	data, err := protocol.EncodeStatus(s)
 	if err == nil {
 		g.counter++
-		g.latest = score
+		g.latest = status
 	}
 	return data, err
 }
 
-// own returns this device's latest score, encoded under the next sequence; nil
+// own returns this device's latest status, encoded under the next sequence; nil
 // before the first.
 func (g *gossip) own() []byte {
 	data, err := g.encode(nil)
@@ -175,7 +175,7 @@ func (g *gossip) own() []byte {
 	return data
 }
 
-// handed takes a score that a device handed over on their connection.
+// handed takes a status that a device handed over on their connection.
 func (g *gossip) handed(from peer.ID, data []byte) { g.judge(from, from, data) }
 
 // validate takes each message, and decides whether it is passed on. Its signature
@@ -197,7 +197,7 @@ func (g *gossip) validate(_ context.Context, sender peer.ID, msg *pubsub.Message
 	return verdict
 }
 
-// judge takes a score of another device, or counts why it does not.
+// judge takes a status of another device, or counts why it does not.
 func (g *gossip) judge(from, sender peer.ID, data []byte) pubsub.ValidationResult {
 	s, reason, verdict := g.check(from, sender, data)
 	if verdict != pubsub.ValidationAccept {
@@ -207,43 +207,43 @@ func (g *gossip) judge(from, sender peer.ID, data []byte) pubsub.ValidationResul
 	if s.direct {
 		s.Name = g.members.names.shown(s.Name, from)
 		select {
-		case g.scores <- s.Score:
+		case g.statuses <- s.Status:
 		default:
 		}
 	}
 	g.found(from, s.Addresses)
-	if !g.spreads(from, s.Score) {
+	if !g.spreads(from, s.Status) {
 		return pubsub.ValidationIgnore
 	}
 	return verdict
 }
 
-// spreads reports whether a score is to be passed on. Where all are neighbours it comes
+// spreads reports whether a status is to be passed on. Where all are neighbours it comes
 // straight from its device to everybody, as a rule: passing it on is for those who are
 // not connected to that yet.
-func (g *gossip) spreads(from peer.ID, s *protocol.Score) bool {
+func (g *gossip) spreads(from peer.ID, s *protocol.Status) bool {
 	return !g.members.surrounded() || (s.Sequence+g.share())%spreadEvery == 0 || !g.members.has(from) || g.members.sinceJoin() < spreadBeats*s.Beat
 }
 
-// share says which of the scores this device passes on: others do so with others.
+// share says which of the statuses this device passes on: others do so with others.
 func (g *gossip) share() uint64 { return uint64(g.self[len(g.self)-1]) }
 
-// A checked score is one that may be taken. It counts here only if its device itself has
+// A checked status is one that may be taken. It counts here only if its device itself has
 // handed over one since it connected: what others pass on before that may be of any age.
 type checked struct {
-	*protocol.Score
+	*protocol.Status
 	direct bool
 }
 
-// check returns the score in data, or why it is not taken.
+// check returns the status in data, or why it is not taken.
 func (g *gossip) check(from, sender peer.ID, data []byte) (*checked, string, pubsub.ValidationResult) {
-	if len(data) > protocol.MaxScore {
+	if len(data) > protocol.MaxStatus {
 		return nil, "size", pubsub.ValidationReject
 	}
 	if !g.members.has(from) && !g.members.mayPassOn(sender) {
 		return nil, "unknown", pubsub.ValidationIgnore
 	}
-	s, err := protocol.DecodeScore(data)
+	s, err := protocol.DecodeStatus(data)
 	if err != nil {
 		return nil, "malformed", pubsub.ValidationReject
 	}
@@ -296,15 +296,15 @@ func (g *gossip) dropped() map[string]uint64 {
 	return out
 }
 
-// run hands the scores of proven members to onScore until ctx ends. A score of a
+// run hands the statuses of proven members to onStatus until ctx ends. A status of a
 // device that has not connected here yet only tells where to dial it.
-func (g *gossip) run(ctx context.Context, onScore func(protocol.Score)) {
+func (g *gossip) run(ctx context.Context, onStatus func(protocol.Status)) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case s := <-g.scores:
-			onScore(*s)
+		case s := <-g.statuses:
+			onStatus(*s)
 		}
 	}
 }

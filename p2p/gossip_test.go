@@ -14,18 +14,18 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-func aScore() protocol.Score {
-	return protocol.Score{Beat: time.Second, Arch: "amd64", OS: "linux"}
+func aStatus() protocol.Status {
+	return protocol.Status{Beat: time.Second, Arch: "amd64", OS: "linux"}
 }
 
-// A score published when a device joins reaches it, and soon.
-func TestFirstScoreArrives(t *testing.T) {
+// A status published when a device joins reaches it, and soon.
+func TestFirstStatusArrives(t *testing.T) {
 	secret := keys.NewSecret()
 	for range 20 {
 		a := prepare(t, secret, "a")
 		a.cfg.OnPeer = func(p Peer, joined bool, how Departure) {
 			if joined {
-				if err := a.Publish(aScore()); err != nil {
+				if err := a.Publish(aStatus()); err != nil {
 					t.Error(err)
 				}
 			}
@@ -34,7 +34,7 @@ func TestFirstScoreArrives(t *testing.T) {
 		a.run()
 		b := start(t, secret, "b", a.asPeer())
 		published := a.next().at
-		b.nextScore(a.ID())
+		b.nextStatus(a.ID())
 		if took := time.Since(published); took > time.Second {
 			t.Errorf("the first score came after %v", took)
 		}
@@ -43,14 +43,14 @@ func TestFirstScoreArrives(t *testing.T) {
 	}
 }
 
-// A newer sequence is never that of an older score, whoever sends at the same time.
-func TestSequenceOfScores(t *testing.T) {
+// A newer sequence is never that of an older status, whoever sends at the same time.
+func TestSequenceOfStatuses(t *testing.T) {
 	g := &gossip{log: slog.New(slog.DiscardHandler)}
 	self := prepare(t, keys.NewSecret(), "a").ID()
 	var mu sync.Mutex // owns told
 	told := make(map[uint64]float64)
 	note := func(data []byte) {
-		s, err := protocol.DecodeScore(data)
+		s, err := protocol.DecodeStatus(data)
 		if err != nil {
 			t.Error(err)
 		}
@@ -63,7 +63,7 @@ func TestSequenceOfScores(t *testing.T) {
 	all.Go(func() {
 		defer close(made)
 		for i := range 2000 {
-			s := aScore()
+			s := aStatus()
 			s.Node, s.Name, s.Speed = self, "a", float64(i)
 			data, err := g.encode(&s)
 			if err != nil {
@@ -88,7 +88,7 @@ func TestSequenceOfScores(t *testing.T) {
 	}
 	all.Wait()
 	// One that cannot be sent does not take the latest's place.
-	if data, err := g.encode(&protocol.Score{Node: self, Name: "a", Speed: -1}); err == nil {
+	if data, err := g.encode(&protocol.Status{Node: self, Name: "a", Speed: -1}); err == nil {
 		t.Errorf("a score that is out of bounds became %x", data)
 	}
 	if latest := g.own(); latest == nil {
@@ -105,21 +105,21 @@ func TestSequenceOfScores(t *testing.T) {
 	}
 }
 
-// Scores that are not what they should be go nowhere, and are counted.
-func TestBadScoresAreDropped(t *testing.T) {
+// Statuses that are not what they should be go nowhere, and are counted.
+func TestBadStatusesAreDropped(t *testing.T) {
 	secret := keys.NewSecret()
 	a := start(t, secret, "a")
 	b := start(t, secret, "b", a.asPeer())
 	a.joins(b)
 	b.joins(a)
 	a.gossipsTo(b)
-	good := aScore()
+	good := aStatus()
 	good.Node, good.Name, good.Sequence = a.ID(), "a", 1<<40
-	publish := func(change func(*protocol.Score)) {
+	publish := func(change func(*protocol.Status)) {
 		t.Helper()
 		s := good
 		change(&s)
-		data, err := protocol.EncodeScore(s)
+		data, err := protocol.EncodeStatus(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,65 +131,65 @@ func TestBadScoresAreDropped(t *testing.T) {
 		t.Helper()
 		eventually(t, func() bool { return b.live.Load().gossip.dropped()[reason] == times })
 	}
-	publish(func(*protocol.Score) {})
-	if got := b.nextScore(a.ID()); got.Sequence != good.Sequence {
+	publish(func(*protocol.Status) {})
+	if got := b.nextStatus(a.ID()); got.Sequence != good.Sequence {
 		t.Errorf("sequence %d", got.Sequence)
 	}
-	publish(func(*protocol.Score) {})
-	publish(func(s *protocol.Score) { s.Sequence-- })
+	publish(func(*protocol.Status) {})
+	publish(func(s *protocol.Status) { s.Sequence-- })
 	dropped("sequence", 2)
-	publish(func(s *protocol.Score) { s.Sequence++; s.Node = b.ID() })
+	publish(func(s *protocol.Status) { s.Sequence++; s.Node = b.ID() })
 	dropped("subject", 1)
-	publish(func(s *protocol.Score) { s.Sequence++; s.Name = "c" })
-	publish(func(s *protocol.Score) { s.Sequence++; s.Name = "b" })
+	publish(func(s *protocol.Status) { s.Sequence++; s.Name = "c" })
+	publish(func(s *protocol.Status) { s.Sequence++; s.Name = "b" })
 	dropped("name", 2)
 	topic := a.live.Load().gossip.topic
 	if err := topic.Publish(t.Context(), []byte("garbage")); err != nil {
 		t.Fatal(err)
 	}
 	dropped("malformed", 1)
-	if err := topic.Publish(t.Context(), make([]byte, protocol.MaxScore+1)); err != nil {
+	if err := topic.Publish(t.Context(), make([]byte, protocol.MaxStatus+1)); err != nil {
 		t.Fatal(err)
 	}
 	dropped("size", 1)
 	next := good.Sequence + 10
 	eventually(t, func() bool {
 		next++
-		publish(func(s *protocol.Score) { s.Sequence = next })
+		publish(func(s *protocol.Status) { s.Sequence = next })
 		return b.live.Load().gossip.dropped()["rate"] > 0
 	})
 }
 
-// A score that is too large is not sent in the first place.
+// A status that is too large is not sent in the first place.
 func TestPublishChecks(t *testing.T) {
 	secret := keys.NewSecret()
 	a := prepare(t, secret, "a")
-	if err := a.Publish(aScore()); err == nil {
+	if err := a.Publish(aStatus()); err == nil {
 		t.Error("published without running")
 	}
 	a.run()
-	s := aScore()
-	s.Arch = string(make([]byte, protocol.MaxScore))
+	s := aStatus()
+	s.Arch = string(make([]byte, protocol.MaxStatus))
 	if err := a.Publish(s); err == nil {
 		t.Error("published too much")
 	}
-	if err := a.Publish(aScore()); err != nil {
+	if err := a.Publish(aStatus()); err != nil {
 		t.Error(err)
 	}
 }
 
 // What others pass on of a connected device counts only once it has itself handed
-// over a score: a member could replay one from before this device's start.
-func TestReplayedScores(t *testing.T) {
+// over a status: a member could replay one from before this device's start.
+func TestReplayedStatuses(t *testing.T) {
 	secret := keys.NewSecret()
 	a := start(t, secret, "a")
 	b := start(t, secret, "b", a.asPeer())
 	a.joins(b)
 	g := a.live.Load().gossip // nothing is gossiped, so that it is idle
-	score := func(sequence uint64) []byte {
-		s := aScore()
+	status := func(sequence uint64) []byte {
+		s := aStatus()
 		s.Node, s.Name, s.Sequence = b.ID(), "b", sequence
-		data, err := protocol.EncodeScore(s)
+		data, err := protocol.EncodeStatus(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,15 +203,15 @@ func TestReplayedScores(t *testing.T) {
 	}{
 		{other, 5, "early"}, {other, 6, "early"}, {b.id, 9, ""}, {other, 9, "sequence"}, {other, 8, "sequence"}, {other, 10, ""},
 	} {
-		s, reason, _ := g.check(b.id, c.sender, score(c.sequence))
+		s, reason, _ := g.check(b.id, c.sender, status(c.sequence))
 		if reason != c.reason || reason == "" && !s.direct {
 			t.Errorf("score %d from the device itself %v: %q, want %q", c.sequence, c.sender == b.id, reason, c.reason)
 		}
 	}
 	// Of one that is not connected only the addresses are of use, whoever says so.
-	s := aScore()
+	s := aStatus()
 	s.Node, s.Name, s.Sequence = node(other), "other", 1
-	data, err := protocol.EncodeScore(s)
+	data, err := protocol.EncodeStatus(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,14 +220,14 @@ func TestReplayedScores(t *testing.T) {
 	}
 }
 
-// A score is passed on where somebody may not have it yet, and now and then.
-func TestWhichScoresSpread(t *testing.T) {
+// A status is passed on where somebody may not have it yet, and now and then.
+func TestWhichStatusesSpread(t *testing.T) {
 	secret := keys.NewSecret()
 	a := start(t, secret, "a")
 	b := start(t, secret, "b", a.asPeer())
 	a.joins(b)
 	g := a.live.Load().gossip
-	s := aScore()
+	s := aStatus()
 	base := 100*uint64(spreadEvery) - g.share()
 	for _, c := range []struct {
 		from     peer.ID

@@ -38,13 +38,13 @@ const patient = 60 * time.Second
 // device is a running Mesh of a test.
 type device struct {
 	*Mesh
-	t      testing.TB
-	name   string
-	log    *logBuffer
-	events chan event
-	scores chan protocol.Score
-	speeds map[protocol.PeerID]float64 // of what heard has taken from scores
-	stop   func()                      // returns when Run has
+	t        testing.TB
+	name     string
+	log      *logBuffer
+	events   chan event
+	statuses chan protocol.Status
+	speeds   map[protocol.PeerID]float64 // of what heard has taken from statuses
+	stop     func()                      // returns when Run has
 }
 
 type event struct {
@@ -65,15 +65,15 @@ func start(t testing.TB, secret keys.Secret, name string, change ...func(*Config
 // prepare makes a device without running it.
 func prepare(t testing.TB, secret keys.Secret, name string, change ...func(*Config)) *device {
 	t.Helper()
-	d := &device{t: t, name: name, log: &logBuffer{}, events: make(chan event, 256), scores: make(chan protocol.Score, 1024), speeds: make(map[protocol.PeerID]float64)}
+	d := &device{t: t, name: name, log: &logBuffer{}, events: make(chan event, 256), statuses: make(chan protocol.Status, 1024), speeds: make(map[protocol.PeerID]float64)}
 	cfg := Config{
 		Secret: secret, Key: newKey(t, secret, name), Name: name,
 		Listen: addrs("/ip4/127.0.0.1/tcp/0"),
 		Log:    slog.New(slog.NewTextHandler(d.log, nil)),
 		OnPeer: func(p Peer, joined bool, how Departure) { d.events <- event{p, joined, how, time.Now()} },
-		OnScore: func(s protocol.Score) {
+		OnStatus: func(s protocol.Status) {
 			select {
-			case d.scores <- s:
+			case d.statuses <- s:
 			default:
 			}
 		},
@@ -149,13 +149,13 @@ func (d *device) logs(texts ...string) {
 	}
 }
 
-// nextScore returns the next score that fits.
-func (d *device) nextScore(from protocol.PeerID) protocol.Score {
+// nextStatus returns the next status that fits.
+func (d *device) nextStatus(from protocol.PeerID) protocol.Status {
 	d.t.Helper()
 	timeout := time.After(patient)
 	for {
 		select {
-		case s := <-d.scores:
+		case s := <-d.statuses:
 			if s.Node == from {
 				return s
 			}

@@ -153,7 +153,7 @@ func (l *liveness) tellPicks(conns []network.Conn) {
 	}
 }
 
-// want asks a device for its own score.
+// want asks a device for its own status.
 func (l *liveness) want(id peer.ID) {
 	if c := l.members.conn(id); c != nil {
 		if w := l.of(c); w != nil {
@@ -162,12 +162,12 @@ func (l *liveness) want(id peer.ID) {
 	}
 }
 
-// handOver sends this device's score to those that have had none from it, and to those
+// handOver sends this device's status to those that have had none from it, and to those
 // that are new: that gossip goes as far as them takes a moment.
-func (l *liveness) handOver(score []byte) {
+func (l *liveness) handOver(status []byte) {
 	for _, w := range l.all() {
 		if !w.handed.Load() || time.Since(w.since) < readyTimeout && !l.members.reached(w.conn) {
-			go w.hand(score)
+			go w.hand(status)
 		}
 	}
 }

@@ -110,9 +110,9 @@ func TestFrames(t *testing.T) {
 	a.joins(b)
 	b.joins(a)
 	w := b.watches(a)
-	// Frames of another kind, scores that are none, answers to nothing.
+	// Frames of another kind, statuses that are none, answers to nothing.
 	w.send(200, []byte{1, 2, 3})
-	w.send(frameScore, []byte("garbage"))
+	w.send(frameStatus, []byte("garbage"))
 	w.send(frameEcho, make([]byte, pingSize))
 	w.send(frameFarewell, nil)
 	eventually(t, func() bool { return a.live.Load().gossip.dropped()["malformed"] == 1 })
@@ -141,26 +141,26 @@ func TestGarbage(t *testing.T) {
 	a.joins(b)
 }
 
-// The latest score of each device is handed over on their connection; a device that
+// The latest status of each device is handed over on their connection; a device that
 // has none yet gossips it later.
-func TestScoresAreHandedOver(t *testing.T) {
+func TestStatusesAreHandedOver(t *testing.T) {
 	secret := keys.NewSecret()
 	a := start(t, secret, "a")
-	if err := a.Publish(aScore()); err != nil {
+	if err := a.Publish(aStatus()); err != nil {
 		t.Fatal(err)
 	}
 	b := start(t, secret, "b", a.asPeer())
-	first := b.nextScore(a.ID())
+	first := b.nextStatus(a.ID())
 	b.joins(a)
-	if err := b.Publish(aScore()); err != nil { // whether or not gossip goes so far yet
+	if err := b.Publish(aStatus()); err != nil { // whether or not gossip goes so far yet
 		t.Fatal(err)
 	}
-	a.nextScore(b.ID())
+	a.nextStatus(b.ID())
 	a.gossipsTo(b)
-	if err := a.Publish(aScore()); err != nil {
+	if err := a.Publish(aStatus()); err != nil {
 		t.Fatal(err)
 	}
-	if next := b.nextScore(a.ID()); next.Sequence <= first.Sequence {
+	if next := b.nextStatus(a.ID()); next.Sequence <= first.Sequence {
 		t.Errorf("%d after %d", next.Sequence, first.Sequence)
 	}
 }

@@ -144,7 +144,7 @@ func publishSteadily(ctx context.Context, m *Mesh, silent func(time.Duration)) {
 	for {
 		select {
 		case <-beat.C:
-			_ = m.Publish(aScore())
+			_ = m.Publish(aStatus())
 		case <-look.C:
 			now := m.silence()
 			if now < longest && longest > 1500*time.Millisecond {

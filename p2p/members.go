@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// readyTimeout is for how long a new member is handed scores, and how often it is
+	// readyTimeout is for how long a new member is handed statuses, and how often it is
 	// looked at whether gossip still reaches the neighbours.
 	readyTimeout = 10 * time.Second
 )

@@ -132,9 +132,9 @@ func (m *Mesh) Open(ctx context.Context, to protocol.PeerID, proto string) (prot
 	return s, nil
 }
 
-// Publish gossips this device's score; it sets Node, Name and Sequence. A
-// score that is out of bounds is an error and not sent.
-func (m *Mesh) Publish(s protocol.Score) error {
+// Publish gossips this device's status; it sets Node, Name and Sequence. A
+// status that is out of bounds is an error and not sent.
+func (m *Mesh) Publish(s protocol.Status) error {
 	l := m.live.Load()
 	if l == nil {
 		return fmt.Errorf("publish score: %w", ErrNotConnected)
@@ -179,7 +179,7 @@ func (m *Mesh) Stats() Stats {
 	if l == nil {
 		return Stats{}
 	}
-	return Stats{Scores: l.gossip.dropped(), Guests: l.door.refused(), Strangers: m.report.turnedAway()}
+	return Stats{Statuses: l.gossip.dropped(), Guests: l.door.refused(), Strangers: m.report.turnedAway()}
 }
 
 // Discovery says how discovery on the local network is doing.
@@ -303,7 +303,7 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 	return l, nil
 }
 
-// located takes the addresses in scores: they are kept for members that are
+// located takes the addresses in statuses: they are kept for members that are
 // connected, and dialled for others.
 func (m *Mesh) located(l *live, r *roster) func(peer.ID, []string) {
 	return func(id peer.ID, text []string) {
@@ -328,9 +328,9 @@ func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r
 			}
 		})
 	}
-	onScore, onPeer := m.cfg.OnScore, m.cfg.OnPeer
-	if onScore == nil {
-		onScore = func(protocol.Score) {}
+	onStatus, onPeer := m.cfg.OnStatus, m.cfg.OnPeer
+	if onStatus == nil {
+		onStatus = func(protocol.Status) {}
 	}
 	if onPeer == nil {
 		onPeer = func(Peer, bool, Departure) {}
@@ -350,7 +350,7 @@ func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r
 	wg.Go(func() { l.pulse.run(ctx) })
 	wg.Go(func() { l.connector.run(ctx, slices.Clone(m.byHand)) })
 	wg.Go(func() { m.watchNetwork(ctx, l) })
-	wg.Go(func() { l.gossip.run(ctx, onScore) })
+	wg.Go(func() { l.gossip.run(ctx, onStatus) })
 	if l.mdns != nil {
 		part(func() error { return l.mdns.Run(ctx) })
 	}

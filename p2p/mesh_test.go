@@ -45,10 +45,10 @@ func TestTwoDevices(t *testing.T) {
 		t.Error("opened a stream to itself")
 	}
 
-	if err := a.Publish(protocol.Score{Beat: time.Second, Arch: "amd64", OS: "linux"}); err != nil {
+	if err := a.Publish(protocol.Status{Beat: time.Second, Arch: "amd64", OS: "linux"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := b.nextScore(a.ID()); got.Name != "a" || got.Arch != "amd64" {
+	if got := b.nextStatus(a.ID()); got.Name != "a" || got.Arch != "amd64" {
 		t.Errorf("score %+v", got)
 	}
 	if peers := b.Peers(); len(peers) != 1 || peers[0].Name != "a" || peers[0].ID != a.ID() || peers[0].Address == "" {

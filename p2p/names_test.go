@@ -202,7 +202,7 @@ func TestSecondHolderOfANameJoins(t *testing.T) {
 		at.logs("a second device claims a name")
 		eventually(t, func() bool { return at.Peers()[0].Rival == other.ID() })
 		gossiping(t, other)
-		if s := at.nextScore(other.ID()); s.Name != e.peer.Name {
+		if s := at.nextStatus(other.ID()); s.Name != e.peer.Name {
 			t.Errorf("its scores are of %s", s.Name)
 		}
 	}

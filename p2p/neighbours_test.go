@@ -64,7 +64,7 @@ func (d *device) picksBest() bool {
 	return true
 }
 
-// In a mesh in which not all are neighbours the scores of each reach all, before and
+// In a mesh in which not all are neighbours the statuses of each reach all, before and
 // after some left.
 func TestNeighbours(t *testing.T) {
 	const size = 20
@@ -120,7 +120,7 @@ func tellAll(t *testing.T, devices []*device, speed float64) {
 		var published time.Time
 		eventually(t, func() bool {
 			if time.Since(published) > 300*time.Millisecond {
-				s := aScore()
+				s := aStatus()
 				s.Speed = speed
 				if err := d.Publish(s); err != nil {
 					t.Fatal(err)
@@ -132,11 +132,11 @@ func tellAll(t *testing.T, devices []*device, speed float64) {
 	}
 }
 
-// heard reports whether a score of this speed has come from a device.
+// heard reports whether a status of this speed has come from a device.
 func (d *device) heard(from protocol.PeerID, speed float64) bool {
 	for {
 		select {
-		case s := <-d.scores:
+		case s := <-d.statuses:
 			d.speeds[s.Node] = s.Speed
 		default:
 			return d.speeds[from] == speed

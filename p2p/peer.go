@@ -79,12 +79,12 @@ type Copy struct {
 
 // Stats counts what was turned away.
 type Stats struct {
-	// Scores that were dropped, by the reason: "size", "rate", "malformed",
+	// Statuses that were dropped, by the reason: "size", "rate", "malformed",
 	// "subject", "name", "sequence"; "garbled" is a message of gossip that was none,
 	// "unknown" one of a device that is not connected, of which a neighbour passed on too
-	// many. Others pass on a device's score that has handed over none itself: for the first
+	// many. Others pass on a device's status that has handed over none itself: for the first
 	// moment after it joined that is "early", then "indirect".
-	Scores map[string]uint64
+	Statuses map[string]uint64
 	// Guests are connections that were closed before they proved anything, because
 	// there were too many.
 	Guests uint64

@@ -8,32 +8,32 @@ import (
 )
 
 const (
-	// sourceRate and sourceBurst bound the scores a second that are taken of one device.
+	// sourceRate and sourceBurst bound the statuses a second that are taken of one device.
 	sourceRate, sourceBurst = 20, 50
 	// unknownRate and unknownBurst bound those that one neighbour passes on of devices
 	// which are not connected here: anybody can sign as any number of them. They tell
 	// where to dial, and what is dropped comes again.
 	unknownRate, unknownBurst = 20, 200
-	// askInterval is the least time between two questions for a device's own score, and
+	// askInterval is the least time between two questions for a device's own status, and
 	// after it connected, when it hands one over by itself.
 	askInterval = time.Second
 )
 
-// A source is what is remembered of a connected device's scores. So it is bounded by
+// A source is what is remembered of a connected device's statuses. So it is bounded by
 // the connections, and of devices that are not connected nothing is.
 type source struct {
-	sequence uint64 // of the last score that was taken
+	sequence uint64 // of the last status that was taken
 	direct   bool   // one came from the device itself
 	asked    time.Time
-	scores   *rate.Limiter // of its own
+	statuses *rate.Limiter // of its own
 	unknown  *rate.Limiter // of those that it passes on of unknown devices
 }
 
 func newSource() source {
-	return source{scores: rate.NewLimiter(sourceRate, sourceBurst), unknown: rate.NewLimiter(unknownRate, unknownBurst)}
+	return source{statuses: rate.NewLimiter(sourceRate, sourceBurst), unknown: rate.NewLimiter(unknownRate, unknownBurst)}
 }
 
-// mayPassOn reports whether a neighbour may pass on one more score of a device that is
+// mayPassOn reports whether a neighbour may pass on one more status of a device that is
 // not connected here.
 func (m *members) mayPassOn(neighbour peer.ID) bool {
 	m.mu.Lock()
@@ -42,7 +42,7 @@ func (m *members) mayPassOn(neighbour peer.ID) bool {
 	return e != nil && e.source.unknown.Allow()
 }
 
-// believe takes note of a score, or tells why it is not to be taken; ask says that the
+// believe takes note of a status, or tells why it is not to be taken; ask says that the
 // device should be asked for its own. direct is whether it counts: the device is
 // connected.
 func (m *members) believe(from, sender peer.ID, sequence uint64) (direct bool, reason string, ask bool) {
@@ -65,7 +65,7 @@ func (m *members) believe(from, sender peer.ID, sequence uint64) (direct bool, r
 			return false, "early", ask
 		}
 		return false, "indirect", ask
-	case !src.scores.Allow():
+	case !src.statuses.Allow():
 		return false, "rate", false
 	}
 	src.sequence, src.direct = sequence, true

@@ -13,12 +13,12 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// encoded is a score of a device.
+// encoded is a status of a device.
 func encoded(t *testing.T, of peer.ID, name string, sequence uint64) []byte {
 	t.Helper()
-	s := aScore()
+	s := aStatus()
 	s.Node, s.Name, s.Sequence = node(of), name, sequence
-	data, err := protocol.EncodeScore(s)
+	data, err := protocol.EncodeStatus(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func anyone(t *testing.T) peer.ID {
 	return id
 }
 
-// However many devices that nobody knows a neighbour passes scores on of, those of
+// However many devices that nobody knows a neighbour passes statuses on of, those of
 // members are taken as before, of that neighbour as well.
 func TestUnknownSourcesPushNobodyOut(t *testing.T) {
 	secret := keys.NewSecret()
@@ -70,8 +70,8 @@ func TestUnknownSourcesPushNobodyOut(t *testing.T) {
 	}
 }
 
-// Old scores of a member that another one repeats use up nothing of what is taken of it.
-func TestRepeatedScoresCostNothing(t *testing.T) {
+// Old statuses of a member that another one repeats use up nothing of what is taken of it.
+func TestRepeatedStatusesCostNothing(t *testing.T) {
 	m := newMembers("self")
 	m.table["b"] = &member{source: newSource()}
 	m.believe("b", "b", 10)
@@ -86,16 +86,16 @@ func TestRepeatedScoresCostNothing(t *testing.T) {
 }
 
 // A device of which only others' word is heard is asked for its own, and then believed.
-func TestAsksForScore(t *testing.T) {
+func TestAsksForStatus(t *testing.T) {
 	secret := keys.NewSecret()
 	a := start(t, secret, "a")
 	b := start(t, secret, "b", a.asPeer())
 	a.joins(b)
 	b.joins(a)
-	if err := b.Publish(aScore()); err != nil {
+	if err := b.Publish(aStatus()); err != nil {
 		t.Fatal(err)
 	}
-	a.nextScore(b.ID())
+	a.nextStatus(b.ID())
 	g := a.live.Load().gossip
 	// The signature was checked, but it may be of any age. What b says by itself now and
 	// then comes first.

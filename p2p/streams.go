@@ -24,7 +24,7 @@ import (
 const negotiationTimeout = 10 * time.Second
 
 // streams is a host.Host of no more than a mesh needs: streams by their protocols.
-// All members serve the same ones and learn each other's addresses from scores, so
+// All members serve the same ones and learn each other's addresses from statuses, so
 // none asks what the other is (libp2p's identify), and whoever opens a stream
 // writes without waiting for the other side to agree to the protocol.
 type streams struct {

@@ -34,7 +34,7 @@ type watched struct {
 	since   time.Time
 	dialled bool
 
-	handed           atomic.Bool // a score of this device
+	handed           atomic.Bool // a status of this device
 	pinging, echoing atomic.Bool
 	handing          atomic.Bool
 
@@ -65,10 +65,10 @@ func newWatched(l *liveness, c network.Conn, on *line) *watched {
 	}
 }
 
-// begin hands over this device's score and sends the first ping.
+// begin hands over this device's status and sends the first ping.
 func (w *watched) begin() {
-	if score := w.l.gossip.own(); score != nil {
-		w.hand(score)
+	if status := w.l.gossip.own(); status != nil {
+		w.hand(status)
 	}
 	w.tellNames()
 	if w.dialled {
@@ -80,10 +80,10 @@ func (w *watched) begin() {
 	}
 }
 
-// hand hands over a score of this device.
-func (w *watched) hand(score []byte) {
+// hand hands over a status of this device.
+func (w *watched) hand(status []byte) {
 	w.handed.Store(true)
-	w.send(frameScore, score)
+	w.send(frameStatus, status)
 }
 
 // send sends a frame. Silence decides whether a connection is dead, and no error.
@@ -193,8 +193,8 @@ func (w *watched) take(kind byte, body []byte) error {
 	case frameGossip: // at the pace of pubsub
 		w.overhear(body)
 		return nil
-	case frameScore:
-		w.takeScore(body)
+	case frameStatus:
+		w.takeStatus(body)
 	default:
 		w.heed(kind, body)
 	}
@@ -281,21 +281,21 @@ func (w *watched) hush() {
 	w.out, w.in = nil, nil
 }
 
-// takeScore looks at a score on a stack of its own: who reads waits for the next
+// takeStatus looks at a status on a stack of its own: who reads waits for the next
 // frame with this one's, and each member has one that does.
-func (w *watched) takeScore(score []byte) {
+func (w *watched) takeStatus(status []byte) {
 	taken := make(chan struct{})
 	go func() {
 		defer close(taken)
 		_ = contain(w.l.log, w.conn.RemotePeer(), func() error {
-			w.l.gossip.handed(w.conn.RemotePeer(), score)
+			w.l.gossip.handed(w.conn.RemotePeer(), status)
 			return nil
 		})
 	}()
 	<-taken
 }
 
-// heed does what a frame other than a score asks for.
+// heed does what a frame other than a status asks for.
 func (w *watched) heed(kind byte, body []byte) {
 	switch kind {
 	case framePing:
@@ -308,8 +308,8 @@ func (w *watched) heed(kind byte, body []byte) {
 	case framePick:
 		w.l.members.pickedBy(w.conn, body[0] != 0)
 	case frameWanted:
-		if score := w.l.gossip.own(); score != nil {
-			solo(&w.handing, func() { w.hand(score) })
+		if status := w.l.gossip.own(); status != nil {
+			solo(&w.handing, func() { w.hand(status) })
 		}
 	case frameCopy:
 		_, addr := readCopy(body)

@@ -143,8 +143,8 @@ func TestWrongToken(t *testing.T) {
 func sampleDevices(n int) []Device {
 	list := make([]Device, n)
 	for i := range list {
-		list[i] = Device{Score: sampleScore(), Self: i == 0, Age: time.Duration(i)}
-		list[i].Score.Name = fmt.Sprint("device", i)
+		list[i] = Device{Status: sampleStatus(), Self: i == 0, Age: time.Duration(i)}
+		list[i].Status.Name = fmt.Sprint("device", i)
 	}
 	return list
 }

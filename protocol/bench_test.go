@@ -10,25 +10,25 @@ import (
 	"github.com/hearth-edge/hearth/protocol/pb"
 )
 
-func BenchmarkScoreEncode(b *testing.B) {
-	s := sampleScore()
+func BenchmarkStatusEncode(b *testing.B) {
+	s := sampleStatus()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := EncodeScore(s); err != nil {
+		if _, err := EncodeStatus(s); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-func BenchmarkScoreDecode(b *testing.B) {
-	enc, err := EncodeScore(sampleScore())
+func BenchmarkStatusDecode(b *testing.B) {
+	enc, err := EncodeStatus(sampleStatus())
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportMetric(float64(len(enc)), "bytes")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := DecodeScore(enc); err != nil {
+		if _, err := DecodeStatus(enc); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/distribution/reference"
 )
 
-// MaxScoreImages is the most images that a score names.
-const MaxScoreImages = 256
+// MaxStatusImages is the most images that a status names.
+const MaxStatusImages = 256
 
 // Bounds on identifiers, in bytes.
 const (

@@ -187,46 +187,46 @@ func TestSame(t *testing.T) {
 	}
 }
 
-func TestScoreBounds(t *testing.T) {
+func TestStatusBounds(t *testing.T) {
 	for _, bad := range []struct {
 		field  string
-		change func(*Score)
+		change func(*Status)
 	}{
-		{"a node ID", func(s *Score) { s.Node = "" }},
-		{"name", func(s *Score) { s.Name = "a\x1bb" }},
-		{"beat", func(s *Score) { s.Beat = 2 * time.Hour }},
-		{"role", func(s *Score) { s.Role = 2 }},
-		{"rating", func(s *Score) { s.Rating = math.NaN() }},
-		{"speed", func(s *Score) { s.Speed = -1 }},
-		{"cpus", func(s *Score) { s.CPUs = 1 << 21 }},
-		{"slots", func(s *Score) { s.Slots = 1 << 21 }},
-		{"memory_free", func(s *Score) { s.MemoryFree = math.MaxUint64 }},
-		{"version", func(s *Score) { s.Version = "1\x1b[2J" }},
-		{"long_running.count", func(s *Score) { s.LongRunning.Count = 1 << 21 }},
-		{"long_running.cpus", func(s *Score) { s.LongRunning.CPUs = 1 << 21 }},
-		{"long_running.memory", func(s *Score) { s.LongRunning.Memory = math.MaxUint64 }},
-		{"arch", func(s *Score) { s.Arch = strings.Repeat("a", 33) }},
-		{"drivers", func(s *Score) { s.Drivers = make([]string, 9) }},
-		{"label", func(s *Score) { s.Labels = map[string]string{"ä": ""} }},
-		{"images", func(s *Score) { s.Images = make([]uint32, 257) }},
-		{"address", func(s *Score) { s.Addresses = make([]string, 13) }},
-		{"score", func(s *Score) {
+		{"a node ID", func(s *Status) { s.Node = "" }},
+		{"name", func(s *Status) { s.Name = "a\x1bb" }},
+		{"beat", func(s *Status) { s.Beat = 2 * time.Hour }},
+		{"role", func(s *Status) { s.Role = 2 }},
+		{"rating", func(s *Status) { s.Score = math.NaN() }},
+		{"speed", func(s *Status) { s.Speed = -1 }},
+		{"cpus", func(s *Status) { s.CPUs = 1 << 21 }},
+		{"slots", func(s *Status) { s.Slots = 1 << 21 }},
+		{"memory_free", func(s *Status) { s.MemoryFree = math.MaxUint64 }},
+		{"version", func(s *Status) { s.Version = "1\x1b[2J" }},
+		{"long_running.count", func(s *Status) { s.LongRunning.Count = 1 << 21 }},
+		{"long_running.cpus", func(s *Status) { s.LongRunning.CPUs = 1 << 21 }},
+		{"long_running.memory", func(s *Status) { s.LongRunning.Memory = math.MaxUint64 }},
+		{"arch", func(s *Status) { s.Arch = strings.Repeat("a", 33) }},
+		{"drivers", func(s *Status) { s.Drivers = make([]string, 9) }},
+		{"label", func(s *Status) { s.Labels = map[string]string{"ä": ""} }},
+		{"images", func(s *Status) { s.Images = make([]uint32, 257) }},
+		{"address", func(s *Status) { s.Addresses = make([]string, 13) }},
+		{"score", func(s *Status) {
 			s.Labels = map[string]string{}
 			for i := range 64 {
 				s.Labels[fmt.Sprint("k", i)] = strings.Repeat("v", 255)
 			}
 		}},
 	} {
-		s := sampleScore()
+		s := sampleStatus()
 		bad.change(&s)
-		if _, err := EncodeScore(s); CodeOf(err) != CodeInvalid || !strings.HasPrefix(err.Error(), bad.field) {
+		if _, err := EncodeStatus(s); CodeOf(err) != CodeInvalid || !strings.HasPrefix(err.Error(), bad.field) {
 			t.Errorf("%s: %v", bad.field, err)
 		}
 	}
-	if _, err := DecodeScore(make([]byte, MaxScore+1)); CodeOf(err) != CodeInvalid {
+	if _, err := DecodeStatus(make([]byte, MaxStatus+1)); CodeOf(err) != CodeInvalid {
 		t.Errorf("too large: %v", err)
 	}
-	if b, err := EncodeScore(sampleScore()); err != nil || len(b) > 245 {
+	if b, err := EncodeStatus(sampleStatus()); err != nil || len(b) > 245 {
 		t.Errorf("a usual score takes %d bytes, %v", len(b), err)
 	}
 }

@@ -174,22 +174,22 @@ func (r Role) String() string {
 	return "device"
 }
 
-// A Score is what a device gossips about itself: how able and how idle it is,
+// A Status is what a device gossips about itself: how able and how idle it is,
 // and everything that this was computed from.
-type Score struct {
-	// Node is the device that the score is about, which is also its signer.
+type Status struct {
+	// Node is the device that the status is about, which is also its signer.
 	Node PeerID
 	// Name is the device's name.
 	Name string
-	// Sequence grows with every score of this device, over restarts too.
+	// Sequence grows with every status of this device, over restarts too.
 	Sequence uint64
-	// Beat is after how long the next score follows at the latest.
+	// Beat is after how long the next status follows at the latest.
 	Beat time.Duration
 	// Role says whether the device runs work at all; with RoleDevice the
-	// rating is 0 and so are the fields that speak of work.
+	// score is 0 and so are the fields that speak of work.
 	Role Role
-	// Rating is the score proper: higher is better; see sched.Rate.
-	Rating float64
+	// Score is the number: higher is better; see sched.Rate.
+	Score float64
 	// Speed of one core relative to the reference device (1).
 	Speed float64
 	// CPUs is how many cores the device lends.
@@ -213,7 +213,7 @@ type Score struct {
 	// Labels are the owner's.
 	Labels map[string]string
 	// Images holds the hash (HashImage) of every reference present, at most
-	// MaxScoreImages of them, the most recently used ones.
+	// MaxStatusImages of them, the most recently used ones.
 	Images []uint32
 	// ImageSizes holds the size code (SizeCode) of each of Images, or nothing.
 	ImageSizes []byte
@@ -243,7 +243,7 @@ type Score struct {
 	LongRunning LongRunning
 	Youngest    time.Duration
 
-	// What follows a device adds to the scores of others that it lists; it is never
+	// What follows a device adds to the statuses of others that it lists; it is never
 	// gossiped. ClaimedName is the name that the device claims, where that is
 	// another's: Name is then told apart from it by the end of the device's ID.
 	ClaimedName string
@@ -442,10 +442,11 @@ type Decision struct {
 
 // A Candidate is one device in a Decision.
 type Candidate struct {
-	Node   PeerID
-	Name   string
-	Self   bool
-	Rating float64
+	Node PeerID
+	Name string
+	Self bool
+	// Score as in Status; journals call it Rating.
+	Score float64 `json:"Rating"`
 	// Estimate is the time to the end of the execution there: its parts are
 	// Work (on an idle node, load's factor applied), Network and Cold.
 	Estimate, Work, Network, Cold time.Duration
@@ -463,10 +464,10 @@ type Candidate struct {
 
 // A Device is a member of the mesh as `hearth nodes` shows it.
 type Device struct {
-	Score Score
+	Status Status
 	// Self is the device that answers.
 	Self bool
-	// Age of the score, on this device's monotonic clock.
+	// Age of the status, on this device's monotonic clock.
 	Age time.Duration
 	// Address of the live connection; empty for self.
 	Address string

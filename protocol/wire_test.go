@@ -82,9 +82,9 @@ func sampleStart() Service {
 	}
 }
 
-func sampleScore() Score {
-	return Score{
-		Node: nodeA, Name: "attic", Sequence: 77, Beat: time.Second, Role: RoleNode, Rating: 12.5, Speed: 0.75,
+func sampleStatus() Status {
+	return Status{
+		Node: nodeA, Name: "attic", Sequence: 77, Beat: time.Second, Role: RoleNode, Score: 12.5, Speed: 0.75,
 		CPUs: 4, CPUOthers: 0.25, Slots: 4, Running: 2, Queued: 1, CPUFree: 1.75,
 		MemoryTotal: 8 << 30, MemoryFree: 3 << 30, DiskFree: 100 << 30, Arch: "arm64", OS: "linux",
 		Drivers: []string{"docker"}, Labels: map[string]string{"disk": "ssd", "room": "attic"},
@@ -94,18 +94,18 @@ func sampleScore() Score {
 	}
 }
 
-func versionedScore() Score {
-	return Score{Node: nodeA, Version: "1.2.3"}
+func versionedStatus() Status {
+	return Status{Node: nodeA, Version: "1.2.3"}
 }
 
-func drainingScore() Score {
-	return Score{Node: nodeA, Role: RoleNode, Draining: true}
+func drainingStatus() Status {
+	return Status{Node: nodeA, Role: RoleNode, Draining: true}
 }
 
 // secondHolder is a device as another one lists it: its name is another's, and it
 // was copied.
-func secondHolder() Score {
-	return Score{Node: nodeA, Name: "attic-iDEp", ClaimedName: "attic", CopyAddress: "192.168.1.9:7117"}
+func secondHolder() Status {
+	return Status{Node: nodeA, Name: "attic-iDEp", ClaimedName: "attic", CopyAddress: "192.168.1.9:7117"}
 }
 
 func sampleDeviceInfo() DeviceInfo {
@@ -119,8 +119,8 @@ func sampleLongRunning() LongRunning {
 	return LongRunning{Count: 1, CPUs: 1.5, Memory: 1 << 30, Ran: time.Hour}
 }
 
-func sampleBusyScore() Score {
-	s := sampleScore()
+func sampleBusyStatus() Status {
+	s := sampleStatus()
 	s.NotReady, s.LongRunning, s.Youngest = true, sampleLongRunning(), 3*time.Second
 	return s
 }
@@ -131,7 +131,7 @@ func sampleBusyLoad() Load {
 
 func sampleDecision() Decision {
 	return Decision{Level: 3 * time.Second, Places: 2.5, Candidates: []Candidate{
-		{Node: nodeA, Name: "attic", Rating: 12.5, Estimate: 3, Work: 1, Network: 1, Cold: 1, Chance: 0.75, Chosen: true},
+		{Node: nodeA, Name: "attic", Score: 12.5, Estimate: 3, Work: 1, Network: 1, Cold: 1, Chance: 0.75, Chosen: true},
 		{Node: nodeB, Name: "desk", Self: true, Code: CodeConstraint, Excluded: "arch is amd64, not arm64"},
 	}}
 }
@@ -195,27 +195,27 @@ func codecs() []codec {
 		codecOf("decision", sampleDecision(), func(d *Decision) *pb.Decision { return decisionToPB(d)[0] }, decodeDecision),
 		codecOf("decision-guess", Decision{Candidates: []Candidate{{Node: nodeA, Guess: true}}},
 			func(d *Decision) *pb.Decision { return decisionToPB(d)[0] }, decodeDecision),
-		codecOf("device", Device{Score: sampleScore(), Self: true, Age: time.Second, Address: "/ip4/10.0.0.1/tcp/1", RTT: 5}, deviceToPB, deviceFromPB),
+		codecOf("device", Device{Status: sampleStatus(), Self: true, Age: time.Second, Address: "/ip4/10.0.0.1/tcp/1", RTT: 5}, deviceToPB, deviceFromPB),
 		codecOf("device-info", sampleDeviceInfo(), deviceInfoToPB, deviceInfoFromPB),
-		codecOf("device-version", Device{Score: versionedScore()}, deviceToPB, deviceFromPB),
+		codecOf("device-version", Device{Status: versionedStatus()}, deviceToPB, deviceFromPB),
 		codecOf("event-exited", Event{Request: "req-1", Attempt: 1, State: StateCancelled, Code: CodeCancelled, Reason: "stopped", ExitCode: 4, Exited: true}, eventToPB, eventFromPB),
-		codecOf("device-draining", Device{Score: drainingScore()}, deviceToPB, deviceFromPB),
-		codecOf("device-limits", Device{Score: Score{Node: "n", MissingLimits: []string{"memory", "pids"}}}, deviceToPB, deviceFromPB),
-		codecOf("device-second", Device{Score: secondHolder()}, deviceToPB, deviceFromPB),
+		codecOf("device-draining", Device{Status: drainingStatus()}, deviceToPB, deviceFromPB),
+		codecOf("device-limits", Device{Status: Status{Node: "n", MissingLimits: []string{"memory", "pids"}}}, deviceToPB, deviceFromPB),
+		codecOf("device-second", Device{Status: secondHolder()}, deviceToPB, deviceFromPB),
 		codecOf("check", Check{Name: "engine", Level: LevelWarning, Finding: "slow", Advice: "wait"}, checkToPB,
 			func(p *pb.Check) (Check, error) { return checkFromPB(p), nil }),
 		codecOf("refusal", error(&Refusal{Code: CodeBusy, Reason: "full", Load: Load{Running: 1, Queued: 2, Slots: 3}}), encodeAnswer, decodeAnswer),
 		codecOf("refusal-long-running", error(&Refusal{Code: CodeBusy, Load: sampleBusyLoad()}), encodeAnswer, decodeAnswer),
 		codecOf("error", error(&Error{Code: CodeConflict, Message: "in use"}), encodeAnswer, decodeAnswer),
 		{
-			name: "score", sample: sampleScore(),
-			encode: func(v any) ([]byte, error) { return EncodeScore(v.(Score)) },
-			decode: func(b []byte) (any, error) { return DecodeScore(b) },
+			name: "score", sample: sampleStatus(),
+			encode: func(v any) ([]byte, error) { return EncodeStatus(v.(Status)) },
+			decode: func(b []byte) (any, error) { return DecodeStatus(b) },
 		},
 		{
-			name: "score-busy", sample: sampleBusyScore(),
-			encode: func(v any) ([]byte, error) { return EncodeScore(v.(Score)) },
-			decode: func(b []byte) (any, error) { return DecodeScore(b) },
+			name: "score-busy", sample: sampleBusyStatus(),
+			encode: func(v any) ([]byte, error) { return EncodeStatus(v.(Status)) },
+			decode: func(b []byte) (any, error) { return DecodeStatus(b) },
 		},
 	}
 }
@@ -337,7 +337,7 @@ func fuzzCodec(f *testing.F, name string) {
 	f.Fatalf("no message %s", name)
 }
 
-func FuzzScore(f *testing.F)      { fuzzCodec(f, "score") }
+func FuzzStatus(f *testing.F)     { fuzzCodec(f, "score") }
 func FuzzOffer(f *testing.F)      { fuzzCodec(f, "offer") }
 func FuzzAttach(f *testing.F)     { fuzzCodec(f, "attach") }
 func FuzzRun(f *testing.F)        { fuzzCodec(f, "run") }

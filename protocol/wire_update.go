@@ -78,7 +78,7 @@ func decisionToPB(d *Decision) []*pb.Decision {
 
 func candidateToPB(c *Candidate) *pb.Candidate {
 	return &pb.Candidate{
-		Node: string(c.Node), Name: clip(c.Name, maxName), Self: c.Self, Rating: finite(c.Rating),
+		Node: string(c.Node), Name: clip(c.Name, maxName), Self: c.Self, Rating: finite(c.Score),
 		Estimate: durationToPB(c.Estimate), Work: durationToPB(c.Work),
 		Network: durationToPB(c.Network), Cold: durationToPB(c.Cold),
 		Chance: min(max(finite(c.Chance), 0), 1), Chosen: c.Chosen, Guess: c.Guess,
@@ -124,7 +124,7 @@ func (d *decisionParts) add(p *pb.Decision) (*Decision, error) {
 
 func candidateFromPB(p *pb.Candidate) (Candidate, error) {
 	c := Candidate{
-		Name: clip(p.GetName(), maxName), Self: p.GetSelf(), Rating: p.GetRating(),
+		Name: clip(p.GetName(), maxName), Self: p.GetSelf(), Score: p.GetRating(),
 		Chance: p.GetChance(), Chosen: p.GetChosen(), Guess: p.GetGuess(),
 		Code: codeFromPB(p.GetCode()), Excluded: clip(p.GetExcluded(), maxReason),
 	}
@@ -132,7 +132,7 @@ func candidateFromPB(p *pb.Candidate) (Candidate, error) {
 	if c.Node, err = ParsePeerID(p.GetNode()); err != nil {
 		return Candidate{}, err
 	}
-	if err := checkFinite("rating", c.Rating); err != nil {
+	if err := checkFinite("rating", c.Score); err != nil {
 		return Candidate{}, err
 	}
 	if err := checkAmount("chance", c.Chance, 1); err != nil {
@@ -151,7 +151,7 @@ func candidateFromPB(p *pb.Candidate) (Candidate, error) {
 
 func deviceToPB(d *Device) *pb.Device {
 	return &pb.Device{
-		Score: scoreToPB(&d.Score), Self: d.Self, Age: durationToPB(d.Age),
+		Score: statusToPB(&d.Status), Self: d.Self, Age: durationToPB(d.Age),
 		Address: clip(d.Address, maxAddress), Rtt: durationToPB(d.RTT),
 	}
 }
@@ -159,7 +159,7 @@ func deviceToPB(d *Device) *pb.Device {
 func deviceFromPB(p *pb.Device) (Device, error) {
 	d := Device{Self: p.GetSelf(), Address: clip(p.GetAddress(), maxAddress)}
 	var err error
-	if d.Score, err = scoreFromPB(p.GetScore()); err != nil {
+	if d.Status, err = statusFromPB(p.GetScore()); err != nil {
 		return Device{}, err
 	}
 	if d.Age, err = durationFromPB("age", p.GetAge()); err != nil {

@@ -242,7 +242,7 @@ func (j *judgement) accelerator(kind string) (string, error) {
 }
 
 // Accelerators returns which kinds of accelerators the node lends of those that
-// were found: what its score tells.
+// were found: what its status tells.
 func (p *Policy) Accelerators(found []machine.Accelerator) []string {
 	var kinds []string
 	for _, a := range found {

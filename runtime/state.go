@@ -212,7 +212,7 @@ func (n *Node) engineLosses() int {
 }
 
 func hashes(images []string) []uint32 {
-	images = images[:min(len(images), protocol.MaxScoreImages)]
+	images = images[:min(len(images), protocol.MaxStatusImages)]
 	hashes := make([]uint32, len(images))
 	for i, image := range images {
 		hashes[i] = protocol.HashImage(image)

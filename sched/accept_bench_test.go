@@ -42,9 +42,9 @@ func benchOrchestrator(b *testing.B, nodes int, node instant) *Orchestrator {
 	for i := range nodes {
 		id := protocol.PeerID(fmt.Sprint("node", i))
 		view.Joined(id, string(id), "addr")
-		score := nodeScore(id, float64(i%5+1), 4)
-		score.Beat = time.Minute
-		view.Score(score)
+		status := nodeStatus(id, float64(i%5+1), 4)
+		status.Beat = time.Minute
+		view.UpdateStatus(status)
 	}
 	o := New(Config{
 		Self: "node0", Name: "node0", View: view, Clock: clock, Now: time.Now, Rand: seeded(1), Journal: j.Journal,

@@ -74,7 +74,7 @@ func (r *request) givenBack(e protocol.Event) {
 		r.demand.Waited = make(map[protocol.PeerID]time.Duration)
 	}
 	r.demand.Waited[r.node] += r.o.cfg.Clock() - r.offered
-	r.demand.Refusals = 0 // scores are fresh by now
+	r.demand.Refusals = 0 // statuses are fresh by now
 	r.next(e, fmt.Sprintf("%s gave it back: %s", r.name, e.Reason))
 }
 

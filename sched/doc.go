@@ -1,10 +1,10 @@
 // Package sched decides who runs a request, and what happens when that fails.
 //
-// It holds the view of the mesh that the gossiped scores add up to (View), the
+// It holds the view of the mesh that the gossiped statuses add up to (View), the
 // placement made from it (Place), and a request's life from the moment it is
 // accepted until its end is known (Orchestrator):
 //
-//	scores, connections ──▶ View ──Snapshot──▶ Place ──▶ offer ──▶ execution
+//	statuses, connections ──▶ View ──Snapshot──▶ Place ──▶ offer ──▶ execution
 //	                          ▲                             │          │
 //	                          └──── own dispatches, loads ──┘          ▼
 //	                                                    updates ──▶ Feed ──▶ app

@@ -33,14 +33,14 @@ func (e estimate) total() float64 { return e.work + e.network + e.cold }
 //	b   = work / speed
 //	est = b · (1 + κ·max(0, n−c+1)/c) + RTT + cold
 //
-// The speed is the score's, less what experience says. The RTT is left to the caller.
+// The speed is the status's, less what experience says. The RTT is left to the caller.
 //
 // Long-running executions are left out of n, and the slots that they hold out of c.
 // What has run for so long is expected to run for as long again, whatever its
 // service usually takes: no slot of a full node is free before its youngest
 // execution has, and where the long-running ones hold all, before one of them has.
 // That wait, too, counts κ times.
-func (p *Params) expect(s *protocol.Score, d *Demand, n, c, slower float64) estimate {
+func (p *Params) expect(s *protocol.Status, d *Demand, n, c, slower float64) estimate {
 	e := estimate{speed: p.speed(s) / (1 + slower), load: n, slots: c}
 	var wait time.Duration
 	if s.LongRunning.Count > 0 {
@@ -68,7 +68,7 @@ func (p *Params) expect(s *protocol.Score, d *Demand, n, c, slower float64) esti
 //	cold = base + bytes to fetch / bytes a second
 //
 // at the rate that the node has seen lately, or the usual one.
-func (p *Params) cold(s *protocol.Score, d *Demand) float64 {
+func (p *Params) cold(s *protocol.Status, d *Demand) float64 {
 	if d.Fetch == 0 {
 		return p.ColdStart.Seconds()
 	}
@@ -85,11 +85,11 @@ func (p *Params) moved(onDisk protocol.Bytes) protocol.Bytes {
 }
 
 // estimate returns what the demanded execution would take on the peer, which
-// must have a score. mean is the work of one of those that run there. Whoever has
+// must have a status. mean is the work of one of those that run there. Whoever has
 // kept this device waiting is taken to do so for as long again, whatever the
-// score says: it may be wrong, or come from a node that is no more.
+// status says: it may be wrong, or come from a node that is no more.
 func (p *Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
-	s := peer.Score
+	s := peer.Status
 	c := slotsFor(d.Service, s)
 	n := load(peer, mean*(1+peer.Slower)/p.speed(s))
 	if !hasRoom(d.Service, s) {
@@ -113,7 +113,7 @@ func (p *Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
 // from this orchestrator itself, which it knows for certain. Those that run for
 // long do not end, and no other one sooner than its youngest has run already.
 func load(peer *Peer, takes float64) float64 {
-	s := peer.Score
+	s := peer.Status
 	n, c, long := float64(s.Running)+float64(s.Queued), float64(s.Slots), 0.0
 	if s.LongRunning.Count > 0 {
 		long = min(n, float64(s.LongRunning.Count))
@@ -147,7 +147,7 @@ func drained(n, c, turns float64) float64 {
 // speed returns how fast one execution runs on the node, relative to one core
 // of the reference device: less where other programs take their part of the
 // CPU, where heat or power holds it back, and where a slot is less than a core.
-func (p *Params) speed(s *protocol.Score) float64 {
+func (p *Params) speed(s *protocol.Status) float64 {
 	speed := s.Speed
 	if s.CPUOthers > 0 || s.Throttled > 0 {
 		speed *= max(p.MinSpeedShare, (1-float64(s.CPUOthers/s.CPUs))*(1-s.Throttled))
@@ -163,7 +163,7 @@ const almostOne = 1 - 1e-9
 
 // slotsFor returns how many executions of the service the node could run at
 // once if it ran nothing else: at least 1 for a node that Match admits.
-func slotsFor(service *protocol.Service, s *protocol.Score) float64 {
+func slotsFor(service *protocol.Service, s *protocol.Status) float64 {
 	c := float64(s.Slots)
 	if service.CPUs > 0 {
 		c = math.Floor(float64(s.CPUs/service.CPUs) + 1 - almostOne)
@@ -176,7 +176,7 @@ func slotsFor(service *protocol.Service, s *protocol.Score) float64 {
 
 // slotsFree is slotsFor beside the long-running executions: less than 1 where they
 // leave no room for one.
-func slotsFree(service *protocol.Service, s *protocol.Score) float64 {
+func slotsFree(service *protocol.Service, s *protocol.Status) float64 {
 	cpus, memory := float64(s.CPUs-s.LongRunning.CPUs), float64(s.MemoryTotal)-float64(s.LongRunning.Memory)
 	if service.CPUs <= 0 {
 		// A slot is a share of what is lent.
@@ -195,11 +195,11 @@ func slotsFree(service *protocol.Service, s *protocol.Score) float64 {
 
 // hasRoom reports whether the node has the CPU and the memory for the service
 // right now.
-func hasRoom(service *protocol.Service, s *protocol.Score) bool {
+func hasRoom(service *protocol.Service, s *protocol.Status) bool {
 	return service.CPUs*almostOne <= s.CPUFree && service.Memory <= s.MemoryFree
 }
 
-func hasImage(s *protocol.Score, hash uint32) bool {
+func hasImage(s *protocol.Status, hash uint32) bool {
 	for _, h := range s.Images {
 		if h == hash {
 			return true
@@ -217,16 +217,16 @@ func seconds(s float64) time.Duration {
 	return time.Duration(s * float64(time.Second))
 }
 
-// Rate returns the rating for the inputs in s: how able the node is, and how
+// Rate returns the score for the inputs in s: how able the node is, and how
 // idle; higher is better, 0 is no node at all. An idle node is rated 100 times
 // its speed, less what other programs use and what heat takes away:
 //
-//	rating = 100 · speed / (1 + n/c + κ·max(0, n−c+1)/c)
+//	score = 100 · speed / (1 + n/c + κ·max(0, n−c+1)/c)
 //
 // with n executions, running and queued, on c slots. The last term is that of
-// the estimate, so that among idle nodes and among full ones the higher rating
+// the estimate, so that among idle nodes and among full ones the higher score
 // is the shorter wait; n/c makes each execution count from the first.
-func (p Params) Rate(s *protocol.Score) float64 {
+func (p Params) Rate(s *protocol.Status) float64 {
 	if s.Role != protocol.RoleNode || s.Slots == 0 || !(s.CPUs > 0) {
 		return 0
 	}

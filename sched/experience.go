@@ -69,7 +69,7 @@ func (e *experience) faulty(p *Params, now time.Duration) float64 {
 }
 
 // factor is by how much longer executions are taken to last on the node than by
-// its score: see Peer.Slower. A node that loses all it gets would look idle, and
+// its status: see Peer.Slower. A node that loses all it gets would look idle, and
 // get more than any other.
 func (e *experience) factor(p *Params, now time.Duration) float64 {
 	if e == nil {

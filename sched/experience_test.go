@@ -24,7 +24,7 @@ func threeNodes(t *testing.T) (*View, *time.Duration, []protocol.PeerID) {
 	nodes := []protocol.PeerID{"1", "2", "3"}
 	for i, id := range nodes {
 		v.Joined(id, string(id), "")
-		v.Score(nodeScore(id, float64(i+1), 4))
+		v.UpdateStatus(nodeStatus(id, float64(i+1), 4))
 	}
 	for _, id := range nodes {
 		if s := peerNamed(t, v, id).Slower; s != 0 {
@@ -115,7 +115,7 @@ func TestFaultsCount(t *testing.T) {
 	}
 	v.Left("2")
 	v.Joined("2", "2", "")
-	v.Score(nodeScore("2", 1, 4))
+	v.UpdateStatus(nodeStatus("2", 1, 4))
 	if got := slower(); got == 0 {
 		t.Error("its faults are forgotten as it comes back")
 	}

@@ -100,16 +100,16 @@ func (m misfit) reason(peer *Peer, d *Demand) (protocol.Code, string) {
 	case misfitRefused:
 		refusal := d.Excluded[peer.Node]
 		return refusal.Code, refusal.Reason
-	case misfitNoScore:
+	case misfitNoStatus:
 		return protocol.CodeNotReady, "has told no score yet"
 	case misfitStale:
 		return protocol.CodeNodeLost, "no score of it has come for too long; 'hearth doctor' on this device tells what was dropped"
 	case misfitNoImage:
 		return protocol.CodeImageNotFound, "does not have the image"
 	case misfitPlatform:
-		return protocol.CodeImagePlatform, d.Facts.otherPlatform(peer.Score)
+		return protocol.CodeImagePlatform, d.Facts.otherPlatform(peer.Status)
 	}
-	refusal := m.explain(d.Service, peer.Score)
+	refusal := m.explain(d.Service, peer.Status)
 	return refusal.Code, refusal.Reason
 }
 
@@ -121,8 +121,8 @@ func (p *Placer) explain(n prospect) protocol.Candidate {
 			c.Chance = 1 // there was no draw
 		}
 	}
-	if n.Score != nil {
-		c.Rating = n.Score.Rating
+	if n.Status != nil {
+		c.Score = n.Status.Score
 	}
 	if m := p.leftOut(n.Peer); m.why != fits {
 		c.Code, c.Excluded = m.reason(n.Peer, p.demand)

@@ -25,21 +25,21 @@ type ImageFacts struct {
 	Platforms []string
 }
 
-// runsOn reports whether the peer, which has a score, runs the image. Where that
+// runsOn reports whether the peer, which has a status, runs the image. Where that
 // is not known it is let have it. The registry's word is no news of a copy that a
 // node has already, nor is the own copy's of what others would fetch.
 func (d *Demand) runsOn(peer *Peer) bool {
 	f := &d.Facts
-	if len(f.Platforms) == 0 || f.Present && !peer.Self || !f.Present && hasImage(peer.Score, d.Image) {
+	if len(f.Platforms) == 0 || f.Present && !peer.Self || !f.Present && hasImage(peer.Status, d.Image) {
 		return true
 	}
-	return slices.ContainsFunc(f.Platforms, func(platform string) bool { return runs(peer.Score, platform) })
+	return slices.ContainsFunc(f.Platforms, func(platform string) bool { return runs(peer.Status, platform) })
 }
 
 // runs reports whether the device runs what is made for the platform. As docker
-// does, it takes 386 on amd64 and arm on arm64. Scores tell no variants of arm, so
+// does, it takes 386 on amd64 and arm on arm64. Statuses tell no variants of arm, so
 // none is an obstacle: the node's own engine has the last word.
-func runs(s *protocol.Score, platform string) bool {
+func runs(s *protocol.Status, platform string) bool {
 	os, rest, _ := strings.Cut(platform, "/")
 	arch, _, _ := strings.Cut(rest, "/")
 	if os != s.OS {
@@ -60,7 +60,7 @@ func runs(s *protocol.Score, platform string) bool {
 const platformsNamed = 4
 
 // otherPlatform says why a device of another platform was left out.
-func (f *ImageFacts) otherPlatform(s *protocol.Score) string {
+func (f *ImageFacts) otherPlatform(s *protocol.Status) string {
 	named := f.Platforms[:min(len(f.Platforms), platformsNamed)]
 	text := fmt.Sprintf("is %s/%s, and the image is made for %s", s.OS, s.Arch, strings.Join(named, ", "))
 	if more := len(f.Platforms) - len(named); more > 0 {
@@ -192,7 +192,7 @@ func (o *Orchestrator) demandAtOnce(service *protocol.Service) (d Demand, whole 
 	d = o.cfg.View.Demand(service)
 	if service.Pull == protocol.PullNever {
 		// No registry is asked. Where no node is known to have the image, each one
-		// is: a score does not tell all images, nor the very latest.
+		// is: a status does not tell all images, nor the very latest.
 		d.NoFetch = o.cfg.View.holds(d.Image)
 		return d, true
 	}
@@ -223,23 +223,23 @@ func (v *View) holds(image uint32) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, dev := range v.list {
-		if dev.score != nil && hasImage(dev.score, image) {
+		if dev.status != nil && hasImage(dev.status, image) {
 			return true
 		}
 	}
 	return false
 }
 
-// unsure reports whether more should be known of the image than the scores tell:
+// unsure reports whether more should be known of the image than the statuses tell:
 // there is a node that has it not, and either none has it, or none tells its
 // size, or the nodes are of several platforms.
 func (v *View) unsure(d *Demand) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	var first *protocol.Score
+	var first *protocol.Status
 	lacking, several := false, false
 	for _, dev := range v.list {
-		s := dev.score
+		s := dev.status
 		if s == nil || s.Role != protocol.RoleNode {
 			continue
 		}

@@ -34,7 +34,7 @@ func TestRunsPlatform(t *testing.T) {
 		{"linux", "amd64", "linux", false},
 		{"linux", "amd64", "", false},
 	} {
-		if got := runs(&protocol.Score{OS: c.os, Arch: c.arch}, c.platform); got != c.want {
+		if got := runs(&protocol.Status{OS: c.os, Arch: c.arch}, c.platform); got != c.want {
 			t.Errorf("%s/%s runs %q: %v", c.os, c.arch, c.platform, got)
 		}
 	}
@@ -44,9 +44,9 @@ func TestRunsPlatform(t *testing.T) {
 func fleetOf(archs ...string) Snapshot {
 	s := Snapshot{MeanWork: 1}
 	for i, arch := range archs {
-		score := nodeScore(protocol.PeerID(fmt.Sprintf("n%d", i)), 1, 4)
-		score.Arch, score.Images = arch, nil
-		p := peerOf(score)
+		status := nodeStatus(protocol.PeerID(fmt.Sprintf("n%d", i)), 1, 4)
+		status.Arch, status.Images = arch, nil
+		p := peerOf(status)
 		p.Self = i == 0
 		s.Peers = append(s.Peers, p)
 	}
@@ -71,7 +71,7 @@ func TestPlacementKeepsToPlatforms(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := fleetOf("amd64", "arm64", "arm")
 			if c.has >= 0 {
-				s.Peers[c.has].Score.Images = []uint32{image}
+				s.Peers[c.has].Status.Images = []uint32{image}
 			}
 			d := Demand{Service: &protocol.Service{Image: "tool"}, Image: image, Work: 1, Facts: c.facts}
 			p := NewPlacer(DefaultParams())
@@ -91,12 +91,12 @@ func TestPlacementKeepsToPlatforms(t *testing.T) {
 
 func TestOtherPlatformIsNamed(t *testing.T) {
 	f := ImageFacts{Platforms: []string{"linux/amd64", "linux/386"}}
-	score := &protocol.Score{OS: "linux", Arch: "arm"}
-	if got, want := f.otherPlatform(score), "is linux/arm, and the image is made for linux/amd64, linux/386"; got != want {
+	status := &protocol.Status{OS: "linux", Arch: "arm"}
+	if got, want := f.otherPlatform(status), "is linux/arm, and the image is made for linux/amd64, linux/386"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	f.Platforms = []string{"a/b", "c/d", "e/f", "g/h", "i/j", "k/l"}
-	if got, want := f.otherPlatform(score), "is linux/arm, and the image is made for a/b, c/d, e/f, g/h and 2 more"; got != want {
+	if got, want := f.otherPlatform(status), "is linux/arm, and the image is made for a/b, c/d, e/f, g/h and 2 more"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -104,7 +104,7 @@ func TestOtherPlatformIsNamed(t *testing.T) {
 // What a fetch takes is told by the image's size and the node's own rate.
 func TestColdStart(t *testing.T) {
 	p := DefaultParams()
-	s := nodeScore("tv", 1, 4)
+	s := nodeStatus("tv", 1, 4)
 	d := Demand{Image: protocol.HashImage("tool")}
 	if got := p.cold(&s, &d); got != p.ColdStart.Seconds() {
 		t.Errorf("size unknown: %v s", got)
@@ -124,26 +124,26 @@ func TestSizeComesFromWhoHasTheImage(t *testing.T) {
 	service := &protocol.Service{Image: "busybox"}
 	for _, id := range []protocol.PeerID{"1", "2"} {
 		v.Joined(id, string(id), "")
-		v.Score(nodeScore(id, 1, 4))
+		v.UpdateStatus(nodeStatus(id, 1, 4))
 	}
 	d := v.Demand(service)
 	if d.Fetch != 0 || v.unsure(&d) {
 		t.Errorf("all have it, none tells its size: %d, %v", d.Fetch, v.unsure(&d))
 	}
-	lacks := nodeScore("1", 1, 4)
+	lacks := nodeStatus("1", 1, 4)
 	lacks.Images, lacks.Sequence = nil, 2
-	v.Score(lacks)
+	v.UpdateStatus(lacks)
 	if d = v.Demand(service); !v.unsure(&d) {
 		t.Error("one lacks it, and its size is not known")
 	}
-	tells := nodeScore("2", 1, 4)
+	tells := nodeStatus("2", 1, 4)
 	tells.ImageSizes, tells.Sequence = []byte{protocol.SizeCode(100 << 20)}, 2
-	v.Score(tells)
+	v.UpdateStatus(tells)
 	if d = v.Demand(service); d.Fetch < 38<<20 || d.Fetch > 42<<20 || v.unsure(&d) {
 		t.Errorf("100 MiB on a disk: %d are fetched; unsure %v", d.Fetch, v.unsure(&d))
 	}
 	lacks.Arch, lacks.Sequence = "arm64", 3
-	v.Score(lacks)
+	v.UpdateStatus(lacks)
 	if !v.unsure(&d) {
 		t.Error("one of another architecture lacks it")
 	}
@@ -290,9 +290,9 @@ func TestPullNeverGoesToWhoHasTheImage(t *testing.T) {
 			}}
 			m.build(DefaultParams(), abc...)
 			if known {
-				has := nodeScore("a", 1, 4)
+				has := nodeStatus("a", 1, 4)
 				has.Sequence, has.Beat, has.Images = 2, time.Minute, []uint32{protocol.HashImage("tool")}
-				m.view.Score(has)
+				m.view.UpdateStatus(has)
 			}
 			m.start(DefaultParams())
 			defer m.close()
@@ -338,9 +338,9 @@ func TestImageFactsForLaterAttempts(t *testing.T) {
 	for _, restarted := range []bool{false, true} {
 		withJournal(t, abc, func(t *testing.T, m *mesh) {
 			m.close()
-			foreign := nodeScore("b", 100, 4)
+			foreign := nodeStatus("b", 100, 4)
 			foreign.Sequence, foreign.Beat, foreign.Arch = 2, time.Minute, "arm64"
-			m.view.Score(foreign)
+			m.view.UpdateStatus(foreign)
 			m.images = func(context.Context, string) (ImageFacts, error) {
 				return ImageFacts{Platforms: []string{"linux/amd64"}}, nil
 			}

@@ -97,9 +97,9 @@ func withOffersApart(t *testing.T, names []protocol.PeerID, test func(t *testing
 	asked := func(context.Context, string) (ImageFacts, error) { return ImageFacts{}, nil }
 	withJournalAnd(t, asked, names, func(t *testing.T, m *mesh) {
 		m.view.Joined("bare", "bare", "addr")
-		score := nodeScore("bare", 1, 1)
-		score.Images = nil
-		m.view.Score(score)
+		status := nodeStatus("bare", 1, 1)
+		status.Images = nil
+		m.view.UpdateStatus(status)
 		test(t, m)
 	})
 }

@@ -22,7 +22,7 @@ type misfitKind uint8
 const (
 	fits misfitKind = iota
 	misfitRefused
-	misfitNoScore
+	misfitNoStatus
 	misfitNotReady
 	misfitStale
 	misfitRole
@@ -30,7 +30,7 @@ const (
 	misfitLimits
 	misfitNode
 	misfitHere
-	misfitScore
+	misfitStatus
 	misfitDriver
 	misfitLabel
 	misfitCPUs
@@ -44,7 +44,7 @@ const (
 // Match returns why the device that s speaks of can never run the service, or
 // nil if it can. self says that it is the orchestrator's own device. Placement
 // leaves out by it, and a node refuses by it.
-func Match(service *protocol.Service, s *protocol.Score, self bool) *protocol.Refusal {
+func Match(service *protocol.Service, s *protocol.Status, self bool) *protocol.Refusal {
 	return match(service, appendLabels(nil, service), s, s.Name, self).explain(service, s)
 }
 
@@ -52,7 +52,7 @@ func Match(service *protocol.Service, s *protocol.Score, self bool) *protocol.Re
 // not know whether it runs work, or has said so when the request was offered to it.
 func (m misfit) pending(peer *Peer, d *Demand) bool {
 	switch m.why {
-	case misfitNoScore:
+	case misfitNoStatus:
 		return peer.New
 	case misfitNotReady:
 		return true
@@ -62,7 +62,7 @@ func (m misfit) pending(peer *Peer, d *Demand) bool {
 	return false
 }
 
-func loadOf(s *protocol.Score) protocol.Load {
+func loadOf(s *protocol.Status) protocol.Load {
 	if s == nil {
 		return protocol.Load{}
 	}
@@ -72,7 +72,7 @@ func loadOf(s *protocol.Score) protocol.Load {
 }
 
 // match does what Match does, for a device called name; labels are the service's.
-func match(service *protocol.Service, labels []label, s *protocol.Score, name string, self bool) misfit {
+func match(service *protocol.Service, labels []label, s *protocol.Status, name string, self bool) misfit {
 	want := &service.Constraints
 	switch {
 	case want.Node != "" && want.Node != name && want.Node != string(s.Node):
@@ -88,7 +88,7 @@ func match(service *protocol.Service, labels []label, s *protocol.Score, name st
 	case len(s.MissingLimits) > 0:
 		return misfit{why: misfitLimits}
 	case !plausible(s):
-		return misfit{why: misfitScore}
+		return misfit{why: misfitStatus}
 	case len(s.Drivers) == 0:
 		return misfit{why: misfitDriver}
 	case service.CPUs*almostOne > s.CPUs:
@@ -108,7 +108,7 @@ func match(service *protocol.Service, labels []label, s *protocol.Score, name st
 
 // notReady judges a device that does not know yet whether it runs work: what its
 // engine tells, arch, os and driver, is not known either.
-func notReady(labels []label, s *protocol.Score, name string) misfit {
+func notReady(labels []label, s *protocol.Status, name string) misfit {
 	for _, l := range labels {
 		switch l.key {
 		case "arch", "os", "driver":
@@ -134,7 +134,7 @@ func appendLabels(to []label, service *protocol.Service) []label {
 	return to
 }
 
-func hasLabel(s *protocol.Score, name, key, value string) bool {
+func hasLabel(s *protocol.Status, name, key, value string) bool {
 	switch key {
 	case "arch":
 		return s.Arch == value
@@ -149,15 +149,15 @@ func hasLabel(s *protocol.Score, name, key, value string) bool {
 	return ok && have == value
 }
 
-// plausible reports whether a node's score can be calculated with.
-func plausible(s *protocol.Score) bool {
+// plausible reports whether a node's status can be calculated with.
+func plausible(s *protocol.Status) bool {
 	return s.Speed > 0 && s.Speed <= math.MaxFloat32 &&
 		s.CPUs > 0 && s.CPUs <= math.MaxFloat32 &&
 		s.CPUOthers >= 0 && s.Throttled >= 0 && s.Throttled <= 1 && s.CPUFree >= 0 && s.Slots > 0 &&
-		s.Rating >= 0 && s.Rating <= math.MaxFloat32
+		s.Score >= 0 && s.Score <= math.MaxFloat32
 }
 
-func (m misfit) explain(service *protocol.Service, s *protocol.Score) *protocol.Refusal {
+func (m misfit) explain(service *protocol.Service, s *protocol.Status) *protocol.Refusal {
 	want := &service.Constraints
 	refuse := func(code protocol.Code, format string, args ...any) *protocol.Refusal {
 		return &protocol.Refusal{Code: code, Reason: fmt.Sprintf(format, args...), Load: loadOf(s)}
@@ -177,7 +177,7 @@ func (m misfit) explain(service *protocol.Service, s *protocol.Score) *protocol.
 		return refuse(protocol.CodePolicy, "cannot limit a container's %s, as its owner's policy asks: 'hearth doctor' there says what helps", strings.Join(s.MissingLimits, ", "))
 	case misfitDriver:
 		return refuse(protocol.CodeEngineDown, "has no container engine that answers")
-	case misfitScore:
+	case misfitStatus:
 		return refuse(protocol.CodeInvalid, "gives out a score that makes no sense: look at its log")
 	case misfitLabel:
 		return refuse(protocol.CodeConstraint, "%s", m.labels(want, s))
@@ -191,7 +191,7 @@ func (m misfit) explain(service *protocol.Service, s *protocol.Score) *protocol.
 	return nil
 }
 
-func lacksAccelerator(kind string, s *protocol.Score) string {
+func lacksAccelerator(kind string, s *protocol.Status) string {
 	text := fmt.Sprintf("has no %s that its owner lends", kind)
 	if len(s.Accelerators) > 0 {
 		text += "; it lends: " + strings.Join(s.Accelerators, ", ")
@@ -199,7 +199,7 @@ func lacksAccelerator(kind string, s *protocol.Score) string {
 	return text
 }
 
-func (m misfit) labels(want *protocol.Constraints, s *protocol.Score) string {
+func (m misfit) labels(want *protocol.Constraints, s *protocol.Status) string {
 	asked := want.Labels[m.key]
 	have, ok := s.Labels[m.key]
 	switch m.key {

@@ -16,7 +16,7 @@ func TestMatch(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		service protocol.Service
-		score   func(*protocol.Score)
+		score   func(*protocol.Status)
 		self    bool
 		code    protocol.Code
 		reason  string
@@ -29,15 +29,15 @@ func TestMatch(t *testing.T) {
 		{name: "not here, elsewhere", service: protocol.Service{Constraints: protocol.Constraints{NotHere: true}}},
 		{name: "not here", service: protocol.Service{Constraints: protocol.Constraints{NotHere: true}}, self: true,
 			code: protocol.CodeConstraint, reason: "is the asking device, which was left out by wish"},
-		{name: "runs no work", score: func(s *protocol.Score) { s.Role = protocol.RoleDevice },
+		{name: "runs no work", score: func(s *protocol.Status) { s.Role = protocol.RoleDevice },
 			code: protocol.CodeConstraint, reason: "runs no work: no container engine is in use there"},
-		{name: "draining", score: func(s *protocol.Score) { s.Draining = true },
+		{name: "draining", score: func(s *protocol.Status) { s.Draining = true },
 			code: protocol.CodePolicy, reason: protocol.ReasonDraining},
-		{name: "draining and no node", score: func(s *protocol.Score) { s.Role, s.Draining = protocol.RoleDevice, true },
+		{name: "draining and no node", score: func(s *protocol.Status) { s.Role, s.Draining = protocol.RoleDevice, true },
 			code: protocol.CodeConstraint, reason: "runs no work: no container engine is in use there"},
-		{name: "no limits", score: func(s *protocol.Score) { s.MissingLimits = []string{"memory", "pids"} },
+		{name: "no limits", score: func(s *protocol.Status) { s.MissingLimits = []string{"memory", "pids"} },
 			code: protocol.CodePolicy, reason: "cannot limit a container's memory, pids, as its owner's policy asks: 'hearth doctor' there says what helps"},
-		{name: "no driver", score: func(s *protocol.Score) { s.Drivers = nil },
+		{name: "no driver", score: func(s *protocol.Status) { s.Drivers = nil },
 			code: protocol.CodeEngineDown, reason: "has no container engine that answers"},
 		{name: "arch", service: protocol.Service{Constraints: labels("arch", "amd64")}},
 		{name: "other arch", service: protocol.Service{Constraints: labels("arch", "arm64")},
@@ -61,22 +61,22 @@ func TestMatch(t *testing.T) {
 		{name: "all of it", service: protocol.Service{CPUs: 2, Memory: 4 * gib}},
 		{name: "too many cores", service: protocol.Service{CPUs: 8},
 			code: protocol.CodeResources, reason: "has 2 cores, 8 asked"},
-		{name: "one core", service: protocol.Service{CPUs: 1.5}, score: func(s *protocol.Score) { s.CPUs = 1 },
+		{name: "one core", service: protocol.Service{CPUs: 1.5}, score: func(s *protocol.Status) { s.CPUs = 1 },
 			code: protocol.CodeResources, reason: "has 1 core, 1.5 asked"},
 		{name: "too much memory", service: protocol.Service{Memory: 5 * gib},
 			code: protocol.CodeResources, reason: "has 4 GiB of memory, 5 GiB asked"},
-		{name: "accelerator", service: protocol.Service{Accelerator: "gpu"}, score: func(s *protocol.Score) { s.Accelerators = []string{"npu", "gpu"} }},
+		{name: "accelerator", service: protocol.Service{Accelerator: "gpu"}, score: func(s *protocol.Status) { s.Accelerators = []string{"npu", "gpu"} }},
 		{name: "no accelerator", service: protocol.Service{Accelerator: "gpu"},
 			code: protocol.CodeConstraint, reason: "has no gpu that its owner lends"},
-		{name: "another accelerator", service: protocol.Service{Accelerator: "gpu"}, score: func(s *protocol.Score) { s.Accelerators = []string{"npu"} },
+		{name: "another accelerator", service: protocol.Service{Accelerator: "gpu"}, score: func(s *protocol.Status) { s.Accelerators = []string{"npu"} },
 			code: protocol.CodeConstraint, reason: "has no gpu that its owner lends; it lends: npu"},
-		{name: "throttled beyond sense", score: func(s *protocol.Score) { s.Throttled = math.NaN() },
+		{name: "throttled beyond sense", score: func(s *protocol.Status) { s.Throttled = math.NaN() },
 			code: protocol.CodeInvalid, reason: "gives out a score that makes no sense: look at its log"},
-		{name: "not a speed", score: func(s *protocol.Score) { s.Speed = math.NaN() },
+		{name: "not a speed", score: func(s *protocol.Status) { s.Speed = math.NaN() },
 			code: protocol.CodeInvalid, reason: "gives out a score that makes no sense: look at its log"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := nodeScore("tv", 1, 2)
+			s := nodeStatus("tv", 1, 2)
 			s.Labels = map[string]string{"room": "kitchen"}
 			if c.score != nil {
 				c.score(&s)
@@ -93,7 +93,7 @@ func TestMatch(t *testing.T) {
 }
 
 func TestHasRoom(t *testing.T) {
-	s := nodeScore("tv", 1, 2)
+	s := nodeStatus("tv", 1, 2)
 	s.CPUFree, s.MemoryFree = 0.5, gib/2
 	for _, c := range []struct {
 		service protocol.Service
@@ -109,22 +109,22 @@ func TestHasRoom(t *testing.T) {
 	}
 }
 
-// Each execution more makes the rating fall, each one less makes it rise, and
+// Each execution more makes the score fall, each one less makes it rise, and
 // so do others' programs; it never reaches zero, and scales with the speed.
-func TestRatingFallsAsLoadRises(t *testing.T) {
+func TestScoreFallsAsLoadRises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := nodeScore("tv", rapid.Float64Range(0.01, 10).Draw(t, "speed"), rapid.IntRange(1, 64).Draw(t, "slots"))
+		s := nodeStatus("tv", rapid.Float64Range(0.01, 10).Draw(t, "speed"), rapid.IntRange(1, 64).Draw(t, "slots"))
 		s.Running = uint32(rapid.IntRange(0, 64).Draw(t, "running"))
 		s.Queued = uint32(rapid.IntRange(0, 1000).Draw(t, "queued"))
 		s.CPUOthers = protocol.Cores(rapid.Float64Range(0, 0.5).Draw(t, "others"))
 		rate := DefaultParams().Rate
 		before := rate(&s)
-		for name, change := range map[string]func(*protocol.Score){
-			"running": func(s *protocol.Score) { s.Running++ },
-			"queued":  func(s *protocol.Score) { s.Queued++ },
-			"others":  func(s *protocol.Score) { s.CPUOthers += 0.1 },
-			"hotter":  func(s *protocol.Score) { s.Throttled = 0.2 },
-			"slower":  func(s *protocol.Score) { s.Speed /= 2 },
+		for name, change := range map[string]func(*protocol.Status){
+			"running": func(s *protocol.Status) { s.Running++ },
+			"queued":  func(s *protocol.Status) { s.Queued++ },
+			"others":  func(s *protocol.Status) { s.CPUOthers += 0.1 },
+			"hotter":  func(s *protocol.Status) { s.Throttled = 0.2 },
+			"slower":  func(s *protocol.Status) { s.Speed /= 2 },
 		} {
 			worse := s
 			change(&worse)
@@ -133,10 +133,10 @@ func TestRatingFallsAsLoadRises(t *testing.T) {
 			}
 		}
 	})
-	if got := DefaultParams().Rate(&protocol.Score{}); got != 0 {
+	if got := DefaultParams().Rate(&protocol.Status{}); got != 0 {
 		t.Errorf("no node is rated %v", got)
 	}
-	idle := nodeScore("tv", 1.5, 4)
+	idle := nodeStatus("tv", 1.5, 4)
 	if got := DefaultParams().Rate(&idle); got != 150 {
 		t.Errorf("an idle node of speed 1.5 is rated %v", got)
 	}

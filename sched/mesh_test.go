@@ -45,9 +45,9 @@ func (m *mesh) build(params Params, names ...protocol.PeerID) {
 	for i, id := range names {
 		m.nodes[id] = &testNode{id: id, executions: make(map[protocol.Attach]*testExecution)}
 		m.view.Joined(id, string(id), "addr")
-		score := nodeScore(id, float64(i+1), 4)
-		score.Beat = time.Minute
-		m.view.Score(score)
+		status := nodeStatus(id, float64(i+1), 4)
+		status.Beat = time.Minute
+		m.view.UpdateStatus(status)
 	}
 }
 

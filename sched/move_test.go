@@ -62,13 +62,13 @@ func TestUnstartedIsPlacedElsewhere(t *testing.T) {
 func TestImageNotFoundLeadsToThoseThatHaveIt(t *testing.T) {
 	inMesh(t, abc, func(t *testing.T, m *mesh) {
 		for i, id := range []protocol.PeerID{"b", "c"} {
-			score := nodeScore(id, float64(2+20*i), 4)
-			score.Sequence, score.Beat, score.Images = 2, time.Minute, nil
-			m.view.Score(score)
+			status := nodeStatus(id, float64(2+20*i), 4)
+			status.Sequence, status.Beat, status.Images = 2, time.Minute, nil
+			m.view.UpdateStatus(status)
 		}
-		busyHere := nodeScore("a", 0.01, 4)
+		busyHere := nodeStatus("a", 0.01, 4)
 		busyHere.Sequence, busyHere.Beat = 2, time.Minute
-		m.view.Score(busyHere)
+		m.view.UpdateStatus(busyHere)
 		app := m.run(protocol.Run{ID: "r"})
 		e := m.nodes["c"].only(t)
 		e.feed.Event(protocol.Event{State: protocol.StateFailed, Code: protocol.CodeImageNotFound, Reason: "nobody has it"})

@@ -19,7 +19,7 @@ type Params struct {
 	// no node that is worse than that is ever drawn.
 	LevelCap float64
 	// Spread is the share of all slots that the water level makes room for at
-	// least: what other orchestrators may be placing with the same scores.
+	// least: what other orchestrators may be placing with the same statuses.
 	Spread float64
 	// BoundFactor times the second-best estimate is what a node may need and
 	// still take the offer with all its slots taken.
@@ -80,8 +80,8 @@ type Params struct {
 	ImageWait, ImageFactsFor, ImageSilentFor time.Duration
 	// ImagesKept is of how many images that is remembered.
 	ImagesKept int
-	// ScoreBeats is for how many of its beats a score counts.
-	ScoreBeats int
+	// StatusBeats is for how many of its beats a status counts.
+	StatusBeats int
 	// ChangesPerBeat is how often within a beat devices gossip that their load
 	// has changed: one that nothing was heard of for longer is as it was. 0 is
 	// never.
@@ -171,7 +171,7 @@ func DefaultParams() Params {
 		ColdBase:    time.Second,
 		PullRate:    4 << 20,
 		ImageShrink: 0.4,
-		ScoreBeats:  3,
+		StatusBeats: 3,
 
 		ChangesPerBeat: 10,
 

@@ -88,10 +88,10 @@ func NewPlacer(params Params) *Placer { return &Placer{params: params} }
 // whether there is one. It reads its arguments only, and the same ones give the
 // same answer, in whatever order the snapshot lists the devices.
 //
-// To choose the best by scores that all have, and that are a second old, would
+// To choose the best by statuses that all have, and that are a second old, would
 // send everybody's requests to the same node. So the best few are filled like
 // vessels with water: a level is sought below which there are as many places
-// as requests are to be expected before the next scores, and one of the nodes
+// as requests are to be expected before the next statuses, and one of the nodes
 // that reach below it is drawn, by the number of its places.
 func (p *Placer) Place(s *Snapshot, d *Demand, rng *rand.Rand) (Choice, bool) {
 	p.snapshot, p.demand = s, d
@@ -128,13 +128,13 @@ type field struct {
 	best, second float64 // the shortest estimates; both the same if there is but one
 	slots        float64 // of all
 	pace         float64 // how many executions all end a second
-	ended        float64 // how many have ended since their scores
+	ended        float64 // how many have ended since their statuses
 	// self is the peer index of the device itself if it has a slot free for
 	// the service, else -1.
 	self     int
 	selfCold float64
 	// topRating and leastCold are the best of the other candidates.
-	selfRating, topRating, leastCold float64
+	selfScore, topScore, leastCold float64
 	// pending: some device does not know yet whether it runs work.
 	pending bool
 }
@@ -144,7 +144,7 @@ type field struct {
 // where it has not. Else it returns -1. A home where nothing is to be gained by
 // sending work around should not do so.
 func (f *field) atHome(d *Demand) int {
-	if f.selfRating < f.topRating || f.selfCold > f.leastCold || d.Refusals > 0 {
+	if f.selfScore < f.topScore || f.selfCold > f.leastCold || d.Refusals > 0 {
 		return -1
 	}
 	return f.self
@@ -183,13 +183,13 @@ func (f *field) add(i int, peer *Peer, e *estimate) {
 	f.best, f.second = min(f.best, est), min(f.second, max(f.best, est))
 	f.slots += e.slots
 	f.pace += min(e.load, e.slots) * e.speed
-	f.ended += max(0, float64(peer.Score.Running)+float64(peer.Score.Queued)+float64(peer.Sent-peer.Returned)-e.long-e.load)
+	f.ended += max(0, float64(peer.Status.Running)+float64(peer.Status.Queued)+float64(peer.Sent-peer.Returned)-e.long-e.load)
 	switch {
 	case !peer.Self:
-		f.topRating = max(f.topRating, peer.Score.Rating)
+		f.topScore = max(f.topScore, peer.Status.Score)
 		f.leastCold = min(f.leastCold, e.cold)
 	case e.load < e.slots:
-		f.self, f.selfRating, f.selfCold = i, peer.Score.Rating, e.cold
+		f.self, f.selfScore, f.selfCold = i, peer.Status.Score, e.cold
 	}
 }
 
@@ -199,15 +199,15 @@ func (p *Placer) leftOut(peer *Peer) misfit {
 	switch {
 	case len(d.Excluded) > 0 && d.Excluded[peer.Node] != nil:
 		return misfit{why: misfitRefused}
-	case peer.Score == nil:
+	case peer.Status == nil:
 		return p.unheard(peer)
 	case peer.Stale:
 		return misfit{why: misfitStale}
 	}
-	m := match(d.Service, p.labels, peer.Score, peer.Name, peer.Self)
+	m := match(d.Service, p.labels, peer.Status, peer.Name, peer.Self)
 	switch {
 	case m.why != fits:
-	case d.NoFetch && !hasImage(peer.Score, d.Image):
+	case d.NoFetch && !hasImage(peer.Status, d.Image):
 		m.why = misfitNoImage
 	case !d.runsOn(peer):
 		m.why = misfitPlatform
@@ -215,7 +215,7 @@ func (p *Placer) leftOut(peer *Peer) misfit {
 	return m
 }
 
-// unheard returns why a peer without a score is no candidate.
+// unheard returns why a peer without a status is no candidate.
 func (p *Placer) unheard(peer *Peer) misfit {
 	want := &p.demand.Service.Constraints
 	switch {
@@ -224,11 +224,11 @@ func (p *Placer) unheard(peer *Peer) misfit {
 	case want.NotHere && peer.Self:
 		return misfit{why: misfitHere}
 	}
-	return misfit{why: misfitNoScore}
+	return misfit{why: misfitNoStatus}
 }
 
 // wanted returns how many places there must be below the level: for what the
-// other orchestrators are going to place by these scores. Where requests do not
+// other orchestrators are going to place by these statuses. Where requests do not
 // pile up, they come as fast as executions end; this orchestrator's own are
 // counted already. A refusal changes nothing here: the node that refused is seen
 // as it is from then on, and a higher level would only bring in slower nodes.

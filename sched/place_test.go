@@ -15,16 +15,16 @@ import (
 
 func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, seed)) }
 
-func peerOf(s protocol.Score) Peer {
-	return Peer{Node: s.Node, Name: s.Name, Score: &s, RTT: time.Millisecond}
+func peerOf(s protocol.Status) Peer {
+	return Peer{Node: s.Node, Name: s.Name, Status: &s, RTT: time.Millisecond}
 }
 
-// drawPeers makes devices of all sorts: some run no work, some have no score.
+// drawPeers makes devices of all sorts: some run no work, some have no status.
 func drawPeers(t *rapid.T) []Peer {
 	n := rapid.IntRange(0, 30).Draw(t, "devices")
 	peers := make([]Peer, n)
 	for i := range peers {
-		s := nodeScore(protocol.PeerID(fmt.Sprintf("node%d", i)),
+		s := nodeStatus(protocol.PeerID(fmt.Sprintf("node%d", i)),
 			rapid.Float64Range(0.05, 8).Draw(t, "speed"), rapid.IntRange(1, 16).Draw(t, "slots"))
 		s.Running = uint32(rapid.IntRange(0, int(s.Slots)).Draw(t, "running"))
 		s.Queued = uint32(rapid.IntRange(0, 20).Draw(t, "queued"))
@@ -36,14 +36,14 @@ func drawPeers(t *rapid.T) []Peer {
 		if rapid.Bool().Draw(t, "cold") {
 			s.Images = nil
 		}
-		s.Rating = DefaultParams().Rate(&s)
+		s.Score = DefaultParams().Rate(&s)
 		peers[i] = peerOf(s)
 		peers[i].Self = i == 0 && rapid.Bool().Draw(t, "self is one")
 		peers[i].Age = time.Duration(rapid.IntRange(0, 3000).Draw(t, "age")) * time.Millisecond
 		peers[i].Sent = rapid.IntRange(0, 5).Draw(t, "sent")
 		peers[i].Stale = rapid.IntRange(0, 9).Draw(t, "stale") == 0
 		if rapid.IntRange(0, 9).Draw(t, "scoreless") == 0 {
-			peers[i].Score = nil
+			peers[i].Status = nil
 		}
 	}
 	return peers
@@ -181,31 +181,31 @@ func TestPourFindsLevel(t *testing.T) {
 }
 
 func TestRunsHereUnlessPeerRatesHigher(t *testing.T) {
-	here := peerOf(nodeScore("b", 1, 2))
+	here := peerOf(nodeStatus("b", 1, 2))
 	here.Self, here.RTT = true, 0
 	for _, c := range []struct {
 		name   string
-		peer   func(*protocol.Score)
+		peer   func(*protocol.Status)
 		here   func(*Peer)
 		demand func(*Demand)
 		want   protocol.PeerID
 	}{
 		{name: "equals", want: "b"},
-		{name: "peer is faster", peer: func(s *protocol.Score) { s.Speed = 1.1 }, want: "a"},
-		{name: "peer is slower", peer: func(s *protocol.Score) { s.Speed = 0.9 }, want: "b"},
-		{name: "peer is busy", peer: func(s *protocol.Score) { s.Running = 1 }, want: "b"},
+		{name: "peer is faster", peer: func(s *protocol.Status) { s.Speed = 1.1 }, want: "a"},
+		{name: "peer is slower", peer: func(s *protocol.Status) { s.Speed = 0.9 }, want: "b"},
+		{name: "peer is busy", peer: func(s *protocol.Status) { s.Running = 1 }, want: "b"},
 		{name: "here all slots are taken", here: func(p *Peer) { p.Sent = 2 }, want: "a"},
-		{name: "only the peer has the image", here: func(p *Peer) { p.Score.Images = nil }, want: "a"},
-		{name: "only here is the image", peer: func(s *protocol.Score) { s.Images = nil; s.Speed = 4 }, want: "b"},
+		{name: "only the peer has the image", here: func(p *Peer) { p.Status.Images = nil }, want: "a"},
+		{name: "only here is the image", peer: func(s *protocol.Status) { s.Images = nil; s.Speed = 4 }, want: "b"},
 		{name: "not here", demand: func(d *Demand) { d.Service.Constraints.NotHere = true }, want: "a"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			score, self := nodeScore("a", 1, 2), here
-			mine := *here.Score
-			self.Score = &mine
+			status, self := nodeStatus("a", 1, 2), here
+			mine := *here.Status
+			self.Status = &mine
 			if c.peer != nil {
-				c.peer(&score)
-				score.Rating = DefaultParams().Rate(&score)
+				c.peer(&status)
+				status.Score = DefaultParams().Rate(&status)
 			}
 			if c.here != nil {
 				c.here(&self)
@@ -214,7 +214,7 @@ func TestRunsHereUnlessPeerRatesHigher(t *testing.T) {
 			if c.demand != nil {
 				c.demand(&d)
 			}
-			s := Snapshot{Peers: []Peer{peerOf(score), self}, MeanWork: 1}
+			s := Snapshot{Peers: []Peer{peerOf(status), self}, MeanWork: 1}
 			for seed := range uint64(20) {
 				got, _ := NewPlacer(DefaultParams()).Place(&s, &d, seeded(seed))
 				if got.Node != c.want {
@@ -230,7 +230,7 @@ func TestDrawFollowsPlaces(t *testing.T) {
 	var s Snapshot
 	s.MeanWork = 1
 	for i := range 40 {
-		s.Peers = append(s.Peers, peerOf(nodeScore(protocol.PeerID(fmt.Sprintf("n%02d", i)), 1, 1+i%2*2)))
+		s.Peers = append(s.Peers, peerOf(nodeStatus(protocol.PeerID(fmt.Sprintf("n%02d", i)), 1, 1+i%2*2)))
 	}
 	d := Demand{Service: &protocol.Service{Image: "busybox"}, Image: protocol.HashImage("busybox"), Work: 1}
 	p, rng := NewPlacer(DefaultParams()), seeded(1)
@@ -280,12 +280,12 @@ func fleet(n int) (Snapshot, Demand) {
 	rng := seeded(7)
 	s := Snapshot{MeanWork: 1, Rate: 5}
 	for i := range n {
-		score := nodeScore(protocol.PeerID(fmt.Sprintf("12D3KooWxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx%05d", i)),
+		status := nodeStatus(protocol.PeerID(fmt.Sprintf("12D3KooWxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx%05d", i)),
 			[]float64{0.1, 0.25, 1, 2, 4}[rng.IntN(5)], []int{2, 4, 8}[rng.IntN(3)])
-		score.Running = uint32(rng.IntN(int(score.Slots) + 1))
-		score.Labels = map[string]string{"room": "kitchen"}
-		score.Rating = DefaultParams().Rate(&score)
-		p := peerOf(score)
+		status.Running = uint32(rng.IntN(int(status.Slots) + 1))
+		status.Labels = map[string]string{"room": "kitchen"}
+		status.Score = DefaultParams().Rate(&status)
+		p := peerOf(status)
 		p.Age = time.Duration(rng.IntN(1000)) * time.Millisecond
 		s.Peers = append(s.Peers, p)
 	}
@@ -321,7 +321,7 @@ func BenchmarkSnapshot1000(b *testing.B) {
 	v := NewView("self", func() time.Duration { return 0 }, DefaultParams())
 	for i := range s.Peers {
 		v.Joined(s.Peers[i].Node, s.Peers[i].Name, "")
-		v.Score(*s.Peers[i].Score)
+		v.UpdateStatus(*s.Peers[i].Status)
 	}
 	var buf []Peer
 	for b.Loop() {
@@ -332,7 +332,7 @@ func BenchmarkSnapshot1000(b *testing.B) {
 // A node that says that it is idle, and is not, gets no more once it has kept
 // this device waiting for longer than the others would.
 func TestWaitedOutweighsTheScore(t *testing.T) {
-	liar, honest := peerOf(nodeScore("liar", 4, 8)), peerOf(nodeScore("honest", 1, 4))
+	liar, honest := peerOf(nodeStatus("liar", 4, 8)), peerOf(nodeStatus("honest", 1, 4))
 	d := Demand{Service: &protocol.Service{Image: "busybox"}, Image: protocol.HashImage("busybox"), Work: 1}
 	for waited, want := range map[time.Duration]protocol.PeerID{0: "liar", 500 * time.Millisecond: "liar", time.Second: "honest"} {
 		liar.Waited = waited

@@ -40,7 +40,7 @@ func TestDrainedNeverGrows(t *testing.T) {
 // A slow node with many free slots gets no more than what the fast ones cannot
 // take.
 func TestOnlyWhatIsWantedSpillsOver(t *testing.T) {
-	fast, slow := nodeScore("fast", 4, 4), nodeScore("slow", 1, 16)
+	fast, slow := nodeStatus("fast", 4, 4), nodeStatus("slow", 1, 16)
 	s := Snapshot{Peers: []Peer{peerOf(fast), peerOf(slow)}, MeanWork: 1}
 	p := NewPlacer(DefaultParams())
 	p.snapshot, p.demand = &s, &Demand{

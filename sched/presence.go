@@ -8,7 +8,7 @@ import (
 )
 
 // presence wakes those who wait for a node. One goroutine follows the View for
-// all of them, and only while somebody waits: the View changes with each score
+// all of them, and only while somebody waits: the View changes with each status
 // of each device.
 type presence struct {
 	more chan struct{} // holds a token when somebody began to wait

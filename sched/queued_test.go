@@ -114,9 +114,9 @@ func TestGivenBackToOneThatJoined(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		m.nodes["c"] = &testNode{id: "c", executions: make(map[protocol.Attach]*testExecution)}
 		m.view.Joined("c", "c", "addr")
-		s := nodeScore("c", 0.1, 1) // slow, but not as slow as to wait for as long again
+		s := nodeStatus("c", 0.1, 1) // slow, but not as slow as to wait for as long again
 		s.Beat = time.Minute
-		m.view.Score(s)
+		m.view.UpdateStatus(s)
 		time.Sleep(30 * time.Second)
 		first.giveBack()
 		e, node := m.attempt(2)
@@ -154,7 +154,7 @@ func TestEstimateBehindLongRunning(t *testing.T) {
 		"a queue in the rest":        {slots: 2, running: 2, queued: 2, long: long(1, time.Hour), want: 1},
 		"more long ones than it has": {slots: 1, running: 1, long: long(9, time.Second), want: 3.1},
 	} {
-		s := nodeScore("n", 1, c.slots)
+		s := nodeStatus("n", 1, c.slots)
 		s.Running, s.Queued, s.LongRunning, s.Youngest = uint32(c.running), uint32(c.queued), c.long, c.youngest
 		s.CPUFree -= protocol.Cores(c.running)
 		c.service.Image = "busybox"
@@ -170,19 +170,19 @@ func TestEstimateBehindLongRunning(t *testing.T) {
 // A load does not drain faster than its youngest execution has run, and what runs
 // for long does not drain at all.
 func TestLongRunningDoNotDrain(t *testing.T) {
-	s := nodeScore("n", 1, 2)
+	s := nodeStatus("n", 1, 2)
 	s.Running, s.Queued, s.Youngest = 2, 4, time.Minute
 	peer := peerOf(s)
 	peer.Age = time.Second
 	if got := load(&peer, 0.1); got < 5.9 {
 		t.Errorf("%v are left of 6", got)
 	}
-	peer.Score.Youngest = time.Millisecond
-	peer.Score.LongRunning = protocol.LongRunning{Count: 1, CPUs: 1, Ran: time.Hour}
+	peer.Status.Youngest = time.Millisecond
+	peer.Status.LongRunning = protocol.LongRunning{Count: 1, CPUs: 1, Ran: time.Hour}
 	if got := load(&peer, 0.1); got < 1 || got > 1.1 {
 		t.Errorf("%v are left, want the one that never ends", got)
 	}
-	peer.Score.LongRunning = protocol.LongRunning{Count: 2, CPUs: 2, Ran: time.Hour}
+	peer.Status.LongRunning = protocol.LongRunning{Count: 2, CPUs: 2, Ran: time.Hour}
 	if got := load(&peer, 0.1); got != 6 {
 		t.Errorf("%v are left of 6, where no slot is", got)
 	}
@@ -192,12 +192,12 @@ func TestLongRunningDoNotDrain(t *testing.T) {
 func TestRefusalTellsOfLongRunning(t *testing.T) {
 	v, _ := testView()
 	v.Joined("1", "tv", "")
-	v.Score(nodeScore("1", 1, 4))
+	v.UpdateStatus(nodeStatus("1", 1, 4))
 	v.Dispatched("1")
 	long := protocol.LongRunning{Count: 1, CPUs: 1, Ran: time.Hour}
 	v.Refused("1", protocol.Load{Running: 4, Slots: 4, LongRunning: long, Youngest: time.Second})
-	if p := peerNamed(t, v, "1"); p.Score.LongRunning != long || p.Score.Youngest != time.Second {
-		t.Errorf("%+v", p.Score)
+	if p := peerNamed(t, v, "1"); p.Status.LongRunning != long || p.Status.Youngest != time.Second {
+		t.Errorf("%+v", p.Status)
 	}
 }
 
@@ -205,7 +205,7 @@ func TestRefusalTellsOfLongRunning(t *testing.T) {
 func TestUnseenIsAGuess(t *testing.T) {
 	v, _ := testView()
 	v.Joined("1", "tv", "")
-	v.Score(nodeScore("1", 1, 4))
+	v.UpdateStatus(nodeStatus("1", 1, 4))
 	service := protocol.Service{Image: "busybox"}
 	guess := func() bool {
 		d, s, p := v.Demand(&service), v.Snapshot(nil), NewPlacer(DefaultParams())

@@ -7,9 +7,9 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// starting is the score of a device whose engine has not answered yet.
-func starting(id protocol.PeerID) protocol.Score {
-	return protocol.Score{Node: id, Name: string(id), Sequence: 1, Beat: time.Minute, NotReady: true}
+// starting is the status of a device whose engine has not answered yet.
+func starting(id protocol.PeerID) protocol.Status {
+	return protocol.Status{Node: id, Name: string(id), Sequence: 1, Beat: time.Minute, NotReady: true}
 }
 
 // A device that does not know yet whether it runs work is waited for, be it another
@@ -17,9 +17,9 @@ func starting(id protocol.PeerID) protocol.Score {
 // when it is known that it never will.
 func TestNotReadyIsWaitedFor(t *testing.T) {
 	ready := func(m *mesh, id protocol.PeerID) {
-		s := nodeScore(id, 1, 4)
+		s := nodeStatus(id, 1, 4)
 		s.Sequence, s.Beat = 2, time.Minute
-		m.view.Score(s)
+		m.view.UpdateStatus(s)
 	}
 	for name, c := range map[string]struct {
 		begin func(m *mesh, id protocol.PeerID)
@@ -28,19 +28,19 @@ func TestNotReadyIsWaitedFor(t *testing.T) {
 		after time.Duration
 	}{
 		"its engine answers": {
-			begin: func(m *mesh, id protocol.PeerID) { m.view.Score(starting(id)) },
+			begin: func(m *mesh, id protocol.PeerID) { m.view.UpdateStatus(starting(id)) },
 			then:  ready, after: 5 * time.Second,
 		},
 		"it tells its first score": {then: ready, after: 5 * time.Second},
 		"it runs no work": {
 			then: func(m *mesh, id protocol.PeerID) {
-				m.view.Score(protocol.Score{Node: id, Name: string(id), Sequence: 2, Beat: time.Minute})
+				m.view.UpdateStatus(protocol.Status{Node: id, Name: string(id), Sequence: 2, Beat: time.Minute})
 			},
 			want: protocol.CodeNoNode, after: 5 * time.Second,
 		},
 		"it never tells": {want: protocol.CodeNoNode, after: DefaultParams().ReadyTimeout},
 		"it goes on saying so": {
-			begin: func(m *mesh, id protocol.PeerID) { m.view.Score(starting(id)) },
+			begin: func(m *mesh, id protocol.PeerID) { m.view.UpdateStatus(starting(id)) },
 			want:  protocol.CodeNoNode, after: DefaultParams().ReadyTimeout,
 		},
 	} {
@@ -76,7 +76,7 @@ func TestNotReadyIsWaitedFor(t *testing.T) {
 func TestNotReadyIsNotWaitedForInVain(t *testing.T) {
 	inMesh(t, []protocol.PeerID{"b"}, func(t *testing.T, m *mesh) {
 		m.view.Joined("c", "c", "addr")
-		m.view.Score(starting("c"))
+		m.view.UpdateStatus(starting("c"))
 		m.view.Joined("d", "d", "addr") // no score yet
 		gone := on("nobody", "r1")
 		labels := protocol.Run{ID: "r2", Service: protocol.Service{
@@ -104,9 +104,9 @@ func TestRefusedAsNotReady(t *testing.T) {
 		app := m.run(on("b", "r"))
 		app.last()
 		time.Sleep(time.Second)
-		s := nodeScore("b", 1, 4)
+		s := nodeStatus("b", 1, 4)
 		s.Sequence, s.Beat = 2, time.Minute
-		m.view.Score(s)
+		m.view.UpdateStatus(s)
 		m.nodes["b"].only(t).exit(0)
 		if end := app.end(); end.State != protocol.StateSucceeded {
 			t.Errorf("%+v", end)

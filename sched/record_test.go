@@ -165,7 +165,7 @@ func TestMarkDoesNotOverwriteOffer(t *testing.T) {
 		e.feed.Event(protocol.Event{State: protocol.StateFailed, Code: protocol.CodeEngineDown})
 		e.feed.End()
 		synctest.Wait()
-		m.view.Score(nodeScore("a", 1, 4)) // it is avoided until something changes
+		m.view.UpdateStatus(nodeStatus("a", 1, 4)) // it is avoided until something changes
 		synctest.Wait()
 		if n := m.offers("r"); n != 1 {
 			t.Errorf("%d offers while the mark was on its way", n)

@@ -151,7 +151,7 @@ func TestTakenUpWaitsForNodes(t *testing.T) {
 			time.Sleep(DefaultParams().ResumeTimeout - time.Second)
 			if comes {
 				m.view.Joined("b", "b", "addr")
-				m.view.Score(nodeScore("b", 1, 4))
+				m.view.UpdateStatus(nodeStatus("b", 1, 4))
 				m.nodes["b"].only(t).exit(0)
 			}
 			time.Sleep(time.Second)

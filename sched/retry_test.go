@@ -29,9 +29,9 @@ func (m *mesh) vanish(id protocol.PeerID, e *testExecution) {
 func (m *mesh) appear(id protocol.PeerID, speed float64) {
 	m.nodes[id].set(func() { m.nodes[id].gone = false })
 	m.view.Joined(id, string(id), "addr")
-	score := nodeScore(id, speed, 4)
-	score.Beat = time.Minute
-	m.view.Score(score)
+	status := nodeStatus(id, speed, 4)
+	status.Beat = time.Minute
+	m.view.UpdateStatus(status)
 }
 
 // span is how long an attempt may go on after its last renewal.

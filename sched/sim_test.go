@@ -12,7 +12,7 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// sim is a mesh in which each device is node and orchestrator, with scores that
+// sim is a mesh in which each device is node and orchestrator, with statuses that
 // come once a second and real Views and Placers, but no goroutine and no clock:
 // enough to see that placement does what it is for.
 type sim struct {
@@ -74,7 +74,7 @@ func (s *sim) run(until time.Duration) {
 	}
 }
 
-// newSim makes n nodes whose speeds differ 40-fold, each with a score of every
+// newSim makes n nodes whose speeds differ 40-fold, each with a status of every
 // other one.
 func newSim(n int, seed uint64) *sim {
 	s := &sim{rng: rand.New(rand.NewPCG(seed, 1))}
@@ -109,7 +109,7 @@ func newSim(n int, seed uint64) *sim {
 	return s
 }
 
-// beat makes node gossip its score each second, from a moment of its own on.
+// beat makes node gossip its status each second, from a moment of its own on.
 func (s *sim) beat(n *simNode) {
 	var again func()
 	again = func() {
@@ -121,17 +121,17 @@ func (s *sim) beat(n *simNode) {
 
 func (s *sim) gossip(n *simNode) {
 	for _, to := range s.nodes {
-		to.view.Score(n.score())
+		to.view.UpdateStatus(n.status())
 	}
 }
 
-func (n *simNode) score() protocol.Score {
+func (n *simNode) status() protocol.Status {
 	n.sequence++
-	score := nodeScore(n.id, n.speed, n.slots)
-	score.Sequence = n.sequence
-	score.Running, score.Queued = uint32(n.running), uint32(len(n.queue))
-	score.Rating = DefaultParams().Rate(&score)
-	return score
+	status := nodeStatus(n.id, n.speed, n.slots)
+	status.Sequence = n.sequence
+	status.Running, status.Queued = uint32(n.running), uint32(len(n.queue))
+	status.Score = DefaultParams().Rate(&status)
+	return status
 }
 
 // policy says whom an orchestrator offers a job to.
@@ -146,7 +146,7 @@ func waterFilling(s *sim, from *simNode, d *Demand) Choice {
 func bestScore(_ *sim, from *simNode, d *Demand) Choice {
 	snapshot := from.view.Snapshot(nil)
 	best := slices.MaxFunc(snapshot.Peers, func(a, b Peer) int {
-		return int(math.Copysign(1, a.Score.Rating-b.Score.Rating))
+		return int(math.Copysign(1, a.Status.Score-b.Status.Score))
 	})
 	return Choice{Node: best.Node, Bound: math.MaxInt64}
 }
@@ -156,8 +156,8 @@ func oracle(s *sim, _ *simNode, d *Demand) Choice {
 	var choice Choice
 	params, least := DefaultParams(), math.Inf(1)
 	for _, n := range s.nodes {
-		score := protocol.Score{Speed: n.speed, CPUs: protocol.Cores(n.slots), Slots: uint32(n.slots)}
-		e := params.expect(&score, d, float64(n.running+len(n.queue)), float64(n.slots), 0)
+		status := protocol.Status{Speed: n.speed, CPUs: protocol.Cores(n.slots), Slots: uint32(n.slots)}
+		e := params.expect(&status, d, float64(n.running+len(n.queue)), float64(n.slots), 0)
 		if e.work < least {
 			least, choice.Node = e.work, n.id
 		}
@@ -200,7 +200,7 @@ func (s *sim) pump(n *simNode) {
 			s.took = append(s.took, (s.now - j.arrived).Seconds())
 			s.pump(n)
 		})
-		n.view.Score(n.score()) // its own it always knows
+		n.view.UpdateStatus(n.status()) // its own it always knows
 	}
 }
 
@@ -244,7 +244,7 @@ func (s *sim) p99() float64 {
 }
 
 // The design's reason for water-filling: a burst that is placed by the best
-// score ends on few nodes.
+// status ends on few nodes.
 func TestWaterFillingBeatsBestScoreInBurst(t *testing.T) {
 	for seed := range uint64(3) {
 		run := func(p policy) *sim {

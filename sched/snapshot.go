@@ -13,9 +13,9 @@ type Peer struct {
 	Node protocol.PeerID
 	Name string
 	Self bool
-	// Score is nil where none has come yet; it is never written to.
-	Score *protocol.Score
-	// Stale says that the score is too old to count. New says that none has come
+	// Status is nil where none has come yet; it is never written to.
+	Status *protocol.Status
+	// Stale says that the status is too old to count. New says that none has come
 	// yet and that the device has just joined.
 	Stale, New bool
 	// Age is how long ago the load was learned.
@@ -25,9 +25,9 @@ type Peer struct {
 	// came back, and Own all that it has there now, whenever it was sent.
 	Sent, Returned, Own int
 	// Waited is for how long this device has been kept waiting there: for a
-	// score that is due, for the answer to an offer, or for an execution to begin.
+	// status that is due, for the answer to an offer, or for an execution to begin.
 	Waited time.Duration
-	// Slower is by how much longer executions take there than by its score,
+	// Slower is by how much longer executions take there than by its status,
 	// according to what this orchestrator has seen: 1 is twice as long, 0 just so
 	// long, and less than 0 is faster.
 	Slower float64
@@ -64,23 +64,23 @@ func (v *View) Snapshot(buf []Peer) Snapshot {
 func (v *View) peer(d *device, now time.Duration) Peer {
 	p := Peer{
 		Node: d.id, Name: d.label(), Self: d.id == v.self,
-		Score: d.score, Age: now - d.known, RTT: d.rtt,
+		Status: d.status, Age: now - d.known, RTT: d.rtt,
 		Sent: d.pending + d.taken, Returned: d.returned, Own: v.own[d.id],
 		Slower: v.learned.of[d.id].factor(&v.params, now),
 	}
-	p.New = d.score == nil && now-d.joined < v.params.ReadyTimeout
+	p.New = d.status == nil && now-d.joined < v.params.ReadyTimeout
 	if len(d.waits) > 0 {
 		p.Waited = now - d.waits[0]
 	}
 	if p.Self {
 		p.Age = 0 // its load is told at once
-	} else if d.score != nil {
-		beat := min(d.score.Beat, protocol.MaxBeat)
+	} else if d.status != nil {
+		beat := min(d.status.Beat, protocol.MaxBeat)
 		if v.params.ChangesPerBeat > 0 {
 			p.Age = min(p.Age, beat/time.Duration(v.params.ChangesPerBeat))
 		}
 		p.Waited = max(p.Waited, now-d.at-beat)
-		p.Stale = now-d.at > time.Duration(v.params.ScoreBeats)*beat
+		p.Stale = now-d.at > time.Duration(v.params.StatusBeats)*beat
 	}
 	return p
 }
@@ -101,7 +101,7 @@ func (v *View) Demand(service *protocol.Service) Demand {
 // none says. v.mu is held.
 func (v *View) sizeOnDisk(image uint32) protocol.Bytes {
 	for _, dev := range v.list {
-		if s := dev.score; s != nil && len(s.ImageSizes) == len(s.Images) {
+		if s := dev.status; s != nil && len(s.ImageSizes) == len(s.Images) {
 			if i := slices.Index(s.Images, image); i >= 0 && s.ImageSizes[i] != 0 {
 				return protocol.CodedSize(s.ImageSizes[i])
 			}
@@ -112,11 +112,11 @@ func (v *View) sizeOnDisk(image uint32) protocol.Bytes {
 
 // ExpectedHere is how long the service usually runs on this device, from the
 // container's start to its end; of the zero Service, how long one of which nothing
-// is known does. It is 0 where the device has no score yet.
+// is known does. It is 0 where the device has no status yet.
 func (v *View) ExpectedHere(service *protocol.Service) time.Duration {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	here := v.devices[v.self].score
+	here := v.devices[v.self].status
 	if here == nil || !(here.Speed > 0) {
 		return 0
 	}
@@ -127,12 +127,12 @@ func (v *View) ExpectedHere(service *protocol.Service) time.Duration {
 // EstimateHere is how long the service would take on this device from now to its
 // end, with running and queued executions before it and slots of its size: what
 // a node compares with Offer.Bound. It is the longest duration where the device
-// has no score yet.
+// has no status yet.
 func (v *View) EstimateHere(service protocol.Service, running, queued, slots int) time.Duration {
 	demand := v.Demand(&service)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	here := v.devices[v.self].score
+	here := v.devices[v.self].status
 	if here == nil || slots <= 0 {
 		return math.MaxInt64
 	}

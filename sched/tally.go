@@ -7,7 +7,7 @@ import (
 )
 
 // What a View counts is what this orchestrator itself has on each node, and what
-// it learns of it, whatever scores say.
+// it learns of it, whatever statuses say.
 
 // Dispatched tells that an offer is on its way to node. Exactly one of
 // Accepted, Refused and Forgotten follows.
@@ -38,14 +38,14 @@ func (v *View) Refused(node protocol.PeerID, load protocol.Load) {
 	now := v.clock()
 	v.count(node, -1, func(d *device) {
 		d.takeBack()
-		if d.score == nil {
+		if d.status == nil {
 			return
 		}
-		s := *d.score
+		s := *d.status
 		s.Running, s.Queued = load.Running, load.Queued
 		s.LongRunning, s.Youngest = load.LongRunning, load.Youngest
-		s.Rating = v.params.Rate(&s)
-		d.score, d.known = &s, now
+		s.Score = v.params.Rate(&s)
+		d.status, d.known = &s, now
 		d.taken, d.returned = 0, 0
 	})
 }
@@ -102,12 +102,12 @@ func (v *View) Ran(service *protocol.Service, node protocol.PeerID, took time.Du
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	d := v.devices[node]
-	if d == nil || d.score == nil || took < 0 {
+	if d == nil || d.status == nil || took < 0 {
 		return
 	}
 	e := v.learned.about(node)
 	e.deliver(&v.params, v.clock(), true)
-	residual, telling := v.work.learn(keyOf(service), node, took.Seconds()*v.params.speed(d.score), e.slower(&v.params))
+	residual, telling := v.work.learn(keyOf(service), node, took.Seconds()*v.params.speed(d.status), e.slower(&v.params))
 	if telling {
 		e.ran(&v.params, residual)
 	}

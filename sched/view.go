@@ -9,10 +9,10 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// maxEarly is how many scores of devices that are not connected are kept.
+// maxEarly is how many statuses of devices that are not connected are kept.
 const maxEarly = 1024
 
-// View is what this device knows of the mesh: per device the last score, when
+// View is what this device knows of the mesh: per device the last status, when
 // it came, how far away it is, and what this device's orchestrator has sent
 // there since. All methods may be called concurrently, and none blocks.
 type View struct {
@@ -23,8 +23,8 @@ type View struct {
 	mu      sync.Mutex // guards all that follows; never held across I/O
 	devices map[protocol.PeerID]*device
 	list    []*device // the same devices, in no order
-	// early holds scores that came before the news of their connection.
-	early map[protocol.PeerID]scored
+	// early holds statuses that came before the news of their connection.
+	early map[protocol.PeerID]received
 	// own counts the executions and the open offers of this orchestrator's own,
 	// by node, connected or not; there is no zero in it.
 	own      map[protocol.PeerID]int
@@ -34,10 +34,10 @@ type View struct {
 	changed  chan struct{} // closed at the next change; nil if nobody waits
 }
 
-// scored is a score and when it came. The score is never written to.
-type scored struct {
-	score *protocol.Score
-	at    time.Duration
+// received is a status and when it came. The status is never written to.
+type received struct {
+	status *protocol.Status
+	at     time.Duration
 }
 
 // device is one connected device, or the device itself.
@@ -46,8 +46,8 @@ type device struct {
 	name, addr string
 	rtt        time.Duration
 	joined     time.Duration // when it was connected
-	scored
-	// known is when its load was learned: with the score, or with a refusal.
+	received
+	// known is when its load was learned: with the status, or with a refusal.
 	known time.Duration
 	// pending counts the offers without an answer; taken those accepted since
 	// known; returned the executions that ended since.
@@ -64,7 +64,7 @@ func NewView(self protocol.PeerID, clock Clock, params Params) *View {
 		clock:   clock,
 		params:  params,
 		devices: make(map[protocol.PeerID]*device),
-		early:   make(map[protocol.PeerID]scored),
+		early:   make(map[protocol.PeerID]received),
 		own:     make(map[protocol.PeerID]int),
 		work:    newWorkTable(params),
 		learned: experiences{kept: params.ExperienceKept, of: make(map[protocol.PeerID]*experience)},
@@ -80,10 +80,10 @@ func (v *View) add(node protocol.PeerID) *device {
 	return d
 }
 
-// Score takes in a score, of a peer or of the device itself. One that is older
+// UpdateStatus takes in a status, of a peer or of the device itself. One that is older
 // than what is known is ignored. That of a device that is not connected counts
 // once it is.
-func (v *View) Score(s protocol.Score) {
+func (v *View) UpdateStatus(s protocol.Status) {
 	now := v.clock()
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -92,20 +92,20 @@ func (v *View) Score(s protocol.Score) {
 		if len(v.early) >= maxEarly {
 			clear(v.early) // they come again with their next beat
 		}
-		v.early[s.Node] = scored{&s, now}
+		v.early[s.Node] = received{&s, now}
 		return
 	}
-	if d.score != nil && s.Sequence < d.score.Sequence {
+	if d.status != nil && s.Sequence < d.status.Sequence {
 		return
 	}
-	d.learn(scored{&s, now})
+	d.learn(received{&s, now})
 	v.notify()
 }
 
-// learn replaces what is known of the device's load by a score. An offer that
+// learn replaces what is known of the device's load by a status. An offer that
 // is still without an answer is not in it.
-func (d *device) learn(s scored) {
-	d.scored = s
+func (d *device) learn(s received) {
+	d.received = s
 	d.known = s.at
 	d.taken, d.returned = 0, 0
 }
@@ -152,7 +152,7 @@ func (v *View) RTT(node protocol.PeerID, d time.Duration) {
 }
 
 // Devices returns all devices that are connected, self first, then by name. Of
-// one whose score has not come yet only node, name and address are known.
+// one whose status has not come yet only node, name and address are known.
 func (v *View) Devices() []protocol.Device {
 	now := v.clock()
 	v.mu.Lock()
@@ -160,11 +160,11 @@ func (v *View) Devices() []protocol.Device {
 	all := make([]protocol.Device, 0, len(v.list))
 	for _, d := range v.list {
 		out := protocol.Device{Self: d.id == v.self, Address: d.addr, RTT: d.rtt}
-		if d.score != nil {
-			out.Score = *d.score
+		if d.status != nil {
+			out.Status = *d.status
 			out.Age = now - d.at
 		}
-		out.Score.Node, out.Score.Name = d.id, d.label()
+		out.Status.Node, out.Status.Name = d.id, d.label()
 		all = append(all, out)
 	}
 	slices.SortFunc(all, func(a, b protocol.Device) int {
@@ -174,16 +174,16 @@ func (v *View) Devices() []protocol.Device {
 		case a.Self != b.Self:
 			return 1
 		}
-		return cmp.Or(cmp.Compare(a.Score.Name, b.Score.Name), cmp.Compare(a.Score.Node, b.Score.Node))
+		return cmp.Or(cmp.Compare(a.Status.Name, b.Status.Name), cmp.Compare(a.Status.Node, b.Status.Node))
 	})
 	return all
 }
 
 // label returns the device's name: the one that it proved, else the one in its
-// score.
+// status.
 func (d *device) label() string {
-	if d.name == "" && d.score != nil {
-		return d.score.Name
+	if d.name == "" && d.status != nil {
+		return d.status.Name
 	}
 	return d.name
 }

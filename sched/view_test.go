@@ -34,14 +34,14 @@ func TestDevices(t *testing.T) {
 	v.Joined("1", "tv", "/ip4/10.0.0.1")
 	v.Joined("2", "pi", "/ip4/10.0.0.2")
 	v.RTT("1", 3*time.Millisecond)
-	v.Score(nodeScore("1", 1, 4))
-	v.Score(nodeScore("3", 1, 4)) // not connected
+	v.UpdateStatus(nodeStatus("1", 1, 4))
+	v.UpdateStatus(nodeStatus("3", 1, 4)) // not connected
 	*now = time.Second
 	got := v.Devices()
-	if len(got) != 3 || !got[0].Self || got[0].Score.Name != "zebra" || got[1].Score.Name != "pi" || got[2].Score.Name != "tv" {
+	if len(got) != 3 || !got[0].Self || got[0].Status.Name != "zebra" || got[1].Status.Name != "pi" || got[2].Status.Name != "tv" {
 		t.Fatalf("devices: %+v", got)
 	}
-	if tv := got[2]; tv.Age != time.Second || tv.RTT != 3*time.Millisecond || tv.Address != "/ip4/10.0.0.1" || tv.Score.Slots != 4 {
+	if tv := got[2]; tv.Age != time.Second || tv.RTT != 3*time.Millisecond || tv.Address != "/ip4/10.0.0.1" || tv.Status.Slots != 4 {
 		t.Errorf("tv: %+v", tv)
 	}
 	v.Left("1")
@@ -52,42 +52,42 @@ func TestDevices(t *testing.T) {
 	}
 }
 
-func TestScoreBeforeConnectionCounts(t *testing.T) {
+func TestStatusBeforeConnectionCounts(t *testing.T) {
 	v, _ := testView()
-	v.Score(nodeScore("1", 2, 4))
+	v.UpdateStatus(nodeStatus("1", 2, 4))
 	v.Joined("1", "", "")
-	if p := peerNamed(t, v, "1"); p.Score == nil || p.Name != "name-1" {
+	if p := peerNamed(t, v, "1"); p.Status == nil || p.Name != "name-1" {
 		t.Errorf("%+v", p)
 	}
 }
 
-func TestEarlyScoresAreBounded(t *testing.T) {
+func TestEarlyStatusesAreBounded(t *testing.T) {
 	v, _ := testView()
 	for i := range 10 * maxEarly {
-		v.Score(nodeScore(protocol.PeerID(fmt.Sprint(i)), 1, 1))
+		v.UpdateStatus(nodeStatus(protocol.PeerID(fmt.Sprint(i)), 1, 1))
 	}
 	if len(v.early) > maxEarly {
 		t.Errorf("%d scores of strangers kept", len(v.early))
 	}
 }
 
-func TestOlderScoreIsIgnored(t *testing.T) {
+func TestOlderStatusIsIgnored(t *testing.T) {
 	v, _ := testView()
 	v.Joined("1", "tv", "")
-	newer, older := nodeScore("1", 1, 4), nodeScore("1", 9, 4)
+	newer, older := nodeStatus("1", 1, 4), nodeStatus("1", 9, 4)
 	newer.Sequence = 5
-	v.Score(newer)
-	v.Score(older)
-	if p := peerNamed(t, v, "1"); p.Score.Speed != 1 {
+	v.UpdateStatus(newer)
+	v.UpdateStatus(older)
+	if p := peerNamed(t, v, "1"); p.Status.Speed != 1 {
 		t.Error("an older score took the place of a newer one")
 	}
 }
 
-func TestScoreGrowsStale(t *testing.T) {
+func TestStatusGrowsStale(t *testing.T) {
 	v, now := testView()
 	v.Joined("1", "tv", "")
-	v.Score(nodeScore("1", 1, 4))
-	v.Score(nodeScore("self", 1, 4))
+	v.UpdateStatus(nodeStatus("1", 1, 4))
+	v.UpdateStatus(nodeStatus("self", 1, 4))
 	for _, c := range []struct {
 		at   time.Duration
 		want bool
@@ -106,7 +106,7 @@ func TestChanged(t *testing.T) {
 	v, _ := testView()
 	v.Joined("1", "tv", "")
 	for name, change := range map[string]func(){
-		"score":  func() { v.Score(nodeScore("1", 1, 4)) },
+		"score":  func() { v.UpdateStatus(nodeStatus("1", 1, 4)) },
 		"joined": func() { v.Joined("2", "pi", "") },
 		"left":   func() { v.Left("2") },
 	} {
@@ -131,7 +131,7 @@ func TestChanged(t *testing.T) {
 func TestOwnDispatchesAreCounted(t *testing.T) {
 	v, now := testView()
 	v.Joined("1", "tv", "")
-	v.Score(nodeScore("1", 1, 4))
+	v.UpdateStatus(nodeStatus("1", 1, 4))
 	sent := func() int {
 		p := peerNamed(t, v, "1")
 		return p.Sent - p.Returned
@@ -147,16 +147,16 @@ func TestOwnDispatchesAreCounted(t *testing.T) {
 	check("two offers", 2)
 	v.Accepted("1")
 	check("one accepted", 2)
-	v.Score(nodeScore("1", 1, 4))
+	v.UpdateStatus(nodeStatus("1", 1, 4))
 	check("the new score has the accepted one", 1)
 	v.Refused("1", protocol.Load{Running: 4, Queued: 3, Slots: 4})
 	check("refused", 0)
 	*now = 50 * time.Millisecond
 	p := peerNamed(t, v, "1")
-	if p.Score.Running != 4 || p.Score.Queued != 3 || p.Age != 50*time.Millisecond {
-		t.Errorf("after the refusal: %+v of %+v", p, p.Score)
+	if p.Status.Running != 4 || p.Status.Queued != 3 || p.Age != 50*time.Millisecond {
+		t.Errorf("after the refusal: %+v of %+v", p, p.Status)
 	}
-	if idle := nodeScore("1", 1, 4); p.Score.Rating >= idle.Rating {
+	if idle := nodeStatus("1", 1, 4); p.Status.Score >= idle.Score {
 		t.Error("the rating does not show the refusal")
 	}
 	v.Dispatched("1")
@@ -172,7 +172,7 @@ func TestOwnDispatchesAreCounted(t *testing.T) {
 func TestOwnExecutionsAreAFloor(t *testing.T) {
 	v, now := testView()
 	v.Joined("1", "tv", "")
-	v.Score(nodeScore("1", 4, 4))
+	v.UpdateStatus(nodeStatus("1", 4, 4))
 	check := func(when string, own int, want float64) {
 		t.Helper()
 		p := peerNamed(t, v, "1")
@@ -189,7 +189,7 @@ func TestOwnExecutionsAreAFloor(t *testing.T) {
 	}
 	v.Dispatched("1")
 	check("three accepted, one offered", 4, 4)
-	v.Score(nodeScore("1", 4, 4))
+	v.UpdateStatus(nodeStatus("1", 4, 4))
 	*now = time.Minute
 	check("the node says that it is idle", 4, 4)
 	v.Returned("1")
@@ -197,7 +197,7 @@ func TestOwnExecutionsAreAFloor(t *testing.T) {
 	check("one is back, one refused", 2, 2)
 	v.Left("1")
 	v.Joined("1", "tv", "")
-	v.Score(nodeScore("1", 4, 4))
+	v.UpdateStatus(nodeStatus("1", 4, 4))
 	check("it was gone for a while", 2, 2)
 	v.Resumed("1")
 	check("one of an earlier process", 3, 3)
@@ -213,14 +213,14 @@ func TestOwnExecutionsAreAFloor(t *testing.T) {
 func TestLoadAgesUntilAChangeWouldBeKnown(t *testing.T) {
 	v, now := testView()
 	v.Joined("1", "tv", "")
-	v.Score(nodeScore("1", 1, 4))
+	v.UpdateStatus(nodeStatus("1", 1, 4))
 	*now = 900 * time.Millisecond
 	if p := peerNamed(t, v, "1"); p.Age != 100*time.Millisecond {
 		t.Errorf("with a beat of 1 s and 10 changes in it, the load is %v old", p.Age)
 	}
 }
 
-// Who keeps this device waiting is found out, whatever its score says.
+// Who keeps this device waiting is found out, whatever its status says.
 func TestWaiting(t *testing.T) {
 	v, now := testView()
 	v.Joined("1", "tv", "")
@@ -232,15 +232,15 @@ func TestWaiting(t *testing.T) {
 			t.Errorf("%s: waited for %v, want %d ms", what, got, want)
 		}
 	}
-	score := func() { v.Score(nodeScore("1", 1, 4)) }
-	at(0, "a score", score, 0)
+	status := func() { v.UpdateStatus(nodeStatus("1", 1, 4)) }
+	at(0, "a score", status, 0)
 	at(1000, "the next one is due", func() {}, 0)
 	at(1300, "it is late", func() {}, 300)
-	at(1400, "there it is", score, 0)
+	at(1400, "there it is", status, 0)
 	at(1400, "an offer", func() { v.Dispatched("1") }, 0)
 	at(1500, "another one", func() { v.Dispatched("1") }, 100)
 	at(1600, "the newest is refused", func() { v.Refused("1", protocol.Load{}) }, 200)
-	at(1700, "the first is accepted, and an idle score comes", func() { v.Accepted("1"); score() }, 300)
+	at(1700, "the first is accepted, and an idle score comes", func() { v.Accepted("1"); status() }, 300)
 	at(1800, "a third", func() { v.Dispatched("1"); v.Accepted("1") }, 400)
 	at(1900, "the first begins", func() { v.Begun("1") }, 100)
 	at(2000, "and ends", func() { v.Returned("1") }, 200)
@@ -251,7 +251,7 @@ func TestWaiting(t *testing.T) {
 func TestWorkIsLearned(t *testing.T) {
 	v, _ := testView()
 	v.Joined("1", "tv", "")
-	v.Score(nodeScore("1", 4, 4))
+	v.UpdateStatus(nodeStatus("1", 4, 4))
 	s := &protocol.Service{Image: "busybox", Args: []string{"sleep", "5"}}
 	if got := v.Demand(s).Work; got != DefaultParams().DefaultWork {
 		t.Errorf("a service never seen is taken to need %v", got)
@@ -281,7 +281,7 @@ func TestEstimateHere(t *testing.T) {
 	if v.EstimateHere(s, 0, 0, 4) != math.MaxInt64 {
 		t.Error("an estimate without a score")
 	}
-	v.Score(nodeScore("self", 2, 4))
+	v.UpdateStatus(nodeStatus("self", 2, 4))
 	// Work 2 at speed 2 is 1 s; two wait for one of four slots: 1 + 3·(6−4+1)/4.
 	if got, want := v.EstimateHere(s, 4, 2, 4), 3250*time.Millisecond; got != want {
 		t.Errorf("%v, want %v", got, want)

@@ -201,7 +201,7 @@ func appsPort(t *testing.T, n *testnet.Node) string {
 	return "127.0.0.1:" + port
 }
 
-// hearsAll waits until a device has a score of each other one that is of after now.
+// hearsAll waits until a device has a status of each other one that is of after now.
 func hearsAll(t *testing.T, n *testnet.Node, others []string) {
 	t.Helper()
 	const beats = 3 * 10 * time.Second // three of a quiet device in a mesh of ten

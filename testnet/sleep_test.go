@@ -9,7 +9,7 @@ import (
 
 // TestSleepingDevice: a device that asks and runs is suspended for 75 s, with its
 // engine and containers, while the others go on: longer than a lease, than a lost
-// connection is waited for, and than a score counts. It comes back without
+// connection is waited for, and than a status counts. It comes back without
 // anyone's help, runs what it is given, and no request was told a lie.
 func TestSleepingDevice(t *testing.T) {
 	t.Parallel()

@@ -95,7 +95,7 @@ func (w *Watch) Until(what string, ok func([]Device) bool) []Device {
 }
 
 // WaitNodes waits until the node sees exactly count devices, itself included,
-// each with a score of its own, and returns them.
+// each with a status of its own, and returns them.
 func (n *Node) WaitNodes(count int) []Device {
 	n.t.Helper()
 	return n.Watch().Until("the expected number of devices", func(ds []Device) bool {

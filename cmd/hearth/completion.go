@@ -75,8 +75,8 @@ func (c *cli) completeNodes(cmd *cobra.Command, _ []string, _ string) ([]cobra.C
 	c.complete(cmd, func(ctx context.Context, device *protocol.AppClient) error {
 		return device.Devices(ctx, false, func(ds []protocol.Device) error {
 			for _, d := range ds {
-				if d.Score.Role == protocol.RoleNode {
-					found = append(found, cobra.CompletionWithDesc(d.Score.Name, oneLine(d.Score.Arch+", "+cores(d.Score.CPUs)+" cores")))
+				if d.Status.Role == protocol.RoleNode {
+					found = append(found, cobra.CompletionWithDesc(d.Status.Name, oneLine(d.Status.Arch+", "+cores(d.Status.CPUs)+" cores")))
 				}
 			}
 			return nil

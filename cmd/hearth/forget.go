@@ -55,7 +55,7 @@ Exit code 0 if the name is free here; 125 otherwise.
 // tellNames says of a list what 'hearth doctor' knows of names and copies.
 func (c *cli) tellNames(ds []protocol.Device) {
 	for i := range ds {
-		s := &ds[i].Score
+		s := &ds[i].Status
 		name := oneLine(s.Name)
 		if s.ClaimedName != "" {
 			claim := oneLine(s.ClaimedName)

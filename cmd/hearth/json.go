@@ -176,7 +176,7 @@ func toDecisionsJSON(ds []protocol.Decision) []decisionJSON {
 		j := decisionJSON{LevelMS: milliseconds(d.Level), Places: d.Places, Candidates: []candidateJSON{}, Unnamed: d.Unnamed}
 		for _, c := range d.Candidates {
 			k := candidateJSON{
-				Node: c.Node, Name: c.Name, Self: c.Self, Score: c.Rating, EstimateMS: milliseconds(c.Estimate), WorkMS: milliseconds(c.Work),
+				Node: c.Node, Name: c.Name, Self: c.Self, Score: c.Score, EstimateMS: milliseconds(c.Estimate), WorkMS: milliseconds(c.Work),
 				NetworkMS: milliseconds(c.Network), ColdMS: milliseconds(c.Cold), Chance: c.Chance, Chosen: c.Chosen, Excluded: c.Excluded, Guess: c.Guess,
 			}
 			if c.Code != protocol.CodeNone {

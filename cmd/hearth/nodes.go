@@ -148,7 +148,7 @@ func (c *cli) devicePrinter(f nodesFlags) func([]protocol.Device) error {
 		}
 		if f.quiet {
 			for i := range ds {
-				if _, err := fmt.Fprintln(c.stdout, oneLine(ds[i].Score.Name)); err != nil {
+				if _, err := fmt.Fprintln(c.stdout, oneLine(ds[i].Status.Name)); err != nil {
 					return err
 				}
 			}
@@ -164,7 +164,7 @@ func (c *cli) devicePrinter(f nodesFlags) func([]protocol.Device) error {
 
 // alike reports whether two lists say the same of a device, but for how old that is.
 func alike(a, b protocol.Device) bool {
-	return a.Self == b.Self && a.Address == b.Address && device.AlikeScores(&a.Score, &b.Score)
+	return a.Self == b.Self && a.Address == b.Address && device.AlikeStatuses(&a.Status, &b.Status)
 }
 
 // redraw prepares for the next list: on a terminal it takes the place of the
@@ -181,7 +181,7 @@ func (c *cli) redraw(first bool) {
 func devicesJSON(ds []protocol.Device) []deviceJSON {
 	out := make([]deviceJSON, 0, len(ds))
 	for _, d := range ds {
-		s := d.Score
+		s := d.Status
 		labels := s.Labels
 		if labels == nil {
 			labels = map[string]string{}
@@ -191,7 +191,7 @@ func devicesJSON(ds []protocol.Device) []deviceJSON {
 			Arch: s.Arch, OS: s.OS, Drivers: listed(s.Drivers), Speed: s.Speed,
 			CPUs: s.CPUs, CPUFree: s.CPUFree, CPUOthers: s.CPUOthers,
 			MemoryTotal: s.MemoryTotal, MemoryFree: s.MemoryFree, DiskFree: s.DiskFree,
-			Slots: s.Slots, Running: s.Running, Queued: s.Queued, Score: s.Rating,
+			Slots: s.Slots, Running: s.Running, Queued: s.Queued, Score: s.Score,
 			LongRunning: longRunningJSON{s.LongRunning.Count, s.LongRunning.CPUs, s.LongRunning.Memory, milliseconds(s.LongRunning.Ran)},
 			YoungestMS:  milliseconds(s.Youngest), Version: s.Version,
 			Address: d.Address, RTTMS: milliseconds(d.RTT),
@@ -210,7 +210,7 @@ func deviceRows(ds []protocol.Device, wide bool) [][]string {
 	}
 	for i := range ds {
 		d := &ds[i]
-		s := &d.Score
+		s := &d.Status
 		row := []string{s.Name, "-", "-", "-", "-", "-", brief(d.Age)}
 		if d.Self {
 			row[0] += " *"
@@ -218,7 +218,7 @@ func deviceRows(ds []protocol.Device, wide bool) [][]string {
 		if s.Role == protocol.RoleNode {
 			row[1], row[2] = cores(s.CPUs), s.MemoryFree.String()
 			row[3], row[4] = strconv.FormatUint(uint64(s.Running), 10), strconv.FormatUint(uint64(s.Queued), 10)
-			row[5] = strconv.FormatFloat(s.Rating, 'f', 2, 64)
+			row[5] = strconv.FormatFloat(s.Score, 'f', 2, 64)
 		}
 		switch {
 		case len(s.MissingLimits) > 0 && !s.Draining:
@@ -238,7 +238,7 @@ func deviceRows(ds []protocol.Device, wide bool) [][]string {
 
 // wideCells are what --wide adds to a row.
 func wideCells(d *protocol.Device) []string {
-	s := &d.Score
+	s := &d.Status
 	address := d.Address
 	if d.Self && len(s.Addresses) > 0 {
 		address = s.Addresses[0]

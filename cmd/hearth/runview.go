@@ -258,8 +258,8 @@ func decisionRows(d *protocol.Decision) [][]string {
 		}
 		if c.Excluded != "" {
 			score := "-"
-			if c.Rating > 0 {
-				score = fmt.Sprintf("%.2f", c.Rating)
+			if c.Score > 0 {
+				score = fmt.Sprintf("%.2f", c.Score)
 			}
 			rows = append(rows, []string{name, score, c.Excluded})
 			continue
@@ -269,7 +269,7 @@ func decisionRows(d *protocol.Decision) [][]string {
 			chosen = "chosen"
 		}
 		rows = append(rows, []string{
-			name, fmt.Sprintf("%.2f", c.Rating), guessed(&c) + brief(c.Estimate), brief(c.Work), brief(c.Network), brief(c.Cold),
+			name, fmt.Sprintf("%.2f", c.Score), guessed(&c) + brief(c.Estimate), brief(c.Work), brief(c.Network), brief(c.Cold),
 			fmt.Sprintf("%.0f%%", 100*c.Chance), chosen,
 		})
 	}

@@ -23,14 +23,14 @@ const peerID = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp"
 func realMesh() []protocol.Device {
 	var ds []protocol.Device
 	for i, name := range []string{"raspberrypi-kitchen", "raspberrypi-Ab3x", "living-room-mediacenter", "nas", "anna-thinkpad-x1-carbon"} {
-		ds = append(ds, protocol.Device{Self: i == 0, Age: 123456 * time.Millisecond, RTT: 1234567, Address: "/ip4/192.168.178.112/tcp/40123", Score: protocol.Score{
-			Node: peerID, Name: name, Role: protocol.RoleNode, Rating: 1234.56, CPUs: 15.75, MemoryFree: 127<<30 + 1<<25,
+		ds = append(ds, protocol.Device{Self: i == 0, Age: 123456 * time.Millisecond, RTT: 1234567, Address: "/ip4/192.168.178.112/tcp/40123", Status: protocol.Status{
+			Node: peerID, Name: name, Role: protocol.RoleNode, Score: 1234.56, CPUs: 15.75, MemoryFree: 127<<30 + 1<<25,
 			Running: 128, Queued: 1024, Arch: "arm64", OS: "linux", Accelerators: []string{"gpu", "npu"}, Temperature: 61, Draining: i == 3,
 			Throttled: 0.25, PullRate: 5 << 20, DiskFree: 1 << 40, Labels: map[string]string{"room": "kitchen", "disk": "ssd"},
 			Addresses: []string{"/ip6/2001:db8:85a3:8d3:1319:8a2e:370:7348/tcp/40123"},
 		}})
 	}
-	return append(ds, protocol.Device{Age: time.Second, Score: protocol.Score{Node: peerID, Name: "tv"}})
+	return append(ds, protocol.Device{Age: time.Second, Status: protocol.Status{Node: peerID, Name: "tv"}})
 }
 
 func realDetail() protocol.RequestDetail {
@@ -59,8 +59,8 @@ func realDetail() protocol.RequestDetail {
 		},
 		Events: []protocol.Event{{State: protocol.StateAccepted, At: now}, placing, event(protocol.StateRunning, ""), failed},
 		Decisions: []protocol.Decision{{Unnamed: 12, Candidates: []protocol.Candidate{
-			{Node: peerID, Name: "anna-thinkpad-x1-carbon", Self: true, Rating: 1234.56, Estimate: 83 * time.Second, Work: 82340 * time.Millisecond, Network: 1234567, Cold: 12340 * time.Millisecond, Chance: 1, Chosen: true},
-			{Node: peerID, Name: "raspberrypi-kitchen", Rating: 12.3, Code: protocol.CodeConstraint, Excluded: "is linux/amd64, and the image is made for linux/arm/v7, linux/arm64 and linux/s390x"},
+			{Node: peerID, Name: "anna-thinkpad-x1-carbon", Self: true, Score: 1234.56, Estimate: 83 * time.Second, Work: 82340 * time.Millisecond, Network: 1234567, Cold: 12340 * time.Millisecond, Chance: 1, Chosen: true},
+			{Node: peerID, Name: "raspberrypi-kitchen", Score: 12.3, Code: protocol.CodeConstraint, Excluded: "is linux/amd64, and the image is made for linux/arm/v7, linux/arm64 and linux/s390x"},
 			{Node: peerID, Code: protocol.CodeBusy, Excluded: "has told no score yet: it has just joined"},
 		}}},
 	}
@@ -229,8 +229,8 @@ func TestInspectTellsAllOfAService(t *testing.T) {
 
 // What the mesh knows of a device, `nodes --json` tells.
 func TestNodesJSONTellsAllOfADevice(t *testing.T) {
-	// How a score travels, and images by their hashes, mean nothing to others.
-	inner := map[string]bool{"Score.Sequence": true, "Score.Beat": true, "Score.Images": true, "Score.ImageSizes": true}
+	// How a status travels, and images by their hashes, mean nothing to others.
+	inner := map[string]bool{"Status.Sequence": true, "Status.Beat": true, "Status.Images": true, "Status.ImageSizes": true}
 	show := func(d protocol.Device) string {
 		b, err := json.Marshal(devicesJSON([]protocol.Device{d}))
 		if err != nil {

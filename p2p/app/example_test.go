@@ -170,7 +170,7 @@ func awaitNode(stateDir string) {
 	defer hearth.Close()
 	ready := errors.New("it is a node")
 	err = hearth.Devices(context.Background(), true, func(all []protocol.Device) error {
-		if all[0].Score.Role == protocol.RoleNode {
+		if all[0].Status.Role == protocol.RoleNode {
 			return ready
 		}
 		return nil

@@ -47,7 +47,7 @@ func TestFormerJournalIsTakenOver(t *testing.T) {
 	failed.Event.Code, failed.Event.Reason, failed.Event.NodeName, failed.Event.Container = protocol.CodeStartFailed, "because", "attic", "c0ffee"
 	failed.History = append(failed.History, protocol.Event{State: protocol.StatePulling, Progress: &protocol.Progress{Current: 1, Total: 2, LayersDone: 3, Layers: 4}})
 	failed.Decisions = []protocol.Decision{{Level: time.Second, Places: 1.5, Unnamed: 2, Candidates: []protocol.Candidate{
-		{Node: "nodeA", Name: "attic", Self: true, Rating: 1.25, Estimate: 1, Work: 2, Network: 3, Cold: 4, Chance: 0.5, Chosen: true},
+		{Node: "nodeA", Name: "attic", Self: true, Score: 1.25, Estimate: 1, Work: 2, Network: 3, Cold: 4, Chance: 0.5, Chosen: true},
 		{Node: "nodeB", Code: protocol.CodeBusy, Excluded: "busy"},
 	}}}
 	unknown := ending(protocol.StateUnknown, 0, "")

@@ -146,7 +146,7 @@ func whoIs(ctx context.Context, target string, key crypto.PrivKey) (peer.ID, err
 	return c.RemotePeer(), nil
 }
 
-// gossip publishes scores that are out of bounds, of others, old, too long, and
+// gossip publishes statuses that are out of bounds, of others, old, too long, and
 // too many.
 func gossip(ctx context.Context, target, file string) error {
 	h, victim, secret, err := join(ctx, target, file)
@@ -175,7 +175,7 @@ func gossip(ctx context.Context, target, file string) error {
 	if _, err := hearers.NextPeerEvent(ctx); err != nil { // nobody hears what comes before
 		return err
 	}
-	own := protocol.Score{Node: protocol.PeerID(h.ID().String()), Name: ownName(), Beat: time.Second, Arch: "amd64", OS: "linux", Role: protocol.RoleNode}
+	own := protocol.Status{Node: protocol.PeerID(h.ID().String()), Name: ownName(), Beat: time.Second, Arch: "amd64", OS: "linux", Role: protocol.RoleNode}
 	for i := uint64(1); ; i++ {
 		s := own
 		s.Sequence = i
@@ -185,7 +185,7 @@ func gossip(ctx context.Context, target, file string) error {
 		case 1:
 			s.Sequence = 1
 		}
-		data, err := protocol.EncodeScore(s)
+		data, err := protocol.EncodeStatus(s)
 		if err != nil {
 			return err
 		}

@@ -83,8 +83,8 @@ func capacities(b *testing.B, device *protocol.AppClient) (each map[string]float
 	each = make(map[string]float64)
 	err := device.Devices(b.Context(), false, func(ds []protocol.Device) error {
 		for _, d := range ds {
-			each[d.Score.Name] = float64(d.Score.CPUs) * d.Score.Speed
-			all += each[d.Score.Name]
+			each[d.Status.Name] = float64(d.Status.CPUs) * d.Status.Speed
+			all += each[d.Status.Name]
 		}
 		return nil
 	})

@@ -224,7 +224,7 @@ func (m *mesh) form(b *testing.B, next []func() error) error {
 	err := m.sees(ctx, 0, func(ds []protocol.Device) bool {
 		able = 0
 		for _, d := range ds {
-			if d.Score.Rating > 0 {
+			if d.Status.Score > 0 {
 				able++
 			}
 		}

@@ -142,7 +142,7 @@ func (n *Node) Stop() {
 	}
 }
 
-// WaitNodes waits until every node sees count nodes with their scores.
+// WaitNodes waits until every node sees count nodes with their statuses.
 func (m *Mesh) WaitNodes(t testing.TB, count int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -154,7 +154,7 @@ func (m *Mesh) WaitNodes(t testing.TB, count int) {
 			err := n.App.Devices(ctx, true, func(ds []protocol.Device) error {
 				seen = 0
 				for _, d := range ds {
-					if d.Score.Rating > 0 {
+					if d.Status.Score > 0 {
 						seen++
 					}
 				}

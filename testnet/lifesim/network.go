@@ -79,7 +79,7 @@ const detection = 3500 * time.Millisecond
 // tend connects and disconnects, as p2p does.
 func (l *link) tend(ctx context.Context) {
 	r := l.w.chance("link", l.node.id)
-	silent, scored, sequence := time.Duration(-1), time.Duration(0), uint64(0)
+	silent, statusAt, sequence := time.Duration(-1), time.Duration(0), uint64(0)
 	for pause(ctx, between(r, 150*time.Millisecond, 250*time.Millisecond)) {
 		d, life := l.w.current(), l.node.up()
 		cut, _, conn := l.state()
@@ -89,7 +89,7 @@ func (l *link) tend(ctx context.Context) {
 		switch {
 		case conn == nil && up:
 			l.connect(d, life)
-			silent, scored = -1, 0
+			silent, statusAt = -1, 0
 		case conn != nil && gone, conn != nil && silent >= 0 && now-silent > detection:
 			l.disconnect()
 		case up:
@@ -97,10 +97,10 @@ func (l *link) tend(ctx context.Context) {
 		case silent < 0:
 			silent = now
 		}
-		if _, _, conn = l.state(); conn != nil && (scored == 0 || now-scored > 20*time.Second) {
-			scored = now
+		if _, _, conn = l.state(); conn != nil && (statusAt == 0 || now-statusAt > 20*time.Second) {
+			statusAt = now
 			sequence++
-			conn.d.view.Score(score(l.node.id, sequence))
+			conn.d.view.UpdateStatus(status(l.node.id, sequence))
 		}
 	}
 }
@@ -117,9 +117,9 @@ func (l *link) connect(d *device, life *life) {
 	d.view.Joined(l.node.id, string(l.node.id), "somewhere")
 }
 
-func score(id protocol.PeerID, sequence uint64) protocol.Score {
+func status(id protocol.PeerID, sequence uint64) protocol.Status {
 	const gib = protocol.Bytes(1 << 30)
-	s := protocol.Score{
+	s := protocol.Status{
 		Node: id, Name: string(id), Sequence: sequence, Beat: time.Minute, Role: protocol.RoleNode,
 		Speed: 1, CPUs: 4, CPUFree: 4, Slots: 4, MemoryTotal: 4 * gib, MemoryFree: 4 * gib, DiskFree: 64 * gib,
 		Arch: "amd64", OS: "linux", Drivers: []string{"docker"}, Images: []uint32{protocol.HashImage("busybox")},
@@ -127,7 +127,7 @@ func score(id protocol.PeerID, sequence uint64) protocol.Score {
 	if id == home {
 		s.Speed = 0.5
 	}
-	s.Rating = sched.DefaultParams().Rate(&s)
+	s.Score = sched.DefaultParams().Rate(&s)
 	return s
 }
 

@@ -77,20 +77,20 @@
 //	    "endless": 0           // the share of its requests that never end
 //	  }],
 //	  "network": {
-//	    "beat_s": 1,           // between two scores of a node, at least; and
+//	    "beat_s": 1,           // between two statuses of a node, at least; and
 //	    "quiet_beat_s": 0,     // the same of a node that is idle and was when it gossiped last: 5 in hearth
 //	    "beat_per_device_s": 0,    // at least so much for each device: 0.3 in hearth
 //	    "changes_per_beat": 0, // a change is gossiped soon, at most so often: 10 in hearth; 0: never
 //	    "settle_ms": 0,        // so long after it, unless it is over by then: 25 in hearth
-//	    "delay_ms": 5,         // of a score
+//	    "delay_ms": 5,         // of a status
 //	    "rtt_ms": 2,           // between two devices
-//	    "loss": 0,             // of scores
+//	    "loss": 0,             // of statuses
 //	    "detect_s": 2.6        // until a crash is noticed
 //	  },
 //	  "churn": [{"at_s": 20, "leave": 0.5, "crash": 0, "join": 0}],
 //	                           // shares: of those in, in, and out
 //	  "liars": {"share": 0, "accept_all": false},   // gossip that they are idle
-//	  "boasters": {"share": 0, "times": 4},         // their scores tell so many times their speed
+//	  "boasters": {"share": 0, "times": 4},         // their statuses tell so many times their speed
 //	  "background": {"share": 0, "cpu": 0.5, "on_s": 10, "off_s": 10},
 //	                           // other programs on a share of the nodes
 //	  "warmup_s": 10,          // requests before are not measured

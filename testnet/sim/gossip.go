@@ -39,10 +39,10 @@ func (n *node) longRunning() (long protocol.LongRunning, youngest time.Duration)
 	return long, youngest
 }
 
-// score is the node's, as it is; what a liar tells others is another matter.
-func (n *node) score() protocol.Score {
+// status is the node's, as it is; what a liar tells others is another matter.
+func (n *node) status() protocol.Status {
 	load := n.told(n.load())
-	s := protocol.Score{
+	s := protocol.Status{
 		Node: n.id, Name: string(n.id), Sequence: n.gossips, Beat: n.beat(),
 		Role: protocol.RoleNode, Speed: n.plan.told, CPUs: protocol.Cores(n.plan.slots), Slots: load.Slots,
 		CPUOthers: protocol.Cores(n.others() * float64(n.plan.slots)),
@@ -57,22 +57,22 @@ func (n *node) score() protocol.Score {
 			s.ImageSizes = append(s.ImageSizes, protocol.SizeCode(mib(n.m.plan.services[i].size)))
 		}
 	}
-	s.Rating = n.m.params.Rate(&s)
+	s.Score = n.m.params.Rate(&s)
 	return s
 }
 
 // publicScore is what the node gossips.
-func (n *node) publicScore() protocol.Score {
-	s := n.score()
+func (n *node) publicStatus() protocol.Status {
+	s := n.status()
 	if n.plan.lies {
 		s.Running, s.Queued, s.CPUFree, s.MemoryFree = 0, 0, s.CPUs, s.MemoryTotal
 		s.LongRunning, s.Youngest = protocol.LongRunning{}, 0
-		s.Rating = n.m.params.Rate(&s)
+		s.Score = n.m.params.Rate(&s)
 	}
 	return s
 }
 
-// beat is the time between two scores of a device, as hearth reckons it.
+// beat is the time between two statuses of a device, as hearth reckons it.
 func (m *mesh) beat() time.Duration {
 	w := &m.scenario.Network
 	return seconds(max(w.BeatS, w.DeviceS*float64(m.known)))
@@ -94,7 +94,7 @@ func (n *node) changed() {
 		return
 	}
 	m := n.m
-	n.view.Score(n.score())
+	n.view.UpdateStatus(n.status())
 	changes := m.scenario.Network.Changes
 	if changes == 0 || n.soon {
 		return
@@ -103,27 +103,27 @@ func (n *node) changed() {
 	settle := m.now + seconds(m.scenario.Network.SettleMS/1e3)
 	n.gossipAt(max(settle, n.last+time.Duration(float64(m.beat())/changes)), func() bool {
 		n.soon = false
-		s := n.score()
+		s := n.status()
 		return s.Running != n.said.Running || s.Queued != n.said.Queued || len(s.Images) != len(n.said.Images)
 	})
 }
 
-// gossip sends the score to all others.
+// gossip sends the status to all others.
 func (n *node) gossip() {
 	m := n.m
 	n.gossips++
 	n.last, n.soon = m.now, false
 	n.gossipAt(m.now+n.beat(), always)
-	n.said = n.score()
-	n.view.Score(n.said)
-	s := n.publicScore()
+	n.said = n.status()
+	n.view.UpdateStatus(n.said)
+	s := n.publicStatus()
 	m.at(m.now+seconds(m.scenario.Network.DelayMS/1e3), func() {
 		for _, other := range m.nodes {
 			if other == n || other.view == nil || other.state == gone {
 				continue
 			}
 			if m.scenario.Network.Loss == 0 || m.loss.Float64() >= m.scenario.Network.Loss {
-				other.view.Score(s)
+				other.view.UpdateStatus(s)
 			}
 		}
 	})

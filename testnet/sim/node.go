@@ -39,10 +39,10 @@ type node struct {
 	coming  int     // offers on their way to it
 	fetched []time.Duration
 	view    *sched.View
-	gossips uint64         // scores made
-	last    time.Duration  // when the last one was
-	soon    bool           // another one is on its way
-	said    protocol.Score // the last one, if it is no liar's
+	gossips uint64          // statuses made
+	last    time.Duration   // when the last one was
+	soon    bool            // another one is on its way
+	said    protocol.Status // the last one, if it is no liar's
 }
 
 // ticket is a place in a node's queue.
@@ -247,7 +247,7 @@ func (n *node) join() {
 func (n *node) meet(other *node) {
 	n.view.Joined(other.id, string(other.id), "")
 	n.view.RTT(other.id, n.m.distance(n, other))
-	n.view.Score(other.publicScore())
+	n.view.UpdateStatus(other.publicStatus())
 }
 
 // leave says goodbye: the others know after delay. What waits is turned away, and

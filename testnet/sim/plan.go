@@ -15,13 +15,13 @@ type plan struct {
 	services []servicePlan
 	arrivals []arrival
 	churn    []churnPlan
-	// gossip seeds the loss of gossiped scores.
+	// gossip seeds the loss of gossiped statuses.
 	gossip uint64
 }
 
 type nodePlan struct {
 	speed   float64
-	told    float64 // the speed that its scores tell
+	told    float64 // the speed that its statuses tell
 	slots   int
 	memory  float64 // MiB
 	images  []bool  // by service

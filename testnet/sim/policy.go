@@ -14,7 +14,7 @@ import (
 // A policy decides where requests go. A new one is a type with these methods
 // and a line in policies.
 type policy interface {
-	// gossips reports whether it needs the devices' views of gossiped scores.
+	// gossips reports whether it needs the devices' views of gossiped statuses.
 	gossips() bool
 	// place brings j into the queue of a node, by mesh.offer or mesh.send,
 	// now or later. It is called again with the same j if that node is lost.
@@ -217,7 +217,7 @@ func (ours) takeBack(m *mesh, j *job, n *node, maxWait time.Duration) {
 	})
 }
 
-// best takes the node with the best gossiped score, as things were then.
+// best takes the node with the best gossiped status, as things were then.
 type best struct{}
 
 func (best) gossips() bool { return true }
@@ -226,14 +226,14 @@ func (best) place(m *mesh, j *job) {
 	snapshot := j.from.view.Snapshot(m.peers)
 	m.peers = snapshot.Peers
 	var chosen *node
-	rating := math.Inf(-1)
+	score := math.Inf(-1)
 	for i := range snapshot.Peers {
 		p := &snapshot.Peers[i]
-		if p.Stale || p.Score == nil || sched.Match(j.spec, p.Score, p.Self) != nil {
+		if p.Stale || p.Status == nil || sched.Match(j.spec, p.Status, p.Self) != nil {
 			continue
 		}
-		if p.Score.Rating > rating {
-			rating, chosen = p.Score.Rating, m.byID[p.Node]
+		if p.Status.Score > score {
+			score, chosen = p.Status.Score, m.byID[p.Node]
 		}
 	}
 	m.sendOrFail(j, chosen)

@@ -83,7 +83,7 @@ type Service struct {
 	Endless float64 `json:"endless"`
 }
 
-// Network says how long messages take, and how often scores are gossiped.
+// Network says how long messages take, and how often statuses are gossiped.
 type Network struct {
 	BeatS    float64 `json:"beat_s"`
 	QuietS   float64 `json:"quiet_beat_s"`
@@ -104,7 +104,7 @@ type Churn struct {
 	Join  float64 `json:"join"`
 }
 
-// Boasters are nodes whose scores tell so many times their speed: measured on a
+// Boasters are nodes whose statuses tell so many times their speed: measured on a
 // cool machine, or on an idle one.
 type Boasters struct {
 	Share float64 `json:"share"`

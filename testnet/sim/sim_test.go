@@ -48,7 +48,7 @@ func measured(t *testing.T, s *Scenario) *result {
 	return ours
 }
 
-// What placement promises, on the default fleet with scores that come each
+// What placement promises, on the default fleet with statuses that come each
 // second; and what it must not lose on fleets that it was not tuned on.
 func TestTargets(t *testing.T) {
 	for _, c := range []struct {

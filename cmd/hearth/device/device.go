@@ -133,7 +133,7 @@ func (d *Device) buildMesh() error {
 	d.mesh, err = p2p.New(p2p.Config{
 		Secret: d.cfg.Secret, Key: key, Name: d.cfg.Name, KeepNames: d.cfg.Policy.AllowFrom, StateDir: d.cfg.StateDir,
 		Listen: d.cfg.Listen, Interfaces: d.cfg.Interfaces, Peers: d.cfg.Peers, Discovery: !d.cfg.NoDiscovery,
-		OnScore: func(s protocol.Score) { d.view.Score(s) }, OnPeer: d.peerChanged,
+		OnStatus: func(s protocol.Status) { d.view.UpdateStatus(s) }, OnPeer: d.peerChanged,
 		OnRTT: func(id protocol.PeerID, rtt time.Duration) { d.view.RTT(id, rtt) }, Log: d.cfg.Log,
 	})
 	if err == nil {

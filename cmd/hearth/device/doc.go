@@ -9,7 +9,7 @@
 //	                           ▲                              │ stream
 //	mesh ◀──ServeExecute───────┴──────────────────────────────┘
 //
-//	runtime, machine ──score──▶ gossip ──▶ mesh ──▶ every device's sched.View
+//	runtime, machine ──status──▶ gossip ──▶ mesh ──▶ every device's sched.View
 //
 // It can be imported, so that tests start whole devices in one process.
 package device

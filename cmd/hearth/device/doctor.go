@@ -50,8 +50,8 @@ func (d *Device) diagnose(ctx context.Context) []protocol.Check {
 			checks = append(checks, limits)
 		}
 	}
-	score := d.gossip.last()
-	if heat, known := checkHeat(&score); known {
+	status := d.gossip.last()
+	if heat, known := checkHeat(&status); known {
 		checks = append(checks, heat)
 	}
 	if dropped, any := checkDropped(d.mesh.Stats()); any {
@@ -79,7 +79,7 @@ func (d *Device) diagnose(ctx context.Context) []protocol.Check {
 // checkDropped tells what was dropped of what others sent, if anything.
 func checkDropped(s p2p.Stats) (protocol.Check, bool) {
 	var parts []string
-	for _, why := range slices.Sorted(maps.Keys(s.Scores)) {
+	for _, why := range slices.Sorted(maps.Keys(s.Statuses)) {
 		if why == "sequence" || why == "early" {
 			continue // as when a newer one was quicker, or the device joined just then
 		}
@@ -87,7 +87,7 @@ func checkDropped(s p2p.Stats) (protocol.Check, bool) {
 		if why == "indirect" {
 			text = "of devices that tell none themselves"
 		}
-		parts = append(parts, fmt.Sprintf("%d scores (%s)", s.Scores[why], text))
+		parts = append(parts, fmt.Sprintf("%d scores (%s)", s.Statuses[why], text))
 	}
 	if s.Guests > 0 {
 		parts = append(parts, fmt.Sprintf("%d connections that were too many at once", s.Guests))
@@ -283,7 +283,7 @@ const (
 
 // checkHeat tells how warm the device is, and what that costs; it is not known
 // of every device.
-func checkHeat(s *protocol.Score) (c protocol.Check, known bool) {
+func checkHeat(s *protocol.Status) (c protocol.Check, known bool) {
 	const name = "heat"
 	slower := fmt.Sprintf("it runs %.0f%% below its full speed", 100*s.Throttled)
 	switch {

@@ -14,17 +14,17 @@ import (
 func TestCheckHeat(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		score   protocol.Score
+		score   protocol.Status
 		known   bool
 		level   protocol.Level
 		finding string
 	}{
 		{name: "nothing is known"},
-		{name: "cool", score: protocol.Score{Temperature: 54}, known: true, finding: "its hottest sensor tells 54 °C"},
-		{name: "a little slower", score: protocol.Score{Temperature: 85, Throttled: 0.2}, known: true, finding: "its hottest sensor tells 85 °C"},
-		{name: "hot", score: protocol.Score{Temperature: 86}, known: true, level: protocol.LevelWarning, finding: "its hottest sensor tells 86 °C"},
-		{name: "slower", score: protocol.Score{Throttled: 0.4}, known: true, level: protocol.LevelWarning, finding: "it runs 40% below its full speed"},
-		{name: "both", score: protocol.Score{Temperature: 90, Throttled: 0.4}, known: true, level: protocol.LevelWarning,
+		{name: "cool", score: protocol.Status{Temperature: 54}, known: true, finding: "its hottest sensor tells 54 °C"},
+		{name: "a little slower", score: protocol.Status{Temperature: 85, Throttled: 0.2}, known: true, finding: "its hottest sensor tells 85 °C"},
+		{name: "hot", score: protocol.Status{Temperature: 86}, known: true, level: protocol.LevelWarning, finding: "its hottest sensor tells 86 °C"},
+		{name: "slower", score: protocol.Status{Throttled: 0.4}, known: true, level: protocol.LevelWarning, finding: "it runs 40% below its full speed"},
+		{name: "both", score: protocol.Status{Temperature: 90, Throttled: 0.4}, known: true, level: protocol.LevelWarning,
 			finding: "it runs 40% below its full speed, at 90 °C"},
 	} {
 		got, known := checkHeat(&c.score)
@@ -60,10 +60,10 @@ func TestNoNetwork(t *testing.T) {
 }
 
 func TestCheckDropped(t *testing.T) {
-	if _, any := checkDropped(p2p.Stats{Strangers: 3, Scores: map[string]uint64{"sequence": 9, "early": 5}}); any {
+	if _, any := checkDropped(p2p.Stats{Strangers: 3, Statuses: map[string]uint64{"sequence": 9, "early": 5}}); any {
 		t.Error("something is told of nothing")
 	}
-	c, any := checkDropped(p2p.Stats{Scores: map[string]uint64{"size": 2, "rate": 7, "indirect": 4}, Guests: 1})
+	c, any := checkDropped(p2p.Stats{Statuses: map[string]uint64{"size": 2, "rate": 7, "indirect": 4}, Guests: 1})
 	want := "since the start: 4 scores (of devices that tell none themselves), 7 scores (rate), 2 scores (size), 1 connections that were too many at once"
 	if !any || c.Level != protocol.LevelWarning || c.Finding != want {
 		t.Errorf("%+v", c)

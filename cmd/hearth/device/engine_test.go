@@ -42,7 +42,7 @@ func TestEngineThatComesLater(t *testing.T) {
 		t.Helper()
 		for {
 			changed := n.view.Changed()
-			if ds := n.view.Devices(); len(ds) == 1 && ds[0].Score.Role == want && ds[0].Score.Name != "" {
+			if ds := n.view.Devices(); len(ds) == 1 && ds[0].Status.Role == want && ds[0].Status.Name != "" {
 				return
 			}
 			select {

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// activeBeat is how often a score is gossiped at least in a small mesh, where
-	// the device works or its score changes; quietBeat where neither does.
+	// activeBeat is how often a status is gossiped at least in a small mesh, where
+	// the device works or its status changes; quietBeat where neither does.
 	activeBeat, quietBeat = time.Second, 5 * time.Second
 	// activePerDevice and quietPerDevice stretch the beat, so that what a node sends
 	// and receives stays bounded: one message costs each node about 4 KB in and out
@@ -28,7 +28,7 @@ const (
 	// changeDelay is how long after a change it is gossiped: several close together
 	// go out as one, and what is over by then is nobody's business.
 	changeDelay = 25 * time.Millisecond
-	// little is the share of what there is by which a score's amounts may differ
+	// little is the share of what there is by which a status's amounts may differ
 	// and still say the same.
 	little = 0.05
 )
@@ -37,7 +37,7 @@ const (
 // with it.
 func changesPerBeat() time.Duration { return time.Duration(sched.DefaultParams().ChangesPerBeat) }
 
-// beat is the longest time between two scores of a device in a mesh of that many.
+// beat is the longest time between two statuses of a device in a mesh of that many.
 func beat(devices int, quiet bool) time.Duration {
 	least, each := activeBeat, activePerDevice
 	if quiet {
@@ -46,18 +46,18 @@ func beat(devices int, quiet bool) time.Duration {
 	return min(max(least, time.Duration(devices)*each), protocol.MaxBeat)
 }
 
-// gossip makes this device's score and publishes it: at its beat, and soon
+// gossip makes this device's status and publishes it: at its beat, and soon
 // after the load, the images or the engine changed. What is measured only when a
-// score is made, as the use of the processor by others, its temperature and what
+// status is made, as the use of the processor by others, its temperature and what
 // that takes away, is as old as the beat: nobody is told of each degree.
 type gossip struct {
 	d    *Device
 	poke chan struct{}
-	told protocol.Score // what was published last; run's own
+	told protocol.Status // what was published last; run's own
 
-	mu    sync.Mutex // guards speed and score
-	speed float64    // 0 until measured
-	score protocol.Score
+	mu     sync.Mutex // guards speed and status
+	speed  float64    // 0 until measured
+	status protocol.Status
 }
 
 func newGossip(d *Device) *gossip { return &gossip{d: d, poke: make(chan struct{}, 1)} }
@@ -84,7 +84,7 @@ func (g *gossip) measure(ctx context.Context) error {
 	return nil
 }
 
-// changed says that the score is out of date. It never blocks.
+// changed says that the status is out of date. It never blocks.
 func (g *gossip) changed() {
 	select {
 	case g.poke <- struct{}{}:
@@ -92,11 +92,11 @@ func (g *gossip) changed() {
 	}
 }
 
-// last returns the score composed last.
-func (g *gossip) last() protocol.Score {
+// last returns the status composed last.
+func (g *gossip) last() protocol.Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.score
+	return g.status
 }
 
 // run publishes until ctx ends.
@@ -123,11 +123,11 @@ func (g *gossip) run(ctx context.Context) error {
 			continue
 		case <-soon.C:
 			changing = false
-			score := g.compose(ctx)
-			if alike(&score, &g.told) {
+			status := g.compose(ctx)
+			if alike(&status, &g.told) {
 				continue
 			}
-			g.publish(ctx, score)
+			g.publish(ctx, status)
 		case <-due.C:
 			g.publish(ctx, g.compose(ctx))
 		}
@@ -138,18 +138,18 @@ func (g *gossip) run(ctx context.Context) error {
 
 func (g *gossip) beat(quiet bool) time.Duration { return beat(g.d.mesh.Size(), quiet) }
 
-func (g *gossip) publish(ctx context.Context, score protocol.Score) {
-	g.told = score
-	if err := g.d.mesh.Publish(score); err != nil && ctx.Err() == nil {
+func (g *gossip) publish(ctx context.Context, status protocol.Status) {
+	g.told = status
+	if err := g.d.mesh.Publish(status); err != nil && ctx.Err() == nil {
 		g.d.log.Warn("the score could not be gossiped", "err", err)
 	}
 }
 
-// alike reports whether two scores of one device say the same, but for what always
+// alike reports whether two statuses of one device say the same, but for what always
 // moves a little.
-func alike(a, b *protocol.Score) bool {
+func alike(a, b *protocol.Status) bool {
 	near := func(x, y, whole float64) bool { return math.Abs(x-y) <= little*whole }
-	if !near(a.Rating, b.Rating, b.Rating) ||
+	if !near(a.Score, b.Score, b.Score) ||
 		!near(float64(a.CPUOthers), float64(b.CPUOthers), float64(b.CPUs)) ||
 		!near(float64(a.MemoryFree), float64(b.MemoryFree), float64(b.MemoryTotal)) ||
 		!near(float64(a.DiskFree), float64(b.DiskFree), float64(b.DiskFree)) {
@@ -160,28 +160,28 @@ func alike(a, b *protocol.Score) bool {
 	}
 	c := *a
 	c.Youngest, c.LongRunning.Ran = b.Youngest, b.LongRunning.Ran
-	c.Beat, c.Rating, c.CPUOthers, c.MemoryFree, c.DiskFree = b.Beat, b.Rating, b.CPUOthers, b.MemoryFree, b.DiskFree
+	c.Beat, c.Score, c.CPUOthers, c.MemoryFree, c.DiskFree = b.Beat, b.Score, b.CPUOthers, b.MemoryFree, b.DiskFree
 	return reflect.DeepEqual(&c, b)
 }
 
-// AlikeScores reports whether two scores as they were gossiped say the same, but
+// AlikeStatuses reports whether two statuses as they were gossiped say the same, but
 // for what always moves a little.
-func AlikeScores(a, b *protocol.Score) bool {
+func AlikeStatuses(a, b *protocol.Status) bool {
 	c := *a
 	c.Sequence = b.Sequence
 	return alike(&c, b)
 }
 
-// compose makes the score as things are now and puts it into the own view. Its beat
+// compose makes the status as things are now and puts it into the own view. Its beat
 // is that of a device with nothing to tell where it has no work and says what it
 // said before.
-func (g *gossip) compose(ctx context.Context) protocol.Score {
+func (g *gossip) compose(ctx context.Context) protocol.Status {
 	d := g.d
-	s := protocol.Score{
+	s := protocol.Status{
 		Node: d.id, Name: d.cfg.Name, Arch: goruntime.GOARCH, OS: goruntime.GOOS,
 		Labels: d.cfg.Labels, Version: d.cfg.Version,
 	}
-	for _, a := range d.mesh.Addresses() { // whose they are the score says already
+	for _, a := range d.mesh.Addresses() { // whose they are the status says already
 		s.Addresses = append(s.Addresses, strings.TrimSuffix(a, "/p2p/"+string(d.id)))
 	}
 	g.mu.Lock()
@@ -197,14 +197,14 @@ func (g *gossip) compose(ctx context.Context) protocol.Score {
 	}
 	s.Beat = g.beat(s.Running+s.Queued == 0 && alike(&s, &g.told))
 	g.mu.Lock()
-	g.score = s
+	g.status = s
 	g.mu.Unlock()
-	d.view.Score(s)
+	d.view.UpdateStatus(s)
 	return s
 }
 
 // addWork fills in what only a device that runs work has to tell.
-func (g *gossip) addWork(ctx context.Context, s *protocol.Score, state *runtime.State) {
+func (g *gossip) addWork(ctx context.Context, s *protocol.Status, state *runtime.State) {
 	m := g.d.machine
 	s.Role = protocol.RoleNode
 	s.CPUs, s.MemoryTotal = m.CPUs, m.Memory
@@ -228,5 +228,5 @@ func (g *gossip) addWork(ctx context.Context, s *protocol.Score, state *runtime.
 		s.Temperature, s.Throttled = uint32(max(0, sample.Temperature)), sample.Throttled
 	}
 	s.Accelerators = g.d.cfg.Policy.Accelerators(m.Accelerators())
-	s.Rating = sched.DefaultParams().Rate(s)
+	s.Score = sched.DefaultParams().Rate(s)
 }

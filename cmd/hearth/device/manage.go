@@ -29,7 +29,7 @@ func (a appServer) Drain(ctx context.Context, off bool) error {
 	return err
 }
 
-// drainTold bounds how long it is waited for the own score to say it.
+// drainTold bounds how long it is waited for the own status to say it.
 const drainTold = time.Second
 
 // awaitDraining waits until this device's own placements know, so that what is
@@ -40,7 +40,7 @@ func (d *Device) awaitDraining(ctx context.Context, on bool) {
 	for {
 		changed := d.view.Changed()
 		for _, seen := range d.view.Devices() {
-			if seen.Self && seen.Score.Draining == on {
+			if seen.Self && seen.Status.Draining == on {
 				return
 			}
 		}

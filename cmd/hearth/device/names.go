@@ -26,7 +26,7 @@ func (d *Device) devices() []protocol.Device {
 	}
 	all := d.view.Devices()
 	for i := range all {
-		s := &all[i].Score
+		s := &all[i].Status
 		s.ClaimedName, s.CopyAddress = claims[s.Node], copies[s.Node]
 	}
 	return all
@@ -40,8 +40,8 @@ func (d *Device) checkMatch(s protocol.Service) error {
 		s.Constraints.Labels = maps.Clone(s.Constraints.Labels)
 		delete(s.Constraints.Labels, "name")
 	}
-	score := d.gossip.last()
-	if r := sched.Match(&s, &score, false); r != nil {
+	status := d.gossip.last()
+	if r := sched.Match(&s, &status, false); r != nil {
 		return r
 	}
 	return nil

@@ -124,7 +124,7 @@ func (d *decision) now() protocol.Decision {
 	n := protocol.Decision{Level: time.Duration(d.Level), Places: d.Places, Unnamed: d.Unnamed}
 	for _, c := range d.Candidates {
 		n.Candidates = append(n.Candidates, protocol.Candidate{
-			Node: protocol.PeerID(c.Node), Name: c.Name, Self: c.Self, Rating: c.Rating,
+			Node: protocol.PeerID(c.Node), Name: c.Name, Self: c.Self, Score: c.Rating,
 			Estimate: time.Duration(c.Estimate), Work: time.Duration(c.Work), Network: time.Duration(c.Network), Cold: time.Duration(c.Cold),
 			Chance: c.Chance, Chosen: c.Chosen, Code: protocol.Code(c.Code), Excluded: c.Excluded,
 		})

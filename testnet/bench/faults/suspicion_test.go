@@ -90,7 +90,7 @@ func (s *suspicions) watch(ctx context.Context, name, state string) {
 		return protocol.NewAppClient(conn.Open, conn.Token()).Devices(ctx, true, func(ds []protocol.Device) error {
 			now := map[string]bool{}
 			for _, d := range ds {
-				now[d.Score.Name] = true
+				now[d.Status.Name] = true
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()

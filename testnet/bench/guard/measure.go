@@ -27,7 +27,7 @@ var allocations = []string{"B/op", "allocs/op"}
 // on while there is none.
 var suites = []suite{
 	{"./keys", "^BenchmarkVerify$", 200, allocations},
-	{"./protocol", "^Benchmark(ScoreEncode|ScoreDecode|Frame|Offer|Feed)$", 2000, allocations},
+	{"./protocol", "^Benchmark(StatusEncode|StatusDecode|Frame|Offer|Feed)$", 2000, allocations},
 	{"./sched", "^Benchmark(Place1000|Snapshot1000)$", 200, allocations},
 	{"./sched", "^BenchmarkRequests$/^callers=1$", 1000, allocations},
 	{"./sched", "^BenchmarkMesh$", 300, allocations},

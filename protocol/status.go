@@ -11,22 +11,22 @@ import (
 	"github.com/hearth-edge/hearth/protocol/pb"
 )
 
-// MaxScore is the most bytes that an encoded score takes.
-const MaxScore = 16 << 10
+// MaxStatus is the most bytes that an encoded status takes.
+const MaxStatus = 16 << 10
 
-// ReasonDraining is why a device with Score.Draining takes no offer.
+// ReasonDraining is why a device with Status.Draining takes no offer.
 const ReasonDraining = "is draining: it takes no new work until 'hearth drain --off' there"
 
-// Bounds on a Score.
+// Bounds on a Status.
 const (
-	// MaxScoreAddresses is the most addresses that a score names.
-	MaxScoreAddresses = 12
-	// MaxBeat is the longest time between two scores of a device.
+	// MaxStatusAddresses is the most addresses that a status names.
+	MaxStatusAddresses = 12
+	// MaxBeat is the longest time between two statuses of a device.
 	MaxBeat = time.Hour
 
 	maxTemperature   = 1000
 	maxAccelerators  = 8
-	maxRating        = 1e12
+	maxScore         = 1e12
 	maxDrivers       = 8
 	maxMissingLimits = 8
 	maxWord          = 32 // bytes of an architecture, an OS or a driver
@@ -36,37 +36,37 @@ const (
 // EncodeScore returns s as it is gossiped. Amounts of cores are rounded to
 // thousandths. The error is an *Error with CodeInvalid where a field is out of
 // bounds.
-func EncodeScore(s Score) ([]byte, error) {
+func EncodeStatus(s Status) ([]byte, error) {
 	s.Version = clip(s.Version, maxName)
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
 	s.ClaimedName, s.CopyAddress = "", ""
-	p := scoreToPB(&s)
-	if n := proto.Size(p); n > MaxScore {
-		return nil, Errorf(CodeInvalid, "score: it takes %d bytes, the most is %d", n, MaxScore)
+	p := statusToPB(&s)
+	if n := proto.Size(p); n > MaxStatus {
+		return nil, Errorf(CodeInvalid, "score: it takes %d bytes, the most is %d", n, MaxStatus)
 	}
 	return marshal(nil, p)
 }
 
 // DecodeScore decodes what EncodeScore returned, on another device perhaps. It
 // accepts nothing that is out of bounds; the error is an *Error with CodeInvalid.
-func DecodeScore(b []byte) (Score, error) {
-	if len(b) > MaxScore {
-		return Score{}, Errorf(CodeInvalid, "score: %d bytes, the most is %d", len(b), MaxScore)
+func DecodeStatus(b []byte) (Status, error) {
+	if len(b) > MaxStatus {
+		return Status{}, Errorf(CodeInvalid, "score: %d bytes, the most is %d", len(b), MaxStatus)
 	}
 	p := new(pb.Score)
 	if err := unmarshal(b, p); err != nil {
-		return Score{}, err
+		return Status{}, err
 	}
 	p.ClaimedName, p.CopyAddress = "", ""
-	return scoreFromPB(p)
+	return statusFromPB(p)
 }
 
-func scoreToPB(s *Score) *pb.Score {
+func statusToPB(s *Status) *pb.Score {
 	return &pb.Score{
 		Node: string(s.Node), Name: s.Name, Sequence: s.Sequence, Beat: durationToPB(s.Beat),
-		Role: pb.Role(s.Role), Rating: s.Rating, Speed: s.Speed,
+		Role: pb.Role(s.Role), Rating: s.Score, Speed: s.Speed,
 		Cpus: toMilli(s.CPUs), CpuOthers: toMilli(s.CPUOthers), CpuFree: toMilli(s.CPUFree),
 		Slots: s.Slots, Running: s.Running, Queued: s.Queued,
 		MemoryTotal: uint64(s.MemoryTotal), MemoryFree: uint64(s.MemoryFree), DiskFree: uint64(s.DiskFree),
@@ -79,17 +79,17 @@ func scoreToPB(s *Score) *pb.Score {
 	}
 }
 
-func scoreFromPB(p *pb.Score) (Score, error) {
+func statusFromPB(p *pb.Score) (Status, error) {
 	beat, err := durationFromPB("beat", p.GetBeat())
 	if err != nil {
-		return Score{}, err
+		return Status{}, err
 	}
 	if p.GetRole() < 0 || p.GetRole() > pb.Role_ROLE_NODE {
-		return Score{}, Errorf(CodeInvalid, "role: %d is not known here", p.GetRole())
+		return Status{}, Errorf(CodeInvalid, "role: %d is not known here", p.GetRole())
 	}
-	s := Score{
+	s := Status{
 		Node: PeerID(p.GetNode()), Name: p.GetName(), Sequence: p.GetSequence(), Beat: beat,
-		Role: Role(p.GetRole()), Rating: p.GetRating(), Speed: p.GetSpeed(),
+		Role: Role(p.GetRole()), Score: p.GetRating(), Speed: p.GetSpeed(),
 		CPUs: fromMilli(p.GetCpus()), CPUOthers: fromMilli(p.GetCpuOthers()), CPUFree: fromMilli(p.GetCpuFree()),
 		Slots: p.GetSlots(), Running: p.GetRunning(), Queued: p.GetQueued(),
 		MemoryTotal: Bytes(p.GetMemoryTotal()), MemoryFree: Bytes(p.GetMemoryFree()), DiskFree: Bytes(p.GetDiskFree()),
@@ -101,13 +101,13 @@ func scoreFromPB(p *pb.Score) (Score, error) {
 		ClaimedName:   p.GetClaimedName(), CopyAddress: p.GetCopyAddress(),
 	}
 	if s.LongRunning, err = longRunningFromPB(p.GetLongRunning()); err != nil {
-		return Score{}, err
+		return Status{}, err
 	}
 	if s.Youngest, err = durationFromPB("youngest", p.GetYoungest()); err != nil {
-		return Score{}, err
+		return Status{}, err
 	}
 	if err := s.validate(); err != nil {
-		return Score{}, err
+		return Status{}, err
 	}
 	return s, nil
 }
@@ -116,7 +116,7 @@ func toMilli(c Cores) uint32   { return uint32(math.Round(float64(c) * 1000)) }
 func fromMilli(m uint32) Cores { return Cores(m) / 1000 }
 
 // validate checks every bound that both ends of gossip rely on.
-func (s *Score) validate() error {
+func (s *Status) validate() error {
 	if _, err := ParsePeerID(string(s.Node)); err != nil {
 		return err
 	}
@@ -132,8 +132,8 @@ func (s *Score) validate() error {
 	if err := s.validateWords(); err != nil {
 		return err
 	}
-	if len(s.Images) > MaxScoreImages {
-		return Errorf(CodeInvalid, "images: %d of them, the most is %d", len(s.Images), MaxScoreImages)
+	if len(s.Images) > MaxStatusImages {
+		return Errorf(CodeInvalid, "images: %d of them, the most is %d", len(s.Images), MaxStatusImages)
 	}
 	if n := len(s.ImageSizes); n != 0 && n != len(s.Images) {
 		return Errorf(CodeInvalid, "image sizes: %d of them for %d images", n, len(s.Images))
@@ -141,7 +141,7 @@ func (s *Score) validate() error {
 	if err := s.LongRunning.validate(); err != nil {
 		return err
 	}
-	return checkWords("address", s.Addresses, MaxScoreAddresses, maxAddress)
+	return checkWords("address", s.Addresses, MaxStatusAddresses, maxAddress)
 }
 
 func (l *LongRunning) validate() error {
@@ -152,10 +152,10 @@ func (l *LongRunning) validate() error {
 	)
 }
 
-func (s *Score) validateAmounts() error {
+func (s *Status) validateAmounts() error {
 	return checkAmounts([]amount{
-		{"rating", s.Rating, maxRating},
-		{"speed", s.Speed, maxRating},
+		{"rating", s.Score, maxScore},
+		{"speed", s.Speed, maxScore},
 		{"cpus", float64(s.CPUs), maxCPUs},
 		{"cpu_others", float64(s.CPUOthers), maxCPUs},
 		{"cpu_free", float64(s.CPUFree), maxCPUs},
@@ -186,7 +186,7 @@ func checkAmounts(all ...amount) error {
 	return nil
 }
 
-func (s *Score) validateWords() error {
+func (s *Status) validateWords() error {
 	if err := checkWords("names", []string{s.Name, s.ClaimedName}, 2, maxName); err != nil {
 		return err
 	}

@@ -74,9 +74,8 @@ generate: need-go $(TOOLS)/protoc-gen-go $(TOOLS)/licences ## Generate the code 
 testnet: need-go ## Start a mesh in Docker Compose (testnet/testnet.sh down ends it)
 	@testnet/testnet.sh up
 
-sim: need-go ## Simulate placement beside other policies; the report is drawn into testnet/out
-	@mkdir -p testnet/out
-	go run ./testnet/sim --set all --svg testnet/out/sim.svg
+sim: need-go ## Simulate placement beside other policies
+	go run ./testnet/sim --set all
 
 bench: need-go setup ## Measure what it costs and how fast it is, COUNT times; BENCH=overhead,own,growth,join,loss,idle,throughput,burst
 	@mkdir -p testnet/out

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol/pb"
+	"github.com/hearth-edge/hearth/protocol/protocoltest"
 )
 
 func BenchmarkStatusEncode(b *testing.B) {
@@ -73,7 +74,7 @@ func BenchmarkOutput(b *testing.B) {
 
 // A frame written, and read again at the other end.
 func BenchmarkFrame(b *testing.B) {
-	near, far := Pipe()
+	near, far := protocoltest.Pipe()
 	out, in := newWire(near), newWire(far)
 	offer := sampleOffer()
 	sent := offerToPB(&offer)

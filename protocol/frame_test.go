@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hearth-edge/hearth/protocol/pb"
+	"github.com/hearth-edge/hearth/protocol/protocoltest"
 )
 
 // frame returns m as it is sent.
@@ -29,7 +30,7 @@ func frame(t testing.TB, m proto.Message) []byte {
 
 func TestFrameIsTheDocumentedBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := Pipe()
+		a, b := protocoltest.Pipe()
 		go func() {
 			w := newWire(a)
 			_ = w.send(&pb.Wish{Wish: &pb.Wish_Input{Input: &pb.Data{Length: 2}}}, []byte("hi"), 0)
@@ -46,7 +47,7 @@ func TestFrameIsTheDocumentedBytes(t *testing.T) {
 // Frames arrive whole however the stream cuts them.
 func TestFramesInSmallPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := Pipe()
+		a, b := protocoltest.Pipe()
 		raw := bytes.Repeat([]byte("x"), MaxData)
 		go func() {
 			all := frame(t, &pb.Data{Length: MaxData})
@@ -96,7 +97,7 @@ func TestBadFirstFrames(t *testing.T) {
 			"app":     func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testToken, &device{}) },
 		} {
 			synctest.Test(t, func(t *testing.T) {
-				a, b := Pipe()
+				a, b := protocoltest.Pipe()
 				served := make(chan error, 1)
 				begun := time.Now()
 				go func() { served <- serve(t.Context(), b) }()
@@ -127,7 +128,7 @@ func TestBadFirstFrames(t *testing.T) {
 // One byte a second does not keep a conversation open.
 func TestTricklingFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := Pipe()
+		a, b := protocoltest.Pipe()
 		stopped := make(chan struct{})
 		go func() {
 			defer close(stopped)
@@ -192,7 +193,7 @@ func TestInputBeyondTheCredit(t *testing.T) {
 
 func TestUnknownWishesAndUpdatesAreIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := Pipe()
+		a, b := protocoltest.Pipe()
 		sess := newRemoteSession(newWire(a), Attach{})
 		defer sess.Close()
 		w := newWire(b)
@@ -222,7 +223,7 @@ func TestBadUpdates(t *testing.T) {
 		"unnamed":        {Update: &pb.Update_Decision{Decision: &pb.Decision{Unnamed: MaxDevices + 1}}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			a, b := Pipe()
+			a, b := protocoltest.Pipe()
 			sess := newRemoteSession(newWire(a), Attach{})
 			defer sess.Close()
 			_, _ = b.Write(frame(t, m))
@@ -236,7 +237,7 @@ func TestBadUpdates(t *testing.T) {
 // A node that floods its orchestrator with events is cut off.
 func TestTooManyEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := Pipe()
+		a, b := protocoltest.Pipe()
 		sess := newRemoteSession(newWire(a), Attach{})
 		defer sess.Close()
 		go func() {

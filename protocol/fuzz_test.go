@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hearth-edge/hearth/protocol/pb"
+	"github.com/hearth-edge/hearth/protocol/protocoltest"
 )
 
 // Whatever bytes come, every end of every conversation ends, without a panic
@@ -165,7 +166,7 @@ func TestGoldenConversations(t *testing.T) {
 
 // received returns a stream on which b came and nothing else will.
 func received(b []byte) Stream {
-	a, other := Pipe()
+	a, other := protocoltest.Pipe()
 	go func() { // ends when a is read or closed
 		_, _ = other.Write(b)
 		_ = other.Close()

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/hearth-edge/hearth/protocol/protocoltest"
 )
 
 // script is an execution for tests: a Session whose updates a test writes into
@@ -124,7 +126,7 @@ func newLink(t testing.TB, serve func(context.Context, Stream) error) *link {
 	t.Cleanup(cancel)
 	l := &link{served: make(chan error, 16), cancel: cancel}
 	l.open = func(context.Context) (Stream, error) {
-		a, b := Pipe()
+		a, b := protocoltest.Pipe()
 		l.stream = a
 		go func() { l.served <- serve(ctx, b) }()
 		return a, nil

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hearth-edge/hearth/protocol/protocoltest"
 )
 
 // requestLinks are the ways to ask for a device's requests.
@@ -91,7 +93,7 @@ func TestOutputThatStartsLater(t *testing.T) {
 		"not asked for":   {Attach{}, []Output{{Channel: Stdout, Offset: 9}}, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			a, b := Pipe()
+			a, b := protocoltest.Pipe()
 			sess := newRemoteSession(newWire(a), tc.asked)
 			defer sess.Close()
 			w := newWire(b)

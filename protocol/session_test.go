@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hearth-edge/hearth/protocol/protocoltest"
 )
 
 func TestOfferIsCarriedToItsEnd(t *testing.T) {
@@ -211,7 +213,7 @@ func TestBrokenStreamIsNoEnd(t *testing.T) {
 
 func TestResetAfterTheEndIsTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := Pipe()
+		a, b := protocoltest.Pipe()
 		sess := newRemoteSession(newWire(a), Attach{})
 		defer sess.Close()
 		if err := sendUpdate(newWire(b), Update{Event: &Event{State: StateSucceeded}}); err != nil {

@@ -16,6 +16,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/protocol/protocoltest"
 )
 
 // FuzzFiles: whatever app.json and the token file hold, reading them ends, and a
@@ -64,7 +65,7 @@ func FuzzStream(f *testing.F) {
 			Log:    slog.New(panicHandler{t}),
 			Handle: func(_ context.Context, s protocol.Stream) { asked = true; _ = s.Close() },
 		}}
-		here, there := protocol.Pipe()
+		here, there := protocoltest.Pipe()
 		go func() { // ends when here is closed
 			_, _ = there.Write(data)
 			_ = there.CloseWrite()

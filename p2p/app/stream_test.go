@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/protocol/protocoltest"
 )
 
 // What an app says first goes out in one piece with the names, and the other end
 // may repeat them in pieces of any size.
 func TestGreeting(t *testing.T) {
 	for size := 1; size <= len(greeting); size += 7 {
-		here, there := protocol.Pipe()
+		here, there := protocoltest.Pipe()
 		s := newAppStream(muxed{here})
 		if n, err := s.Write([]byte("first")); n != 5 || err != nil {
 			t.Fatalf("%d, %v", n, err)
@@ -39,7 +40,7 @@ func TestGreeting(t *testing.T) {
 
 func TestOtherGreeting(t *testing.T) {
 	for _, answer := range []string{token("/multistream/1.0.0") + token("na"), "HTTP/1.1 400 Bad Request\r\n"} {
-		here, there := protocol.Pipe()
+		here, there := protocoltest.Pipe()
 		s := newAppStream(muxed{here})
 		go func() { _, _ = io.WriteString(there, answer) }()
 		if _, err := s.Read(make([]byte, 1)); !errors.Is(err, errGreeting) {
@@ -56,7 +57,7 @@ func TestOtherGreeting(t *testing.T) {
 func TestNamesAreRepeated(t *testing.T) {
 	e := &Endpoint{known: protocols(), cfg: Config{Handle: echo}}
 	serve := func() protocol.Stream {
-		here, there := protocol.Pipe()
+		here, there := protocoltest.Pipe()
 		go e.serveStream(context.Background(), saidConn{}, muxed{here}, func() {})
 		return there
 	}

@@ -4,7 +4,7 @@
 //
 //	go run ./testnet/sim                               the built-in scenarios
 //	go run ./testnet/sim --scenario FILE.json --json   one from a file
-//	go run ./testnet/sim --set judge --svg report.svg
+//	go run ./testnet/sim --set judge
 //
 // # What is simulated
 //

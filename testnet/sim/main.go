@@ -34,11 +34,11 @@ func main() {
 
 // options are the flags.
 type options struct {
-	scenario, set, policies, svg string
-	json                         bool
-	seed                         uint64
-	replications                 int
-	params                       sched.Params
+	scenario, set, policies string
+	json                    bool
+	seed                    uint64
+	replications            int
+	params                  sched.Params
 }
 
 func parse(args []string, stderr io.Writer) (*options, error) {
@@ -48,7 +48,6 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.scenario, "scenario", "", "run the scenario in this `file` (its format: go doc ./testnet/sim)")
 	f.StringVar(&o.set, "set", defaultSet, "else run this `set` of the scenarios that are built in: tune, judge or all")
 	f.StringVar(&o.policies, "policies", "all", "only these, by `names` separated by commas; the oracle always")
-	f.StringVar(&o.svg, "svg", "", "draw a report into this `file`")
 	f.BoolVar(&o.json, "json", false, "print JSON in place of a table")
 	f.Uint64Var(&o.seed, "seed", 0, "take this seed in place of the scenario's")
 	f.IntVar(&o.replications, "replications", 0, "repeat so many times in place of the scenario's")
@@ -113,11 +112,6 @@ func run(args []string, stdout, stderr io.Writer) error {
 		reports = append(reports, r)
 		if !o.json {
 			r.table(stdout)
-		}
-	}
-	if o.svg != "" {
-		if err := os.WriteFile(o.svg, draw(reports), 0o644); err != nil {
-			return err
 		}
 	}
 	if !o.json {

@@ -1,4 +1,4 @@
-package protocol
+package protocoltest
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ func TestPipeCarriesBothWays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := Pipe()
 		want := bytes.Repeat([]byte("0123456789"), 50_000)
-		for _, dir := range []struct{ from, to Stream }{{a, b}, {b, a}} {
+		for _, dir := range []struct{ from, to *End }{{a, b}, {b, a}} {
 			go func() {
 				if n, err := dir.from.Write(want); n != len(want) || err != nil {
 					t.Errorf("wrote %d, %v", n, err)
@@ -66,15 +66,15 @@ func TestPipeClose(t *testing.T) {
 
 func TestPipeEndsUnblock(t *testing.T) {
 	for name, tc := range map[string]struct {
-		end         func(a, b Stream)
+		end         func(a, b *End)
 		read, write error
 	}{
-		"reset here":  {func(a, _ Stream) { a.Reset() }, errReset, errReset},
-		"reset there": {func(_, b Stream) { b.Reset() }, errReset, errReset},
-		"close here":  {func(a, _ Stream) { a.Close() }, io.ErrClosedPipe, io.ErrClosedPipe},
-		"close there": {func(_, b Stream) { b.Close() }, io.EOF, nil},
-		"deadline":    {func(a, _ Stream) { a.SetDeadline(time.Now().Add(time.Second)) }, os.ErrDeadlineExceeded, os.ErrDeadlineExceeded},
-		"past":        {func(a, _ Stream) { a.SetDeadline(time.Now()) }, os.ErrDeadlineExceeded, os.ErrDeadlineExceeded},
+		"reset here":  {func(a, _ *End) { a.Reset() }, errReset, errReset},
+		"reset there": {func(_, b *End) { b.Reset() }, errReset, errReset},
+		"close here":  {func(a, _ *End) { a.Close() }, io.ErrClosedPipe, io.ErrClosedPipe},
+		"close there": {func(_, b *End) { b.Close() }, io.EOF, nil},
+		"deadline":    {func(a, _ *End) { a.SetDeadline(time.Now().Add(time.Second)) }, os.ErrDeadlineExceeded, os.ErrDeadlineExceeded},
+		"past":        {func(a, _ *End) { a.SetDeadline(time.Now()) }, os.ErrDeadlineExceeded, os.ErrDeadlineExceeded},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := Pipe()

@@ -1,4 +1,5 @@
-package protocol
+// Package protocoltest has what tests of conversations need.
+package protocoltest
 
 import (
 	"errors"
@@ -15,11 +16,10 @@ var errReset = errors.New("stream reset")
 
 // Pipe returns the two ends of a stream in memory that behaves like one of
 // libp2p: each direction buffers 64 KiB, then Write blocks; half-close, reset and
-// deadlines work; what arrives at an end after its Close is thrown away. It is for
-// tests, and for conversations within a process.
-func Pipe() (a, b Stream) {
+// deadlines work; what arrives at an end after its Close is thrown away.
+func Pipe() (a, b *End) {
 	ab, ba := newHalfPipe(), newHalfPipe()
-	return &pipeEnd{in: ba, out: ab}, &pipeEnd{in: ab, out: ba}
+	return &End{in: ba, out: ab}, &End{in: ab, out: ba}
 }
 
 // halfPipe is one direction of a pipe.
@@ -143,40 +143,49 @@ func (h *halfPipe) setDeadline(d *deadline, t time.Time) {
 	})
 }
 
-// pipeEnd is one end of a Pipe.
-type pipeEnd struct{ in, out *halfPipe }
+// An End is one end of a Pipe. It is a protocol.Stream.
+type End struct{ in, out *halfPipe }
 
-func (e *pipeEnd) Read(p []byte) (int, error)  { return e.in.Read(p) }
-func (e *pipeEnd) Write(p []byte) (int, error) { return e.out.Write(p) }
+// Read implements io.Reader.
+func (e *End) Read(p []byte) (int, error) { return e.in.Read(p) }
 
-func (e *pipeEnd) CloseWrite() error {
+// Write implements io.Writer.
+func (e *End) Write(p []byte) (int, error) { return e.out.Write(p) }
+
+// CloseWrite ends this direction; the other goes on.
+func (e *End) CloseWrite() error {
 	e.out.change(func() { e.out.eof = true })
 	return nil
 }
 
-func (e *pipeEnd) Close() error {
+// Close ends this direction, and throws away what arrives.
+func (e *End) Close() error {
 	e.in.change(func() { e.in.ignored, e.in.buf, e.in.from = true, nil, 0 })
 	return e.CloseWrite()
 }
 
-func (e *pipeEnd) Reset() error {
+// Reset breaks both directions.
+func (e *End) Reset() error {
 	for _, h := range []*halfPipe{e.in, e.out} {
 		h.change(func() { h.reset = true })
 	}
 	return nil
 }
 
-func (e *pipeEnd) SetDeadline(t time.Time) error {
+// SetDeadline sets both deadlines.
+func (e *End) SetDeadline(t time.Time) error {
 	_ = e.SetReadDeadline(t)
 	return e.SetWriteDeadline(t)
 }
 
-func (e *pipeEnd) SetReadDeadline(t time.Time) error {
+// SetReadDeadline lets reads fail from t on.
+func (e *End) SetReadDeadline(t time.Time) error {
 	e.in.setDeadline(&e.in.read, t)
 	return nil
 }
 
-func (e *pipeEnd) SetWriteDeadline(t time.Time) error {
+// SetWriteDeadline lets writes fail from t on.
+func (e *End) SetWriteDeadline(t time.Time) error {
 	e.out.setDeadline(&e.out.write, t)
 	return nil
 }

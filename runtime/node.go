@@ -83,8 +83,6 @@ func (c *Config) validate() error {
 // concurrently. Run owns all its goroutines.
 type Node struct {
 	cfg     Config
-	lent    Lent
-	unit    demand        // of a service that asks for nothing
 	work    chan struct{} // holds a token when there may be something to launch
 	refresh chan struct{} // holds a token when the engine is to be asked
 	busy    chan struct{} // holds a token when something may write to the engine's disk
@@ -93,6 +91,8 @@ type Node struct {
 
 	mu       sync.Mutex // guards all that follows; never held across I/O
 	ledger   ledger
+	lent     Lent   // to executions: what Reserve leaves
+	unit     demand // of a service that asks for nothing
 	known    map[ExecutionID]*execution
 	starting []*execution // admitted, to be launched by Run
 	leased   []*execution // admitted, whose leases Run is to keep
@@ -122,7 +122,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find out whether this device drains: %w", err)
 	}
-	lent := Lent{CPUs: cfg.CPUs, Memory: cfg.Memory}
+	lent := cfg.lent()
 	n := &Node{
 		cfg:     cfg,
 		lent:    lent,

@@ -10,13 +10,13 @@ import (
 // here is what the policy has to know of this machine as it is now.
 func (n *Node) here() Here {
 	n.mu.Lock()
-	info := n.engine.info
+	info, lent := n.engine.info, n.lent
 	n.mu.Unlock()
 	var found []machine.Accelerator
 	if n.cfg.Accelerators != nil {
 		found = n.cfg.Accelerators()
 	}
-	h := HereFor(info, n.lent, found, n.cfg.Private)
+	h := HereFor(info, lent, found, n.cfg.Private)
 	h.Has, h.Logins = n.present, n.cfg.Driver.Logins
 	return h
 }

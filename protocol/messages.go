@@ -387,6 +387,12 @@ type Event struct {
 	Container string
 }
 
+// HasExitCode reports whether ExitCode is the container's own. Older nodes say so
+// by state and code alone.
+func (e *Event) HasExitCode() bool {
+	return e.Exited || e.State == StateSucceeded || e.State == StateFailed && e.Code == CodeNone
+}
+
 // Progress of an image's pull.
 type Progress struct {
 	// Current and Total in bytes; Total grows as layers become known.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/protocol/api"
 )
 
 func (c *cli) doctorCommand() *cobra.Command {
@@ -29,7 +30,7 @@ Exit code 0 if nothing is wrong (warnings aside), 125 otherwise.`,
 				return err
 			}
 			if asJSON {
-				err = json.NewEncoder(c.stdout).Encode(checksJSON(checks))
+				err = json.NewEncoder(c.stdout).Encode(api.NewChecks(checks))
 			} else {
 				err = c.printChecks(checks)
 			}
@@ -92,21 +93,4 @@ func (c *cli) printChecks(checks []protocol.Check) error {
 		}
 	}
 	return nil
-}
-
-// checkJSON is one finding in `hearth doctor --json`; the keys are stable.
-type checkJSON struct {
-	Name    string `json:"name"`
-	Level   string `json:"level"`
-	Finding string `json:"finding"`
-	Advice  string `json:"advice,omitempty"`
-}
-
-func checksJSON(checks []protocol.Check) []checkJSON {
-	levels := map[protocol.Level]string{protocol.LevelOK: "ok", protocol.LevelWarning: "warning", protocol.LevelProblem: "problem"}
-	out := make([]checkJSON, 0, len(checks))
-	for _, ch := range checks {
-		out = append(out, checkJSON{ch.Name, levels[ch.Level], ch.Finding, ch.Advice})
-	}
-	return out
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/protocol/api"
 )
 
 // dryRun shows how every device is rated for the service, and runs nothing.
@@ -21,7 +22,7 @@ func (c *cli) dryRun(ctx context.Context, s protocol.Service, asJSON bool) error
 		return requestFailure(err)
 	}
 	if asJSON {
-		err = json.NewEncoder(c.stdout).Encode(toDecisionsJSON([]protocol.Decision{d}))
+		err = json.NewEncoder(c.stdout).Encode(api.NewDecisions([]protocol.Decision{d}))
 	} else {
 		err = explainDecision(c.stdout, &d)
 	}

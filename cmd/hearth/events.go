@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/protocol/api"
 )
 
 func (c *cli) eventsCommand() *cobra.Command {
@@ -48,7 +49,7 @@ left out.
 			defer done()
 			show := func(e *protocol.Event) error {
 				if asJSON {
-					return json.NewEncoder(c.stdout).Encode(toEventJSON(e))
+					return json.NewEncoder(c.stdout).Encode(api.NewEvent(e))
 				}
 				_, err := fmt.Fprintln(c.stdout, eventLine(e))
 				return err

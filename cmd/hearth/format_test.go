@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/hearth-edge/hearth/protocol/api"
 )
 
 func TestFormatIsGoTemplateOverJSON(t *testing.T) {
 	d := realDetail()
-	out := toInspectionJSON(&d)
+	out := api.NewRequestDetail(&d)
 	for _, c := range []struct{ format, want string }{
 		{"{{.id}}", "k3vq7xwz2mfn5tbd4hyc"},
 		{"", ""},
@@ -57,7 +59,7 @@ func TestFormatThatIsWrongIsTold(t *testing.T) {
 		f, err := parseFormat(format)
 		if err == nil {
 			d := realDetail()
-			err = f.print(new(bytes.Buffer), toInspectionJSON(&d))
+			err = f.print(new(bytes.Buffer), api.NewRequestDetail(&d))
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", clipped(format, 40), err, want)
@@ -71,7 +73,7 @@ func FuzzFormat(f *testing.F) {
 		f.Add(seed)
 	}
 	d := realDetail()
-	out := toInspectionJSON(&d)
+	out := api.NewRequestDetail(&d)
 	f.Fuzz(func(t *testing.T, text string) {
 		format, err := parseFormat(text)
 		if err != nil {

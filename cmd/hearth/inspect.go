@@ -11,15 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/protocol/api"
 )
-
-// inspectionJSON is `hearth inspect --json`; the keys are stable.
-type inspectionJSON struct {
-	requestJSON
-	Service   serviceJSON    `json:"service"`
-	Events    []eventJSON    `json:"events"`
-	Decisions []decisionJSON `json:"decisions"`
-}
 
 func (c *cli) inspectCommand() *cobra.Command {
 	var asJSON, wide bool
@@ -54,9 +47,11 @@ With --format the keys of that JSON are put into a template of Go, as docker doe
 				if err != nil {
 					return err
 				}
-				print = func(d *protocol.RequestDetail) error { return t.print(c.stdout, toInspectionJSON(d)) }
+				print = func(d *protocol.RequestDetail) error { return t.print(c.stdout, api.NewRequestDetail(d)) }
 			case asJSON:
-				print = func(d *protocol.RequestDetail) error { return json.NewEncoder(c.stdout).Encode(toInspectionJSON(d)) }
+				print = func(d *protocol.RequestDetail) error {
+					return json.NewEncoder(c.stdout).Encode(api.NewRequestDetail(d))
+				}
 			}
 			d, err := c.inspect(cmd.Context(), args[0])
 			if err != nil {
@@ -72,17 +67,6 @@ With --format the keys of that JSON are put into a template of Go, as docker doe
 	cmd.MarkFlagsMutuallyExclusive("json", "format", "wide")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.NoFileCompletions)
 	return cmd
-}
-
-func toInspectionJSON(d *protocol.RequestDetail) inspectionJSON {
-	out := inspectionJSON{
-		requestJSON: toRequestJSON(&d.RequestInfo), Service: toServiceJSON(&d.Service),
-		Events: []eventJSON{}, Decisions: toDecisionsJSON(d.Decisions),
-	}
-	for i := range d.Events {
-		out.Events = append(out.Events, toEventJSON(&d.Events[i]))
-	}
-	return out
 }
 
 func (c *cli) inspect(ctx context.Context, id string) (protocol.RequestDetail, error) {
@@ -215,7 +199,7 @@ how many more there are; 'hearth run --dry-run' tells the best 256.
 				return err
 			}
 			if asJSON {
-				return json.NewEncoder(c.stdout).Encode(toDecisionsJSON(d.Decisions))
+				return json.NewEncoder(c.stdout).Encode(api.NewDecisions(d.Decisions))
 			}
 			if len(d.Decisions) == 0 {
 				return &failure{err: fmt.Errorf("no decision about %s is kept", d.ID), hint: "it was not placed yet, or its device was restarted since; see 'hearth inspect'"}

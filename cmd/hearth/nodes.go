@@ -14,55 +14,8 @@ import (
 
 	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/protocol/api"
 )
-
-// deviceJSON is one device in `hearth nodes --json`; the keys are stable.
-type deviceJSON struct {
-	Name          string          `json:"name"`
-	PeerID        protocol.PeerID `json:"peer_id"`
-	Self          bool            `json:"self"`
-	Role          string          `json:"role"`
-	Draining      bool            `json:"draining"`
-	NotReady      bool            `json:"not_ready"`
-	MissingLimits []string        `json:"missing_limits"`
-	Arch          string          `json:"arch"`
-	OS            string          `json:"os"`
-	Drivers       []string        `json:"drivers"`
-	Speed         float64         `json:"speed"`
-	CPUs          protocol.Cores  `json:"cpus"`
-	CPUFree       protocol.Cores  `json:"cpu_free"`
-	CPUOthers     protocol.Cores  `json:"cpu_others"`
-	MemoryTotal   protocol.Bytes  `json:"memory_total"`
-	MemoryFree    protocol.Bytes  `json:"memory_free"`
-	DiskFree      protocol.Bytes  `json:"disk_free"`
-	Slots         uint32          `json:"slots"`
-	Running       uint32          `json:"running"`
-	Queued        uint32          `json:"queued"`
-	Score         float64         `json:"score"`
-	Address       string          `json:"address,omitempty"`
-	Addresses     []string        `json:"addresses"`
-	AgeMS         int64           `json:"age_ms"`
-	RTTMS         float64         `json:"rtt_ms,omitempty"`
-	Accelerators  []string        `json:"accelerators"`
-	// What is not known is left out.
-	TemperatureC uint32            `json:"temperature_c,omitempty"`
-	Throttled    float64           `json:"throttled,omitempty"`
-	PullRate     protocol.Bytes    `json:"pull_rate,omitempty"`
-	LongRunning  longRunningJSON   `json:"long_running,omitzero"`
-	YoungestMS   float64           `json:"youngest_ms,omitempty"`
-	Version      string            `json:"version,omitempty"`
-	ClaimedName  string            `json:"claimed_name,omitempty"`
-	CopyAddress  string            `json:"copy_address,omitempty"`
-	Labels       map[string]string `json:"labels"`
-}
-
-// longRunningJSON is what a node's long-running executions take.
-type longRunningJSON struct {
-	Count  uint32         `json:"count"`
-	CPUs   protocol.Cores `json:"cpus"`
-	Memory protocol.Bytes `json:"memory"`
-	RanMS  float64        `json:"ran_ms"`
-}
 
 func (c *cli) nodesCommand() *cobra.Command {
 	var f nodesFlags
@@ -141,7 +94,7 @@ func (c *cli) devicePrinter(f nodesFlags) func([]protocol.Device) error {
 		last = ds
 		defer func() { first = false }()
 		if f.asJSON {
-			return json.NewEncoder(c.stdout).Encode(devicesJSON(ds))
+			return json.NewEncoder(c.stdout).Encode(api.NewDevices(ds))
 		}
 		if f.watch {
 			c.redraw(first)
@@ -176,31 +129,6 @@ func (c *cli) redraw(first bool) {
 	case !first:
 		fmt.Fprintln(c.stdout)
 	}
-}
-
-func devicesJSON(ds []protocol.Device) []deviceJSON {
-	out := make([]deviceJSON, 0, len(ds))
-	for _, d := range ds {
-		s := d.Status
-		labels := s.Labels
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		out = append(out, deviceJSON{
-			Name: s.Name, PeerID: s.Node, Self: d.Self, Role: s.Role.String(), Draining: s.Draining, NotReady: s.NotReady, MissingLimits: listed(s.MissingLimits),
-			Arch: s.Arch, OS: s.OS, Drivers: listed(s.Drivers), Speed: s.Speed,
-			CPUs: s.CPUs, CPUFree: s.CPUFree, CPUOthers: s.CPUOthers,
-			MemoryTotal: s.MemoryTotal, MemoryFree: s.MemoryFree, DiskFree: s.DiskFree,
-			Slots: s.Slots, Running: s.Running, Queued: s.Queued, Score: s.Score,
-			LongRunning: longRunningJSON{s.LongRunning.Count, s.LongRunning.CPUs, s.LongRunning.Memory, milliseconds(s.LongRunning.Ran)},
-			YoungestMS:  milliseconds(s.Youngest), Version: s.Version,
-			Address: d.Address, RTTMS: milliseconds(d.RTT),
-			Accelerators: listed(s.Accelerators), TemperatureC: s.Temperature, Throttled: s.Throttled, PullRate: s.PullRate,
-			Labels: labels, Addresses: listed(s.Addresses), AgeMS: d.Age.Milliseconds(),
-			ClaimedName: s.ClaimedName, CopyAddress: s.CopyAddress,
-		})
-	}
-	return out
 }
 
 func deviceRows(ds []protocol.Device, wide bool) [][]string {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/protocol/api"
 )
 
 // psPause is the least time between two lists of `ps --watch`.
@@ -120,9 +121,9 @@ func (c *cli) printRequests(ctx context.Context, device *protocol.AppClient, f *
 		list = list[:min(len(list), f.last)] // the newest come first
 	}
 	if f.asJSON {
-		out := make([]requestJSON, 0, len(list))
+		out := make([]api.Request, 0, len(list))
 		for i := range list {
-			out = append(out, toRequestJSON(&list[i]))
+			out = append(out, api.NewRequest(&list[i]))
 		}
 		return json.NewEncoder(c.stdout).Encode(out)
 	}
@@ -224,7 +225,7 @@ func requestRow(r *protocol.RequestInfo, now time.Time, wide bool) []string {
 // stateText says where a request is in its life, in a few words.
 func stateText(e *protocol.Event) string {
 	switch {
-	case e.State != protocol.StateSucceeded && e.State.Ended() && hasExited(e):
+	case e.State != protocol.StateSucceeded && e.State.Ended() && e.HasExitCode():
 		return fmt.Sprintf("%v (%d)", e.State, e.ExitCode)
 	case e.State.Ended() && e.Code != protocol.CodeNone:
 		return fmt.Sprintf("%v (%v)", e.State, e.Code)

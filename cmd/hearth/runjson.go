@@ -6,15 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/protocol/api"
 )
-
-// outputJSON is a piece of output in `hearth run --json`; the keys are stable.
-type outputJSON struct {
-	Stream string `json:"stream"`
-	Text   string `json:"text,omitempty"`
-	Base64 []byte `json:"base64,omitempty"`
-	Cut    uint64 `json:"cut,omitempty"`
-}
 
 // runLines shows a request as lines of JSON.
 type runLines struct {
@@ -40,7 +33,7 @@ func (l *runLines) event(e *protocol.Event) error {
 	same := l.told.State == e.State && l.told.Attempt == e.Attempt && l.told.Reason == e.Reason && l.told.QueuePlace == e.QueuePlace
 	if e.Progress == nil || !same {
 		l.told = *e
-		if err := l.out.Encode(toEventJSON(e)); err != nil {
+		if err := l.out.Encode(api.NewEvent(e)); err != nil {
 			return err
 		}
 	}
@@ -69,16 +62,7 @@ func (l *runLines) print(stream protocol.Channel, data []byte, cut uint64) error
 	if len(data) == 0 && cut == 0 {
 		return nil
 	}
-	line := outputJSON{Stream: "stdout", Cut: cut}
-	if stream == protocol.Stderr {
-		line.Stream = "stderr"
-	}
-	if utf8.Valid(data) {
-		line.Text = string(data)
-	} else {
-		line.Base64 = data
-	}
-	return l.out.Encode(line)
+	return l.out.Encode(api.NewOutput(stream, data, cut))
 }
 
 // unfinished returns how many bytes at the end are the beginning of a character.
@@ -107,5 +91,5 @@ func (c *cli) printRequest(ctx context.Context, device *protocol.AppClient, id p
 			d.Ended = last.At
 		}
 	}
-	return json.NewEncoder(c.stdout).Encode(toRequestJSON(&d.RequestInfo))
+	return json.NewEncoder(c.stdout).Encode(api.NewRequest(&d.RequestInfo))
 }

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/protocol/api"
 )
 
 // TestLinesKeepEveryByte: whatever a container writes, in pieces of whatever
@@ -30,7 +31,7 @@ func TestLinesKeepEveryByte(t *testing.T) {
 		var read []byte
 		for d := json.NewDecoder(&out); d.More(); {
 			var line struct {
-				outputJSON
+				api.Output
 				Request string
 			}
 			if err := d.Decode(&line); err != nil {

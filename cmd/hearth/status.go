@@ -8,25 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/protocol/api"
 )
-
-// statusJSON is `hearth status --json`; the keys are stable.
-type statusJSON struct {
-	Name     string          `json:"name"`
-	PeerID   protocol.PeerID `json:"peer_id"`
-	Mesh     string          `json:"mesh"`
-	Version  string          `json:"version"`
-	State    string          `json:"state"`
-	UptimeMS int64           `json:"uptime_ms"`
-	Peers    int             `json:"peers"`
-	Engine   string          `json:"engine,omitempty"`
-	NoEngine string          `json:"no_engine,omitempty"`
-	Running  uint32          `json:"running"`
-	Queued   uint32          `json:"queued"`
-	Draining bool            `json:"draining"`
-	// Worst is the gravest finding of doctor, if there is any.
-	Worst *checkJSON `json:"worst,omitempty"`
-}
 
 func (c *cli) statusCommand() *cobra.Command {
 	var asJSON bool
@@ -62,7 +45,7 @@ and worst (name, level, finding, advice), which is left out where nothing is wro
 			}
 			worst := worstCheck(checks)
 			if asJSON {
-				return json.NewEncoder(c.stdout).Encode(toStatusJSON(&info, c.state, worst))
+				return json.NewEncoder(c.stdout).Encode(api.NewDeviceInfo(&info, c.state, worst))
 			}
 			return table(c.stdout, statusRows(&info, worst))
 		},
@@ -89,17 +72,6 @@ func worstCheck(checks []protocol.Check) *protocol.Check {
 		}
 	}
 	return worst
-}
-
-func toStatusJSON(d *protocol.DeviceInfo, state string, worst *protocol.Check) statusJSON {
-	out := statusJSON{
-		Name: d.Name, PeerID: d.ID, Mesh: d.Fingerprint, Version: d.Version, State: state, UptimeMS: d.Uptime.Milliseconds(),
-		Peers: d.Peers, Engine: d.Engine, NoEngine: d.NoEngine, Running: d.Running, Queued: d.Queued, Draining: d.Draining,
-	}
-	if worst != nil {
-		out.Worst = &checksJSON([]protocol.Check{*worst})[0]
-	}
-	return out
 }
 
 func statusRows(d *protocol.DeviceInfo, worst *protocol.Check) [][]string {

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/protocol/api"
 )
 
 const peerID = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp"
@@ -208,7 +209,7 @@ func leaves(typ reflect.Type) (paths [][]int, names []string) {
 func TestInspectTellsAllOfAService(t *testing.T) {
 	show := func(s protocol.Service) (text, asJSON string) {
 		d := protocol.RequestDetail{Service: s}
-		b, err := json.Marshal(toServiceJSON(&s))
+		b, err := json.Marshal(api.NewService(&s))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +233,7 @@ func TestNodesJSONTellsAllOfADevice(t *testing.T) {
 	// How a status travels, and images by their hashes, mean nothing to others.
 	inner := map[string]bool{"Status.Sequence": true, "Status.Beat": true, "Status.Images": true, "Status.ImageSizes": true}
 	show := func(d protocol.Device) string {
-		b, err := json.Marshal(devicesJSON([]protocol.Device{d}))
+		b, err := json.Marshal(api.NewDevices([]protocol.Device{d}))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -128,17 +128,3 @@ func secretsText(secrets []protocol.Secret) string {
 	}
 	return strings.Join(list, ", ")
 }
-
-// secretJSON is a secret as `inspect --json` tells it.
-type secretJSON struct {
-	Name string `json:"name"`
-	Size uint32 `json:"size"`
-}
-
-func toSecretsJSON(secrets []protocol.Secret) []secretJSON {
-	out := make([]secretJSON, 0, len(secrets))
-	for _, s := range secrets {
-		out = append(out, secretJSON{s.Name, s.Size})
-	}
-	return out
-}

@@ -69,7 +69,8 @@ func (o *Orchestrator) removeRecord(ctx context.Context, r *request) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		err := o.cfg.Journal.Removed(ctx, r.id)
+		info, _, _ := r.account.line()
+		err := o.cfg.Journal.Removed(ctx, r.id, info.Last.Attempt)
 		switch {
 		case errors.Is(err, journal.ErrNotEnded):
 			pause.Reset(o.cfg.Params.RegainPause)
@@ -90,22 +91,23 @@ type removal struct {
 	at      time.Duration
 }
 
-// Removals are kept for longer than nodes keep what ended, and no more than
-// maxRemovals of them.
-const (
-	keepRemovals = 15 * time.Minute
-	maxRemovals  = 1024
-)
+// recallRemovals takes in what earlier processes removed.
+func (t *table) recallRemovals(of []journal.Removal) {
+	now := t.o.cfg.Clock()
+	for _, x := range of {
+		t.removed = append(t.removed, removal{x.ID, x.Attempt, now - x.Age})
+	}
+}
 
 // forget drops a request that has ended, and whoever would correct its end.
 func (t *table) forget(r *request) {
 	now := t.o.cfg.Clock()
 	info, _, _ := r.account.line()
-	t.removed = slices.DeleteFunc(t.removed, func(x removal) bool { return x.id == r.id || now-x.at > keepRemovals })
+	t.removed = slices.DeleteFunc(t.removed, func(x removal) bool { return x.id == r.id || now-x.at > journal.RemovalTTL })
 	if info.Last.Attempt > 0 {
 		t.removed = append(t.removed, removal{r.id, info.Last.Attempt, now})
 	}
-	if n := len(t.removed) - maxRemovals; n > 0 {
+	if n := len(t.removed) - journal.MaxRemovals; n > 0 {
 		t.removed = slices.Delete(t.removed, 0, n)
 	}
 	r.removed = true
@@ -124,7 +126,7 @@ func (t *table) forget(r *request) {
 // before returns the number of the last attempt of an ID that was removed lately.
 func (t *table) before(id protocol.RequestID) uint32 {
 	for _, x := range t.removed {
-		if x.id == id && t.o.cfg.Clock()-x.at <= keepRemovals {
+		if x.id == id && t.o.cfg.Clock()-x.at <= journal.RemovalTTL {
 			return x.attempt
 		}
 	}

@@ -80,20 +80,56 @@ func TestRemove(t *testing.T) {
 }
 
 // An ID that was removed is free, and its next attempt is not mistaken by the node
-// for the one that it had.
+// for the one that it had: over restarts too, and where the journal was made smaller.
 func TestRemovedIDStartsAnew(t *testing.T) {
-	inMesh(t, abc, func(t *testing.T, m *mesh) {
+	test := func(restart func(m *mesh)) func(t *testing.T, m *mesh) {
+		return func(t *testing.T, m *mesh) {
+			m.run(on("b", "r"))
+			m.nodes["b"].only(t).exit(3)
+			synctest.Wait()
+			if err := m.orch.Remove(t.Context(), protocol.Remove{Request: "r"}); err != nil {
+				t.Fatal(err)
+			}
+			restart(m)
+			a := m.run(on("b", "r"))
+			synctest.Wait()
+			if e := a.last(); e.State.Ended() || e.Attempt != 2 {
+				t.Errorf("the second request is told %+v", e)
+			}
+			restart(m)
+			synctest.Wait()
+			if e := m.inspect("r").Last; e.State.Ended() || e.Attempt != 2 {
+				t.Errorf("the second request is told %+v after a restart", e)
+			}
+		}
+	}
+	inMesh(t, abc, test(func(*mesh) {}))
+	withJournal(t, abc, test(func(m *mesh) { m.restart() }))
+	withJournal(t, abc, test(func(m *mesh) { m.restart(); m.restart() }))
+}
+
+// What was accepted under a removed ID, and not offered before a restart, counts on.
+func TestRemovedIDResumedUnofferedCountsOn(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
 		m.run(on("b", "r"))
-		first := m.nodes["b"].only(t)
-		first.exit(3)
+		m.nodes["b"].only(t).exit(3)
 		synctest.Wait()
 		if err := m.orch.Remove(t.Context(), protocol.Remove{Request: "r"}); err != nil {
 			t.Fatal(err)
 		}
-		a := m.run(on("b", "r"))
-		synctest.Wait()
-		if e := a.last(); e.State.Ended() || e.Attempt != 2 {
-			t.Errorf("the second request is told %+v", e)
+		m.kill()
+		j := openJournal(t, m.journal.path)
+		run := on("b", "r")
+		run.Service.Image = "busybox"
+		if _, err := j.Accepted(t.Context(), journal.Request{ID: "r", Service: run.Service, Detached: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		m.revive()
+		if e := m.inspect("r").Last; e.State.Ended() || e.Attempt != 2 {
+			t.Errorf("it is told %+v", e)
 		}
 	})
 }

@@ -16,12 +16,14 @@ func (o *Orchestrator) load(t *table) error {
 		o.leases.serve(true)
 		return nil
 	}
+	t.recallRemovals(o.cfg.Journal.Removals())
 	taken := 0
 	err := o.cfg.Journal.Load(func(rec journal.Record) error {
 		switch {
 		case rec.End == nil:
 			taken++
 			r := o.fromRecord(&rec)
+			r.attemptsBefore = t.before(r.id)
 			t.add(r)
 			if r.leased() && rec.Offer.Attempt > 0 {
 				o.leases.begin(r.id, rec.Offer.Attempt, rec.Offer.Node)
@@ -52,7 +54,7 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 	case rec.Offer.Attempt == 0:
 		r.report(protocol.Event{State: protocol.StatePlacing})
 		r.end(protocol.StateUnknown, protocol.CodeInternal,
-			"the journal of this device was damaged: whether this was run, and where, is not known")
+			"the journal of this device was damaged, or an older version of hearth wrote it: whether this was run, and where, is not known")
 		return nil
 	}
 	r.attempt, r.node, r.name = rec.Offer.Attempt, rec.Offer.Node, rec.Offer.Name

@@ -38,6 +38,8 @@ type totals struct {
 	ended      []protocol.RequestID
 	endedBytes int64
 	live       int64 // bytes of all requests
+	// removed are those that were removed lately, the oldest first.
+	removed []Removal
 }
 
 const commitSize = 3 * 8
@@ -133,10 +135,10 @@ func (b *batch) endAt(e *entry, raw, output []byte, unknown bool, age time.Durat
 	t.endedBytes += e.bytes()
 }
 
-// drop forgets a request.
-func (b *batch) drop(e *entry) {
+// drop forgets a request, but for what content says.
+func (b *batch) drop(e *entry, content []byte) {
 	t := &b.totals
-	b.frames, _ = appendFrame(b.frames, b.j.end, kindDrop, e.seq, nil)
+	b.frames, _ = appendFrame(b.frames, b.j.end, kindDrop, e.seq, content)
 	b.changed[e.id] = nil
 	t.live -= e.bytes()
 	if !e.ended {
@@ -158,7 +160,7 @@ func (b *batch) purge() {
 		if len(t.ended) <= o.KeepEnded && t.endedBytes <= int64(o.KeepBytes) && t.age-e.age < o.KeepEndedFor {
 			return
 		}
-		b.drop(e)
+		b.drop(e, nil)
 	}
 }
 

@@ -210,6 +210,9 @@ func (j *Journal) write(frames []byte) error {
 			return err
 		}
 	}
+	if err := j.syncName(); err != nil {
+		return err
+	}
 	if err := j.file.append(frames, j.end); err != nil {
 		return errors.Join(err, j.file.cut(j.end))
 	}

@@ -60,7 +60,27 @@ func (j *Journal) compact(edit func(e *entry, k kind, content []byte) []byte) (e
 	j.mu.Unlock()
 	j.totals, j.end, j.failing = c.totals, c.end, false
 	old.users.Wait()
-	return errors.Join(old.Close(), syncDir(j.path))
+	if err := old.Close(); err != nil {
+		j.log.Debug("the file that was replaced was not closed", "err", err)
+	}
+	j.dirUnsynced = true
+	if err := j.syncName(); err != nil { // the next write tries it again
+		j.log.Warn("the name of the journal's new file is not on disk yet", "err", err)
+	}
+	return nil
+}
+
+// syncName makes the name of the journal's file last, where it has a new one. Until
+// then a power cut may bring the old file back, without what was written since.
+func (j *Journal) syncName() error {
+	if !j.dirUnsynced {
+		return nil
+	}
+	if err := j.syncDir(j.path); err != nil {
+		return err
+	}
+	j.dirUnsynced = false
+	return nil
 }
 
 // A copier writes entries into a new file.
@@ -90,6 +110,10 @@ func (c *copier) copy(entries map[protocol.RequestID]*entry) error {
 				return err
 			}
 		}
+	}
+	c.totals.removed = c.totals.recent()
+	for _, x := range c.totals.removed {
+		c.frames, _ = appendFrame(c.frames, c.end, kindDrop, 0, encodeRemoval(x))
 	}
 	if err := c.flush(); err != nil {
 		return err
@@ -139,7 +163,7 @@ func (j *Journal) salvage(damaged *replay, problem error) error {
 		r.salvage()
 	}
 	j.adopt(r)
-	aside, err := setAside(j.path)
+	aside, err := setAside(j.path, ".bad")
 	if err != nil {
 		return err
 	}
@@ -160,10 +184,11 @@ func (j *Journal) salvage(damaged *replay, problem error) error {
 	return j.convert()
 }
 
-// setAside gives the file a further name, that of a damaged one.
-func setAside(path string) (string, error) {
+// setAside gives the file a further name, which is not in use: with the ending and
+// a number.
+func setAside(path, ending string) (string, error) {
 	for n := range maxAside {
-		aside := fmt.Sprintf("%s.bad-%d", path, n+1)
+		aside := fmt.Sprintf("%s%s-%d", path, ending, n+1)
 		err := os.Link(path, aside)
 		if err == nil {
 			return aside, nil
@@ -172,5 +197,5 @@ func setAside(path string) (string, error) {
 			return "", err
 		}
 	}
-	return "", fmt.Errorf("there are %d damaged journals already: check the disk, and move %s.bad-* away", maxAside, path)
+	return "", fmt.Errorf("there are %d former journals already: check the disk, and move %s%s-* away", maxAside, path, ending)
 }

@@ -11,45 +11,75 @@ import (
 	v1 "github.com/hearth-edge/hearth/sched/journal/v1"
 )
 
-// convert takes over the journal of the former format, where there is one and
-// nothing was written to this one yet: all of it in one commit, so that a start
-// that is cut short does it again. The former file then gets another name, so
-// that an older program does not run again what it says.
+// convert takes over the journal of the former format, where there is one: all of
+// it in one commit, so that a start that is cut short does it again. The former file
+// then gets another name, so that an older program does not run again what it says.
+//
+// Where this journal holds requests already, an older program ran meanwhile: what
+// only its file knows is added, and what has no end there is doubtful.
 func (j *Journal) convert() error {
 	path := j.opts.Former
 	if _, err := os.Stat(path); path == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if len(j.index) == 0 && j.totals.seq == 0 {
-		b := &batch{j: j, totals: j.totals, changed: make(map[protocol.RequestID]*entry)}
-		damaged, err := b.former(path)
-		switch {
-		case errors.Is(err, v1.ErrDamaged):
-			j.report.Problem, j.report.Faults = err.Error(), 1
-			j.log.Warn("the former journal cannot be read: what it says of requests is lost", "path", path, "err", err)
-		case err != nil:
-			return err
-		}
-		b.totals.commit++
-		b.frames = b.totals.commitFrame(b.frames, j.end)
-		if err := j.write(b.frames); err != nil {
-			return err
-		}
-		j.settle(b)
-		j.opened = j.totals.age
-		j.log.Info("the journal of the former version was taken over", "requests", len(j.index), "damaged", damaged)
-	}
-	if err := os.Rename(path, path+".converted"); err != nil {
+	if err := j.takeOver(path); err != nil {
 		return err
 	}
+	aside, err := setAside(path, ".converted")
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	j.log.Debug("the former journal is kept", "path", aside)
 	return syncDir(path)
 }
 
+func (j *Journal) takeOver(path string) error {
+	merge := j.totals.seq > 0
+	before := len(j.index)
+	b := &batch{j: j, totals: j.totals, changed: make(map[protocol.RequestID]*entry)}
+	damaged, err := b.former(path, merge)
+	switch {
+	case errors.Is(err, v1.ErrDamaged):
+		j.report.Problem, j.report.Faults = err.Error(), 1
+		j.log.Warn("the former journal cannot be read: what it says of requests is lost", "path", path, "err", err)
+	case err != nil:
+		return err
+	}
+	b.totals.commit++
+	b.frames = b.totals.commitFrame(b.frames, j.end)
+	if err := j.write(b.frames); err != nil {
+		return err
+	}
+	j.settle(b)
+	j.opened = j.totals.age
+	switch added := len(j.index) - before; {
+	case !merge:
+		j.log.Info("the journal of the former version was taken over", "requests", added, "damaged", damaged)
+	case added > 0 || damaged > 0:
+		j.log.Warn("an older version of hearth ran here meanwhile: its requests were added to the journal, those without an end are not run again",
+			"requests", added, "damaged", damaged)
+	}
+	return nil
+}
+
 // former adds what the former journal holds to a batch, and returns how many of
-// its records are damaged.
-func (b *batch) former(path string) (damaged int, err error) {
+// its records are damaged. With merge it leaves out requests that are known, and
+// what it adds ended just now: the ages of two journals cannot be compared.
+func (b *batch) former(path string, merge bool) (damaged int, err error) {
 	var ended []v1.Record
 	damaged, err = v1.Read(path, func(was v1.Record) error {
+		if merge {
+			if b.find(was.ID) != nil {
+				return nil
+			}
+			was.Doubtful = was.End == nil
+			if was.End != nil {
+				was.End.Age = b.totals.age
+			}
+		}
 		if was.End != nil {
 			ended = append(ended, was)
 		}

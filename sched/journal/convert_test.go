@@ -1,10 +1,14 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,7 +82,7 @@ func TestFormerJournalIsTakenOver(t *testing.T) {
 	if _, err := os.Stat(o.Former); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the former file is still there: %v", err)
 	}
-	if _, err := os.Stat(o.Former + ".converted"); err != nil {
+	if _, err := os.Stat(o.Former + ".converted-1"); err != nil {
 		t.Errorf("it was not kept: %v", err)
 	}
 }
@@ -109,6 +113,50 @@ func TestConversionThatWasCutShort(t *testing.T) {
 	}
 	if got := loadAll(t, open(t, path, o)); len(got) != 5 {
 		t.Fatalf("%d records", len(got))
+	}
+}
+
+// TestFormerJournalAfterADowngrade: an older program that ran meanwhile left a journal
+// with other requests. They are added, none is run again, and no file is lost.
+func TestFormerJournalAfterADowngrade(t *testing.T) {
+	path, o := former(t)
+	raw, err := os.ReadFile(o.Former)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(o.Former); err != nil {
+		t.Fatal(err)
+	}
+	j := open(t, path, o)
+	mine := accept(t, j, "offered") // which the older program accepted, too
+	accept(t, j, "ours")
+	j.Close()
+	var log strings.Builder
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	for n := 1; n <= 2; n++ {
+		if err := os.WriteFile(o.Former, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j = open(t, path, o)
+		got := loadAll(t, j)
+		if len(got) != 6 || !reflect.DeepEqual(got[0], mine) || got[1].ID != "ours" || got[1].Doubtful {
+			t.Fatalf("%+v", got)
+		}
+		for _, r := range got[2:] {
+			if wantDoubtful := r.ID == "accepted" || r.ID == "begun"; r.Doubtful != wantDoubtful || (r.End == nil) != wantDoubtful {
+				t.Errorf("%s: doubtful %v, end %+v", r.ID, r.Doubtful, r.End)
+			}
+		}
+		if got, err := os.ReadFile(fmt.Sprintf("%s.converted-%d", o.Former, n)); err != nil || !bytes.Equal(got, raw) {
+			t.Errorf("file %d was not kept: %v", n, err)
+		}
+		if n == 1 && !strings.Contains(log.String(), "level=WARN msg=\"an older version of hearth ran here meanwhile") {
+			t.Errorf("the log says %q", log.String())
+		}
+		j.Close()
+	}
+	if strings.Count(log.String(), "meanwhile") != 1 {
+		t.Errorf("told again where nothing was added: %s", log.String())
 	}
 }
 

@@ -50,7 +50,7 @@
 //
 // What a write that failed may have left behind the last commit is cut off before
 // the next one. A file of which most is dead is written anew, to another name and
-// then renamed; commits wait for that.
+// then renamed; commits wait for that, and for the new name to be on disk.
 //
 // Secrets of a service are sealed (Options.Sealer), in a frame of their own that an
 // empty one takes the place of at the end. The key is not in this file.
@@ -69,7 +69,11 @@
 //   - A commit that the disk acknowledged and then lost, with nothing after it.
 //     No file can tell that.
 //
-// The format before was an embedded database. Package v1 reads it, once.
+// The format before was an embedded database. Package v1 reads it. Where an older
+// program ran after this one, its database is merged: see Journal.convert.
+//
+// A removed request leaves its ID and its last attempt behind for a while, in the
+// frame that drops it: its node may still have that attempt (Removal).
 //
 // # How long ended requests are kept
 //

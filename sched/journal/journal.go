@@ -96,11 +96,16 @@ type Journal struct {
 	writers sync.WaitGroup // at most one at a time
 
 	// What follows belongs to the writer; to Open and Close when there is none.
-	failing bool  // the last write failed, and may have left something behind end
-	end     int64 // of what is committed in the file
-	totals  totals
+	failing bool // the last write failed, and may have left something behind end
+	// dirUnsynced: the file has a new name that may not be on disk. syncDir is what
+	// puts it there, the function of that name but in tests.
+	dirUnsynced bool
+	syncDir     func(path string) error
+	end         int64 // of what is committed in the file
+	totals      totals
 	// opened is the journal's age when it was opened, start the clock's time then.
 	opened, start time.Duration
+	removals      []Removal // when it was opened
 	// tooBig is the size from which a compaction is tried again that failed.
 	tooBig int64
 }
@@ -192,8 +197,9 @@ func (j *Journal) Ended(ctx context.Context, id protocol.RequestID, end End) err
 }
 
 // Removed forgets a request that has ended, and returns once that is on disk.
-// Errors are as for Accepted, ErrNotFound, and ErrNotEnded.
-func (j *Journal) Removed(ctx context.Context, id protocol.RequestID) error {
+// attempt is its last one, see Removals; 0 is none. Errors are as for Accepted,
+// ErrNotFound, and ErrNotEnded.
+func (j *Journal) Removed(ctx context.Context, id protocol.RequestID, attempt uint32) error {
 	return j.submit(ctx, new(call), func(b *batch) (verdict, err error) {
 		e := b.find(id)
 		switch {
@@ -202,10 +208,13 @@ func (j *Journal) Removed(ctx context.Context, id protocol.RequestID) error {
 		case !e.ended:
 			return ErrNotEnded, nil
 		}
-		b.drop(e)
+		b.remove(e, attempt)
 		return nil, nil
 	})
 }
+
+// Removals returns what was removed lately, before Open, the oldest first.
+func (j *Journal) Removals() []Removal { return j.removals }
 
 // Find returns the record of a request, without its output, or ErrNotFound.
 func (j *Journal) Find(id protocol.RequestID) (Record, error) { return j.record(id) }
@@ -267,5 +276,5 @@ func (j *Journal) Close() error {
 		j.saveAge()
 	}
 	j.file.users.Wait()
-	return j.file.Close()
+	return errors.Join(j.syncName(), j.file.Close())
 }

@@ -57,7 +57,7 @@ func Open(path string, opts Options) (*Journal, error) {
 		opts: opts, log: opts.Log, path: path, file: &logFile{File: f},
 		index: make(map[protocol.RequestID]*entry),
 		hurry: make(chan struct{}, 1),
-		start: opts.Clock(),
+		start: opts.Clock(), syncDir: syncDir,
 	}
 	if err := j.open(); err != nil {
 		j.file.Close()
@@ -132,6 +132,10 @@ func (j *Journal) begin() error {
 func (j *Journal) adopt(r *replay) {
 	j.index, j.totals, j.end = r.index, r.totals, r.end
 	j.opened = j.totals.age
+	j.removals = j.totals.recent()
+	for i := range j.removals {
+		j.removals[i].Age = j.totals.age - j.removals[i].Age
+	}
 }
 
 // lock opens the file and locks it, so that no other process has it.

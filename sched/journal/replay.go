@@ -33,6 +33,7 @@ type step struct {
 	number uint64
 	id     protocol.RequestID
 	end    endRecord
+	gone   Removal
 }
 
 // run reads the file up to its end, or up to a write that was cut short. It
@@ -123,6 +124,8 @@ func newStep(f frame) (s step, err error) {
 		}
 	case kindOutput:
 		_, err = decodeOutput(f.content)
+	case kindDrop:
+		s.gone, err = decodeRemoval(f.content)
 	}
 	return s, err
 }
@@ -139,11 +142,10 @@ func (r *replay) apply(s *step) {
 		e = &entry{id: s.id, seq: s.number}
 		r.index[s.id], r.bySeq[s.number] = e, e
 		r.totals.seq = max(r.totals.seq, s.number)
-	case e == nil:
-		return
 	case s.kind == kindDrop:
-		delete(r.index, e.id)
-		delete(r.bySeq, e.seq)
+		r.drop(e, s.gone)
+		return
+	case e == nil:
 		return
 	case s.kind == kindEnd:
 		e.ended, e.unknown = true, s.end.Event.State == protocol.StateUnknown
@@ -152,6 +154,18 @@ func (r *replay) apply(s *step) {
 	}
 	if s.kind.ofRequest() {
 		e.parts[s.kind] = s.extent
+	}
+}
+
+// drop forgets a request; e is nil where a compaction has dropped it before.
+func (r *replay) drop(e *entry, gone Removal) {
+	if gone.Attempt > 0 {
+		r.totals.age = max(r.totals.age, gone.Age)
+		r.totals.remember(gone)
+	}
+	if e != nil {
+		delete(r.index, e.id)
+		delete(r.bySeq, e.seq)
 	}
 }
 

@@ -189,7 +189,7 @@ func (j *diary) Ended(_ context.Context, id protocol.RequestID, end journal.End)
 	return err
 }
 
-func (j *diary) Removed(_ context.Context, id protocol.RequestID) error {
+func (j *diary) Removed(_ context.Context, id protocol.RequestID, _ uint32) error {
 	_, err := j.write(id, func(rec *journal.Record) error {
 		switch {
 		case rec.ID == "":
@@ -202,6 +202,9 @@ func (j *diary) Removed(_ context.Context, id protocol.RequestID) error {
 	})
 	return err
 }
+
+// Removals implements sched.Journal: nobody removes anything here.
+func (j *diary) Removals() []journal.Removal { return nil }
 
 func (j *diary) Find(id protocol.RequestID) (journal.Record, error) {
 	j.disk.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -57,7 +58,7 @@ func hostOf(registry string) string {
 // isOwn reports whether an address is this machine's or of its link only:
 // no registry that others know is there.
 func isOwn(a netip.Addr) bool {
-	a = a.Unmap()
+	a = behind(a)
 	return !a.IsValid() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast()
 }
 
@@ -122,10 +123,52 @@ func publicOnly(_, address string, _ syscall.RawConn) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	if addr := at.Addr().Unmap(); isOwn(addr) || addr.IsPrivate() {
+	if !isPublic(at.Addr()) {
 		return errElsewhere
 	}
 	return nil
+}
+
+// isPublic reports whether an address is one of the internet's.
+func isPublic(a netip.Addr) bool {
+	a = behind(a)
+	return !isOwn(a) && !slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// behind returns the address that a leads to, without a zone: the IPv4 address in a
+// mapped one, and in one of NAT64 (RFC 6052), which is how a network without IPv4
+// reaches the registries that have nothing else.
+func behind(a netip.Addr) netip.Addr {
+	a = a.WithZone("").Unmap()
+	if nat64.Contains(a) {
+		raw := a.As16()
+		return netip.AddrFrom4([4]byte(raw[12:]))
+	}
+	return a
+}
+
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// special are the blocks of addresses that lead nowhere in the internet, or that hide
+// another address (6to4, Teredo), after IANA's registries of special-purpose
+// addresses (RFC 6890).
+var special = prefixes(
+	"0.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", // this network, private
+	"100.64.0.0/10",                                   // shared by a provider's customers (RFC 6598)
+	"192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", // protocol assignments, 6to4 relays, benchmarks
+	"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", // documentation
+	"240.0.0.0/4",                    // reserved, broadcast
+	"::/96", "fc00::/7", "fec0::/10", // IPv4-compatible, unique local, site-local
+	"64:ff9b:1::/48",                     // NAT64 of one network's own (RFC 8215)
+	"100::/64", "2001::/23", "2002::/16", // discard, protocol assignments with Teredo, 6to4
+	"2001:db8::/32", "3fff::/20", "5f00::/16", // documentation, segment routing
+)
+
+func prefixes(texts ...string) (all []netip.Prefix) {
+	for _, text := range texts {
+		all = append(all, netip.MustParsePrefix(text))
+	}
+	return all
 }
 
 // lookUpAddresses is what finds a registry's addresses.

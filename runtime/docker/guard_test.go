@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -150,10 +151,28 @@ func TestOwnQuestionsStayOutside(t *testing.T) {
 	if _, err := getManifest(testContext(t), at.client(at.transport(), &registry.AuthConfig{}), inside.URL); err == nil {
 		t.Error("one that is not named was asked inside")
 	}
-	for addr, refused := range map[string]bool{"127.0.0.1:443": true, "192.168.1.1:443": true, "[fd00::1]:443": true, "[fe80::1%eth0]:443": true, "93.184.216.34:443": false} {
-		if err := publicOnly("tcp", addr, nil); (err != nil) != refused {
-			t.Errorf("%s: %v", addr, err)
+}
+
+// TestOnlyPublicAddressesAreReached: each block at its first and last address, and what
+// lies beside it.
+func TestOnlyPublicAddressesAreReached(t *testing.T) {
+	refused := strings.Fields(`127.0.0.1 0.0.0.0 0.1.2.3 10.0.0.0 10.255.255.255 172.16.0.1 172.31.255.255 192.168.1.1 169.254.169.254
+		100.64.0.0 100.127.255.255 192.0.0.0 192.0.0.255 192.0.2.1 198.51.100.7 203.0.113.9 198.18.0.0 198.19.255.255 192.88.99.1
+		224.0.0.251 239.1.2.3 240.0.0.1 255.255.255.255
+		::1 :: ::192.168.1.1 ::ffff:192.168.1.1 ::ffff:100.64.0.1 fc00::1 fd00::1 fdff:ffff::1 fe80::1%eth0 fec0::1 ff02::fb
+		64:ff9b::127.0.0.1 64:ff9b::192.168.1.1 64:ff9b::100.64.0.1 64:ff9b::169.254.169.254 64:ff9b:1::1
+		100::1 2001::1 2001:1ff::1 2002::1 2002:c0a8:101::1 2001:db8::1 3fff::1 5f00::1`)
+	public := strings.Fields(`93.184.216.34 1.1.1.1 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 172.15.255.255 172.32.0.0 192.0.1.1 192.0.3.1
+		198.17.255.255 198.20.0.0 223.255.255.255 ::ffff:93.184.216.34 64:ff9b::93.184.216.34 2001:200::1 2003::1 2606:4700::1111 2a00:1450::1`)
+	for want, addrs := range map[bool][]string{true: refused, false: public} {
+		for _, addr := range addrs {
+			if err := publicOnly("tcp", net.JoinHostPort(addr, "443"), nil); (err != nil) != want {
+				t.Errorf("%s: %v", addr, err)
+			}
 		}
+	}
+	if err := publicOnly("tcp", "nowhere", nil); err == nil {
+		t.Error("what is no address was connected to")
 	}
 }
 

@@ -188,13 +188,20 @@ func WriteSecretFile(path string, s Secret) error {
 // of what was there; a power cut leaves the old one or the new one.
 func ReplaceSecretFile(path string, s Secret) error { return replace(path, s.Text()+"\n") }
 
+// An existsError is fs.ErrExist for people.
+type existsError string
+
+func (e existsError) Error() string { return string(e) + " exists already and is left alone" }
+
+func (e existsError) Unwrap() error { return fs.ErrExist }
+
 // writeNew writes a file which must not exist, for its owner only, and syncs
 // it; what was written is removed again if that fails.
 func writeNew(path, text string) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("%s exists already and is left alone: %w", path, fs.ErrExist)
+			return existsError(path)
 		}
 		return err
 	}

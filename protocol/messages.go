@@ -2,6 +2,8 @@ package protocol
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -40,6 +42,14 @@ func (b Bytes) String() string {
 
 // Cores is an amount of processor time in cores; 0.5 is half a core.
 type Cores float64
+
+// String writes them for people, to a hundredth: "1 core", "0.5 cores".
+func (c Cores) String() string {
+	if c == 1 {
+		return "1 core"
+	}
+	return strings.TrimSuffix(strings.TrimRight(strconv.FormatFloat(float64(c), 'f', 2, 64), "0"), ".") + " cores"
+}
 
 // A Service is what is to be run.
 type Service struct {

@@ -128,7 +128,7 @@ func TestNeverFits(t *testing.T) {
 			code   protocol.Code
 			reason string
 		}{
-			{func(s *protocol.Service) { s.CPUs = 8 }, protocol.CodeResources, "asks for 8 cores, this node lends 2"},
+			{func(s *protocol.Service) { s.CPUs = 8 }, protocol.CodeResources, "asks for 8 cores, this node lends 2 cores"},
 			{func(s *protocol.Service) { s.Memory = 3 << 30 }, protocol.CodeResources, "asks for 3 GiB of memory, this node lends 2 GiB"},
 			{func(s *protocol.Service) { s.CPUs = 2 }, protocol.CodePolicy, "allows a container 1.5"},
 			{func(s *protocol.Service) { s.Memory = 2 << 30 }, protocol.CodePolicy, "allows a container 1 GiB"},

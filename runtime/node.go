@@ -74,7 +74,7 @@ func (c *Config) validate() error {
 	case c.Driver == nil || c.Log == nil:
 		return errors.New("a node needs a driver and a log")
 	case !(c.CPUs > 0) || c.Memory == 0:
-		return fmt.Errorf("a node lends some processor time and memory, not %v cores and %s", c.CPUs, c.Memory)
+		return fmt.Errorf("a node lends some processor time and memory, not %s and %s", c.CPUs, c.Memory)
 	}
 	return c.Policy.Validate()
 }

@@ -55,16 +55,16 @@ func (j *judgement) amounts() {
 
 func (p *Policy) cpus(asked protocol.Cores, lent Lent) (protocol.Cores, error) {
 	if math.IsNaN(float64(asked)) || asked < 0 {
-		return 0, protocol.Errorf(protocol.CodeInvalid, "cpus: %v is no amount of cores", asked)
+		return 0, protocol.Errorf(protocol.CodeInvalid, "cpus: %g is no amount of cores", float64(asked))
 	}
 	if asked == 0 {
 		return p.defaultCPUs(lent), nil
 	}
 	if asked > lent.CPUs {
-		return 0, protocol.Errorf(protocol.CodeResources, "asks for %v cores, this node lends %v", asked, lent.CPUs)
+		return 0, protocol.Errorf(protocol.CodeResources, "asks for %s, this node lends %s", asked, lent.CPUs)
 	}
 	if p.MaxCPUs > 0 && asked > p.MaxCPUs {
-		return 0, deny("max_cpus", "asks for %v cores, this node allows a container %v", asked, p.MaxCPUs)
+		return 0, deny("max_cpus", "asks for %s, this node allows a container %s", asked, p.MaxCPUs)
 	}
 	return asked, nil
 }

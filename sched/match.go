@@ -182,7 +182,7 @@ func (m misfit) explain(service *protocol.Service, s *protocol.Status) *protocol
 	case misfitLabel:
 		return refuse(protocol.CodeConstraint, "%s", m.labels(want, s))
 	case misfitCPUs:
-		return refuse(protocol.CodeResources, "has %s, %s asked", plural(s.CPUs), cores(service.CPUs))
+		return refuse(protocol.CodeResources, "has %s, %s asked", s.CPUs, service.CPUs)
 	case misfitMemory:
 		return refuse(protocol.CodeResources, "has %s of memory, %s asked", s.MemoryTotal, service.Memory)
 	case misfitAccelerator:
@@ -216,15 +216,4 @@ func (m misfit) labels(want *protocol.Constraints, s *protocol.Status) string {
 		return fmt.Sprintf("has no label %s, %s=%s asked", m.key, m.key, asked)
 	}
 	return fmt.Sprintf("has %s=%s, %s asked", m.key, have, asked)
-}
-
-func cores(c protocol.Cores) string {
-	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.2f", float64(c)), "0"), ".")
-}
-
-func plural(c protocol.Cores) string {
-	if c == 1 {
-		return "1 core"
-	}
-	return cores(c) + " cores"
 }

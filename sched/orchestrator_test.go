@@ -168,7 +168,7 @@ func TestNamedNode(t *testing.T) {
 		app.wants(protocol.StateRefused, protocol.CodeUnknownNode, "no device named tv is in the mesh; there are: a; b; c")
 		app = m.run(named("b", 8))
 		app.end()
-		app.wants(protocol.StateRefused, protocol.CodeNoNode, "no other node is allowed, and b has 4 cores, 8 asked")
+		app.wants(protocol.StateRefused, protocol.CodeNoNode, "no other node is allowed, and b has 4 cores, 8 cores asked")
 	})
 }
 

@@ -20,7 +20,8 @@ func (c *cli) attachCommand() *cobra.Command {
 		Short: "Come back to a request: its output, and its exit code",
 		Long: `Show the output of a request, what is kept of it first and then as it comes,
 until the request ends; its exit code is that of this command. Any device's
-request can be named, by its ID or a beginning of it that no other has.
+request can be named: by its ID, its name, a beginning of the ID that no other has,
+or ID@DEVICE.
 
 Ctrl-C leaves the request, which goes on. Input comes from the command that
 started the request alone.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -69,6 +71,17 @@ func (c *cli) completeRequests(most int) cobra.CompletionFunc {
 	}
 }
 
+// plainUsage takes the quotes out of the flags' texts that mark a value's name: help
+// reads them, completion would show them.
+func plainUsage(cmd *cobra.Command) {
+	plain := func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") }
+	cmd.Flags().VisitAll(plain)
+	cmd.PersistentFlags().VisitAll(plain)
+	for _, verb := range cmd.Commands() {
+		plainUsage(verb)
+	}
+}
+
 // completeNodes completes the names of the nodes.
 func (c *cli) completeNodes(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var found []cobra.Completion
@@ -76,7 +89,7 @@ func (c *cli) completeNodes(cmd *cobra.Command, _ []string, _ string) ([]cobra.C
 		return device.Devices(ctx, false, func(ds []protocol.Device) error {
 			for _, d := range ds {
 				if d.Status.Role == protocol.RoleNode {
-					found = append(found, cobra.CompletionWithDesc(d.Status.Name, oneLine(d.Status.Arch+", "+cores(d.Status.CPUs)+" cores")))
+					found = append(found, cobra.CompletionWithDesc(d.Status.Name, oneLine(d.Status.Arch+", "+d.Status.CPUs.String())))
 				}
 			}
 			return nil

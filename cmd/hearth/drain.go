@@ -37,7 +37,7 @@ drains; 125 otherwise.`,
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "return when nothing runs here any more")
 	cmd.Flags().BoolVar(&off, "off", false, "take work again")
-	cmd.MarkFlagsMutuallyExclusive("wait", "off")
+	exclusive(cmd, "wait", "off")
 	return cmd
 }
 

@@ -22,8 +22,8 @@ func (c *cli) inspectCommand() *cobra.Command {
 		Short: "Show all that is known of a request",
 		Long: `Show all that is known of a request: what was asked for, every step of its life
 with time, node and reason, and where its output can be had. Any device's request
-can be named, by its ID or a beginning of it that no other has. It is answered as
-long as the request is kept, also when its device was restarted meanwhile.
+can be named: by its ID, its name, a beginning of the ID that no other has, or
+ID@DEVICE. It is answered as long as the request is kept, also when its device was restarted meanwhile.
 
 With --wide the IDs of devices and containers are whole, and times have a date.
 
@@ -64,7 +64,7 @@ With --format the keys of that JSON are put into a template of Go, as docker doe
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	flags.BoolVar(&wide, "wide", false, "show whole IDs, and dates")
 	flags.StringVarP(&format, "format", "f", "", "print what `TEMPLATE` makes of the JSON")
-	cmd.MarkFlagsMutuallyExclusive("json", "format", "wide")
+	exclusive(cmd, "json", "format", "wide")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.NoFileCompletions)
 	return cmd
 }

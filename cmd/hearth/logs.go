@@ -30,8 +30,8 @@ func (c *cli) logsCommand() *cobra.Command {
 		Use:   "logs [flags] ID",
 		Short: "Show the output of a request that is kept",
 		Long: `Show the output of a request that is kept: stdout on stdout, stderr on stderr.
-Any device's request can be named, by its ID or a beginning of it that no other
-has. Of long output only the end is kept, and one line on stderr says how much is
+Any device's request can be named: by its ID, its name, a beginning of the ID that
+no other has, or ID@DEVICE. Of long output only the end is kept, and one line on stderr says how much is
 missing; some time after its end a request is dropped with all its output.
 
 With --follow output is shown as it comes until the request ends, or Ctrl-C; the

@@ -33,8 +33,8 @@ containers: see 'hearth doctor' there), AGE how old that is. A device with none 
 these only asks for work.
 
 With --wide come its ROLE ('node' runs work, a 'device' only asks for it), ARCH,
-PEER (the end of its ID), ADDRESS, RTT, the round trip, DISK, what is free where
-images are kept, ACCEL, the accelerators that the owner lends, TEMP, that of the
+PEER (the end of its ID), ADDRESS, RTT, the round trip, DISK, what is free for
+images and for what containers write, ACCEL, the accelerators that the owner lends, TEMP, that of the
 hottest sensor, THROTTLED, how much of its speed heat or power takes away, FETCH,
 how many bytes a second images came at lately, VERSION and LABELS. They are measured at
 each beat of the score: a device does not send a new one because it grew warmer.
@@ -75,7 +75,7 @@ memory does, is a change when it moved by a twentieth.
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print names only, one a line")
 	cmd.Flags().BoolVar(&f.wide, "wide", false, "show all columns")
 	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "go on, and print the list on every change")
-	cmd.MarkFlagsMutuallyExclusive("json", "quiet", "wide")
+	exclusive(cmd, "json", "quiet", "wide")
 	return cmd
 }
 

@@ -30,8 +30,8 @@ func (c *cli) psCommand() *cobra.Command {
 		Long: `Show the requests of all devices of the mesh, the newest first: those that have
 not ended, and with --all the others as long as they are kept.
 
-STATE is accepted, placing, pulling, starting or running, or the end: succeeded,
-failed (with the exit code), refused, cancelled, timed_out, lost or unknown.
+STATE is accepted, placing, queued, pulling, starting or running, or the end:
+succeeded, failed (with the exit code), refused, cancelled, timed_out, lost or unknown.
 Unknown is corrected when the node that had it is back; lost is what no node knows
 anything of. NODE runs it. What devices that do not answer within 2 s look after is
 missing; a line on stderr names them.
@@ -41,8 +41,9 @@ only IDs are printed, one a line; with --wide all of each image and command, FRO
 the device that it was asked of, and the CONTAINER's ID.
 
 With --filter only those come that fit, as with docker: name=NAME, label=KEY or
-label=KEY=VALUE (what --name and --label of 'hearth run' wrote), status=STATE, of
-which exited is any end, node=NAME and id=BEGINNING. Of several all must fit.
+label=KEY=VALUE (what --name and --label of 'hearth run' wrote), status=STATE as it
+is shown, of which exited is any end, exited=CODE, image=NAME (or ancestor), node=NAME,
+from=NAME and id=BEGINNING. Of several all must fit.
 
 With --watch the list is printed anew on every change until Ctrl-C; with --json
 as well, as one line of JSON for each change.
@@ -94,13 +95,13 @@ func (f *psFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.all, "all", "a", false, "show those that have ended too")
 	flags.IntVarP(&f.last, "last", "n", 0, "show the `N` newest, those that have ended too")
-	flags.StringArrayVarP(&f.filterTexts, "filter", "f", nil, "show only what fits `KEY=VALUE`: name, label, status, node or id; may be repeated")
+	flags.StringArrayVarP(&f.filterTexts, "filter", "f", nil, "show only what fits `KEY=VALUE`: name, label, status, exited, image, node, from or id; may be repeated")
 	_ = cmd.RegisterFlagCompletionFunc("filter", completeFilters)
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print IDs only, one a line")
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON")
 	flags.BoolVar(&f.wide, "wide", false, "show all columns, and cut nothing")
 	flags.BoolVarP(&f.watch, "watch", "w", false, "go on, and print the list on every change")
-	cmd.MarkFlagsMutuallyExclusive("json", "quiet", "wide")
+	exclusive(cmd, "json", "quiet", "wide")
 }
 
 func (c *cli) printRequests(ctx context.Context, device *protocol.AppClient, f *psFlags) error {
@@ -229,8 +230,8 @@ func stateText(e *protocol.Event) string {
 		return fmt.Sprintf("%v (%d)", e.State, e.ExitCode)
 	case e.State.Ended() && e.Code != protocol.CodeNone:
 		return fmt.Sprintf("%v (%v)", e.State, e.Code)
-	case e.QueuePlace > 0:
-		return fmt.Sprintf("queued, %d before it", e.QueuePlace)
+	case isQueued(e):
+		return fmt.Sprintf("%s, %d before it", stateQueued, e.QueuePlace)
 	}
 	return e.State.String()
 }

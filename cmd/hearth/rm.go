@@ -16,8 +16,8 @@ func (c *cli) rmCommand() *cobra.Command {
 		Use:   "rm [flags] ID...",
 		Short: "Forget requests that have ended",
 		Long: `Forget requests that have ended: 'hearth ps --all' does not show them any more,
-and what they wrote and how they ended is gone. Any device's requests can be named,
-by ID, by name, or by a beginning of the ID that no other has.
+and what they wrote and how they ended is gone. Any device's requests can be named:
+by ID, by name, by a beginning of the ID that no other has, or by ID@DEVICE.
 
 One that has not ended is left alone; with --force it is killed first, without a
 grace period. With --force, one is forgotten as well whose end is unknown: its

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -92,12 +90,7 @@ HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
 	}
 	root.Flags().BoolP("version", "v", false, "show the version")
 	root.PersistentFlags().StringVar(&c.state, "state", defaultState(), "`DIR` that the device keeps its state in [$HEARTH_STATE]")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if known, ok := errors.AsType[*failure](err); ok { // a flag that says itself why not
-			return known
-		}
-		return &failure{err: err, hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath())}
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(c.secretCommand(), c.upCommand(), c.nodesCommand(), c.runCommand(),
 		c.psCommand(), c.attachCommand(), c.logsCommand(), c.waitCommand(), c.stopCommand(), c.killCommand(), c.rmCommand(),
 		c.statusCommand(), c.drainCommand(), c.downCommand(), c.forgetCommand(),
@@ -128,18 +121,9 @@ func group(cmd *cobra.Command) *cobra.Command {
 		if len(args) == 0 {
 			return nil
 		}
-		hint := fmt.Sprintf("see '%s --help'", cmd.CommandPath())
-		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-			// Letters are swapped more often than left out.
-			slices.SortStableFunc(like, func(a, b string) int {
-				return cmp.Compare(max(len(a)-len(args[0]), len(args[0])-len(a)), max(len(b)-len(args[0]), len(args[0])-len(b)))
-			})
-			hint = fmt.Sprintf("is '%s %s' meant? Else %s", cmd.CommandPath(), like[0], hint)
-		}
-		return &failure{err: fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()), hint: hint}
+		return &failure{err: fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()), hint: suggestVerb(cmd, args[0])}
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	cmd.SuggestionsMinimumDistance = 2
 	return cmd
 }
 

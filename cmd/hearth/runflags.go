@@ -16,6 +16,10 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
+// minMemory is the least memory that an engine limits a container to: Docker's own
+// bound.
+const minMemory protocol.Bytes = 6 << 20
+
 // runFlags are the flags of `hearth run` as they were typed.
 type runFlags struct {
 	interactive, notHere, quiet, explain bool
@@ -110,7 +114,7 @@ func (f *runFlags) service(args []string, stdin io.Reader) (protocol.Service, er
 	if err := f.request.apply(&s, stdin); err != nil {
 		return s, err
 	}
-	return s, s.Validate()
+	return s, flagged(s.Validate())
 }
 
 // exclusive checks flags that make no sense together.
@@ -134,6 +138,10 @@ func (f *runFlags) takeAmounts(s *protocol.Service) (err error) {
 	}
 	if s.Memory, err = parseSize(f.memory); err != nil {
 		return fmt.Errorf("--memory: %w", err)
+	}
+	if s.Memory > 0 && s.Memory < minMemory {
+		return &failure{err: fmt.Errorf("--memory: %s is less than a container can have", s.Memory),
+			hint: fmt.Sprintf("the least is %s; write it like 512m or 2g: a number alone is bytes", minMemory)}
 	}
 	if s.ShmSize, err = parseSize(f.shmSize); err != nil {
 		return fmt.Errorf("--shm-size: %w", err)

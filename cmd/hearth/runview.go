@@ -212,14 +212,21 @@ func policyHint(all []protocol.Candidate) string {
 // request.
 const manyReasons = 32
 
-// reasons says why each device was left out.
+// reasons says why each device was left out, those with the same reason in one line.
 func (v *runView) reasons(all []protocol.Candidate, id protocol.RequestID) {
-	for i, c := range all {
-		if i == manyReasons {
-			v.complain("and %d more: 'hearth explain %s' tells the reason of every device", len(all)-i, id)
-			return
+	var order []string
+	names := make(map[string][]string)
+	for _, c := range all[:min(len(all), manyReasons)] {
+		if names[c.Excluded] == nil {
+			order = append(order, c.Excluded)
 		}
-		v.complain("%s: %s", cmp.Or(c.Name, shortID(c.Node)), c.Excluded)
+		names[c.Excluded] = append(names[c.Excluded], cmp.Or(c.Name, shortID(c.Node)))
+	}
+	for _, why := range order {
+		v.complain("%s: %s", strings.Join(names[why], ", "), why)
+	}
+	if more := len(all) - manyReasons; more > 0 {
+		v.complain("and %d more: 'hearth explain %s' tells the reason of every device", more, id)
 	}
 }
 

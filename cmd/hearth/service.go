@@ -13,7 +13,7 @@ import (
 func wants(s *protocol.Service) string {
 	var w []string
 	if s.CPUs > 0 {
-		w = append(w, cores(s.CPUs)+" cores")
+		w = append(w, s.CPUs.String())
 	}
 	if s.Memory > 0 {
 		w = append(w, s.Memory.String())

@@ -25,9 +25,9 @@ func (c *cli) stopCommand() *cobra.Command {
 		Short: "End requests, or send them a signal",
 		Long: `Ask requests to end: the container gets its image's STOPSIGNAL, SIGTERM where that
 names none, and SIGKILL if it has not ended after the grace period; what is not
-placed yet is cancelled at once. Any device's requests can be named, by ID, by a
-beginning that no other has, or by ID@DEVICE. Stopping one that has ended is no
-error.
+placed yet is cancelled at once. Any device's requests can be named: by ID, by
+name, by a beginning of the ID that no other has, or by ID@DEVICE. Stopping one that
+has ended is no error.
 
 It waits until each has ended and prints its ID then. With --signal-only the
 request is not asked to end: it gets the signal, and nothing is waited for.
@@ -98,7 +98,8 @@ func (c *cli) waitCommand() *cobra.Command {
 		Short: "Wait until requests have ended, and tell their exit codes",
 		Long: `Wait until the requests have ended, print the exit code of each on a line of its
 own, in the order given, and exit with the first that is not 0. Any device's
-requests can be named, by ID, by a beginning that no other has, or by ID@DEVICE.
+requests can be named: by ID, by name, by a beginning of the ID that no other has, or
+by ID@DEVICE.
 One that has ended already is answered at once, as long as it is kept.
 
 The exit codes are those of 'hearth run': the container's own, also where it was

@@ -37,7 +37,10 @@ func (f *requestFlags) apply(s *protocol.Service, stdin io.Reader) error {
 	}
 	s.Tags = tags
 	for _, text := range f.secrets {
-		name, file, ok := strings.Cut(text, "=")
+		name, file, ok, err := parseSecret(text)
+		if err != nil {
+			return err
+		}
 		data, err := readSecret(name, file, ok, stdin)
 		if err != nil {
 			return err
@@ -69,6 +72,29 @@ func (f *requestFlags) tags() (map[string]string, error) {
 		return nil, nil
 	}
 	return tags, nil
+}
+
+// parseSecret reads NAME[=FILE], or docker's id=NAME,src=FILE.
+func parseSecret(text string) (name, file string, fromFile bool, err error) {
+	if !strings.HasPrefix(text, "id=") || !strings.Contains(text, ",") {
+		name, file, fromFile = strings.Cut(text, "=")
+		return name, file, fromFile, nil
+	}
+	for field := range strings.SplitSeq(text, ",") {
+		switch key, value, _ := strings.Cut(field, "="); {
+		case key == "id":
+			name = value
+		case key == "src" || key == "source":
+			file, fromFile = value, true
+		case field == "type=file":
+		case field == "type=env" || key == "env" && value == name:
+			fromFile = false
+		default:
+			return "", "", false, &failure{err: fmt.Errorf("--secret %q: hearth has nothing like %q", text, field),
+				hint: "write --secret NAME=FILE, or --secret NAME for this command's variable of that name"}
+		}
+	}
+	return name, file, fromFile, nil
 }
 
 // readSecret returns what a secret holds. Errors name it, and never what it holds.

@@ -37,7 +37,7 @@ bill of materials in JSON.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&asBOM, "sbom", false, "print the software bill of materials")
-	cmd.MarkFlagsMutuallyExclusive("json", "sbom")
+	exclusive(cmd, "json", "sbom")
 	return cmd
 }
 

@@ -61,7 +61,7 @@ type Machine struct {
 // New looks at the hardware and its limits.
 func New(cfg Config) (*Machine, error) {
 	if !(cfg.CPUs >= 0) {
-		return nil, fmt.Errorf("cannot lend %v cores", cfg.CPUs)
+		return nil, fmt.Errorf("cannot lend %s", cfg.CPUs)
 	}
 	memory, err := mem.VirtualMemory()
 	if err != nil {

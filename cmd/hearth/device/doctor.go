@@ -241,8 +241,8 @@ func (d *Device) checkEngine() protocol.Check {
 	if !state.Ready {
 		return problem("engine", "start it (systemctl start docker); this device runs work again as soon as it answers", "%s", state.Reason)
 	}
-	return ok("engine", "%s %s, %s/%s; lending %g cores and %s", d.driver.Name(), state.Info.Version, state.Info.OS, state.Info.Arch,
-		float64(d.machine.CPUs), d.machine.Memory)
+	return ok("engine", "%s %s, %s/%s; lending %s and %s", d.driver.Name(), state.Info.Version, state.Info.OS, state.Info.Arch,
+		d.machine.CPUs, d.machine.Memory)
 }
 
 // checkLimits tells which limits the engine cannot keep, if any.

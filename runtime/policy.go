@@ -185,20 +185,6 @@ func (j *judgement) say(aspect, key, grant string, err error) {
 	j.verdicts = append(j.verdicts, Verdict{Aspect: aspect, Key: key, Grant: grant, Err: err})
 }
 
-// deny is the refusal of what the owner could allow by the key.
-func deny(key, format string, args ...any) error {
-	return protocol.Errorf(protocol.CodePolicy, "%s (%s in its owner's policy)", fmt.Sprintf(format, args...), key)
-}
-
-// quoted writes what was asked for in few characters.
-func quoted(s string) string {
-	const most = 120
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return fmt.Sprintf("%q", s)
-}
-
 func (a Asker) text() string {
 	if a.Name == "" {
 		return string(a.Node)
@@ -209,13 +195,17 @@ func (a Asker) text() string {
 func (p *Policy) mayAsk(a Asker) error {
 	switch {
 	case a.Self && !p.AllowSelf:
-		return deny("allow_self", "runs nothing for itself")
+		return deny("allow_self", line("allow_self", "true"), "runs nothing for itself")
 	case a.Self || p.AllowFrom == nil:
 		return nil
 	case a.Name != "" && slices.Contains(p.AllowFrom, a.Name), a.Node != "" && slices.Contains(p.AllowFrom, string(a.Node)):
 		return nil
 	}
-	return deny("allow_from", "runs nothing for %s", quoted(a.text()))
+	fix := ""
+	if name := a.text(); checkAsker(name) == nil {
+		fix = listing("allow_from", p.AllowFrom, nil, name)
+	}
+	return deny("allow_from", fix, "runs nothing for %s", quoted(a.text()))
 }
 
 func (j *judgement) network() {
@@ -228,7 +218,8 @@ func (j *judgement) network() {
 	case slices.Contains(j.policy.Networks, asked):
 		j.spec.Network = asked
 	default:
-		j.say("network", "networks", "", deny("networks", "lets no container on the network %s", quoted(asked)))
+		fix := listing("networks", j.policy.Networks, DefaultPolicy().Networks, asked)
+		j.say("network", "networks", "", deny("networks", fix, "lets no container on the network %s", quoted(asked)))
 		return
 	}
 	j.say("network", "networks", j.spec.Network, nil)
@@ -245,7 +236,11 @@ func (j *judgement) capabilities() {
 	j.say("capabilities", "default_capabilities", grant, nil)
 	for _, name := range j.service.Capabilities {
 		if given := slices.Contains(j.spec.Capabilities, name); !given && !slices.Contains(j.policy.Capabilities, name) || !isCapability(name) {
-			j.say("capability "+name, "capabilities", "", deny("capabilities", "does not give the capability %s", quoted(name)))
+			fix := ""
+			if isCapability(name) {
+				fix = listing("capabilities", j.policy.Capabilities, nil, name)
+			}
+			j.say("capability "+name, "capabilities", "", deny("capabilities", fix, "does not give the capability %s", quoted(name)))
 			continue
 		}
 		j.say("capability "+name, "capabilities", name, nil)

@@ -63,7 +63,11 @@ func (j *judgement) files() {
 	for _, d := range j.service.Devices {
 		var err error
 		if !slices.Contains(j.policy.Devices, d) {
-			err = deny("devices", "does not lend the device %s", quoted(d))
+			fix := ""
+			if checkDevicePath(d) == nil {
+				fix = listing("devices", j.policy.Devices, nil, d)
+			}
+			err = deny("devices", fix, "does not lend the device %s", quoted(d))
 		} else {
 			err = j.device(d)
 		}
@@ -121,17 +125,17 @@ func (j *judgement) mount(m protocol.Mount, lends []lend) (granted protocol.Moun
 		return granted, key, err
 	}
 	if !j.named(m.Source) {
-		return granted, key, deny(key, "does not lend %s", quoted(m.Source))
+		return granted, key, deny(key, j.policy.lending(key, m.Source), "does not lend %s", quoted(m.Source))
 	}
 	if j.here.Remote {
-		return granted, key, deny(key, "lends no files: its engine runs on another machine")
+		return granted, key, deny(key, "", "lends no files: its engine runs on another machine")
 	}
 	f, err := j.here.Look(m.Source)
 	if err != nil {
 		return granted, key, notFound(m.Source, err)
 	}
 	if l := underControl(f, lends); l != nil {
-		return granted, "writable_mounts", deny("writable_mounts", "lends %s only as a whole, since containers can change what is in it", quoted(l.path))
+		return granted, "writable_mounts", deny("writable_mounts", "", "lends %s only as a whole, since containers can change what is in it", quoted(l.path))
 	}
 	var by *lend // the nearest, and the writable one of two
 	for i, l := range lends {
@@ -142,11 +146,11 @@ func (j *judgement) mount(m protocol.Mount, lends []lend) (granted protocol.Moun
 	}
 	switch {
 	case by == nil:
-		err = deny(key, "does not lend what %s leads to", quoted(m.Source))
+		err = deny(key, "", "does not lend what %s leads to", quoted(m.Source))
 	case m.Writable && (!by.writable || by.file.Path != f.Path):
-		err = deny(key, "lends %s for reading only", quoted(m.Source))
+		err = deny(key, j.policy.lending(key, m.Source), "lends %s for reading only", quoted(m.Source))
 	case !f.Mode.IsRegular() && !f.Mode.IsDir() && by.file.Path != f.Path:
-		err = deny(key, "lends %s, which is no plain file or folder, only if it is named itself", quoted(m.Source))
+		err = deny(key, j.policy.lending(key, m.Source), "lends %s, which is no plain file or folder, only if it is named itself", quoted(m.Source))
 	default:
 		err = j.private(f.Path, by, key)
 	}
@@ -177,7 +181,11 @@ func (j *judgement) private(source string, by *lend, key string) error {
 		}
 		for _, p := range places {
 			if (isWithin(p, source) || isWithin(source, p)) && !isWithin(by.file.Path, p) {
-				return deny(key, "does not lend %s unless it is named itself: who has it has this node", quoted(p))
+				fix := ""
+				if isWithin(source, p) {
+					fix = j.policy.lending(key, source)
+				}
+				return deny(key, fix, "does not lend %s unless it is named itself: who has it has this node", quoted(p))
 			}
 		}
 	}
@@ -203,14 +211,14 @@ func privateLike(source string) []string {
 // device gives a device that the policy names.
 func (j *judgement) device(name string) error {
 	if j.here.Remote {
-		return deny("devices", "lends no devices: its engine runs on another machine")
+		return deny("devices", "", "lends no devices: its engine runs on another machine")
 	}
 	f, err := j.here.Look(name)
 	if err != nil {
 		return notFound(name, err)
 	}
 	if !isDevice(f.Mode) {
-		return deny("devices", "lends single devices, and %s is none", quoted(name))
+		return deny("devices", "", "lends single devices, and %s is none", quoted(name))
 	}
 	d := Device{Source: f.Path, Target: name, Group: f.Group}
 	if !slices.Contains(j.spec.Devices, d) {
@@ -222,7 +230,11 @@ func (j *judgement) device(name string) error {
 // accelerator gives all that there are of a kind: who uses which is not counted.
 func (j *judgement) accelerator(kind string) (string, error) {
 	if !slices.Contains(j.policy.AcceleratorKinds, kind) || checkAccelerator(kind) != nil {
-		return "", deny("accelerators", "lends no %s", quoted(kind))
+		fix := ""
+		if checkAccelerator(kind) == nil {
+			fix = listing("accelerators", j.policy.AcceleratorKinds, nil, kind)
+		}
+		return "", deny("accelerators", fix, "lends no %s", quoted(kind))
 	}
 	var files []string
 	for _, a := range j.here.Accelerators {

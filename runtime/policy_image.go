@@ -25,19 +25,27 @@ func (p *Policy) image(asked string) (image, key string, err error) {
 	}
 	ref, err := reference.ParseAnyReference(asked)
 	if err != nil {
-		return "", "images", deny("images", "cannot tell what image %s is", quoted(asked))
+		return "", "images", deny("images", "", "cannot tell what image %s is", quoted(asked))
 	}
 	// An image's ID is the digest of its content, too.
 	if _, pinned := ref.(reference.Digested); p.RequireDigest && !pinned {
-		return "", "require_digest", deny("require_digest", "runs an image by its digest only, as NAME@sha256:…, and not %s: what is behind a tag can change", quoted(asked))
+		return "", "require_digest", deny("require_digest", line("require_digest", "false"), "runs an image by its digest only, as NAME@sha256:…, and not %s: what is behind a tag can change", quoted(asked))
 	}
 	key = "images"
 	if p.Images == nil {
 		key = "require_digest"
 	} else if !matchesAny(p.Images, ref) {
-		return "", key, deny(key, "does not run the image %s", quoted(asked))
+		return "", key, deny(key, listing(key, p.Images, nil, patternOf(ref)), "does not run the image %s", quoted(asked))
 	}
 	return inFull(ref), key, nil
+}
+
+// patternOf is what Policy.Images names an image by: its repository, or its ID.
+func patternOf(ref reference.Reference) string {
+	if named, ok := ref.(reference.Named); ok {
+		return named.Name()
+	}
+	return ref.String()
 }
 
 // inFull writes a reference without a tag where a digest says more, and with

@@ -64,7 +64,7 @@ func (p *Policy) cpus(asked protocol.Cores, lent Lent) (protocol.Cores, error) {
 		return 0, protocol.Errorf(protocol.CodeResources, "asks for %s, this node lends %s", asked, lent.CPUs)
 	}
 	if p.MaxCPUs > 0 && asked > p.MaxCPUs {
-		return 0, deny("max_cpus", "asks for %s, this node allows a container %s", asked, p.MaxCPUs)
+		return 0, deny("max_cpus", line("max_cpus", strconv.FormatFloat(float64(asked), 'f', -1, 64)), "asks for %s, this node allows a container %s", asked, p.MaxCPUs)
 	}
 	return asked, nil
 }
@@ -77,7 +77,7 @@ func (p *Policy) memory(asked protocol.Bytes, lent Lent) (protocol.Bytes, error)
 		return 0, protocol.Errorf(protocol.CodeResources, "asks for %s of memory, this node lends %s", asked, lent.Memory)
 	}
 	if p.MaxMemory > 0 && asked > p.MaxMemory {
-		return 0, deny("max_memory", "asks for %s of memory, this node allows a container %s", asked, p.MaxMemory)
+		return 0, deny("max_memory", line("max_memory", fmt.Sprintf("\"%db\"", asked)), "asks for %s of memory, this node allows a container %s", asked, p.MaxMemory)
 	}
 	return asked, nil
 }
@@ -89,7 +89,7 @@ func (p *Policy) timeout(asked time.Duration) (time.Duration, error) {
 	case p.MaxTimeout == 0:
 		return asked, nil
 	case asked > p.MaxTimeout:
-		return 0, deny("max_timeout", "asks for %v, this node lets a container run for %v", asked, p.MaxTimeout)
+		return 0, deny("max_timeout", line("max_timeout", fmt.Sprintf("%q", asked)), "asks for %v, this node lets a container run for %v", asked, p.MaxTimeout)
 	case asked == 0:
 		return p.MaxTimeout, nil
 	}
@@ -136,7 +136,7 @@ func (j *judgement) user() {
 	}
 	user, ok := notRoot(asked)
 	if !ok {
-		j.say("user", "run_as_nonroot", "", deny("run_as_nonroot",
+		j.say("user", "run_as_nonroot", "", deny("run_as_nonroot", line("run_as_nonroot", "false"),
 			"takes no user but one by numbers above 0, as --user 1000 or 1000:1000: %s may be root", quoted(asked)))
 		return
 	}
@@ -175,7 +175,7 @@ func (p *Policy) checkLimits() error {
 	case p.MaxDisk > 0 && p.MaxDisk < minDisk:
 		return fmt.Errorf("%v is out of bounds for max_disk: at least %v", p.MaxDisk, minDisk)
 	case p.MaxCPUs > 0 && p.DefaultCPUs > p.MaxCPUs:
-		return fmt.Errorf("default_cpus (%v) is more than max_cpus (%v)", p.DefaultCPUs, p.MaxCPUs)
+		return fmt.Errorf("default_cpus (%g) is more than max_cpus (%g)", float64(p.DefaultCPUs), float64(p.MaxCPUs))
 	case p.MaxMemory > 0 && p.DefaultMemory > p.MaxMemory:
 		return fmt.Errorf("default_memory (%s) is more than max_memory (%s)", p.DefaultMemory, p.MaxMemory)
 	}

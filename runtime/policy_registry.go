@@ -35,11 +35,8 @@ func (p *Policy) MayAsk(registry string, logins []string) (named bool, err error
 		return true, nil
 	case usual && slices.Contains(publicRegistries[:], registry):
 		return false, nil
-	case p.Registries == nil:
-		return false, deny("registries", "does not ask the registry %s for images; its owner can allow that by the line registries = [%q, %q]",
-			quoted(registry), defaultRegistries, registry)
 	}
-	return false, deny("registries", "does not ask the registry %s for images; its owner can allow that by adding %q to registries", quoted(registry), registry)
+	return false, deny("registries", listing("registries", p.Registries, []string{defaultRegistries}, registry), "does not ask the registry %s for images", quoted(registry))
 }
 
 // registryOf returns the registry that a pattern of Policy.Images names; empty

@@ -43,7 +43,7 @@ func TestPolicyRegistries(t *testing.T) {
 		{with([]string{"ghcr.io"}, nil), "ghcr.io", true, ""},
 		{with([]string{"ghcr.io"}, nil), "docker.io", false, `adding "docker.io" to registries`},
 		{with([]string{"ghcr.io"}, nil), "registry.example.org:5000", false, "adding"},
-		{with([]string{}, nil), "docker.io", false, "adding"},
+		{with([]string{}, nil), "docker.io", false, `the line registries = ["docker.io"]`},
 		{with(nil, []string{"127.0.0.1:5000/me/*"}), "127.0.0.1:5000", true, ""},
 		{with([]string{}, []string{"nas:5000/app:1"}), "nas:5000", true, ""},
 		{with([]string{}, []string{"busybox"}), "docker.io", true, ""},

@@ -202,7 +202,7 @@ var policyKey = regexp.MustCompile(`\(([a-z_]+) in its owner's policy\)`)
 func policyHint(all []protocol.Candidate) string {
 	for _, c := range all {
 		if found := policyKey.FindStringSubmatch(c.Excluded); c.Code == protocol.CodePolicy && found != nil {
-			return fmt.Sprintf("the node's owner can allow it: there, 'hearth policy example | grep %s' shows how it is written", found[1])
+			return fmt.Sprintf("a node's owner allows it in policy.toml in the state folder there, and starts 'hearth up' again; 'hearth policy example' explains %s", found[1])
 		}
 	}
 	return ""

@@ -64,7 +64,7 @@ func newFilter(key, value string) (filter, error) {
 		if err != nil {
 			return nil, &failure{err: fmt.Errorf("--filter exited=%s: not an exit code", value), hint: "write it like exited=137; status=exited is whatever has ended"}
 		}
-		return func(r *protocol.RequestInfo) bool { return hasExited(&r.Last) && r.Last.ExitCode == int(code) }, nil
+		return func(r *protocol.RequestInfo) bool { return r.Last.HasExitCode() && r.Last.ExitCode == int(code) }, nil
 	case "from":
 		return func(r *protocol.RequestInfo) bool {
 			return r.OrchestratorName == value || string(r.Orchestrator) == value

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,7 +14,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/hearth-edge/hearth/protocol"
-	"github.com/hearth-edge/hearth/protocol/api"
 )
 
 const peerID = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp"
@@ -204,45 +202,16 @@ func leaves(typ reflect.Type) (paths [][]int, names []string) {
 	return paths, names
 }
 
-// What a service may ask for, inspect tells, in text and in JSON: above all what a
-// container was given of its node.
+// What a service may ask for, inspect tells: above all what a container was given
+// of its node.
 func TestInspectTellsAllOfAService(t *testing.T) {
-	show := func(s protocol.Service) (text, asJSON string) {
-		d := protocol.RequestDetail{Service: s}
-		b, err := json.Marshal(api.NewService(&s))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return fmt.Sprint(inspectionRows(&d, false)), string(b)
+	show := func(s protocol.Service) string {
+		return fmt.Sprint(inspectionRows(&protocol.RequestDetail{Service: s}, false))
 	}
-	noText, noJSON := show(protocol.Service{})
 	paths, names := leaves(reflect.TypeFor[protocol.Service]())
 	for i, path := range paths {
-		text, asJSON := show(filled[protocol.Service](t, path))
-		if text == noText {
+		if show(filled[protocol.Service](t, path)) == show(protocol.Service{}) {
 			t.Errorf("hearth inspect does not tell %s", names[i])
-		}
-		if asJSON == noJSON {
-			t.Errorf("hearth inspect --json does not tell %s", names[i])
-		}
-	}
-}
-
-// What the mesh knows of a device, `nodes --json` tells.
-func TestNodesJSONTellsAllOfADevice(t *testing.T) {
-	// How a status travels, and images by their hashes, mean nothing to others.
-	inner := map[string]bool{"Status.Sequence": true, "Status.Beat": true, "Status.Images": true, "Status.ImageSizes": true}
-	show := func(d protocol.Device) string {
-		b, err := json.Marshal(api.NewDevices([]protocol.Device{d}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
-	paths, names := leaves(reflect.TypeFor[protocol.Device]())
-	for i, path := range paths {
-		if told := show(filled[protocol.Device](t, path)) != show(protocol.Device{}); told == inner[names[i]] {
-			t.Errorf("hearth nodes --json tells %s: %v", names[i], told)
 		}
 	}
 }

@@ -239,13 +239,13 @@ func (s *serviceReader) claim(name, folder, text string) bool {
 // volumeName makes a volume's name of a path: characters that it cannot have
 // become '-', and what is too long ends in a hash.
 func volumeName(p string) string {
-	name := []byte(p)
-	for i, c := range name {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.' || c == '-') {
-			name[i] = '-'
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+	out := strings.Map(func(c rune) rune {
+		if strings.ContainsRune(allowed, c) {
+			return c
 		}
-	}
-	out := string(name)
+		return '-'
+	}, p)
 	if out != "" && strings.ContainsAny(out[:1], "._-") {
 		out = "dot" + out
 	}

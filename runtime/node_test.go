@@ -94,6 +94,28 @@ func TestOutOfMemoryIsSaid(t *testing.T) {
 	})
 }
 
+// TestChildOutOfMemoryIsNoted: what the container exits with is its answer; that a
+// process in it was killed is told beside it.
+func TestChildOutOfMemoryIsNoted(t *testing.T) {
+	for script, want := range map[string]struct {
+		state protocol.State
+		code  int
+		note  string
+	}{
+		"exit=0": {protocol.StateSucceeded, 0, "a process in it ran out of memory: it may use 1 MiB"},
+		"exit=3": {protocol.StateFailed, 3, "out of memory: it may use 1 MiB"},
+	} {
+		inBubble(t, func(b *bed) {
+			b.run()
+			end := listen(b.offer(offer("a", "oom-child", script))).end()
+			if end.State != want.state || end.Code != protocol.CodeNone || end.ExitCode != want.code || !end.Exited {
+				t.Errorf("%s: ended as %+v", script, end)
+			}
+			contains(t, end.Reason, want.note)
+		})
+	}
+}
+
 func TestOneContainerForOneID(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		b.run()

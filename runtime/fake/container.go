@@ -192,14 +192,16 @@ func (c *container) script() (code int, oom bool) {
 			c.describe(value)
 		case "oom":
 			return exitKill, true
+		case "oom-child":
+			oom = true
 		case "unstartable":
 			if code, err = strconv.Atoi(value); err == nil {
 				c.unstartable = protocol.Errorf(protocol.CodeStartFailed, "the command could not be run: its script says so")
-				return code, false
+				return code, oom
 			}
 		case "exit":
 			if code, err = strconv.Atoi(value); err == nil {
-				return code, false
+				return code, oom
 			}
 		default:
 			err = errors.New("no such step")
@@ -209,7 +211,7 @@ func (c *container) script() (code int, oom bool) {
 			return exitUnknownStep, false
 		}
 	}
-	return 0, false
+	return 0, oom
 }
 
 // stderr is the channel of diagnostics: a terminal is but one.

@@ -21,6 +21,7 @@
 //	               (rw or ro), shm and its KiB, tmpfs at PATH with its KiB, mode
 //	               and exec or noexec, and the terminal's size
 //	oom            be killed for want of memory
+//	oom-child      have a process of its own killed for it, and go on
 //	exit=N         end with exit code N
 //	unstartable=N  as the first step: its command cannot be run, with exit code N
 //

@@ -161,6 +161,38 @@ func TestEndedIsForgottenInTime(t *testing.T) {
 	})
 }
 
+// TestForgetDropsTheExecution: one that has ended at once, one that runs when it was
+// stopped; an offer of it that comes late starts nothing.
+func TestForgetDropsTheExecution(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.run()
+		listen(b.offer(offer("ended", "out=x")))
+		b.offer(offer("runs", "sleep=1h"))
+		synctest.Wait()
+		for _, id := range []protocol.RequestID{"ended", "runs"} {
+			s, err := b.node.Attach(b.t.Context(), protocol.Attach{Request: id, Attempt: 1, NoOutput: true, Forget: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Stop(0); err != nil {
+				t.Fatal(err)
+			}
+			if got := listen(s); !got.end().State.Ended() || got.stdout != "" {
+				t.Errorf("%s: %+v", id, got)
+			}
+			synctest.Wait()
+			if _, err := b.node.Attach(b.t.Context(), protocol.Attach{Request: id, Attempt: 1}); protocol.CodeOf(err) != protocol.CodeNotFound {
+				t.Errorf("%s is still there: %v", id, err)
+			}
+			b.refused(offer(string(id), "out=x"), protocol.CodeNotFound)
+		}
+		if n := b.containers(); n != 0 {
+			t.Errorf("%d containers are left", n)
+		}
+		b.idle()
+	})
+}
+
 func TestAttachFromOffsets(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		b.run()

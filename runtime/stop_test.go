@@ -87,13 +87,14 @@ func TestStopWhileRunning(t *testing.T) {
 		stops  []time.Duration // a second apart
 		takes  time.Duration
 		exit   int
+		reason string
 	}{
-		"it obeys TERM":      {nil, []time.Duration{time.Minute}, 0, 143},
-		"it ignores TERM":    {[]string{"ignore-term"}, []time.Duration{time.Minute}, time.Minute, 137},
-		"no grace":           {[]string{"ignore-term"}, []time.Duration{0}, 0, 137},
-		"less than no grace": {nil, []time.Duration{-time.Minute}, 0, 137},
-		"hurried":            {[]string{"ignore-term"}, []time.Duration{time.Minute, 0}, time.Second, 137},
-		"not slowed down":    {[]string{"ignore-term"}, []time.Duration{3 * time.Second, time.Minute}, 3 * time.Second, 137},
+		"it obeys TERM":      {nil, []time.Duration{time.Minute}, 0, 143, "stopped"},
+		"it ignores TERM":    {[]string{"ignore-term"}, []time.Duration{time.Minute}, time.Minute, 137, "stopped: it did not end in time, and was killed"},
+		"no grace":           {[]string{"ignore-term"}, []time.Duration{0}, 0, 137, "killed"},
+		"less than no grace": {nil, []time.Duration{-time.Minute}, 0, 137, "killed"},
+		"hurried":            {[]string{"ignore-term"}, []time.Duration{time.Minute, 0}, time.Second, 137, "stopped: it did not end in time, and was killed"},
+		"not slowed down":    {[]string{"ignore-term"}, []time.Duration{3 * time.Second, time.Minute}, 3 * time.Second, 137, "stopped: it did not end in time, and was killed"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +107,7 @@ func TestStopWhileRunning(t *testing.T) {
 					time.AfterFunc(time.Duration(i)*time.Second, func() { s.Stop(grace) })
 				}
 				got := listen(s)
-				if got.end().State != protocol.StateCancelled || got.end().ExitCode != test.exit || !got.end().Exited || time.Since(start) != test.takes {
+				if got.end().State != protocol.StateCancelled || got.end().ExitCode != test.exit || got.end().Reason != test.reason || !got.end().Exited || time.Since(start) != test.takes {
 					t.Errorf("after %v: %+v", time.Since(start), got.end())
 				}
 				if got.stdout != "before" {

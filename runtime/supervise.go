@@ -20,6 +20,19 @@ type outcome struct {
 	err  error
 	// cause is StateCancelled or StateTimedOut where this node ended it.
 	cause protocol.State
+	// asked: it was sent its stop signal; killed: SIGKILL, after that or at once.
+	asked, killed bool
+}
+
+// stopped says how this node ended it.
+func (o *outcome) stopped() string {
+	switch {
+	case o.killed && o.asked:
+		return "stopped: it did not end in time, and was killed"
+	case o.killed:
+		return "killed"
+	}
+	return "stopped"
 }
 
 // exited reports whether the exit code is the container's own.
@@ -102,12 +115,14 @@ func (e *execution) supervise(ctx context.Context, exited <-chan outcome) outcom
 	defer overdue.Stop()
 	defer kill.Stop()
 	var killAt time.Time // zero: not stopped yet
+	var asked, killed bool
 	end := func(why protocol.State, grace time.Duration) {
 		if cause == 0 {
 			cause = why
 		}
 		at := time.Now().Add(grace)
 		if grace > 0 && killAt.IsZero() {
+			asked = true
 			e.signal(ctx, "")
 		}
 		if killAt.IsZero() || at.Before(killAt) {
@@ -118,7 +133,7 @@ func (e *execution) supervise(ctx context.Context, exited <-chan outcome) outcom
 	for {
 		select {
 		case o := <-exited:
-			o.cause = cause
+			o.cause, o.asked, o.killed = cause, asked, killed
 			return o
 		case <-e.tell.wake:
 			e.grant(ctx)
@@ -128,6 +143,7 @@ func (e *execution) supervise(ctx context.Context, exited <-chan outcome) outcom
 			end(protocol.StateTimedOut, timeoutGrace)
 		case <-kill.C:
 			// Again and again: the engine may have been down.
+			killed = true
 			e.signal(ctx, "KILL")
 			kill.Reset(timeoutGrace)
 		case <-ctx.Done():
@@ -168,7 +184,7 @@ func (e *execution) ending(o outcome, out *output) protocol.Event {
 	case o.cause == protocol.StateCancelled && e.filled() != nil:
 		event.State, event.Code, event.Reason = protocol.StateFailed, protocol.CodeOf(e.filled()), publicText(e.filled())
 	case o.cause == protocol.StateCancelled:
-		event.State, event.Code, event.Reason = o.cause, protocol.CodeCancelled, "stopped"
+		event.State, event.Code, event.Reason = o.cause, protocol.CodeCancelled, o.stopped()
 	case o.cause == protocol.StateTimedOut, e.overran(o.exit):
 		event.State, event.Code = protocol.StateTimedOut, protocol.CodeTimeout
 		event.Reason = fmt.Sprintf("it ran longer than the %v allowed", e.spec.Timeout)

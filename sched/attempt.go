@@ -78,6 +78,21 @@ func (r *request) givenBack(e protocol.Event) {
 	r.next(e, fmt.Sprintf("%s gave it back: %s", r.name, e.Reason))
 }
 
+// asStopped returns e as the end of a request that was stopped by a signal: the
+// node takes it for the container's own end.
+func (r *request) asStopped(e protocol.Event) protocol.Event {
+	own := e.Code == protocol.CodeNone && (e.State == protocol.StateFailed || e.State == protocol.StateSucceeded)
+	if !own || !r.control.stoppedBySignal() {
+		return e
+	}
+	e.State, e.Code, e.Exited = protocol.StateCancelled, protocol.CodeCancelled, true
+	if e.Reason != "" {
+		e.Reason = "; " + e.Reason
+	}
+	e.Reason = "stopped" + e.Reason
+	return e
+}
+
 // lose takes note that this attempt was lost, and has surely stopped if it has a
 // lease. It prepares another one; where there may be none, the request ends with
 // e. Where there is no node for it, the request is lost: the node that might know

@@ -25,7 +25,10 @@ type control struct {
 	stopping chan struct{} // closed at the first stop
 	stopped  bool
 	signalTo string // end it with, if not by Session.Stop
-	grace    time.Duration
+	// signalled: a stop by a signal was passed on, so that the end is the asker's
+	// will, though its node takes it for the container's own.
+	signalled bool
+	grace     time.Duration
 
 	signals       []string // that wait for an execution
 	rows, columns uint16   // of the terminal; 0 where nobody told
@@ -70,16 +73,26 @@ func (c *control) attach(s protocol.Session) error {
 		}
 	}
 	if stop {
-		return sendStop(s, signalTo, grace)
+		return c.sendStop(s, signalTo, grace)
 	}
 	return nil
 }
 
-func sendStop(s protocol.Session, signal string, grace time.Duration) error {
-	if signal != "" {
-		return s.Signal(signal)
+func (c *control) sendStop(s protocol.Session, signal string, grace time.Duration) error {
+	if signal == "" {
+		return s.Stop(grace)
 	}
-	return s.Stop(grace)
+	c.mu.Lock()
+	c.signalled = true
+	c.mu.Unlock()
+	return s.Signal(signal)
+}
+
+// stoppedBySignal reports whether the execution was told to end by a signal.
+func (c *control) stoppedBySignal() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.signalled
 }
 
 // detach tells that the session broke. Input that was on its way may not have
@@ -130,7 +143,7 @@ func (c *control) stop(signal string, grace time.Duration) error {
 	if s == nil {
 		return nil
 	}
-	return sendStop(s, signal, grace)
+	return c.sendStop(s, signal, grace)
 }
 
 // kill follows a stop by a signal of its own when its grace period is over.

@@ -343,6 +343,7 @@ func (r *request) told(e protocol.Event) bool {
 		return true
 	}
 	r.last = e
+	e = r.asStopped(e)
 	began := e.State == protocol.StateRunning && r.state != protocol.StateRunning
 	if began {
 		r.started = r.o.cfg.Clock()

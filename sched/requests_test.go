@@ -350,7 +350,29 @@ func TestStopBySignal(t *testing.T) {
 		}
 		e.exit(137)
 		synctest.Wait()
+		// Its node tells how it ended, and this device that it was asked to.
+		if d := m.inspect("r").Last; d.State != protocol.StateCancelled || d.Code != protocol.CodeCancelled || d.Reason != "stopped" || !d.Exited || d.ExitCode != 137 {
+			t.Errorf("a request that was stopped by a signal ended as %+v", d)
+		}
 		stop(protocol.Stop{}) // no error
+	})
+}
+
+// TestSignalAloneLeavesTheEndToTheContainer: what a container makes of a signal is
+// its own business.
+func TestSignalAloneLeavesTheEndToTheContainer(t *testing.T) {
+	inMesh(t, abc, func(t *testing.T, m *mesh) {
+		m.run(on("b", "r"))
+		e := m.nodes["b"].only(t)
+		if err := m.orch.Stop(t.Context(), protocol.Stop{Request: "r", Signal: "HUP", SignalOnly: true}); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		e.exit(129)
+		synctest.Wait()
+		if d := m.inspect("r").Last; d.State != protocol.StateFailed || d.ExitCode != 129 {
+			t.Errorf("a request that was sent a signal ended as %+v", d)
+		}
 	})
 }
 

@@ -123,6 +123,9 @@ if one has not ended by then, in all; the requests go on.
 				defer cancel()
 			}
 			device, done, err := c.device(ctx)
+			if err != nil && ctx.Err() != nil {
+				return interrupted(ctx, protocol.RequestID(args[0]))
+			}
 			if err != nil {
 				return err
 			}

@@ -111,6 +111,9 @@ type Service struct {
 	// Retry is how many attempts may follow the first one where that was lost:
 	// the service then runs at least once. 0 is at most once. It excludes Stdin.
 	Retry uint32
+	// AutoRemove has the request forgotten once it has ended, as Remove does. One
+	// whose end is unknown stays.
+	AutoRemove bool
 	// Tags are what its asker writes on the request, for people and tools: a
 	// name, a project. At most 64; keys are like those of labels.
 	Tags map[string]string

@@ -33,7 +33,7 @@ func serviceToPB(s *Service) *pb.Service {
 		NoEntrypoint: s.NoEntrypoint, Tmpfs: tmpfsToPB(s.Tmpfs), ReadOnlyRoot: s.ReadOnlyRoot,
 		ShmSize: uint64(s.ShmSize), Hostname: s.Hostname, Pull: string(s.Pull),
 		TtyRows: uint32(s.TTYRows), TtyColumns: uint32(s.TTYColumns),
-		Tags: s.Tags, Secrets: secretsToPB(s.Secrets),
+		Tags: s.Tags, Secrets: secretsToPB(s.Secrets), AutoRemove: s.AutoRemove,
 	}
 }
 
@@ -98,7 +98,7 @@ func serviceFromPB(p *pb.Service) (Service, error) {
 		NoEntrypoint: p.NoEntrypoint, Tmpfs: tmpfsFromPB(p.Tmpfs), ReadOnlyRoot: p.ReadOnlyRoot,
 		ShmSize: Bytes(p.ShmSize), Hostname: p.Hostname, Pull: pullFromPB(p.Pull),
 		TTYRows: uint16(p.TtyRows), TTYColumns: uint16(p.TtyColumns),
-		Tags: p.Tags, Secrets: secretsFromPB(p.Secrets),
+		Tags: p.Tags, Secrets: secretsFromPB(p.Secrets), AutoRemove: p.AutoRemove,
 		Constraints: Constraints{Node: p.Node, Labels: p.Labels, NotHere: p.NotHere},
 	}
 	return s, s.Validate()

@@ -175,6 +175,7 @@ func sampleDetail() RequestDetail {
 func codecs() []codec {
 	event := sampleEvent()
 	return []codec{
+		codecOf("service-auto-remove", Service{Image: "busybox", AutoRemove: true}, serviceToPB, serviceFromPB),
 		codecOf("service", sampleService(), serviceToPB, serviceFromPB),
 		codecOf("offer-image", Offer{Request: "req-1", Attempt: 1, Service: sampleRetried(), ImageID: ImageID("sha256:" + strings.Repeat("0123456789abcdef", 4))}, offerToPB, offerFromPB),
 		codecOf("offer", Offer{Request: "req-1", Attempt: 1, Service: sampleRetried(), Bound: time.Second, Forced: true, Lease: 7 * time.Second}, offerToPB, offerFromPB),

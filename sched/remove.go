@@ -19,10 +19,8 @@ func (o *Orchestrator) Remove(ctx context.Context, rm protocol.Remove) error {
 	if err := r.endFirst(ctx, rm.Force); err != nil {
 		return err
 	}
-	if o.cfg.Journal != nil {
-		if err := o.removeRecord(ctx, r); err != nil {
-			return err
-		}
+	if err := o.removeRecord(ctx, r); err != nil {
+		return err
 	}
 	info, _, _ := r.account.line()
 	return o.do(ctx, func(t *table) {
@@ -39,6 +37,12 @@ func (r *request) removal() journal.Removal {
 		x.Node = info.Last.Node
 	}
 	return x
+}
+
+// removesItself reports whether a request that was looked after to its end is to be
+// forgotten. Who reads its end or its output goes on reading.
+func (r *request) removesItself() bool {
+	return r.service.AutoRemove && r.failure() == nil && r.state.Ended() && r.state != protocol.StateUnknown
 }
 
 // endFirst sees to it that the request has ended.
@@ -75,6 +79,9 @@ func (r *request) endFirst(ctx context.Context, force bool) error {
 // removeRecord has the journal forget the request. Its end may be told already
 // and not be on disk yet.
 func (o *Orchestrator) removeRecord(ctx context.Context, r *request) error {
+	if o.cfg.Journal == nil {
+		return nil
+	}
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {

@@ -79,6 +79,55 @@ func TestRemove(t *testing.T) {
 	})
 }
 
+// TestAutoRemoveForgetsWhatHasEnded: whoever follows it gets the end, nobody else
+// finds it; over a restart between its end and its removal, too.
+func TestAutoRemoveForgetsWhatHasEnded(t *testing.T) {
+	brief := func(node string, id protocol.RequestID) protocol.Run {
+		run := on(node, id)
+		run.Service.AutoRemove = true
+		return run
+	}
+	inMesh(t, abc, func(t *testing.T, m *mesh) {
+		m.run(brief("b", "r"))
+		m.nodes["b"].only(t).exit(0)
+		synctest.Wait()
+		if got := ids(t, m); len(got) > 0 {
+			t.Errorf("listed without a journal: %v", got)
+		}
+	})
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		app := m.run(brief("b", "r"))
+		m.nodes["b"].only(t).exit(3)
+		synctest.Wait()
+		if e := app.last(); e.State != protocol.StateFailed || e.ExitCode != 3 {
+			t.Errorf("who follows it is told %+v", e)
+		}
+		time.Sleep(time.Second) // its end is on disk by then
+		synctest.Wait()
+		if _, err := m.orch.Inspect(t.Context(), "r"); protocol.CodeOf(err) != protocol.CodeNotFound {
+			t.Errorf("whoever asks later: %v", err)
+		}
+		if again := m.run(brief("b", "r")); again.last().Attempt != 2 {
+			t.Errorf("its ID is not free: %+v", again.last())
+		}
+		m.kill()
+		j := openJournal(t, m.journal.path)
+		end := protocol.Event{Request: "r", State: protocol.StateSucceeded, Attempt: 2}
+		if err := j.Ended(t.Context(), "r", journal.End{Event: end, Attempts: 2}); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		m.revive()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := ids(t, m); len(got) > 0 {
+			t.Errorf("listed after a restart: %v", got)
+		}
+	})
+}
+
 // An ID that was removed is free, and its next attempt is not mistaken by the node
 // for the one that it had: over restarts too, and where the journal was made smaller.
 func TestRemovedIDStartsAnew(t *testing.T) {

@@ -18,6 +18,7 @@ func (o *Orchestrator) load(t *table) error {
 	}
 	t.recallRemovals(o.cfg.Journal.Removals())
 	taken := 0
+	var over []*request // that were to be forgotten, and this process ended first
 	err := o.cfg.Journal.Load(func(rec journal.Record) error {
 		switch {
 		case rec.End == nil:
@@ -31,9 +32,18 @@ func (o *Orchestrator) load(t *table) error {
 			t.look(r, func(ctx context.Context) protocol.Session { return r.resume(ctx, &rec) })
 		case rec.End.Event.State == protocol.StateUnknown:
 			t.correctLater(o.fromRecord(&rec))
+		case rec.Service.AutoRemove:
+			over = append(over, o.fromRecord(&rec))
 		}
 		return nil
 	})
+	if len(over) > 0 {
+		t.launch(func(ctx context.Context) {
+			for _, r := range over {
+				_ = o.removeRecord(ctx, r) // the next start would, too
+			}
+		})
+	}
 	o.leases.serve(err == nil)
 	if taken > 0 {
 		o.cfg.Log.Info("requests taken up again", "count", taken)

@@ -117,7 +117,14 @@ func (t *table) look(r *request, how func(context.Context) protocol.Session) {
 	o := t.o
 	t.launch(func(ctx context.Context) {
 		r.run(ctx, how)
-		_ = o.do(ctx, func(t *table) { t.retire(r) }) // nobody cares when leaving
+		forgotten := r.removesItself() && o.removeRecord(ctx, r) == nil
+		_ = o.do(ctx, func(t *table) { // nobody cares when leaving
+			if forgotten {
+				t.forget(r)
+				return
+			}
+			t.retire(r)
+		})
 	})
 }
 

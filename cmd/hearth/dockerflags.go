@@ -58,7 +58,6 @@ func dockerFlags() []dockerFlag {
 		{name: "expose", why: whyPublish, hint: hintPublish},
 		{name: "restart", same: []string{"no", ""}, why: "a request ends when its container does: what stays up is not a request yet", hint: "--retry N runs it again where its node was lost"},
 		{name: "init", toggle: true, same: []string{"true"}, why: "every container has an init process", hint: hintOmit},
-		{name: "rm", toggle: true, same: []string{"true"}, why: "a container is always removed after its end", hint: "what it wrote is kept where it was lent: --mount SOURCE:TARGET:rw"},
 		{name: "sig-proxy", toggle: true, same: []string{"true"}, why: "signals are passed on to the container", hint: "--detach, or --keep, lets it go on without this command"},
 		{name: "no-healthcheck", toggle: true, same: []string{"true"}, why: whyHealth, hint: hintOmit},
 		{name: "disable-content-trust", toggle: true, same: []string{"true"}, why: "signatures of images are not checked", hint: "name the image by its digest: NAME@sha256:…"},

@@ -131,6 +131,7 @@ func inspectionRows(d *protocol.RequestDetail, wide bool) [][]string {
 		{"devices", strings.Join(s.Devices, ", ")},
 		{"capabilities", strings.Join(s.Capabilities, ", ")},
 		{"retry", retryText(s.Retry)},
+		{"forgotten", autoRemoveText(s)},
 		{"detached", yes(d.Detached)},
 		{"input", yes(s.Stdin)},
 		{"terminal", terminalText(s)},

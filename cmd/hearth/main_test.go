@@ -69,6 +69,7 @@ func TestScripts(t *testing.T) {
 			"waitnode":   waitNode,
 			"waitoutput": waitOutput,
 			"mode":       checkMode,
+			"waitgone":   waitGone,
 		},
 	})
 }
@@ -97,6 +98,14 @@ func waitOutput(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: waitoutput VERB ID TEXT")
 	}
 	waitForCommand(ts, args[2], args[0], args[1])
+}
+
+// waitGone ID waits until no request has the ID.
+func waitGone(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitgone ID")
+	}
+	waitForCommand(ts, "no request "+args[0]+" is known", "inspect", args[0])
 }
 
 // checkMode FILE MODE checks a file's permissions.

@@ -32,6 +32,10 @@ Ctrl-C included, goes to the container.
 A request has an ID, generated unless --id gives one. Running an ID again does
 not run anything again: it attaches to the first, or to what it came to.
 
+With --rm the request is forgotten once it has ended: 'hearth ps --all' does not
+show it, and its output and its end are gone for whoever did not follow it. One
+whose end is unknown stays. The container itself is always removed.
+
 A container is started at most once: if its node is lost, the end is unknown until
 the node is back. With --retry N it is started again, up to N times, when its node
 was lost, was cut off for some 8 s, or failed at running it. The earlier container
@@ -144,11 +148,12 @@ func (c *cli) run(ctx context.Context, f runFlags, args []string) error {
 		return err
 	}
 	defer done()
-	session, err := device.Run(ctx, protocol.Run{ID: id, Service: service, Detach: f.detach || f.keep})
+	run := protocol.Run{ID: id, Service: service, Detach: f.detach || f.keep}
+	session, err := device.Run(ctx, run)
 	if err != nil {
 		return runFailure(err, id)
 	}
-	end := func(last *protocol.Event) error { return c.printRequest(ctx, device, id, last) }
+	end := func(last *protocol.Event) error { return c.printRequest(ctx, device, &run, last) }
 	if f.detach {
 		_ = session.Close()
 		if f.asJSON {

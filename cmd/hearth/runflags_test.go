@@ -115,8 +115,9 @@ func TestDockersSpellings(t *testing.T) {
 		return s
 	}
 	for line, want := range map[string]protocol.Service{
-		"app": base,
-		"--rm --init --sig-proxy --no-healthcheck --restart=no --ipc private --security-opt no-new-privileges --net default app": base,
+		"app":      base,
+		"--rm app": with(func(s *protocol.Service) { s.AutoRemove = true }),
+		"--rm=false --init --sig-proxy --no-healthcheck --restart=no --ipc private --security-opt no-new-privileges --net default app": base,
 		"--privileged=false -P=false --pull missing app": base,
 		"-m 512m -w /data -u 1000:1000 app":              with(func(s *protocol.Service) { s.Memory, s.WorkDir, s.User = 512<<20, "/data", "1000:1000" }),
 		"-h web --shm-size 128m --read-only app":         with(func(s *protocol.Service) { s.Hostname, s.ShmSize, s.ReadOnlyRoot = "web", 128<<20, true }),
@@ -164,7 +165,6 @@ func TestWhatHearthRefusesHasAReason(t *testing.T) {
 		"-p 80:80 app":                                       "--publish: no port of a node is opened for a container",
 		"-itP app":                                           "--publish-all: no port",
 		"--restart unless-stopped app":                       "--restart: a request ends when its container does",
-		"--rm=false app":                                     "--rm: a container is always removed",
 		"--cap-drop ALL app":                                 "--cap-drop: what containers have is said by the node's owner",
 		"--pid host app":                                     "--pid: a container has namespaces of its own",
 		"--memory-swap -1 app":                               "--memory-swap: memory is one hard limit, without swap",

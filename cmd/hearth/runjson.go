@@ -80,9 +80,14 @@ func unfinished(data []byte) int {
 
 // printRequest prints a line of JSON about a request: as the device knows it, and
 // ended as last says, where there is one.
-func (c *cli) printRequest(ctx context.Context, device *protocol.AppClient, id protocol.RequestID, last *protocol.Event) error {
-	d, err := device.Inspect(ctx, id)
-	if err != nil {
+func (c *cli) printRequest(ctx context.Context, device *protocol.AppClient, run *protocol.Run, last *protocol.Event) error {
+	d, err := device.Inspect(ctx, run.ID)
+	switch s := &run.Service; {
+	case s.AutoRemove && protocol.CodeOf(err) == protocol.CodeNotFound:
+		d.RequestInfo = protocol.RequestInfo{
+			ID: run.ID, Image: s.Image, Args: s.Args, Tags: s.Tags, Detached: run.Detach, Last: protocol.Event{State: protocol.StateAccepted},
+		}
+	case err != nil:
 		return requestFailure(err)
 	}
 	if last != nil {

@@ -87,6 +87,13 @@ func memoryText(s *protocol.Service) string {
 	return strings.Join(list, "; ")
 }
 
+func autoRemoveText(s *protocol.Service) string {
+	if s.AutoRemove {
+		return "once it has ended"
+	}
+	return ""
+}
+
 func rootText(s *protocol.Service) string {
 	if s.ReadOnlyRoot {
 		return "read-only"

@@ -19,11 +19,13 @@ import (
 type requestFlags struct {
 	name            string
 	labels, secrets []string
+	remove          bool
 }
 
 func (f *requestFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.name, "name", "", "`NAME` by which the request can be named, too, while no other has it")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "write the tag `K[=V]` on the request; 'hearth ps --filter' finds by it")
+	flags.BoolVar(&f.remove, "rm", false, "forget the request once it has ended, with its output")
 	flags.StringArrayVar(&f.secrets, "secret", nil,
 		"give it /run/secrets/NAME in memory, `NAME[=FILE]`: what FILE holds, - is this command's input; without FILE, this one's variable NAME")
 }
@@ -35,7 +37,7 @@ func (f *requestFlags) apply(s *protocol.Service, stdin io.Reader) error {
 	if err != nil {
 		return err
 	}
-	s.Tags = tags
+	s.Tags, s.AutoRemove = tags, f.remove
 	for _, text := range f.secrets {
 		name, file, ok, err := parseSecret(text)
 		if err != nil {

@@ -26,6 +26,8 @@ type Service struct {
 	// Capabilities are those asked for beyond the node's default.
 	Capabilities []string `json:"capabilities"`
 	Retry        uint32   `json:"retry"`
+	// AutoRemove: the request is forgotten once it has ended.
+	AutoRemove bool `json:"auto_remove"`
 	// NoEntrypoint: the image's is left out.
 	NoEntrypoint bool           `json:"no_entrypoint"`
 	Pull         string         `json:"pull,omitempty"`
@@ -69,7 +71,7 @@ func NewService(s *protocol.Service) Service {
 		Image: s.Image, Args: listed(s.Args), Entrypoint: s.Entrypoint, Env: listed(s.Env), WorkDir: s.WorkDir, User: s.User,
 		CPUs: s.CPUs, Memory: s.Memory, Accelerator: s.Accelerator, Stdin: s.Stdin, TTY: s.TTY, TimeoutMS: s.Timeout.Milliseconds(),
 		Node: s.Constraints.Node, Labels: s.Constraints.Labels, NotHere: s.Constraints.NotHere,
-		Network: s.Network, Mounts: mounts, Devices: listed(s.Devices), Capabilities: listed(s.Capabilities), Retry: s.Retry,
+		Network: s.Network, Mounts: mounts, Devices: listed(s.Devices), Capabilities: listed(s.Capabilities), Retry: s.Retry, AutoRemove: s.AutoRemove,
 		NoEntrypoint: s.NoEntrypoint, Pull: string(s.Pull), Hostname: s.Hostname, ReadOnlyRoot: s.ReadOnlyRoot,
 		Tmpfs: tmpfs, ShmSize: s.ShmSize, TTYRows: s.TTYRows, TTYColumns: s.TTYColumns,
 		Tags: s.Tags, Secrets: newSecrets(s.Secrets),

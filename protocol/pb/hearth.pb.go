@@ -1038,6 +1038,7 @@ type Service struct {
 	// known.
 	TtyRows       uint32 `protobuf:"varint,29,opt,name=tty_rows,json=ttyRows,proto3" json:"tty_rows,omitempty"`
 	TtyColumns    uint32 `protobuf:"varint,30,opt,name=tty_columns,json=ttyColumns,proto3" json:"tty_columns,omitempty"`
+	AutoRemove    bool   `protobuf:"varint,31,opt,name=auto_remove,json=autoRemove,proto3" json:"auto_remove,omitempty"` // its orchestrator forgets the request once it has ended
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1280,6 +1281,13 @@ func (x *Service) GetTtyColumns() uint32 {
 		return x.TtyColumns
 	}
 	return 0
+}
+
+func (x *Service) GetAutoRemove() bool {
+	if x != nil {
+		return x.AutoRemove
+	}
+	return false
 }
 
 // A file /run/secrets/NAME in the container's memory. The data travels to the
@@ -5003,7 +5011,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\x03ran\x18\x04 \x01(\x04R\x03ran\"F\n" +
 	"\x05Error\x12#\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x0f.hearth.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xf0\a\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x91\b\n" +
 	"\aService\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x1e\n" +
@@ -5038,7 +5046,9 @@ const file_hearth_proto_rawDesc = "" +
 	"\x04pull\x18\x1c \x01(\tR\x04pull\x12\x19\n" +
 	"\btty_rows\x18\x1d \x01(\rR\attyRows\x12\x1f\n" +
 	"\vtty_columns\x18\x1e \x01(\rR\n" +
-	"ttyColumns\x1a9\n" +
+	"ttyColumns\x12\x1f\n" +
+	"\vauto_remove\x18\x1f \x01(\bR\n" +
+	"autoRemove\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a7\n" +

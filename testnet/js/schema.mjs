@@ -135,7 +135,8 @@ export const messages = {
     27: ['hostname', 'string'],
     28: ['pull', 'string'],
     29: ['ttyRows', 'uint'],
-    30: ['ttyColumns', 'uint']
+    30: ['ttyColumns', 'uint'],
+    31: ['autoRemove', 'bool']
   },
   Secret: {
     1: ['name', 'string'],

@@ -38,6 +38,7 @@ type runView struct {
 	progress progress
 	named    string
 	attempt  uint32 // that was spoken of
+	moved    moved
 	fetch    string // what was said last of a fetch
 	cut      uint64
 	// interrupted says that the one who looks on has ended it.
@@ -117,7 +118,7 @@ func (v *runView) finish() {
 func (v *runView) event(e *protocol.Event) (end bool, err error) {
 	if e.State.Ended() {
 		v.progress.clear()
-		return true, v.ending(e)
+		return true, v.endingAfterMoves(e)
 	}
 	if e.State == protocol.StatePulling {
 		v.pulling(e)
@@ -127,11 +128,15 @@ func (v *runView) event(e *protocol.Event) (end bool, err error) {
 	switch {
 	case e.Attempt > v.attempt:
 		v.attempt, v.named = e.Attempt, ""
-		if e.Attempt > 1 && e.Reason != "" {
-			v.say("%s", e.Reason)
+		if e.Attempt > 1 && e.Reason != "" && !v.moved.add(e.Reason) {
+			v.tellMoves()
+			if !v.moved.add(e.Reason) {
+				v.say("%s", e.Reason)
+			}
 		}
 	case e.NodeName != "" && e.NodeName != v.named && e.State > protocol.StatePlacing:
 		v.named = e.NodeName
+		v.tellMoves()
 		v.say("running on %s", e.NodeName)
 	case e.Reason != "" && (e.QueuePlace > 0 || e.State == protocol.StateRunning):
 		v.say("%s", e.Reason)

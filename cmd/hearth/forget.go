@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -53,16 +54,16 @@ Exit code 0 if the name is free here; 125 otherwise.
 }
 
 // tellNames says of a list what 'hearth doctor' knows of names and copies.
-func (c *cli) tellNames(ds []protocol.Device) {
+func tellNames(w io.Writer, ds []protocol.Device) {
 	for i := range ds {
 		s := &ds[i].Status
 		name := oneLine(s.Name)
 		if s.ClaimedName != "" {
 			claim := oneLine(s.ClaimedName)
-			fmt.Fprintf(c.stderr, "%s claims the name %s, which is another device's; if that one is no more: 'hearth forget %s'\n", name, claim, claim)
+			fmt.Fprintf(w, "%s claims the name %s, which is another device's; if that one is no more: 'hearth forget %s'\n", name, claim, claim)
 		}
 		if s.CopyAddress != "" {
-			fmt.Fprintf(c.stderr, "another device, at %s, runs with a copy of the state folder of %s; remove 'seed' there\n", oneLine(s.CopyAddress), name)
+			fmt.Fprintf(w, "another device, at %s, runs with a copy of the state folder of %s; remove 'seed' there\n", oneLine(s.CopyAddress), name)
 		}
 	}
 }
@@ -75,7 +76,7 @@ func (c *cli) tellNamesOnRefusal(ctx context.Context, device *protocol.AppClient
 		return
 	}
 	_ = device.Devices(ctx, false, func(ds []protocol.Device) error {
-		c.tellNames(slices.Clone(ds))
+		tellNames(c.stderr, slices.Clone(ds))
 		return nil
 	})
 }

@@ -83,13 +83,13 @@ func (c *cli) inspect(ctx context.Context, id string) (protocol.RequestDetail, e
 }
 
 func (c *cli) printInspection(d *protocol.RequestDetail, wide bool) error {
-	if err := c.table(inspectionRows(d, wide), wide); err != nil {
+	if err := c.table(c.stdout, inspectionRows(d, wide), wide); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintln(c.stdout); err != nil {
 		return err
 	}
-	return c.table(lifeRows(d, wide), wide)
+	return c.table(c.stdout, lifeRows(d, wide), wide)
 }
 
 // inspectionRows are what is known of a request, and all that was asked for.

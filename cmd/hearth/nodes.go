@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -64,7 +65,11 @@ memory does, is a change when it moved by a twentieth.
 				return err
 			}
 			defer done()
-			err = device.Devices(ctx, f.watch, c.devicePrinter(f))
+			screen := c.newScreen()
+			if f.watch {
+				defer screen.leave()
+			}
+			err = device.Devices(ctx, f.watch, c.devicePrinter(f, screen))
 			if f.watch && errors.Is(ctx.Err(), context.Canceled) {
 				return nil
 			}
@@ -83,52 +88,51 @@ type nodesFlags struct{ asJSON, quiet, wide, watch bool }
 
 // devicePrinter returns what prints a list of devices, but for one that says
 // nothing new. A terminal shows each, since their age goes on.
-func (c *cli) devicePrinter(f nodesFlags) func([]protocol.Device) error {
+func (c *cli) devicePrinter(f nodesFlags, screen *screen) func([]protocol.Device) error {
 	var last []protocol.Device
 	first := true
 	return func(ds []protocol.Device) error {
-		live := isTerminal(c.stdout) && !f.asJSON && !f.quiet
-		if !first && !live && slices.EqualFunc(ds, last, alike) {
+		if !first && (!screen.live || f.asJSON || f.quiet) && slices.EqualFunc(ds, last, alike) {
 			return nil
 		}
-		last = ds
-		defer func() { first = false }()
+		last, first = ds, false
 		if f.asJSON {
 			return json.NewEncoder(c.stdout).Encode(api.NewDevices(ds))
 		}
-		if f.watch {
-			c.redraw(first)
-		}
-		if f.quiet {
-			for i := range ds {
-				if _, err := fmt.Fprintln(c.stdout, oneLine(ds[i].Status.Name)); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-		if err := c.table(deviceRows(ds, f.wide), f.wide); err != nil {
+		var text strings.Builder
+		if err := c.writeDevices(&text, ds, f); err != nil {
 			return err
 		}
-		c.tellNames(ds)
-		return nil
+		notes := io.Writer(c.stderr)
+		if f.watch && screen.live { // there they would stand in the way of the next list
+			notes = &text
+		}
+		if !f.quiet {
+			tellNames(notes, ds)
+		}
+		if f.watch {
+			return screen.show(text.String())
+		}
+		_, err := io.WriteString(c.stdout, text.String())
+		return err
 	}
+}
+
+func (c *cli) writeDevices(w io.Writer, ds []protocol.Device, f nodesFlags) error {
+	if !f.quiet {
+		return c.table(w, deviceRows(ds, f.wide), f.wide)
+	}
+	for i := range ds {
+		if _, err := fmt.Fprintln(w, oneLine(ds[i].Status.Name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // alike reports whether two lists say the same of a device, but for how old that is.
 func alike(a, b protocol.Device) bool {
 	return a.Self == b.Self && a.Address == b.Address && device.AlikeStatuses(&a.Status, &b.Status)
-}
-
-// redraw prepares for the next list: on a terminal it takes the place of the
-// last one, elsewhere an empty line parts them.
-func (c *cli) redraw(first bool) {
-	switch {
-	case isTerminal(c.stdout):
-		fmt.Fprint(c.stdout, "\x1b[H\x1b[2J")
-	case !first:
-		fmt.Fprintln(c.stdout)
-	}
 }
 
 func deviceRows(ds []protocol.Device, wide bool) [][]string {

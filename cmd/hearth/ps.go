@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -105,38 +106,61 @@ func (f *psFlags) register(cmd *cobra.Command) {
 }
 
 func (c *cli) printRequests(ctx context.Context, device *protocol.AppClient, f *psFlags) error {
-	list := []protocol.RequestInfo{}
-	silent, err := device.List(ctx, f.all || f.last > 0 || endedOnly(f.filterTexts), func(r protocol.RequestInfo) error {
+	list, err := listRequests(ctx, device, f)
+	if err != nil {
+		return err
+	}
+	list.tellSilent(c.stderr)
+	return c.writeRequests(c.stdout, list, f)
+}
+
+// A requestList is what ps shows, and whose requests are missing in it.
+type requestList struct {
+	requests []protocol.RequestInfo
+	silent   []string
+}
+
+func listRequests(ctx context.Context, device *protocol.AppClient, f *psFlags) (*requestList, error) {
+	list := &requestList{}
+	var err error
+	list.silent, err = device.List(ctx, f.all || f.last > 0 || endedOnly(f.filterTexts), func(r protocol.RequestInfo) error {
 		if fitsAll(&r, f.filters) {
-			list = append(list, r)
+			list.requests = append(list.requests, r)
 		}
 		return nil
 	})
 	if err != nil {
-		return requestFailure(err)
-	}
-	if len(silent) > 0 {
-		fmt.Fprintf(c.stderr, "hearth: no answer came from %s, whose requests are missing here\n", printable(strings.Join(silent, ", ")))
+		return nil, requestFailure(err)
 	}
 	if f.last > 0 {
-		list = list[:min(len(list), f.last)] // the newest come first
+		list.requests = list.requests[:min(len(list.requests), f.last)] // the newest come first
 	}
-	if f.asJSON {
-		out := make([]api.Request, 0, len(list))
-		for i := range list {
-			out = append(out, api.NewRequest(&list[i]))
+	return list, nil
+}
+
+func (l *requestList) tellSilent(w io.Writer) {
+	if len(l.silent) > 0 {
+		fmt.Fprintf(w, "hearth: no answer came from %s, whose requests are missing here\n", printable(strings.Join(l.silent, ", ")))
+	}
+}
+
+func (c *cli) writeRequests(w io.Writer, list *requestList, f *psFlags) error {
+	switch {
+	case f.asJSON:
+		out := make([]api.Request, 0, len(list.requests))
+		for i := range list.requests {
+			out = append(out, api.NewRequest(&list.requests[i]))
 		}
-		return json.NewEncoder(c.stdout).Encode(out)
-	}
-	if f.quiet {
-		for i := range list {
-			if _, err := fmt.Fprintln(c.stdout, list[i].ID); err != nil {
+		return json.NewEncoder(w).Encode(out)
+	case f.quiet:
+		for i := range list.requests {
+			if _, err := fmt.Fprintln(w, list.requests[i].ID); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return c.table(requestRows(list, time.Now(), f.wide), f.wide)
+	return c.table(w, requestRows(list.requests, time.Now(), f.wide), f.wide)
 }
 
 func requestRows(list []protocol.RequestInfo, now time.Time, wide bool) [][]string {
@@ -150,7 +174,8 @@ func requestRows(list []protocol.RequestInfo, now time.Time, wide bool) [][]stri
 	return rows
 }
 
-// watchRequests prints the list now and after each event, until ctx ends.
+// watchRequests prints the list now and after each event, until ctx ends. On a
+// terminal ages go on between events.
 func (c *cli) watchRequests(ctx context.Context, device *protocol.AppClient, f *psFlags) error {
 	news, begun := make(chan struct{}, 1), make(chan struct{})
 	g, watching := errgroup.WithContext(ctx)
@@ -163,33 +188,72 @@ func (c *cli) watchRequests(ctx context.Context, device *protocol.AppClient, f *
 			return nil
 		})
 	})
+	screen := c.newScreen()
+	defer screen.leave()
 	g.Go(func() error {
 		select {
 		case <-begun: // so that no change falls between two lists
 		case <-watching.Done():
 			return nil
 		}
-		for first := true; ; first = false {
-			if !f.asJSON {
-				c.redraw(first)
-			}
-			if err := c.printRequests(watching, device, f); err != nil {
+		for {
+			list, err := listRequests(watching, device, f)
+			if err != nil {
 				return err
 			}
-			// After a quiet time a change is told at once; a burst is one list.
-			select {
-			case <-time.After(psPause):
-			case <-watching.Done():
-				return nil
-			}
-			select {
-			case <-news:
-			case <-watching.Done():
-				return nil
+			if err := c.showRequests(watching, screen, list, f, news); err != nil || watching.Err() != nil {
+				return err
 			}
 		}
 	})
 	return watchEnded(ctx, g.Wait())
+}
+
+// showRequests shows a list until there is a new one. After a quiet time a change
+// is told at once; a burst is one list.
+func (c *cli) showRequests(ctx context.Context, screen *screen, list *requestList, f *psFlags, news <-chan struct{}) error {
+	pause := time.After(psPause)
+	var due <-chan struct{}
+	var older <-chan time.Time
+	if screen.live && !f.asJSON && !f.quiet {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		older = tick.C
+	}
+	for {
+		if err := c.drawRequests(screen, list, f); err != nil {
+			return err
+		}
+		for redraw := false; !redraw; {
+			select {
+			case <-pause:
+				due = news
+			case <-due:
+				return nil
+			case <-older:
+				redraw = true
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}
+
+func (c *cli) drawRequests(screen *screen, list *requestList, f *psFlags) error {
+	if f.asJSON {
+		list.tellSilent(c.stderr)
+		return c.writeRequests(c.stdout, list, f)
+	}
+	var text strings.Builder
+	if err := c.writeRequests(&text, list, f); err != nil {
+		return err
+	}
+	if screen.live {
+		list.tellSilent(&text) // on the terminal, it would stand in the way of the next list
+	} else {
+		list.tellSilent(c.stderr)
+	}
+	return screen.show(text.String())
 }
 
 // watchEnded is what a command that watches ends with: nothing, where ctx did.

@@ -32,12 +32,12 @@ func table(w io.Writer, rows [][]string) error {
 	return writeTable(w, rows, widthOf(w))
 }
 
-// table writes a table to stdout; with wide, nothing of it is cut.
-func (c *cli) table(rows [][]string, wide bool) error {
+// table writes a table for stdout to w; with wide, nothing of it is cut.
+func (c *cli) table(w io.Writer, rows [][]string, wide bool) error {
 	if wide {
-		return writeTable(c.stdout, rows, 0)
+		return writeTable(w, rows, 0)
 	}
-	return table(c.stdout, rows)
+	return writeTable(w, rows, widthOf(c.stdout))
 }
 
 // widthOf returns how many characters a line on w may have; 0 is any number.

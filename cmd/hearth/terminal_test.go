@@ -142,6 +142,52 @@ func TestAttackOutput(t *testing.T) {
 	}
 }
 
+// TestWatchRedrawsInPlace: on a terminal lists replace each other, nothing that was
+// there before is cleared, and Ctrl-C leaves the last list and an empty line.
+func TestWatchRedrawsInPlace(t *testing.T) {
+	hearth := fakeDevice(t)
+	for _, verb := range []string{"nodes", "ps"} {
+		master, slave := openTerminal(t)
+		setSize(t, master, 24, 100)
+		watch := hearth(verb, "--watch")
+		watch.Stdin, watch.Stdout, watch.Stderr = slave, slave, slave
+		if err := watch.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var seen strings.Builder
+		read := func(until string) {
+			t.Helper()
+			for buf := make([]byte, 4096); !strings.Contains(seen.String(), until); {
+				n, err := master.Read(buf)
+				if err != nil {
+					t.Fatalf("%s shows %q: %v", verb, seen.String(), err)
+				}
+				seen.Write(buf[:n])
+			}
+		}
+		if verb == "ps" {
+			read("AGE")
+			if out, err := hearth("run", "-d", "--id", "shown", "work:1", "sleep=1h").CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			read("shown ")
+			seen.Reset() // ages go on, without any event
+			read("\x1b[2A")
+		}
+		read("\x1b[2A")
+		if strings.Contains(seen.String(), "\x1b[2J") {
+			t.Errorf("%s clears the terminal: %q", verb, seen.String())
+		}
+		if err := watch.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		read("\x1b[J\r\x1b[K")
+		if err := watch.Wait(); err != nil {
+			t.Errorf("%s was left by Ctrl-C with %v", verb, err)
+		}
+	}
+}
+
 // await asks again and again until done.
 func await(t *testing.T, done func() bool) {
 	t.Helper()

@@ -79,7 +79,8 @@ func (c *cli) stop(ctx context.Context, device *protocol.AppClient, s protocol.S
 	}
 	for _, id := range stopped {
 		if !noWait {
-			if _, err := awaitEnd(ctx, device, protocol.RequestID(id)); err != nil {
+			// One that is not known any more has ended, and was run with --rm.
+			if _, err := awaitEnd(ctx, device, protocol.RequestID(id)); err != nil && protocol.CodeOf(err) != protocol.CodeNotFound {
 				errs = append(errs, err)
 				continue
 			}

@@ -27,7 +27,7 @@ type Service struct {
 	Capabilities []string `json:"capabilities"`
 	Retry        uint32   `json:"retry"`
 	// AutoRemove: the request is forgotten once it has ended.
-	AutoRemove bool `json:"auto_remove"`
+	AutoRemove bool `json:"auto_remove,omitempty"`
 	// NoEntrypoint: the image's is left out.
 	NoEntrypoint bool           `json:"no_entrypoint"`
 	Pull         string         `json:"pull,omitempty"`

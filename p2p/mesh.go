@@ -255,7 +255,7 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 	door := &doorman{}
 	pulse := &liveness{members: m.members, names: m.names, report: m.report, small: m.small, work: m.protocols(), log: m.cfg.Log}
 	h, err := newHost(&m.cfg, m.id, secure, door, &opening{
-		start: rand.Uint64(), admit: pulse.admit, copied: func(addr string) { m.report.copied(m.id, addr, "") },
+		start: rand.Uint64(), admit: pulse.admit, refused: func(addr string) { m.report.refusedAsCopy(m.id, addr) },
 	}, m.small)
 	if err != nil {
 		return nil, fmt.Errorf("start the network host: %w", err)

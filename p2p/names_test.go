@@ -309,11 +309,11 @@ func TestCopyOfAStateFolder(t *testing.T) {
 	a.joins(b)
 	a.live.Load().connector.secure.arbiter.free(b.id) // as half a minute later
 	copied := start(t, secret, "b", same(key), a.asPeer())
-	copied.logs("runs with a copy of this device's state folder")
+	copied.logs("others refuse this device: it runs with a copy of another's state folder")
 	b.logs("runs with a copy of this device's state folder")
 	a.logs("two devices run with copies of one state folder")
 	for _, d := range []*device{a, b, copied} {
-		if c := d.Copies(); len(c) != 1 || c[0].Of != b.ID() || !strings.HasPrefix(c[0].Address, "127.0.0.1:") || (c[0].First == "") == (d == a) {
+		if c := d.Copies(); len(c) != 1 || c[0].Of != b.ID() || c[0].Address != "127.0.0.1" || (c[0].First == "") == (d == a) || c[0].Refused != (d == copied) {
 			t.Errorf("%s has seen %+v", d.name, c)
 		}
 	}

@@ -27,8 +27,8 @@ type opening struct {
 	// admit reports whether a connection to a device of that start may be, else where
 	// another device of the same ID is connected. It may take answerTime.
 	admit func(c *memberConn) (other string, ok bool)
-	// copied is told where another device of this device's own ID is.
-	copied func(addr string)
+	// refused is told where another device of this device's own ID is, that came first.
+	refused func(addr string)
 }
 
 // exchange runs it. The dialler speaks first. The connection's owner closes it where
@@ -76,7 +76,7 @@ func (o *opening) receive(c *memberConn) error {
 	}
 	if kind == frameCopy {
 		_, addr := readCopy(body)
-		o.copied(addr)
+		o.refused(addr)
 		return errCopy
 	}
 	c.start = binary.BigEndian.Uint64(body)

@@ -72,9 +72,12 @@ type Conflict struct {
 type Copy struct {
 	// Of is the ID that both have.
 	Of protocol.PeerID
-	// Address of the copy, as IP:port, and of the device that came first; that is
-	// empty for this one.
+	// Address of the copy, an IP address since nobody knows where it listens, and of
+	// the device that came first; that is empty for this one.
 	Address, First string
+	// Refused says that this device came second: others refuse it, and Address is
+	// that of the first one.
+	Refused bool
 }
 
 // Stats counts what was turned away.

@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -23,7 +24,7 @@ const (
 	reportLineEvery = time.Minute
 	// copySeen is for how long a copy is told of that was not seen again. A device that
 	// is refused for it tries once in lastPause.
-	copySeen = 5 * time.Minute
+	copySeen = 3 * lastPause
 )
 
 // reports keeps what the owner should know of devices that do not belong here,
@@ -101,19 +102,41 @@ func (r *reports) copied(of peer.ID, addr, first string) {
 	if addr == "" {
 		return
 	}
-	c := seenCopy{Copy{Of: node(of), Address: addr, First: first}, time.Now()}
-	r.mu.Lock()
-	same := func(o seenCopy) bool { return o.Of == c.Of && hostOf(o.Address) == hostOf(addr) }
-	r.copies = bounded(append(slices.DeleteFunc(r.copies, same), c))
-	log := r.first("copy "+string(of)+hostOf(addr)) && r.memberLines.Allow()
-	r.mu.Unlock()
-	switch {
-	case !log:
-	case first == "":
-		r.log.Warn("another device runs with a copy of this device's state folder; remove 'seed' there", "address", addr)
-	default:
-		r.log.Warn("two devices run with copies of one state folder, and the second is refused; remove 'seed' there", "peer", of, "address", addr, "first", first)
+	c := Copy{Of: node(of), Address: hostOf(addr)}
+	if first != "" {
+		c.First = hostOf(first)
 	}
+	switch refused, log := r.noteCopy(c); {
+	case !log || refused: // which of the two is refused was said
+	case first == "":
+		r.log.Warn("another device runs with a copy of this device's state folder; remove 'seed' from the one that is the copy", "address", c.Address)
+	default:
+		r.log.Warn("two devices run with copies of one state folder, and the second is refused; remove 'seed' from the one that is the copy", "peer", of, "address", c.Address, "first", c.First)
+	}
+}
+
+// refusedAsCopy notes that this device is refused, since the one at addr runs with
+// the same state folder and came first.
+func (r *reports) refusedAsCopy(self peer.ID, addr string) {
+	if addr == "" {
+		return
+	}
+	if _, log := r.noteCopy(Copy{Of: node(self), Address: hostOf(addr), Refused: true}); log {
+		r.log.Warn("others refuse this device: it runs with a copy of another's state folder, which came first; if this one is the copy, remove 'seed' here", "address", hostOf(addr))
+	}
+}
+
+// noteCopy keeps what was seen, and reports whether this device was known to be the
+// one that is refused, and whether it is to be logged.
+func (r *reports) noteCopy(c Copy) (known, log bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range r.copies {
+		known = known || o.Of == c.Of && o.Address == c.Address && o.Refused
+	}
+	c.Refused = c.Refused || known
+	r.copies = bounded(append(slices.DeleteFunc(r.copies, func(o seenCopy) bool { return o.Of == c.Of && o.Address == c.Address }), seenCopy{c, time.Now()}))
+	return known, r.first(fmt.Sprint("copy ", c.Of, c.Address, c.Refused)) && r.memberLines.Allow()
 }
 
 // seenCopies returns those that were seen lately.

@@ -81,12 +81,13 @@ func TestCopiedStateFolderIsTold(t *testing.T) {
 		}
 	}
 	second := lan.AddHost("second").StartNode(t, testnet.Options{Name: "b", Secret: secret, State: folder, Args: none})
-	for _, n := range []*testnet.Node{second, b} {
-		n.AwaitLog("runs with a copy of this device's state folder")
-	}
+	second.AwaitLog("others refuse this device: it runs with a copy of another's state folder")
+	b.AwaitLog("runs with a copy of this device's state folder")
 	a.AwaitLog("two devices run with copies of one state folder")
-	if r := a.Hearth("doctor"); !strings.Contains(r.Stdout, "remove 'seed' there") {
-		t.Errorf("doctor says %s", r.Stdout)
+	for n, want := range map[*testnet.Node]string{a: "remove 'seed' from the state folder", second: "if this device is the copy, remove " + folder, b: "that is the copy"} {
+		if r := n.Hearth("doctor"); !strings.Contains(r.Stdout, want) {
+			t.Errorf("doctor on %s says %s, want %s", n.Name, r.Stdout, want)
+		}
 	}
 	if ds := a.WaitNodes(2); len(ds) != 2 {
 		t.Errorf("%+v", ds)

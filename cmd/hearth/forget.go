@@ -1,11 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -63,20 +63,32 @@ func tellNames(w io.Writer, ds []protocol.Device) {
 			fmt.Fprintf(w, "%s claims the name %s, which is another device's; if that one is no more: 'hearth forget %s'\n", name, claim, claim)
 		}
 		if s.CopyAddress != "" {
-			fmt.Fprintf(w, "another device, at %s, runs with a copy of the state folder of %s; remove 'seed' there\n", oneLine(s.CopyAddress), name)
+			fmt.Fprintf(w, "another device, at %s, runs with a copy of the state folder of %s: 'hearth doctor' says what to do\n", oneLine(s.CopyAddress), name)
 		}
 	}
 }
 
-// tellNamesOnRefusal does so where no node could run a request: one may be meant that
-// is called otherwise.
-func (c *cli) tellNamesOnRefusal(ctx context.Context, device *protocol.AppClient, end error) {
+// tellNamesOnRefusal does so where no node could run a request that is for a named
+// one: another may be meant, that is called otherwise.
+func (c *cli) tellNamesOnRefusal(ctx context.Context, device *protocol.AppClient, asked *protocol.Constraints, end error) {
 	var f *failure
-	if !errors.As(end, &f) || f.code != exitNoNode {
+	name := cmp.Or(asked.Node, asked.Labels["name"])
+	if name == "" || !errors.As(end, &f) || f.code != exitNoNode {
 		return
 	}
 	_ = device.Devices(ctx, false, func(ds []protocol.Device) error {
-		tellNames(c.stderr, slices.Clone(ds))
+		tellNames(c.stderr, calledSo(ds, name))
 		return nil
 	})
+}
+
+// calledSo returns the devices that a name may mean: theirs, claimed by them, or their
+// ID.
+func calledSo(ds []protocol.Device, name string) (found []protocol.Device) {
+	for _, d := range ds {
+		if s := &d.Status; s.Name == name || s.ClaimedName == name || string(s.Node) == name {
+			found = append(found, d)
+		}
+	}
+	return found
 }

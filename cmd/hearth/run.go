@@ -170,7 +170,7 @@ func (c *cli) run(ctx context.Context, f runFlags, args []string) error {
 		follow.view.lines = &runLines{out: json.NewEncoder(c.stdout), end: end}
 	}
 	err = follow.follow()
-	c.tellNamesOnRefusal(ctx, device, err)
+	c.tellNamesOnRefusal(ctx, device, &service.Constraints, err)
 	return err
 }
 

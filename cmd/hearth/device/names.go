@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"strings"
 
 	"github.com/hearth-edge/hearth/p2p"
@@ -64,13 +65,22 @@ func (d *Device) checkNames() (checks []protocol.Check) {
 			"so many names have a holder that newcomers get none, and are shown with the end of their IDs"))
 	}
 	for _, c := range d.mesh.Copies() {
-		text := fmt.Sprintf("another device at %s runs with a copy of this device's state folder", c.Address)
-		if c.First != "" {
-			text = fmt.Sprintf("another device at %s runs with a copy of the state folder of the one at %s, and is refused", c.Address, c.First)
-		}
-		checks = append(checks, problem("copy", "remove 'seed' there and start it again; each device needs one of its own", "%s", text))
+		checks = append(checks, checkCopy(&c, d.cfg.StateDir))
 	}
 	return checks
+}
+
+// checkCopy tells of a copy, and which of the two should begin anew.
+func checkCopy(c *p2p.Copy, state string) protocol.Check {
+	there := fmt.Sprintf("at %s, remove 'seed' from the state folder and start it again; each device needs one of its own", c.Address)
+	switch {
+	case c.Refused:
+		return problem("copy", fmt.Sprintf("if this device is the copy, remove %s and start it again; else do so at %s", filepath.Join(state, "seed"), c.Address),
+			"others refuse this device: it runs with a copy of the state folder of the one at %s, which came first", c.Address)
+	case c.First != "":
+		return problem("copy", there, "another device at %s runs with a copy of the state folder of the one at %s, and is refused", c.Address, c.First)
+	}
+	return problem("copy", "remove 'seed' from the state folder that is the copy, and start that device again", "another device at %s runs with a copy of this device's state folder", c.Address)
 }
 
 // checkRivals tells where this device is called otherwise, since its name is another's

@@ -36,6 +36,8 @@ type follower struct {
 	toTheEnd bool
 	// survives: the request goes on when this command is cut off from it.
 	survives bool
+	// ended: the request's end was told.
+	ended bool
 
 	restore func()
 }
@@ -79,7 +81,7 @@ func (f *follower) follow() error {
 		}
 		if u.Event != nil && u.Event.State.Ended() {
 			f.restore()
-			f.view.lineEnd = "\n"
+			f.view.lineEnd, f.ended = "\n", true
 		}
 		if end, err := f.view.show(u); end || err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -170,8 +171,22 @@ func (c *cli) run(ctx context.Context, f runFlags, args []string) error {
 		follow.view.lines = &runLines{out: json.NewEncoder(c.stdout), end: end}
 	}
 	err = follow.follow()
+	if service.AutoRemove && follow.ended {
+		awaitRemoval(ctx, device, id)
+	}
 	c.tellNamesOnRefusal(ctx, device, &service.Constraints, err)
 	return err
+}
+
+// removalWait bounds how long a request that has ended is waited for to be forgotten.
+const removalWait = 2 * time.Second
+
+// awaitRemoval returns when a request that was run with --rm is forgotten, so that
+// its ID is free for the next command.
+func awaitRemoval(ctx context.Context, device *protocol.AppClient, id protocol.RequestID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalWait)
+	defer cancel()
+	_ = device.Remove(ctx, protocol.Remove{Request: id}) // the device does so in any case
 }
 
 // runFailure adds what to do about a request that was not accepted.

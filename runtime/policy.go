@@ -236,16 +236,20 @@ func (j *judgement) capabilities() {
 	j.say("capabilities", "default_capabilities", grant, nil)
 	for _, name := range j.service.Capabilities {
 		if given := slices.Contains(j.spec.Capabilities, name); !given && !slices.Contains(j.policy.Capabilities, name) || !isCapability(name) {
-			fix := ""
-			if isCapability(name) {
-				fix = listing("capabilities", j.policy.Capabilities, nil, name)
-			}
-			j.say("capability "+name, "capabilities", "", deny("capabilities", fix, "does not give the capability %s", quoted(name)))
+			j.say("capability "+name, "capabilities", "", j.noCapability(name))
 			continue
 		}
 		j.say("capability "+name, "capabilities", name, nil)
 		j.give(name)
 	}
+}
+
+// noCapability refuses one that is asked for.
+func (j *judgement) noCapability(name string) error {
+	if !isCapability(name) {
+		return protocol.Errorf(protocol.CodePolicy, "knows no capability %s: see capabilities(7)", quoted(name))
+	}
+	return deny("capabilities", listing("capabilities", j.policy.Capabilities, nil, name), "does not give the capability %s", quoted(name))
 }
 
 // give adds a capability, once.

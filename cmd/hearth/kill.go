@@ -27,7 +27,11 @@ Exit codes: 0 if all were told; 125 otherwise.
 		Args:              someRequests,
 		ValidArgsFunction: c.completeRequests(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s := protocol.Stop{Signal: signalName(signal)}
+			name, err := parseSignal(signal)
+			if err != nil {
+				return err
+			}
+			s := protocol.Stop{Signal: name}
 			// What is killed is to end, also where there is no container yet; any other
 			// signal is the container's business.
 			s.SignalOnly = s.Signal != "KILL"

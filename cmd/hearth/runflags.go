@@ -120,6 +120,8 @@ func (f *runFlags) service(args []string, stdin io.Reader) (protocol.Service, er
 // exclusive checks flags that make no sense together.
 func (f *runFlags) exclusive() error {
 	switch {
+	case f.timeout < 0:
+		return fmt.Errorf("--timeout: %v is negative; write it like 90s or 2h", f.timeout)
 	case f.detach && f.interactive:
 		return &failure{err: errors.New("--detach and --interactive exclude each other: nobody would be there to give input"),
 			hint: "use --keep for a request that goes on when this command is gone"}
@@ -304,7 +306,7 @@ func parseLabels(flag string, pairs []string) (map[string]string, error) {
 	for _, p := range pairs {
 		k, v, ok := strings.Cut(p, "=")
 		if !ok || k == "" {
-			return nil, fmt.Errorf("%s %q: not of the form K=V", flag, p)
+			return nil, fmt.Errorf("%s %q: not of the form K=V; write it like disk=ssd", flag, p)
 		}
 		labels[k] = v
 	}

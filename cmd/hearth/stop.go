@@ -1,15 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -20,6 +21,7 @@ var signalNames = []string{"TERM", "INT", "HUP", "QUIT", "KILL", "USR1", "USR2",
 func (c *cli) stopCommand() *cobra.Command {
 	var s protocol.Stop
 	var noWait bool
+	var seconds uint32
 	cmd := &cobra.Command{
 		Use:   "stop [flags] ID...",
 		Short: "End requests, or send them a signal",
@@ -41,9 +43,17 @@ Exit codes: 0 if all have ended, or got the signal; 125 otherwise.
 		ValidArgsFunction: c.completeRequests(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if s.Grace < 0 {
-				return fmt.Errorf("--grace: %v is negative", s.Grace)
+				return fmt.Errorf("--grace: %v is negative; write it like 30s, or 0s to kill at once", s.Grace)
 			}
-			s.Signal = signalName(s.Signal)
+			if s.Signal != "" {
+				var err error
+				if s.Signal, err = parseSignal(s.Signal); err != nil {
+					return err
+				}
+			}
+			if cmd.Flags().Changed("time") {
+				s.Grace = time.Duration(seconds) * time.Second
+			}
 			device, done, err := c.device(cmd.Context())
 			if err != nil {
 				return err
@@ -55,14 +65,32 @@ Exit codes: 0 if all have ended, or got the signal; 125 otherwise.
 	flags := cmd.Flags()
 	flags.StringVarP(&s.Signal, "signal", "s", "", "send `SIGNAL` first, such as INT or USR1 (default: the image's STOPSIGNAL, or TERM)")
 	flags.DurationVarP(&s.Grace, "grace", "g", stopGrace, "kill it if it has not ended after `D`, such as 30s")
+	flags.Uint32VarP(&seconds, "time", "t", 0, "") // docker's --grace
+	_ = flags.MarkHidden("time")
+	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "timeout" { // docker's name of it since 28
+			name = "time"
+		}
+		return pflag.NormalizedName(name)
+	})
 	flags.BoolVar(&s.SignalOnly, "signal-only", false, "send the signal and do not ask the request to end")
 	flags.BoolVar(&noWait, "no-wait", false, "do not wait for the end")
 	_ = cmd.RegisterFlagCompletionFunc("signal", cobra.FixedCompletions(slices.Clone(signalNames), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// signalName is a signal as signal(7) has it, without SIG.
-func signalName(typed string) string { return strings.TrimPrefix(strings.ToUpper(typed), "SIG") }
+// signalNumbers are those that kill(1) has everywhere; others differ between
+// machines, and a container may run on another one.
+var signalNumbers = map[string]string{"1": "HUP", "2": "INT", "3": "QUIT", "6": "ABRT", "9": "KILL", "14": "ALRM", "15": "TERM"}
+
+// parseSignal reads --signal, and returns the name without SIG.
+func parseSignal(typed string) (string, error) {
+	name, err := protocol.ParseSignal(cmp.Or(signalNumbers[typed], typed))
+	if err != nil {
+		return "", fmt.Errorf("--signal: %q is no signal; write it like TERM, INT or USR1", typed)
+	}
+	return name, nil
+}
 
 // stop tells all requests before it waits for any, so that their periods of
 // grace run at the same time. One that fails does not keep the others from it.

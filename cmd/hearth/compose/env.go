@@ -58,6 +58,8 @@ func environment(opts Options, dir string) (map[string]string, error) {
 // checkSize refuses a file that compose-go would read whole.
 func checkSize(path string) error {
 	switch info, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no file %s", filepath.Base(path))
 	case err != nil:
 		return err
 	case info.IsDir():

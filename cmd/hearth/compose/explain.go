@@ -16,6 +16,12 @@ var (
 	serviceInText = regexp.MustCompile(`(?:service|services) "([^"]+)"`)
 	// decodedInText is a key as the decoder writes it.
 	decodedInText = regexp.MustCompile(`'(services|networks|volumes|configs|secrets)\[([^\]']+)\]\.?([^']*)'`)
+	// indexInText ends a key with the items of a list.
+	indexInText = regexp.MustCompile(`(\.\[\d*\])+$`)
+	// undefinedInText names a part that a service mounts or is on.
+	undefinedInText = regexp.MustCompile(`refers to undefined (volume|network|config|secret) ([^\s:]+)`)
+	// portInText quotes one side of a port.
+	portInText = regexp.MustCompile(`invalid (?:hostPort|containerPort|proto): (\S+)`)
 	// pathInText begins some errors with the file that they are about.
 	pathInText = regexp.MustCompile(`^(validating|failed to parse) [^:]+: `)
 )
@@ -43,7 +49,7 @@ func (s *sources) explainOne(text string) Refusal {
 	text = pathInText.ReplaceAllString(text, "")
 	r := Refusal{}
 	if m := keyInText.FindString(text); m != "" {
-		path := s.split(strings.TrimRight(strings.TrimRight(m, ".:;"), ".[]"))
+		path := s.split(indexInText.ReplaceAllString(strings.TrimRight(m, ".:;"), ""))
 		r.Position, r.Key = s.locate(path...), key(path...)
 		if unset := s.unset(s.value(path)); len(unset) > 0 {
 			r.Instead = fmt.Sprintf("the variable %s is not set: set it in .env beside the file, or in the environment", unset[0])
@@ -68,6 +74,12 @@ func (s *sources) explainOne(text string) Refusal {
 			path = append(path, "depends_on")
 		}
 		r.Position, r.Key = s.locate(path...), key(path...)
+		if u := undefinedInText.FindStringSubmatch(text); u != nil {
+			path = append(path, u[1]+"s")
+			r.Position, r.Key = s.locateItem(u[2], path...), key(path...)
+		}
+	} else if m := portInText.FindStringSubmatch(text); m != nil {
+		r.Position, r.Key = s.findPort(m[1])
 	}
 	if r.File == "" {
 		r.Position = s.locate("services")
@@ -171,4 +183,20 @@ func (s *sources) findValue(text string) (at Position, path []string, raw string
 		}
 	}
 	return at, path, raw
+}
+
+// findPort returns where a service has a port of that text.
+func (s *sources) findPort(text string) (at Position, where string) {
+	for _, src := range s.all {
+		for _, doc := range src.docs {
+			pairs(find(doc, "services"), func(k, service *yamlNode) {
+				for _, item := range items(find(service, "ports")) {
+					if where == "" && strings.Contains(s.interpolate(scalar(item)), text) {
+						at, where = Position{src.path, item.Line}, key("services", k.Value, "ports")
+					}
+				}
+			})
+		}
+	}
+	return at, where
 }

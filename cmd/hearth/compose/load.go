@@ -160,7 +160,7 @@ func (r *reader) readEnvFiles() error {
 			}
 			at := r.src.locate("services", name, "env_file")
 			if r.plan || !bool(f.Required) {
-				r.warnings = append(r.warnings, Warning{at, fmt.Sprintf("the env_file %s is not read: %v", f.Path, err)})
+				r.warnings = append(r.warnings, Warning{at, fmt.Sprintf("an env_file is not read: %v", err)})
 				return true
 			}
 			refused = append(refused, Refusal{at, key("services", name, "env_file"), err.Error(), "write the file, or `required: false`"})

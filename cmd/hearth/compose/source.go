@@ -96,7 +96,7 @@ func (src *source) parse() error {
 			break
 		}
 		if err != nil {
-			return Refusals{{Position: at(errorLine(err)), Reason: "this is no YAML: " + clip(strings.TrimPrefix(err.Error(), "yaml: ")), Instead: "check the indentation and quotes around this line"}}
+			return Refusals{{Position: at(errorLine(err)), Reason: "this is no YAML: " + clipLong(strings.TrimPrefix(err.Error(), "yaml: ")), Instead: "check the indentation and quotes around this line"}}
 		}
 		if len(doc.Content) != 1 || doc.Content[0].Tag == "!!null" {
 			continue

@@ -11,15 +11,15 @@ import (
 	"github.com/hearth-edge/hearth/p2p/netif"
 )
 
-// announced holds the addresses that this device tells others. It is kept, for
+// announcedAddrs holds the addresses that this device tells others. It is kept, for
 // libp2p asks often and asking the kernel takes long.
-type announced struct {
-	only []string // names of interfaces; empty is all that look real
-	list atomic.Pointer[[]ma.Multiaddr]
+type announcedAddrs struct {
+	interfaces []string // names of interfaces; empty is all that look real
+	list       atomic.Pointer[[]ma.Multiaddr]
 }
 
 // get returns the addresses; the caller must not change them.
-func (a *announced) get() []ma.Multiaddr {
+func (a *announcedAddrs) get() []ma.Multiaddr {
 	if list := a.list.Load(); list != nil {
 		return *list
 	}
@@ -29,8 +29,8 @@ func (a *announced) get() []ma.Multiaddr {
 // refresh computes them from the addresses that are listened on, and reports
 // whether they changed. Those that were named are announced as they are; those
 // of the kind "every interface" are spelt out and filtered.
-func (a *announced) refresh(listening []ma.Multiaddr) (bool, error) {
-	ifs, err := netif.List(a.only)
+func (a *announcedAddrs) refresh(listening []ma.Multiaddr) (bool, error) {
+	ifs, err := netif.List(a.interfaces)
 	if err != nil {
 		return false, err
 	}

@@ -38,7 +38,7 @@ func BenchmarkHandshake(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		m, err := newMembership(&Config{Secret: secret, Key: key, Name: name, Log: log, lines: linesID}, id, newRoster("", id, log), newNames(pin{Name: name, ID: id}, nil, log), newReports("ours", log))
+		m, err := newMembership(&Config{Secret: secret, Key: key, Name: name, Log: log, muxID: muxID}, id, newPeerBook("", id, log), newNames(pin{Name: name, ID: id}, nil, log), newDiagnostics("ours", log))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -65,8 +65,8 @@ func BenchmarkHandshake(b *testing.B) {
 			b.Fatal(err)
 		}
 		_ = c.Close()
-		dialler.arbiter.free(to)
-		listener.arbiter.free(from)
+		dialler.tieBreaker.free(to)
+		listener.tieBreaker.free(from)
 	}
 }
 

@@ -26,9 +26,9 @@ type Config struct {
 	Key crypto.PrivKey
 	// Name of the device, as keys.ValidName allows it.
 	Name string
-	// KeepNames are names that stay with their holders whatever the owners of other
+	// ProtectedNames are names that stay with their holders whatever the owners of other
 	// devices say, as those that a policy mentions.
-	KeepNames []string
+	ProtectedNames []string
 	// StateDir holds the known peers, names and the boot counter. Empty keeps none:
 	// the device is then found anew after each restart.
 	StateDir string
@@ -53,8 +53,8 @@ type Config struct {
 	// must not block. May be nil.
 	OnRTT func(id protocol.PeerID, rtt time.Duration)
 	Log   *slog.Logger
-	// lines is linesID, but where a test has a device of another version.
-	lines libp2pproto.ID
+	// muxID is muxID, but where a test has a device of another version.
+	muxID libp2pproto.ID
 }
 
 // listenEverywhere is a TCP port on every interface.
@@ -99,16 +99,16 @@ func isTCP(a ma.Multiaddr) bool {
 	return err == nil && len(network) >= 3 && network[:3] == "tcp" && len(a) == 2
 }
 
-// A named is a peer named by hand: an address, and its ID where it was given.
-type named struct {
+// A configuredPeer is a peer named by hand: an address, and its ID where it was given.
+type configuredPeer struct {
 	addr ma.Multiaddr
 	id   peer.ID
 }
 
-func parsePeer(a ma.Multiaddr) (named, error) {
+func parsePeer(a ma.Multiaddr) (configuredPeer, error) {
 	addr, id := peer.SplitAddr(a)
 	if addr == nil || !isTCP(addr) {
-		return named{}, fmt.Errorf("cannot dial peer %s: it must look like /ip4/192.168.1.2/tcp/%d or /dns4/nas.local/tcp/%d", a, DefaultPort, DefaultPort)
+		return configuredPeer{}, fmt.Errorf("cannot dial peer %s: it must look like /ip4/192.168.1.2/tcp/%d or /dns4/nas.local/tcp/%d", a, DefaultPort, DefaultPort)
 	}
-	return named{addr: addr, id: id}, nil
+	return configuredPeer{addr: addr, id: id}, nil
 }

@@ -21,17 +21,17 @@ const (
 	maxCandidates = 1024
 	// maxDials bounds the attempts under way at once.
 	maxDials = 16
-	// patience is how long the device with the higher ID leaves dialling to
+	// peerDialGrace is how long the device with the higher ID leaves dialling to
 	// the other: when both dial at once, connections are lost.
-	patience = 3 * time.Second
+	peerDialGrace = 3 * time.Second
 	// The pause after a failed attempt doubles from the first to the last; for a
 	// member it does not grow before so many failures, some ten minutes: it is
 	// back in the mesh two seconds after its network is.
-	firstPause, lastPause = 500 * time.Millisecond, 30 * time.Second
-	steadyFailures        = 256
-	// shortLife is how long a connection lasts that is worth making again at once; the
+	minBackoff, maxBackoff = 500 * time.Millisecond, 30 * time.Second
+	maxSteadyFailures      = 256
+	// minConnLifetime is how long a connection lasts that is worth making again at once; the
 	// pauses before others grow as those after failures do.
-	shortLife = 5 * time.Second
+	minConnLifetime = 5 * time.Second
 	// copyInterval is the least time between two looks whether what announces this
 	// device's own ID is another device.
 	copyInterval = 30 * time.Second
@@ -48,20 +48,20 @@ type connector struct {
 	self    peer.ID
 	sw      *swarm.Swarm
 	secure  *membership
-	roster  *roster
+	book    *peerBook
 	members *members
 	log     *slog.Logger
 
 	hints chan hint
-	// renewed has one place: this device's own addresses changed. ended has as well:
+	// notifyAddresses has one place: this device's own addresses changed. ended has as well:
 	// there are devices in disconnected.
-	renewed, ended chan struct{}
-	done           chan attempt
+	notifyAddresses, notifyDisconnects chan struct{}
+	done                               chan attempt
 
-	table   map[string]*candidate // run's own
-	dialing int
-	budget  *budget
-	looked  time.Time // for a copy
+	table         map[string]*candidate // run's own
+	dialing       int
+	limiter       *dialLimiter
+	lastCopyProbe time.Time // for a copy
 
 	mu           sync.Mutex // owns what follows
 	disconnected map[peer.ID]struct{}
@@ -80,16 +80,16 @@ type candidate struct {
 	key   string
 	id    peer.ID // empty while only an address is known
 	addrs []ma.Multiaddr
-	// named by the owner: dialled at once and never given up.
-	named    bool
-	due      time.Time // of the next attempt; zero while connected
-	tried    time.Time // when the last attempt began
-	since    time.Time // when the last one succeeded
-	failures int
-	short    int       // connections in a row that did not last
-	rest     time.Time // not dialled before, however often it is announced
-	dialing  bool
-	told     bool // that it cannot be reached
+	// configured by the owner: dialled at once and never given up.
+	configured  bool
+	nextDial    time.Time // of the next attempt; zero while connected
+	lastDial    time.Time // when the last attempt began
+	connectedAt time.Time // when the last one succeeded
+	failures    int
+	shortConns  int       // connections in a row that did not last
+	notBefore   time.Time // not dialled before, however often it is announced
+	dialing     bool
+	warned      bool // that it cannot be reached
 }
 
 // attempt is the outcome of one dial.
@@ -99,51 +99,51 @@ type attempt struct {
 	err error
 }
 
-func newConnector(self peer.ID, sw *swarm.Swarm, secure *membership, r *roster, m *members, log *slog.Logger) *connector {
+func newConnector(self peer.ID, sw *swarm.Swarm, secure *membership, r *peerBook, m *members, log *slog.Logger) *connector {
 	return &connector{
-		self: self, sw: sw, secure: secure, roster: r, members: m, log: log,
-		hints: make(chan hint, 64), renewed: make(chan struct{}, 1), ended: make(chan struct{}, 1),
+		self: self, sw: sw, secure: secure, book: r, members: m, log: log,
+		hints: make(chan hint, 64), notifyAddresses: make(chan struct{}, 1), notifyDisconnects: make(chan struct{}, 1),
 		disconnected: make(map[peer.ID]struct{}),
-		done:         make(chan attempt, maxDials), table: make(map[string]*candidate), budget: newBudget(),
+		done:         make(chan attempt, maxDials), table: make(map[string]*candidate), limiter: newDialLimiter(),
 	}
 }
 
-// hint tells the connector of a device; it never blocks.
-func (c *connector) hint(h hint) {
+// addHint tells the connector of a device; it never blocks.
+func (c *connector) addHint(h hint) {
 	select {
 	case c.hints <- h:
 	default:
 	}
 }
 
-// gone tells the connector that the connection to a device ended; it never blocks.
-func (c *connector) gone(id peer.ID) {
+// onDisconnect tells the connector that the connection to a device ended; it never blocks.
+func (c *connector) onDisconnect(id peer.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.disconnected[id] = struct{}{}
-	wake(c.ended)
+	notify(c.notifyDisconnects)
 }
 
-// takeGone lets all be dialled again whose connections ended since it was called last.
-func (c *connector) takeGone() {
+// handleDisconnects lets all be dialled again whose connections ended since it was called last.
+func (c *connector) handleDisconnects() {
 	c.mu.Lock()
 	gone := c.disconnected
 	c.disconnected = make(map[peer.ID]struct{})
 	c.mu.Unlock()
 	for id := range gone {
-		c.lost(id)
+		c.redial(id)
 	}
 }
 
 // run dials until ctx ends and its attempts have.
-func (c *connector) run(ctx context.Context, byHand []named) {
-	for _, n := range byHand {
-		c.addNamed(n)
+func (c *connector) run(ctx context.Context, configured []configuredPeer) {
+	for _, n := range configured {
+		c.addConfigured(n)
 	}
-	for _, known := range c.roster.addresses() {
-		c.take(hint{id: known.ID, addrs: known.Addrs})
+	for _, known := range c.book.addresses() {
+		c.handleHint(hint{id: known.ID, addrs: known.Addrs})
 		// The others do not know yet that this device is back.
-		c.table[string(known.ID)].due = time.Now()
+		c.table[string(known.ID)].nextDial = time.Now()
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -151,14 +151,14 @@ func (c *connector) run(ctx context.Context, byHand []named) {
 		timer.Reset(c.dial(ctx))
 		select {
 		case h := <-c.hints:
-			c.take(h)
+			c.handleHint(h)
 		case a := <-c.done:
 			c.dialing--
 			c.finish(a)
-		case <-c.ended:
-			c.takeGone()
-		case <-c.renewed:
-			c.renew()
+		case <-c.notifyDisconnects:
+			c.handleDisconnects()
+		case <-c.notifyAddresses:
+			c.redialAll()
 		case <-timer.C:
 		case <-ctx.Done():
 			for ; c.dialing > 0; c.dialing-- {
@@ -169,7 +169,7 @@ func (c *connector) run(ctx context.Context, byHand []named) {
 	}
 }
 
-func (c *connector) addNamed(n named) {
+func (c *connector) addConfigured(n configuredPeer) {
 	key := n.addr.String()
 	if n.id != "" {
 		key = string(n.id)
@@ -178,13 +178,13 @@ func (c *connector) addNamed(n named) {
 		old.addrs = append(old.addrs, n.addr)
 		return
 	}
-	c.table[key] = &candidate{key: key, id: n.id, addrs: []ma.Multiaddr{n.addr}, named: true, due: time.Now()}
+	c.table[key] = &candidate{key: key, id: n.id, addrs: []ma.Multiaddr{n.addr}, configured: true, nextDial: time.Now()}
 }
 
-// take notes a hint.
-func (c *connector) take(h hint) {
+// handleHint notes a hint.
+func (c *connector) handleHint(h hint) {
 	if h.id == c.self {
-		c.suspect(h.addrs)
+		c.probeCopy(h.addrs)
 		return
 	}
 	cand := c.table[string(h.id)]
@@ -205,62 +205,62 @@ func (c *connector) take(h hint) {
 	}
 	cand.addrs = cand.addrs[:min(len(cand.addrs), maxAddrs)]
 	if news && !c.members.has(h.id) {
-		c.soon(cand)
+		c.schedule(cand)
 	}
 }
 
-// soon lets a candidate be dialled as if nothing had failed before.
-func (c *connector) soon(cand *candidate) {
+// schedule lets a candidate be dialled as if nothing had failed before.
+func (c *connector) schedule(cand *candidate) {
 	due := time.Now()
-	if !cand.named && c.self > cand.id {
-		due = due.Add(patience)
+	if !cand.configured && c.self > cand.id {
+		due = due.Add(peerDialGrace)
 	}
 	// However often it is announced, by whomever.
-	if earliest := cand.tried.Add(firstPause); due.Before(earliest) && cand.failures > 0 {
+	if earliest := cand.lastDial.Add(minBackoff); due.Before(earliest) && cand.failures > 0 {
 		due = earliest
 	}
-	if due.Before(cand.rest) {
-		due = cand.rest
+	if due.Before(cand.notBefore) {
+		due = cand.notBefore
 	}
 	cand.failures = 0
 	if cand.id != "" {
 		c.sw.Backoff().Clear(cand.id)
 	}
-	if cand.due.IsZero() || due.Before(cand.due) {
-		cand.due = due
+	if cand.nextDial.IsZero() || due.Before(cand.nextDial) {
+		cand.nextDial = due
 	}
 }
 
-// lost lets a device be dialled again whose connection ended.
-func (c *connector) lost(id peer.ID) {
+// redial lets a device be dialled again whose connection ended.
+func (c *connector) redial(id peer.ID) {
 	if c.members.has(id) {
 		return
 	}
 	if i := c.table[string(id)]; i == nil {
-		if addrs := c.roster.addressesOf(id); len(addrs) > 0 {
-			c.take(hint{id: id, addrs: addrs, fresh: true})
+		if addrs := c.book.addressesOf(id); len(addrs) > 0 {
+			c.handleHint(hint{id: id, addrs: addrs, fresh: true})
 		}
 	}
 	for _, cand := range c.table {
-		if cand.id != id || !cand.due.IsZero() {
+		if cand.id != id || !cand.nextDial.IsZero() {
 			continue
 		}
-		if time.Since(cand.since) < shortLife {
-			cand.short++
-			cand.rest = time.Now().Add(pause(cand.short))
+		if time.Since(cand.connectedAt) < minConnLifetime {
+			cand.shortConns++
+			cand.notBefore = time.Now().Add(backoff(cand.shortConns))
 		} else {
-			cand.short = 0
+			cand.shortConns = 0
 		}
-		c.soon(cand)
+		c.schedule(cand)
 	}
 }
 
-// renew is called when this device has new addresses: what could not be
+// redialAll is called when this device has new addresses: what could not be
 // reached may be now.
-func (c *connector) renew() {
+func (c *connector) redialAll() {
 	for _, cand := range c.table {
-		if !cand.due.IsZero() {
-			c.soon(cand)
+		if !cand.nextDial.IsZero() {
+			c.schedule(cand)
 		}
 	}
 }
@@ -273,7 +273,7 @@ func (c *connector) makeRoom() bool {
 	}
 	var worst *candidate
 	for _, cand := range c.table {
-		if c.forgettable(cand) && (worst == nil || cand.failures > worst.failures) {
+		if c.evictable(cand) && (worst == nil || cand.failures > worst.failures) {
 			worst = cand
 		}
 	}
@@ -284,22 +284,22 @@ func (c *connector) makeRoom() bool {
 	return true
 }
 
-func (c *connector) forgettable(cand *candidate) bool {
-	return !cand.named && !cand.dialing && !c.roster.knows(cand.id)
+func (c *connector) evictable(cand *candidate) bool {
+	return !cand.configured && !cand.dialing && !c.book.knows(cand.id)
 }
 
 // dial starts the attempts that are due and returns the time to the next one.
 func (c *connector) dial(ctx context.Context) time.Duration {
 	next := time.Hour
 	for _, cand := range c.table {
-		if cand.dialing || cand.due.IsZero() {
+		if cand.dialing || cand.nextDial.IsZero() {
 			continue
 		}
 		if cand.id != "" && c.members.has(cand.id) {
-			cand.due = time.Time{}
+			cand.nextDial = time.Time{}
 			continue
 		}
-		wait := time.Until(cand.due)
+		wait := time.Until(cand.nextDial)
 		if wait > 0 {
 			next = min(next, wait)
 			continue
@@ -307,12 +307,12 @@ func (c *connector) dial(ctx context.Context) time.Duration {
 		if c.dialing == maxDials {
 			continue // the end of another attempt comes back here
 		}
-		if c.forgettable(cand) && !c.budget.spend(cand.addrs, time.Now()) {
-			cand.due = time.Now().Add(lastPause)
-			next = min(next, lastPause)
+		if c.evictable(cand) && !c.limiter.allow(cand.addrs, time.Now()) {
+			cand.nextDial = time.Now().Add(maxBackoff)
+			next = min(next, maxBackoff)
 			continue
 		}
-		cand.dialing, cand.tried = true, time.Now()
+		cand.dialing, cand.lastDial = true, time.Now()
 		c.dialing++
 		key, id, addrs := cand.key, cand.id, slices.Clone(cand.addrs)
 		probe := key != string(id)
@@ -331,9 +331,9 @@ func (c *connector) finish(a attempt) {
 	if a.id == c.self && (a.err == nil || errors.Is(a.err, errCopy)) {
 		delete(c.table, a.key)
 		switch {
-		case a.err != nil && !cand.named:
-			c.secure.report.copied(c.self, hostPortOf(cand.addrs[0]), "")
-		case cand.named:
+		case a.err != nil && !cand.configured:
+			c.secure.diagnostics.noteCopy(c.self, hostPortOf(cand.addrs[0]), "")
+		case cand.configured:
 			c.log.Warn("a peer named by hand is this device itself and is not dialled", "address", cand.addrs[0])
 		}
 		return
@@ -342,9 +342,9 @@ func (c *connector) finish(a attempt) {
 		cand.id = a.id
 	}
 	if a.err == nil {
-		cand.failures, cand.due, cand.told, cand.since = 0, time.Time{}, false, time.Now()
+		cand.failures, cand.nextDial, cand.warned, cand.connectedAt = 0, time.Time{}, false, time.Now()
 		// It may have been lost again already.
-		c.lost(cand.id)
+		c.redial(cand.id)
 		return
 	}
 	if cand.id != "" {
@@ -352,36 +352,36 @@ func (c *connector) finish(a attempt) {
 	}
 	// A known member that closes is only shutting down; the next device at its
 	// address may be a new one.
-	stranger := !c.roster.knows(cand.id)
-	if errors.Is(a.err, keys.ErrNotMember) || errors.Is(a.err, errSilent) && stranger {
-		c.budget.distrust(cand.addrs, time.Now())
+	stranger := !c.book.knows(cand.id)
+	if errors.Is(a.err, keys.ErrNotMember) || errors.Is(a.err, errNoCertificate) && stranger {
+		c.limiter.blockFor(cand.addrs, time.Now())
 	}
-	if errors.Is(a.err, errSurplus) {
+	if errors.Is(a.err, errDuplicateConn) {
 		// The other side is connecting; look again soon whether it did.
-		cand.due = time.Now().Add(pause(1))
+		cand.nextDial = time.Now().Add(backoff(1))
 		return
 	}
-	if cand.named && !cand.told && !errors.Is(a.err, context.Canceled) {
-		cand.told = true
+	if cand.configured && !cand.warned && !errors.Is(a.err, context.Canceled) {
+		cand.warned = true
 		c.log.Warn("a peer named by hand cannot be reached; trying on", "address", cand.addrs[0], "peer", cand.id, "err", a.err)
 	}
 	cand.failures++
-	if cand.failures >= maxFailures && c.forgettable(cand) {
+	if cand.failures >= maxFailures && c.evictable(cand) {
 		delete(c.table, a.key)
 		return
 	}
 	failures := cand.failures
 	if !stranger {
-		failures = max(1, failures-steadyFailures)
+		failures = max(1, failures-maxSteadyFailures)
 	}
 	if errors.Is(a.err, errVersion) {
-		failures = cand.failures + steadyFailures // until it is updated
+		failures = cand.failures + maxSteadyFailures // until it is updated
 	}
-	if errors.As(a.err, new(sec.ErrPeerIDMismatch)) && !cand.named || errors.Is(a.err, errCopy) {
+	if errors.As(a.err, new(sec.ErrPeerIDMismatch)) && !cand.configured || errors.Is(a.err, errCopy) {
 		// Another device has its address, which is not to be troubled for every
 		// device that once had it. When this one is back it is heard of. Or a copy of
 		// this device is connected there.
-		failures = cand.failures + steadyFailures
+		failures = cand.failures + maxSteadyFailures
 	}
-	cand.due = time.Now().Add(pause(failures))
+	cand.nextDial = time.Now().Add(backoff(failures))
 }

@@ -195,13 +195,13 @@ func TestCandidatesAreBounded(t *testing.T) {
 	d := start(t, secret, "a")
 	l := d.live.Load()
 	member := idOf(t, keys.NewSecret())
-	l.connector.roster.met(member)
-	c := newConnector(d.id, l.sw, l.connector.secure, l.connector.roster, d.members, d.cfg.Log)
-	c.addNamed(named{addr: ma.StringCast("/ip4/127.0.0.1/tcp/1")})
+	l.connector.book.add(member)
+	c := newConnector(d.id, l.sw, l.connector.secure, l.connector.book, d.members, d.cfg.Log)
+	c.addConfigured(configuredPeer{addr: ma.StringCast("/ip4/127.0.0.1/tcp/1")})
 	nowhere := addrs("/ip4/127.0.0.1/tcp/2")
-	c.take(hint{id: member, addrs: nowhere})
+	c.handleHint(hint{id: member, addrs: nowhere})
 	for i := range 3 * maxCandidates {
-		c.take(hint{id: peer.ID(fmt.Sprint("fake", i)), addrs: nowhere, fresh: true})
+		c.handleHint(hint{id: peer.ID(fmt.Sprint("fake", i)), addrs: nowhere, fresh: true})
 	}
 	if len(c.table) != maxCandidates || c.table[string(member)] == nil || c.table["/ip4/127.0.0.1/tcp/1"] == nil {
 		t.Errorf("%d candidates", len(c.table))
@@ -221,39 +221,39 @@ func TestAddressOfAnother(t *testing.T) {
 	d := start(t, secret, "a")
 	l := d.live.Load()
 	member, where := idOf(t, secret), addrs("/ip4/127.0.0.1/tcp/2")
-	l.connector.roster.met(member)
-	c := newConnector(d.id, l.sw, l.connector.secure, l.connector.roster, d.members, d.cfg.Log)
-	c.take(hint{id: member, addrs: where})
+	l.connector.book.add(member)
+	c := newConnector(d.id, l.sw, l.connector.secure, l.connector.book, d.members, d.cfg.Log)
+	c.handleHint(hint{id: member, addrs: where})
 	cand := c.table[string(member)]
-	due := func() time.Duration { return time.Until(cand.due) }
+	due := func() time.Duration { return time.Until(cand.nextDial) }
 
-	c.finish(attempt{key: cand.key, id: member, err: fmt.Errorf("dial: %w", errSilent)})
-	if due() > 2*firstPause {
+	c.finish(attempt{key: cand.key, id: member, err: fmt.Errorf("dial: %w", errNoCertificate)})
+	if due() > 2*minBackoff {
 		t.Errorf("a member that closed is dialled in %v", due())
 	}
-	if !c.budget.spend(where, time.Now()) {
+	if !c.limiter.allow(where, time.Now()) {
 		t.Error("its address is left alone")
 	}
 	c.finish(attempt{key: cand.key, id: member, err: &swarm.DialError{
 		Peer: member, DialErrors: []swarm.TransportError{{Address: where[0], Cause: sec.ErrPeerIDMismatch{Expected: member, Actual: d.id}}},
 	}})
-	if due() < lastPause/2 {
+	if due() < maxBackoff/2 {
 		t.Errorf("another device's address is dialled in %v", due())
 	}
-	c.take(hint{id: member, addrs: where, fresh: true})
-	if due() > patience {
+	c.handleHint(hint{id: member, addrs: where, fresh: true})
+	if due() > peerDialGrace {
 		t.Errorf("a member that is heard of is dialled in %v", due())
 	}
 	c.finish(attempt{key: cand.key, id: member, err: fmt.Errorf("dial: %w", keys.ErrNotMember)})
-	if c.budget.spend(where, time.Now()) {
+	if c.limiter.allow(where, time.Now()) {
 		t.Error("where no member answers is dialled on")
 	}
 }
 
 func TestPauseGrowsToItsBound(t *testing.T) {
 	for failures := 1; failures < 100; failures++ {
-		p := pause(failures)
-		if p < firstPause*3/4 || p > lastPause*5/4 || failures > 10 && p < lastPause*3/4 {
+		p := backoff(failures)
+		if p < minBackoff*3/4 || p > maxBackoff*5/4 || failures > 10 && p < maxBackoff*3/4 {
 			t.Errorf("after %d failures %v", failures, p)
 		}
 	}
@@ -273,20 +273,20 @@ func TestManyGoAtOnce(t *testing.T) {
 	secret := keys.NewSecret()
 	d := start(t, secret, "a")
 	l := d.live.Load()
-	c := newConnector(d.id, l.sw, l.connector.secure, l.connector.roster, d.members, d.cfg.Log)
+	c := newConnector(d.id, l.sw, l.connector.secure, l.connector.book, d.members, d.cfg.Log)
 	for i := range count {
 		id := peer.ID(fmt.Sprint("member", i))
 		c.table[string(id)] = &candidate{key: string(id), id: id, addrs: addrs("/ip4/127.0.0.1/tcp/2")}
-		c.gone(id) // and nothing takes it yet
+		c.onDisconnect(id) // and nothing takes it yet
 	}
 	select {
-	case <-c.ended:
+	case <-c.notifyDisconnects:
 	default:
 		t.Fatal("the connector is not told")
 	}
-	c.takeGone()
+	c.handleDisconnects()
 	for _, cand := range c.table {
-		if cand.due.IsZero() {
+		if cand.nextDial.IsZero() {
 			t.Fatalf("%s is not dialled again", cand.key)
 		}
 	}

@@ -20,7 +20,7 @@ func (c *connector) connect(ctx context.Context, id peer.ID, addrs []ma.Multiadd
 	defer cancel()
 	if probe {
 		var err error
-		if id, err = c.whoIs(ctx, addrs[0]); err != nil || id == c.self {
+		if id, err = c.probe(ctx, addrs[0]); err != nil || id == c.self {
 			return id, err
 		}
 	}
@@ -31,8 +31,8 @@ func (c *connector) connect(ctx context.Context, id peer.ID, addrs []ma.Multiadd
 	return id, err
 }
 
-// whoIs returns the ID of the member that listens at addr.
-func (c *connector) whoIs(ctx context.Context, addr ma.Multiaddr) (peer.ID, error) {
+// probe returns the ID of the member that listens at addr.
+func (c *connector) probe(ctx context.Context, addr ma.Multiaddr) (peer.ID, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	transport, hostport, err := manet.DialArgs(addr)
@@ -53,31 +53,31 @@ func (c *connector) whoIs(ctx context.Context, addr ma.Multiaddr) (peer.ID, erro
 	if err := mss.SelectProtoOrFail(securityID, conn); err != nil {
 		return "", err
 	}
-	id, err := c.secure.ask(ctx, conn)
-	if err == nil && id == c.self && !c.secure.answered(conn.LocalAddr()) {
+	id, err := c.secure.probe(ctx, conn)
+	if err == nil && id == c.self && !c.secure.isOwnAddr(conn.LocalAddr()) {
 		err = errCopy
 	}
 	return id, err
 }
 
-// pause returns how long to wait after so many failures, with jitter, so that
+// backoff returns how long to wait after so many failures, with jitter, so that
 // devices that came up together do not go on trying together.
-func pause(failures int) time.Duration {
-	d := lastPause
+func backoff(failures int) time.Duration {
+	d := maxBackoff
 	if shift := failures - 1; shift < 6 {
-		d = min(firstPause<<shift, lastPause)
+		d = min(minBackoff<<shift, maxBackoff)
 	}
 	return d*3/4 + rand.N(d/2)
 }
 
-// suspect looks who is at an address that announces this device's own ID.
-func (c *connector) suspect(addrs []ma.Multiaddr) {
-	if len(addrs) == 0 || time.Since(c.looked) < copyInterval || !c.makeRoom() {
+// probeCopy looks who is at an address that announces this device's own ID.
+func (c *connector) probeCopy(addrs []ma.Multiaddr) {
+	if len(addrs) == 0 || time.Since(c.lastCopyProbe) < copyInterval || !c.makeRoom() {
 		return
 	}
 	key := addrs[0].String()
 	if c.table[key] == nil {
-		c.looked = time.Now()
-		c.table[key] = &candidate{key: key, addrs: addrs[:1], due: c.looked}
+		c.lastCopyProbe = time.Now()
+		c.table[key] = &candidate{key: key, addrs: addrs[:1], nextDial: c.lastCopyProbe}
 	}
 }

@@ -5,12 +5,12 @@
 //	mDNS ┐
 //	peers.json ┤                        ┌ membership handshake (inside Noise)
 //	--peer     ┼→ connector → swarm ────┤   name pinned, certificate checked
-//	statuses   ┘   (dials)     (TCP)    └ line: frames
-//	                                         ├ liveness, goodbye
+//	statuses   ┘   (dials)     (TCP)    └ frames
+//	                                         ├ detector, goodbye
 //	                                         ├ gossipsub, with neighbours   OnStatus, Publish
 //	                                         └ yamux → streams              Handle / Open
 //
-// Reading order: membership.go (who may connect), line.go and alive.go (what is
-// said), members.go (who is connected), connector.go (whom to dial), liveness.go,
+// Reading order: membership.go (who may connect), frameconn.go and frames.go (what is
+// said), members.go (who is connected), connector.go (whom to dial), detector.go,
 // neighbours.go, gossip.go, and mesh.go which puts them together.
 package p2p

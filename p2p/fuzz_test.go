@@ -75,7 +75,7 @@ func FuzzNotices(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(encodeForgotten([]pin{{Name: "attic", ID: id}, {Name: "b", ID: id}}))
-	f.Add([]byte{forgetVersion + 1, 1, 2, 3})
+	f.Add([]byte{forgottenVersion + 1, 1, 2, 3})
 	f.Add(copyBody(true, "192.168.1.9:7117"))
 	f.Add(copyBody(false, "[fe80::1%eth0]:1\x1b[2J"))
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -105,19 +105,19 @@ func FuzzLine(f *testing.F) {
 		putHead(head, kind, len(body))
 		return append(head, body...)
 	}
-	f.Add(slices.Concat(frame(framePing, pingBody(time.Hour, time.Second)), frame(framePick, []byte{1}), frame(frameWanted, nil), frame(frameGoodbye, nil)))
+	f.Add(slices.Concat(frame(framePing, pingBody(time.Hour, time.Second)), frame(framePick, []byte{1}), frame(frameStatusRequest, nil), frame(frameGoodbye, nil)))
 	f.Add(slices.Concat(frame(frameStatus, make([]byte, 300)), frame(frameStreams, nil), frame(frameStreams, make([]byte, 12)), frame(frameEcho, pingBody(0, 0))))
 	f.Add(frame(200, []byte("unknown")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		taken := 0 // bytes, of frames that are not of streams
-		l := newLine(newMemberConn(&fakeSecure{in: bytes.NewReader(data)}, nil, "b"), true, nil, nil)
-		l.take = func(kind byte, body []byte) error {
+		l := newFrameConn(newMemberConn(&fakeSecure{in: bytes.NewReader(data)}, nil, "b"), true, nil, nil)
+		l.handle = func(kind byte, body []byte) error {
 			taken += headSize + len(body)
 			if !bytes.Contains(data, frame(kind, body)) || len(body) > maxGossip || len(body) > maxBody && kind != frameGossip {
 				t.Errorf("frame %d with %d bytes, %x, was taken", kind, len(body), body)
 			}
 			if kind == framePing || kind == frameEcho {
-				for _, rtt := range []time.Duration{told(body), echoed(body, time.Hour)} {
+				for _, rtt := range []time.Duration{reportedRTT(body), roundTrip(body, time.Hour)} {
 					if rtt < 0 || rtt >= maxRTT {
 						t.Errorf("a round trip of %v", rtt)
 					}
@@ -125,14 +125,14 @@ func FuzzLine(f *testing.F) {
 			}
 			return nil
 		}
-		for l.left == 0 {
-			if err := l.next(); err != nil {
+		for l.remaining == 0 {
+			if err := l.readFrame(); err != nil {
 				return
 			}
 		}
 		used := make(chan struct{})
 		close(used)
-		streams, _ := io.ReadAll(&carrier{memberConn: l.member, line: l, used: used})
+		streams, _ := io.ReadAll(&yamuxConn{memberConn: l.member, frames: l, activated: used})
 		if len(streams)+taken >= len(data) {
 			t.Errorf("%d bytes for yamux and %d of frames, from %d", len(streams), taken, len(data))
 		}

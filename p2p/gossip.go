@@ -18,23 +18,23 @@ import (
 )
 
 const (
-	// maxRPC is the largest gossip message: some statuses and their envelopes.
-	maxRPC = 64 << 10
-	// seenFor is how long a message is recognised when it comes again; the
+	// maxGossipMessage is the largest gossip message: some statuses and their envelopes.
+	maxGossipMessage = 64 << 10
+	// seenTTL is how long a message is recognised when it comes again; the
 	// sequence keeps out older ones.
-	seenFor = 10 * time.Second
-	// statusQueue is how many statuses wait for OnStatus; more are dropped, since
+	seenTTL = 10 * time.Second
+	// maxQueuedStatuses is how many statuses wait for OnStatus; more are dropped, since
 	// newer ones follow.
-	statusQueue = 256
-	// readyPoll is how soon gossip looks again whether it reaches a new neighbour,
+	maxQueuedStatuses = 256
+	// readyPollInterval is how soon gossip looks again whether it reaches a new neighbour,
 	// for pubsub tells of no event that says so; each further look comes after
-	// twice the time, up to readyTimeout. Where it does not from repairAfter on, pubsub
+	// twice the time, up to readyTimeout. Where it does not from repairTimeout on, pubsub
 	// is told anew of the neighbour.
-	readyPoll, repairAfter = time.Millisecond, time.Second
-	// spreadBeats is for how many beats after a device joined all statuses are
-	// passed on, so that it hears of everybody; later each spreadEvery-th is by
+	readyPollInterval, repairTimeout = time.Millisecond, time.Second
+	// forwardBeats is for how many beats after a device joined all statuses are
+	// passed on, so that it hears of everybody; later each forwardInterval-th is by
 	// each device.
-	spreadBeats, spreadEvery = 2, 16
+	forwardBeats, forwardInterval = 2, 16
 )
 
 // gossipProtocols is the only protocol that pubsub speaks here: what later ones add
@@ -45,19 +45,19 @@ var gossipProtocols = []libp2pproto.ID{pubsub.GossipSubID_v11}
 type gossip struct {
 	self    peer.ID
 	members *members
-	// found is told where a device can be dialled; it must not block.
-	found func(peer.ID, []string)
-	// pulse knows the connections, and has frames sent on them.
-	pulse *liveness
-	// hear is pubsub's for whispers of others; it returns when the whisper ends.
-	hear network.StreamHandler
-	// hello is what pubsub says first to a neighbour: that it is subscribed to the topic.
+	// onAddresses is told where a device can be dialled; it must not block.
+	onAddresses func(peer.ID, []string)
+	// detector knows the connections, and has frames sent on them.
+	detector *detector
+	// handleStream is pubsub's for whispers of others; it returns when the whisper ends.
+	handleStream network.StreamHandler
+	// subscription is what pubsub says first to a neighbour: that it is subscribed to the topic.
 	// All members are, so each has its own pubsub hear it of a neighbour: that forgets what
 	// a neighbour subscribes to when either of its streams ends, which the neighbour does
 	// not know.
-	hello []byte
-	over  <-chan struct{} // closed when pubsub ends
-	log   *slog.Logger
+	subscription []byte
+	done         <-chan struct{} // closed when pubsub ends
+	log          *slog.Logger
 
 	host  *streams
 	pub   *pubsub.PubSub
@@ -73,19 +73,19 @@ type gossip struct {
 
 // join subscribes to the topic; pubsub ends with ctx.
 func (g *gossip) join(ctx context.Context, h *streams, topic string) (err error) {
-	g.host, g.over = h, ctx.Done()
-	if g.hello, err = hello(topic); err != nil {
+	g.host, g.done = h, ctx.Done()
+	if g.subscription, err = encodeSubscription(topic); err != nil {
 		return err
 	}
-	g.pub, err = pubsub.NewGossipSub(ctx, &neighbourhood{h, g},
+	g.pub, err = pubsub.NewGossipSub(ctx, &neighbourHost{h, g},
 		pubsub.WithGossipSubProtocols(gossipProtocols, pubsub.GossipSubDefaultFeatures),
 		pubsub.WithGossipSubParams(gossipParams()),
 		pubsub.WithFloodPublish(true), // else the first status waits for a heartbeat
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
 		pubsub.WithPeerExchange(false),
-		pubsub.WithMaxMessageSize(maxRPC),
+		pubsub.WithMaxMessageSize(maxGossipMessage),
 		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(topic), 16)),
-		pubsub.WithSeenMessagesTTL(seenFor),
+		pubsub.WithSeenMessagesTTL(seenTTL),
 		pubsub.WithValidateWorkers(1), // keeps the order of what arrives
 	)
 	if err != nil {
@@ -97,13 +97,13 @@ func (g *gossip) join(ctx context.Context, h *streams, topic string) (err error)
 	if g.topic, err = g.pub.Join(topic); err != nil {
 		return err
 	}
-	g.statuses = make(chan *protocol.Status, statusQueue)
+	g.statuses = make(chan *protocol.Status, maxQueuedStatuses)
 	_, err = g.topic.Relay() // the validator is who takes the statuses
 	return err
 }
 
-// hello says that who sends it is subscribed to the topic.
-func hello(topic string) ([]byte, error) {
+// encodeSubscription says that who sends it is subscribed to the topic.
+func encodeSubscription(topic string) ([]byte, error) {
 	rpc := &pb.RPC{Subscriptions: []*pb.RPC_SubOpts{{Subscribe: proto.Bool(true), Topicid: &topic}}}
 	data, err := proto.Marshal(rpc)
 	return append(binary.AppendUvarint(nil, uint64(len(data))), data...), err
@@ -127,14 +127,14 @@ func (g *gossip) publish(ctx context.Context, s protocol.Status) error {
 	if err != nil {
 		return err
 	}
-	g.pulse.handOver(data)
+	g.detector.sendStatus(data)
 	return g.topic.Publish(ctx, data)
 }
 
-// introduce gossips the latest status once more, so that those that this device is
+// republish gossips the latest status once more, so that those that this device is
 // not connected to learn where it is.
-func (g *gossip) introduce(ctx context.Context) {
-	status := g.own()
+func (g *gossip) republish(ctx context.Context) {
+	status := g.ownStatus()
 	if status == nil {
 		return
 	}
@@ -165,9 +165,9 @@ func (g *gossip) encode(status *protocol.Status) ([]byte, error) {
 	return data, err
 }
 
-// own returns this device's latest status, encoded under the next sequence; nil
+// ownStatus returns this device's latest status, encoded under the next sequence; nil
 // before the first.
-func (g *gossip) own() []byte {
+func (g *gossip) ownStatus() []byte {
 	data, err := g.encode(nil)
 	if err != nil {
 		g.log.Error("a score that could be sent cannot be any more", "err", err)
@@ -175,8 +175,8 @@ func (g *gossip) own() []byte {
 	return data
 }
 
-// handed takes a status that a device handed over on their connection.
-func (g *gossip) handed(from peer.ID, data []byte) { g.judge(from, from, data) }
+// handleDirect takes a status that a device handed over on their connection.
+func (g *gossip) handleDirect(from peer.ID, data []byte) { g.receive(from, from, data) }
 
 // validate takes each message, and decides whether it is passed on. Its signature
 // was checked before. Only what can be nobody's mistake but the sender's is
@@ -191,96 +191,96 @@ func (g *gossip) validate(_ context.Context, sender peer.ID, msg *pubsub.Message
 	}
 	verdict := pubsub.ValidationReject
 	_ = contain(g.log, sender, func() error {
-		verdict = g.judge(from, sender, msg.GetData())
+		verdict = g.receive(from, sender, msg.GetData())
 		return nil
 	})
 	return verdict
 }
 
-// judge takes a status of another device, or counts why it does not.
-func (g *gossip) judge(from, sender peer.ID, data []byte) pubsub.ValidationResult {
+// receive takes a status of another device, or counts why it does not.
+func (g *gossip) receive(from, sender peer.ID, data []byte) pubsub.ValidationResult {
 	s, reason, verdict := g.check(from, sender, data)
 	if verdict != pubsub.ValidationAccept {
-		g.drop(reason)
+		g.countDrop(reason)
 		return verdict
 	}
 	if s.direct {
-		s.Name = g.members.names.shown(s.Name, from)
+		s.Name = g.members.names.displayName(s.Name, from)
 		select {
 		case g.statuses <- s.Status:
 		default:
 		}
 	}
-	g.found(from, s.Addresses)
-	if !g.spreads(from, s.Status) {
+	g.onAddresses(from, s.Addresses)
+	if !g.shouldForward(from, s.Status) {
 		return pubsub.ValidationIgnore
 	}
 	return verdict
 }
 
-// spreads reports whether a status is to be passed on. Where all are neighbours it comes
+// shouldForward reports whether a status is to be passed on. Where all are neighbours it comes
 // straight from its device to everybody, as a rule: passing it on is for those who are
 // not connected to that yet.
-func (g *gossip) spreads(from peer.ID, s *protocol.Status) bool {
-	return !g.members.surrounded() || (s.Sequence+g.share())%spreadEvery == 0 || !g.members.has(from) || g.members.sinceJoin() < spreadBeats*s.Beat
+func (g *gossip) shouldForward(from peer.ID, s *protocol.Status) bool {
+	return !g.members.fullMesh() || (s.Sequence+g.forwardOffset())%forwardInterval == 0 || !g.members.has(from) || g.members.sinceJoin() < forwardBeats*s.Beat
 }
 
-// share says which of the statuses this device passes on: others do so with others.
-func (g *gossip) share() uint64 { return uint64(g.self[len(g.self)-1]) }
+// forwardOffset says which of the statuses this device passes on: others do so with others.
+func (g *gossip) forwardOffset() uint64 { return uint64(g.self[len(g.self)-1]) }
 
-// A checked status is one that may be taken. It counts here only if its device itself has
+// A checkedStatus status is one that may be taken. It counts here only if its device itself has
 // handed over one since it connected: what others pass on before that may be of any age.
-type checked struct {
+type checkedStatus struct {
 	*protocol.Status
 	direct bool
 }
 
 // check returns the status in data, or why it is not taken.
-func (g *gossip) check(from, sender peer.ID, data []byte) (*checked, string, pubsub.ValidationResult) {
+func (g *gossip) check(from, sender peer.ID, data []byte) (*checkedStatus, string, pubsub.ValidationResult) {
 	if len(data) > protocol.MaxStatus {
 		return nil, "size", pubsub.ValidationReject
 	}
-	if !g.members.has(from) && !g.members.mayPassOn(sender) {
+	if !g.members.has(from) && !g.members.allowRelayed(sender) {
 		return nil, "unknown", pubsub.ValidationIgnore
 	}
 	s, err := protocol.DecodeStatus(data)
 	if err != nil {
 		return nil, "malformed", pubsub.ValidationReject
 	}
-	if s.Node != node(from) {
+	if s.Node != peerID(from) {
 		return nil, "subject", pubsub.ValidationReject
 	}
 	// Another name of this device it has proved in no handshake here.
-	if claim := g.members.claimOf(from); claim != "" && claim != s.Name {
+	if claim := g.members.claimedNameOf(from); claim != "" && claim != s.Name {
 		return nil, "name", pubsub.ValidationIgnore
 	}
-	direct, reason, ask := g.members.believe(from, sender, s.Sequence)
+	direct, reason, ask := g.members.acceptSequence(from, sender, s.Sequence)
 	if ask {
-		g.pulse.want(from)
+		g.detector.requestStatus(from)
 	}
 	if reason != "" {
 		return nil, reason, pubsub.ValidationIgnore
 	}
-	return &checked{&s, direct}, "", pubsub.ValidationAccept
+	return &checkedStatus{&s, direct}, "", pubsub.ValidationAccept
 }
 
-// drop counts a message that was not taken.
-func (g *gossip) drop(reason string) {
+// countDrop counts a message that was not taken.
+func (g *gossip) countDrop(reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.drops[reason]++
 }
 
-// garbled is called where pubsub does not go on to hear a neighbour. It returns false
+// noteGarbled is called where pubsub does not go on to hear a neighbour. It returns false
 // where that is because the connection is over, or gossip.
-func (g *gossip) garbled(over <-chan struct{}) bool {
+func (g *gossip) noteGarbled(over <-chan struct{}) bool {
 	select {
 	case <-over:
 		return false
-	case <-g.over:
+	case <-g.done:
 		return false
 	default:
-		g.drop("garbled")
+		g.countDrop("garbled")
 		return true
 	}
 }
@@ -309,75 +309,75 @@ func (g *gossip) run(ctx context.Context, onStatus func(protocol.Status)) {
 	}
 }
 
-// keepNeighbours picks whom this device gossips with. It watches until gossip reaches
+// maintainNeighbours picks whom this device gossips with. It watches until gossip reaches
 // each new neighbour, and from time to time whether it still does. It ends with ctx.
-func (g *gossip) keepNeighbours(ctx context.Context) {
+func (g *gossip) maintainNeighbours(ctx context.Context) {
 	look := time.NewTimer(0)
 	defer look.Stop()
 	ranking := time.NewTimer(0)
 	ranking.Stop()
 	defer ranking.Stop()
 	var unranked time.Time // since when members have changed
-	for pause := readyPoll; ; {
+	for pause := readyPollInterval; ; {
 		select {
-		case <-g.members.changed:
-			pause = readyPoll
-			g.rewire(true)
+		case <-g.members.notifyMembers:
+			pause = readyPollInterval
+			g.updateNeighbours(true)
 			if unranked.IsZero() {
 				unranked = time.Now()
 			}
-			ranking.Reset(min(rankAfter, rankWithin-time.Since(unranked)))
+			ranking.Reset(min(rankDelay, maxRankDelay-time.Since(unranked)))
 		case <-ranking.C:
-			pause, unranked = readyPoll, time.Time{}
-			g.rewire(false)
+			pause, unranked = readyPollInterval, time.Time{}
+			g.updateNeighbours(false)
 		case <-look.C:
-			pause = nextLook(pause)
+			pause = nextPoll(pause)
 		case <-ctx.Done():
 			return
 		}
-		first, missing := g.members.reach(g.pub.ListPeers(g.topic.String()))
+		first, missing := g.members.updateReached(g.pub.ListPeers(g.topic.String()))
 		if len(missing) == 0 {
 			pause = readyTimeout
-		} else if pause > repairAfter {
-			g.show(missing)
+		} else if pause > repairTimeout {
+			g.addNeighbours(missing)
 		}
 		look.Reset(pause)
 		if first {
-			g.introduce(ctx)
+			g.republish(ctx)
 		}
 	}
 }
 
-// nextLook returns when to look again whether gossip reaches all neighbours, after it
+// nextPoll returns when to look again whether gossip reaches all neighbours, after it
 // was looked so long after the last time.
-func nextLook(pause time.Duration) time.Duration { return min(2*pause, readyTimeout) }
+func nextPoll(pause time.Duration) time.Duration { return min(2*pause, readyTimeout) }
 
-// rewire has pubsub know the neighbours.
-func (g *gossip) rewire(keep bool) {
-	r := g.members.rewire(keep)
-	g.pulse.tellPicks(r.picks)
-	for _, c := range r.hidden {
-		if w := g.pulse.of(c); w != nil {
-			w.hush()
+// updateNeighbours has pubsub know the neighbours.
+func (g *gossip) updateNeighbours(keepPicks bool) {
+	r := g.members.updateNeighbours(keepPicks)
+	g.detector.sendPicks(r.picks)
+	for _, c := range r.removed {
+		if w := g.detector.monitorOf(c); w != nil {
+			w.closeGossip()
 		}
 	}
-	g.show(r.shown)
+	g.addNeighbours(r.added)
 }
 
-// show has pubsub take up neighbours; nothing changes for those that it knows.
-func (g *gossip) show(conns []network.Conn) {
+// addNeighbours has pubsub take up neighbours; nothing changes for those that it knows.
+func (g *gossip) addNeighbours(conns []network.Conn) {
 	for _, c := range conns {
-		if w := g.pulse.of(c); w != nil {
-			w.listen()
-			g.host.show(c)
+		if w := g.detector.monitorOf(c); w != nil {
+			w.openInbound()
+			g.host.announceNeighbour(c)
 		}
 	}
 }
 
-// watched returns the connection to a neighbour, or nil.
-func (g *gossip) watched(id peer.ID) *watched {
+// monitorOf returns the connection to a neighbour, or nil.
+func (g *gossip) monitorOf(id peer.ID) *monitor {
 	if c := g.members.conn(id); c != nil {
-		return g.pulse.of(c)
+		return g.detector.monitorOf(c)
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func TestSequenceOfStatuses(t *testing.T) {
 					return
 				default:
 				}
-				if data := g.own(); data != nil {
+				if data := g.ownStatus(); data != nil {
 					note(data)
 				}
 			}
@@ -91,7 +91,7 @@ func TestSequenceOfStatuses(t *testing.T) {
 	if data, err := g.encode(&protocol.Status{Node: self, Name: "a", Speed: -1}); err == nil {
 		t.Errorf("a score that is out of bounds became %x", data)
 	}
-	if latest := g.own(); latest == nil {
+	if latest := g.ownStatus(); latest == nil {
 		t.Error("there is no latest score any more")
 	} else {
 		note(latest)
@@ -210,7 +210,7 @@ func TestReplayedStatuses(t *testing.T) {
 	}
 	// Of one that is not connected only the addresses are of use, whoever says so.
 	s := aStatus()
-	s.Node, s.Name, s.Sequence = node(other), "other", 1
+	s.Node, s.Name, s.Sequence = peerID(other), "other", 1
 	data, err := protocol.EncodeStatus(s)
 	if err != nil {
 		t.Fatal(err)
@@ -228,20 +228,20 @@ func TestWhichStatusesSpread(t *testing.T) {
 	a.joins(b)
 	g := a.live.Load().gossip
 	s := aStatus()
-	base := 100*uint64(spreadEvery) - g.share()
+	base := 100*uint64(forwardInterval) - g.forwardOffset()
 	for _, c := range []struct {
 		from     peer.ID
 		sequence uint64
 		since    time.Duration // the last one joined
 		want     bool
 	}{
-		{newPeer(t, secret, "other"), 1, time.Hour, true}, {b.id, 1, 0, true}, {b.id, 1, time.Hour, false}, {b.id, spreadEvery, time.Hour, true},
+		{newPeer(t, secret, "other"), 1, time.Hour, true}, {b.id, 1, 0, true}, {b.id, 1, time.Hour, false}, {b.id, forwardInterval, time.Hour, true},
 	} {
 		s.Sequence = base + c.sequence
 		a.members.mu.Lock()
-		a.members.last = time.Now().Add(-c.since)
+		a.members.lastJoin = time.Now().Add(-c.since)
 		a.members.mu.Unlock()
-		if got := g.spreads(c.from, &s); got != c.want {
+		if got := g.shouldForward(c.from, &s); got != c.want {
 			t.Errorf("%v after a device joined, score %d of a member %v: %v", c.since, c.sequence, c.from == b.id, got)
 		}
 	}
@@ -249,7 +249,7 @@ func TestWhichStatusesSpread(t *testing.T) {
 	for _, id := range []peer.ID{b.id, "c", "d", "e"} {
 		large.table[id] = &member{joined: true}
 	}
-	if s.Sequence = base + 1; !(&gossip{self: g.self, members: large}).spreads(b.id, &s) {
+	if s.Sequence = base + 1; !(&gossip{self: g.self, members: large}).shouldForward(b.id, &s) {
 		t.Error("where not all are neighbours a score was not passed on")
 	}
 }

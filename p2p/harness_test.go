@@ -260,5 +260,5 @@ func eventually(t testing.TB, ok func() bool) {
 func (m *membership) ownMet() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.own)
+	return len(m.ownAddrs)
 }

@@ -39,14 +39,14 @@ const (
 	// streamBacklog is how many streams of a connection may have been opened that the
 	// other side has not seen yet. Each connection has room for as many.
 	streamBacklog = 64
-	// roundTripEvery is how often yamux measures a round trip, by which a stream's
+	// rttInterval is how often yamux measures a round trip, by which a stream's
 	// window grows. It does so at the start of each connection; each further time wakes
 	// both sides up.
-	roundTripEvery = time.Hour
-	// maxMessage is the longest message of yamux: with its frame's head one of Noise's.
-	maxMessage = noise.MaxPlaintextLength - headSize
+	rttInterval = time.Hour
+	// maxYamuxMessage is the longest message of yamux: with its frame's head one of Noise's.
+	maxYamuxMessage = noise.MaxPlaintextLength - headSize
 	// writeTimeout is for how long a connection may be full.
-	writeTimeout = 2 * maxTolerance
+	writeTimeout = 2 * maxSilenceTimeout
 	// Limits: one connection per member is kept, a second one while the two
 	// sides agree on which.
 	maxConns       = 1024
@@ -58,7 +58,7 @@ const (
 )
 
 // newHost assembles a libp2p host from its parts; it listens nowhere yet.
-func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman, opening *opening, small *smallPaths) (*streams, error) {
+func newHost(cfg *Config, id peer.ID, secure *membership, preauth *preauthLimiter, opening *startExchange, small *smallPaths) (*streams, error) {
 	store, err := pstoremem.NewPeerstore()
 	if err != nil {
 		return nil, err
@@ -83,29 +83,29 @@ func newHost(cfg *Config, id peer.ID, secure *membership, door *doorman, opening
 	if err != nil {
 		return nil, errors.Join(err, sw.Close(), limits.Close(), store.Close())
 	}
-	if err := addTransport(cfg, sw, limits, secure, door, opening, small); err != nil {
+	if err := addTransport(cfg, sw, limits, secure, preauth, opening, small); err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
 	return host, nil
 }
 
 // addTransport gives the swarm TCP with the membership handshake and yamux.
-func addTransport(cfg *Config, sw *swarm.Swarm, limits network.ResourceManager, secure *membership, door *doorman, opening *opening, small *smallPaths) error {
-	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers(cfg.lines, opening), nil, limits, nil, upgrader.WithAcceptTimeout(handshakeTimeout))
+func addTransport(cfg *Config, sw *swarm.Swarm, limits network.ResourceManager, secure *membership, preauth *preauthLimiter, opening *startExchange, small *smallPaths) error {
+	up, err := upgrader.New([]sec.SecureTransport{secure}, newMuxers(cfg.muxID, opening), nil, limits, nil, upgrader.WithAcceptTimeout(handshakeTimeout))
 	if err != nil {
 		return err
 	}
 	// With port reuse two devices on one machine would share a port and each
 	// get some of the other's connections.
-	door.Upgrader = up
-	t, err := tcp.NewTCPTransport(door, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout), tcp.WithDialerForAddr(small.dialer))
+	preauth.Upgrader = up
+	t, err := tcp.NewTCPTransport(preauth, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout), tcp.WithDialerForAddr(small.dialer))
 	if err != nil {
 		return err
 	}
 	return sw.AddTransport(t)
 }
 
-func newMembership(cfg *Config, id peer.ID, r *roster, n *names, report *reports) (*membership, error) {
+func newMembership(cfg *Config, id peer.ID, r *peerBook, n *names, report *diagnostics) (*membership, error) {
 	mesh, err := keys.NewMesh(cfg.Secret)
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func newMembership(cfg *Config, id peer.ID, r *roster, n *names, report *reports
 	if err != nil {
 		return nil, err
 	}
-	inner, err := noise.New(securityID, cfg.Key, muxers(cfg.lines, nil))
+	inner, err := noise.New(securityID, cfg.Key, newMuxers(cfg.muxID, nil))
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +126,8 @@ func newMembership(cfg *Config, id peer.ID, r *roster, n *names, report *reports
 	if err != nil {
 		return nil, err
 	}
-	return &membership{noise: inner, anyone: anyone, mesh: mesh, proof: proof, self: id, roster: r, names: n, report: report,
-		arbiter: &arbiter{self: id, taken: make(map[peer.ID]time.Time)}}, nil
+	return &membership{noise: inner, anyPeer: anyone, mesh: mesh, proof: proof, self: id, book: r, names: n, diagnostics: report,
+		tieBreaker: &dialTieBreaker{self: id, reserved: make(map[peer.ID]time.Time)}}, nil
 }
 
 func newLimits() (network.ResourceManager, error) {
@@ -177,7 +177,7 @@ func listen(cfg *Config, sw *swarm.Swarm) error {
 		return nil
 	}
 	err := listenBoth(sw, DefaultPort)
-	if taken(err) {
+	if portTaken(err) {
 		err = listenBoth(sw, 0)
 		if err == nil {
 			cfg.Log.Warn("the usual port is taken, so another one is used; name one with --listen to keep it", "usual", DefaultPort, "listening", sw.ListenAddresses())
@@ -203,13 +203,13 @@ func listenBoth(sw *swarm.Swarm, port int) error {
 }
 
 func listenError(a ma.Multiaddr, err error) error {
-	if taken(err) {
+	if portTaken(err) {
 		return fmt.Errorf("port %d is taken, so %s cannot be listened on; stop what uses it or name another with --listen: %w", portOf(a), a, syscall.EADDRINUSE)
 	}
 	return fmt.Errorf("listen on %s: %w", a, err)
 }
 
-func taken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
+func portTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 func portOf(a ma.Multiaddr) int {
 	_, hostport, err := manet.DialArgs(a)

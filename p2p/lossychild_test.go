@@ -163,7 +163,7 @@ func publishSteadily(ctx context.Context, m *Mesh, silent func(time.Duration)) {
 func (m *Mesh) silence() time.Duration {
 	if l := m.live.Load(); l != nil {
 		for _, c := range l.sw.Conns() {
-			var on *line
+			var on *frameConn
 			if c.As(&on) {
 				return on.member.silence()
 			}

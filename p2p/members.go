@@ -27,41 +27,41 @@ const (
 type members struct {
 	self  peer.ID
 	names *names
-	// opened is called for each new connection, closed for each one that
+	// onOpen is called for each new connection, closed for each one that
 	// ended. They must not block.
-	opened, closed func(network.Conn)
-	// timed is told each new round trip time; it must not block.
-	timed func(protocol.PeerID, time.Duration)
+	onOpen, onClose func(network.Conn)
+	// onRTT is told each new round trip time; it must not block.
+	onRTT func(protocol.PeerID, time.Duration)
 
-	// changed and told have one place each: there may be other neighbours, there is
+	// notifyMembers and notifyEvents have one place each: there may be other neighbours, there is
 	// news to tell.
-	changed, told chan struct{}
+	notifyMembers, notifyEvents chan struct{}
 
-	mu    sync.Mutex // owns what follows
-	table map[peer.ID]*member
-	news  []news
-	last  time.Time // when a device connected last
+	mu       sync.Mutex // owns what follows
+	table    map[peer.ID]*member
+	events   []memberEvent
+	lastJoin time.Time // when a device connected last
 }
 
 // member is a connected device.
 type member struct {
-	conn   network.Conn // earlier ones are being closed
-	node   protocol.PeerID
-	claim  string // the name in its certificate
-	since  time.Time
-	rtt    time.Duration
-	rank   uint64
-	source source
+	conn        network.Conn // earlier ones are being closed
+	peerID      protocol.PeerID
+	claimedName string // the name in its certificate
+	since       time.Time
+	rtt         time.Duration
+	rank        uint64
+	source      source
 	// rival is the device that has this one's name, as this member sees it; else empty.
 	rival peer.ID
 	// joined: OnPeer was told. reached: gossip reaches it. left: it said goodbye.
 	// picked: this device picks it as a neighbour. picksUs: it does this one. shown: it
 	// is a neighbour.
-	joined, reached, left, picked, picksUs, shown bool
+	joined, reached, left, picked, picksUs, neighbour bool
 }
 
-// news is one call of OnPeer to come.
-type news struct {
+// memberEvent is one call of OnPeer to come.
+type memberEvent struct {
 	id     peer.ID
 	peer   Peer
 	joined bool
@@ -73,8 +73,8 @@ var _ network.Notifiee = (*members)(nil)
 func newMembers(self peer.ID) *members {
 	return &members{
 		self: self, names: newNames(pin{ID: self}, nil, slog.New(slog.DiscardHandler)), table: make(map[peer.ID]*member),
-		changed: make(chan struct{}, 1), told: make(chan struct{}, 1),
-		timed: func(protocol.PeerID, time.Duration) {},
+		notifyMembers: make(chan struct{}, 1), notifyEvents: make(chan struct{}, 1),
+		onRTT: func(protocol.PeerID, time.Duration) {},
 	}
 }
 
@@ -83,7 +83,7 @@ func newMembers(self peer.ID) *members {
 // keeps two from dialling each other at once.
 func (m *members) Connected(_ network.Network, c network.Conn) {
 	id := c.RemotePeer()
-	var on *line
+	var on *frameConn
 	if !c.As(&on) {
 		_ = c.Close()
 		return
@@ -91,32 +91,32 @@ func (m *members) Connected(_ network.Network, c network.Conn) {
 	m.mu.Lock()
 	old := m.table[id]
 	if old != nil {
-		m.depart(id, old, Lost)
+		m.queueDeparture(id, old, Lost)
 	}
-	m.last = time.Now()
+	m.lastJoin = time.Now()
 	m.table[id] = &member{
-		conn: c, node: node(id), claim: on.member.name, since: m.last, rank: rank(m.self, id), source: newSource(),
+		conn: c, peerID: peerID(id), claimedName: on.member.name, since: m.lastJoin, rank: rank(m.self, id), source: newSource(),
 	}
 	m.mu.Unlock()
 	if old != nil {
 		go func() { _ = old.conn.Close() }()
 	}
-	m.opened(c)
+	m.onOpen(c)
 }
 
 // Disconnected implements network.Notifiee.
 func (m *members) Disconnected(_ network.Network, c network.Conn) {
-	m.gone(c)
-	m.closed(c)
+	m.remove(c)
+	m.onClose(c)
 }
 
-// gone takes a connection off the table, however often it is called, unless another has
+// remove takes a connection off the table, however often it is called, unless another has
 // replaced it.
-func (m *members) gone(c network.Conn) {
+func (m *members) remove(c network.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.member(c); e != nil {
-		m.depart(c.RemotePeer(), e, Lost)
+		m.queueDeparture(c.RemotePeer(), e, Lost)
 		delete(m.table, c.RemotePeer())
 	}
 }
@@ -125,37 +125,37 @@ func (m *members) gone(c network.Conn) {
 func (m *members) sinceJoin() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return time.Since(m.last)
+	return time.Since(m.lastJoin)
 }
 
-// goodbye notes that the device is leaving.
-func (m *members) goodbye(id peer.ID) {
+// markLeft notes that the device is leaving.
+func (m *members) markLeft(id peer.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e, ok := m.table[id]; ok {
 		e.left = true
-		m.depart(id, e, Left)
+		m.queueDeparture(id, e, Left)
 	}
 }
 
-// depart queues the news that a device is gone; the caller holds the mutex.
-func (m *members) depart(id peer.ID, e *member, how Departure) {
+// queueDeparture queues the news that a device is gone; the caller holds the mutex.
+func (m *members) queueDeparture(id peer.ID, e *member, how Departure) {
 	if e.joined {
 		e.joined = false
-		wake(m.changed)
-		m.tell(news{id: id, peer: m.peer(e), how: how})
+		notify(m.notifyMembers)
+		m.queueEvent(memberEvent{id: id, peer: m.peer(e), how: how})
 	}
 }
 
-// met tells of the device at the other end of a connection: it was heard, so that
+// join tells of the device at the other end of a connection: it was heard, so that
 // it can be worked with.
-func (m *members) met(c network.Conn) {
+func (m *members) join(c network.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.member(c); e != nil && !e.joined && !e.left {
 		e.joined = true
-		wake(m.changed)
-		m.tell(news{id: c.RemotePeer(), peer: m.peer(e), joined: true})
+		notify(m.notifyMembers)
+		m.queueEvent(memberEvent{id: c.RemotePeer(), peer: m.peer(e), joined: true})
 	}
 }
 
@@ -169,17 +169,17 @@ func (m *members) conn(id peer.ID) network.Conn {
 	return nil
 }
 
-// reached reports whether gossip reaches the device at the other end.
-func (m *members) reached(c network.Conn) bool {
+// isReached reports whether gossip reaches the device at the other end.
+func (m *members) isReached(c network.Conn) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.table[c.RemotePeer()]
 	return e != nil && e.reached
 }
 
-// reach takes whom gossip reaches now. It reports whether it reached nobody before, and
+// updateReached takes whom gossip reaches now. It reports whether it reached nobody before, and
 // which neighbours it does not reach.
-func (m *members) reach(reachable []peer.ID) (first bool, missing []network.Conn) {
+func (m *members) updateReached(reachable []peer.ID) (first bool, missing []network.Conn) {
 	among := make(map[peer.ID]struct{}, len(reachable))
 	for _, id := range reachable {
 		among[id] = struct{}{}
@@ -194,50 +194,50 @@ func (m *members) reach(reachable []peer.ID) (first bool, missing []network.Conn
 		_, e.reached = among[id]
 		if e.reached {
 			now++
-		} else if e.shown && !e.left {
+		} else if e.neighbour && !e.left {
 			missing = append(missing, e.conn)
 		}
 	}
 	return before == 0 && now > 0, missing
 }
 
-// tell queues news. A device that comes and goes faster than OnPeer returns
+// queueEvent queues news. A device that comes and goes faster than OnPeer returns
 // has at most two in the queue: what cancels out is not told.
-func (m *members) tell(n news) {
-	same := func(o news) bool { return o.id == n.id }
+func (m *members) queueEvent(n memberEvent) {
+	same := func(o memberEvent) bool { return o.id == n.id }
 	count := 0
-	for _, o := range m.news {
+	for _, o := range m.events {
 		if same(o) {
 			count++
 		}
 	}
 	if count >= 2 {
-		m.news = slices.DeleteFunc(m.news, same)
+		m.events = slices.DeleteFunc(m.events, same)
 	}
-	m.news = append(m.news, n)
-	wake(m.told)
+	m.events = append(m.events, n)
+	notify(m.notifyEvents)
 }
 
 // run calls onPeer for each piece of news until ctx ends.
 func (m *members) run(ctx context.Context, onPeer func(Peer, bool, Departure)) {
 	for {
 		m.mu.Lock()
-		queue := m.news
-		m.news = nil
+		queue := m.events
+		m.events = nil
 		m.mu.Unlock()
 		for _, n := range queue {
 			onPeer(n.peer, n.joined, n.how)
 		}
 		select {
-		case <-m.told:
+		case <-m.notifyEvents:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// measured notes the round trip time of a ping.
-func (m *members) measured(id peer.ID, rtt time.Duration) {
+// recordRTT notes the round trip time of a ping.
+func (m *members) recordRTT(id peer.ID, rtt time.Duration) {
 	m.mu.Lock()
 	e := m.table[id]
 	if e != nil {
@@ -248,7 +248,7 @@ func (m *members) measured(id peer.ID, rtt time.Duration) {
 	}
 	m.mu.Unlock()
 	if e != nil {
-		m.timed(e.node, rtt)
+		m.onRTT(e.peerID, rtt)
 	}
 }
 
@@ -297,10 +297,10 @@ func (m *members) list() []Peer {
 
 // peer describes a member; the caller holds the mutex.
 func (m *members) peer(e *member) Peer {
-	p := Peer{ID: e.node, Claim: e.claim, RTT: e.rtt, Rival: node(e.rival)}
+	p := Peer{ID: e.peerID, ClaimedName: e.claimedName, RTT: e.rtt, Rival: peerID(e.rival)}
 	if e.conn != nil {
 		p.Address = e.conn.RemoteMultiaddr().String()
-		p.Name = m.names.shown(e.claim, e.conn.RemotePeer())
+		p.Name = m.names.displayName(e.claimedName, e.conn.RemotePeer())
 	}
 	if e.rival == "" {
 		p.Rival = ""
@@ -308,19 +308,19 @@ func (m *members) peer(e *member) Peer {
 	return p
 }
 
-// claimOf returns the name that a connected device claims; empty for others.
-func (m *members) claimOf(id peer.ID) string {
+// claimedNameOf returns the name that a connected device claims; empty for others.
+func (m *members) claimedNameOf(id peer.ID) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.table[id]; e != nil {
-		return e.claim
+		return e.claimedName
 	}
 	return ""
 }
 
-// claimed returns the name in the certificate of the device at the other end.
-func claimed(c network.Conn) string {
-	var on *line
+// certifiedName returns the name in the certificate of the device at the other end.
+func certifiedName(c network.Conn) string {
+	var on *frameConn
 	if c.As(&on) {
 		return on.member.name
 	}
@@ -333,7 +333,7 @@ func (m *members) claimants(name string) (ids []peer.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id, e := range m.table {
-		if e.claim == name {
+		if e.claimedName == name {
 			ids = append(ids, id)
 		}
 	}
@@ -341,19 +341,19 @@ func (m *members) claimants(name string) (ids []peer.ID) {
 	return ids
 }
 
-// renamed tells once more of devices that joined, since they are called otherwise now.
-func (m *members) renamed(ids []peer.ID) {
+// queueRenamed tells once more of devices that joined, since they are called otherwise now.
+func (m *members) queueRenamed(ids []peer.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range ids {
 		if e := m.table[id]; e != nil && e.joined {
-			m.tell(news{id: id, peer: m.peer(e), joined: true})
+			m.queueEvent(memberEvent{id: id, peer: m.peer(e), joined: true})
 		}
 	}
 }
 
-// rivals notes whose the name of this device is for the one at the other end.
-func (m *members) rivals(c network.Conn, holder peer.ID) {
+// setRival notes whose the name of this device is for the one at the other end.
+func (m *members) setRival(c network.Conn, holder peer.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.member(c); e != nil {
@@ -365,8 +365,8 @@ func (m *members) rivals(c network.Conn, holder peer.ID) {
 func (m *members) Listen(network.Network, ma.Multiaddr)      {}
 func (m *members) ListenClose(network.Network, ma.Multiaddr) {}
 
-// wake fills a channel of one place.
-func wake(c chan struct{}) {
+// notify fills a channel of one place.
+func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

@@ -36,23 +36,23 @@ const (
 type verdict byte
 
 const (
-	verdictWelcome verdict = iota
-	_                      // was: the name is another's
-	// verdictAsking: the dialler only wanted to know who is there.
-	verdictAsking
-	// verdictSurplus: another connection between the two is ahead.
-	verdictSurplus
+	verdictAccepted verdict = iota
+	_                       // was: the name is another's
+	// verdictProbe: the dialler only wanted to know who is there.
+	verdictProbe
+	// verdictDuplicate: another connection between the two is ahead.
+	verdictDuplicate
 )
 
 var (
-	// errAsked ends a handshake that was only to learn who is there.
-	errAsked = errors.New("the dialler only asked who is there")
+	// errProbe ends a handshake that was only to learn who is there.
+	errProbe = errors.New("the dialler only asked who is there")
 	// errVersion ends a handshake between members that speak no common version of what
 	// follows it.
 	errVersion = errors.New("the device is of another version")
-	// errSilent: the listener closed instead of sending its certificate, as it
+	// errNoCertificate: the listener closed instead of sending its certificate, as it
 	// does to devices of another mesh.
-	errSilent = errors.New("the device closed the connection instead of proving its membership")
+	errNoCertificate = errors.New("the device closed the connection instead of proving its membership")
 )
 
 // membership is the security transport: libp2p's Noise, and inside of it each
@@ -66,24 +66,24 @@ var (
 // one of the verdicts is not welcome the listener closes the connection.
 type membership struct {
 	noise *noise.Transport
-	// anyone is noise without an expectation of whom the dialler meets.
-	anyone *noise.SessionTransport
-	mesh   *keys.Mesh
+	// anyPeer is noise without an expectation of whom the dialler meets.
+	anyPeer *noise.SessionTransport
+	mesh    *keys.Mesh
 	// proof is this device's own certificate, encoded.
-	proof   []byte
-	self    peer.ID
-	roster  *roster
-	names   *names
-	report  *reports
-	arbiter *arbiter
+	proof       []byte
+	self        peer.ID
+	book        *peerBook
+	names       *names
+	diagnostics *diagnostics
+	tieBreaker  *dialTieBreaker
 
 	mu sync.Mutex // owns what follows
-	// own are where those dialled from that proved this device's own ID: itself, or one
-	// with a copy of its state folder. At most maxOwn, the oldest first.
-	own []string
+	// ownAddrs are where those dialled from that proved this device's own ID: itself, or one
+	// with a copy of its state folder. At most maxOwnAddrs, the oldest first.
+	ownAddrs []string
 }
 
-const maxOwn = 16
+const maxOwnAddrs = 16
 
 var _ sec.SecureTransport = (*membership)(nil)
 
@@ -92,32 +92,34 @@ func (m *membership) ID() libp2pproto.ID { return securityID }
 
 // SecureInbound implements sec.SecureTransport.
 func (m *membership) SecureInbound(ctx context.Context, insecure net.Conn, p peer.ID) (sec.SecureConn, error) {
-	return m.secure(ctx, insecure, func() (sec.SecureConn, error) { return m.noise.SecureInbound(ctx, insecure, p) }, m.answer)
+	return m.secure(ctx, insecure, func() (sec.SecureConn, error) { return m.noise.SecureInbound(ctx, insecure, p) }, m.proveToDialler)
 }
 
 // SecureOutbound implements sec.SecureTransport.
 func (m *membership) SecureOutbound(ctx context.Context, insecure net.Conn, p peer.ID) (sec.SecureConn, error) {
-	if !m.arbiter.dial(p) {
-		return nil, errSurplus
+	if !m.tieBreaker.reserveDial(p) {
+		return nil, errDuplicateConn
 	}
 	c, err := m.secure(ctx, insecure, func() (sec.SecureConn, error) { return m.noise.SecureOutbound(ctx, insecure, p) },
-		func(c sec.SecureConn, addr string) (string, error) { return m.introduce(c, addr, verdictWelcome) })
+		func(c sec.SecureConn, addr string) (string, error) {
+			return m.proveToListener(c, addr, verdictAccepted)
+		})
 	if err != nil {
-		m.arbiter.free(p)
+		m.tieBreaker.free(p)
 	}
 	return c, err
 }
 
-// ask runs the dialler's side only to learn who listens: it returns the proven
+// probe runs the dialler's side only to learn who listens: it returns the proven
 // ID of a member. The connection is of no further use.
-func (m *membership) ask(ctx context.Context, insecure net.Conn) (peer.ID, error) {
+func (m *membership) probe(ctx context.Context, insecure net.Conn) (peer.ID, error) {
 	var id peer.ID
-	_, err := m.secure(ctx, insecure, func() (sec.SecureConn, error) { return m.anyone.SecureOutbound(ctx, insecure, "") },
+	_, err := m.secure(ctx, insecure, func() (sec.SecureConn, error) { return m.anyPeer.SecureOutbound(ctx, insecure, "") },
 		func(c sec.SecureConn, addr string) (string, error) {
 			id = c.RemotePeer()
-			return m.introduce(c, addr, verdictAsking)
+			return m.proveToListener(c, addr, verdictProbe)
 		})
-	if errors.Is(err, errAsked) {
+	if errors.Is(err, errProbe) {
 		err = nil
 	}
 	return id, err
@@ -127,7 +129,7 @@ func (m *membership) ask(ctx context.Context, insecure net.Conn) (peer.ID, error
 func (m *membership) secure(ctx context.Context, insecure net.Conn,
 	start func() (sec.SecureConn, error), prove func(sec.SecureConn, string) (string, error),
 ) (sec.SecureConn, error) {
-	repeatSoon(insecure)
+	retransmitSteadily(insecure)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	// The deadline in the past unblocks every read and write at once.
@@ -138,7 +140,7 @@ func (m *membership) secure(ctx context.Context, insecure net.Conn,
 		return nil, err
 	}
 	var name string
-	err = contain(m.report.log, insecure.RemoteAddr(), func() (err error) {
+	err = contain(m.diagnostics.log, insecure.RemoteAddr(), func() (err error) {
 		name, err = prove(c, insecure.RemoteAddr().String())
 		return err
 	})
@@ -149,15 +151,15 @@ func (m *membership) secure(ctx context.Context, insecure net.Conn,
 		_ = c.Close()
 		return nil, err
 	}
-	if g, ok := insecure.(*guest); ok {
-		g.proved()
+	if g, ok := insecure.(*pendingConn); ok {
+		g.authenticated()
 	}
 	return newMemberConn(c, insecure, name), nil
 }
 
-// introduce is the dialler's side: it returns the listener's name. intent is
+// proveToListener is the dialler's side: it returns the listener's name. intent is
 // what it says where it has nothing against the listener.
-func (m *membership) introduce(c sec.SecureConn, addr string, intent verdict) (string, error) {
+func (m *membership) proveToListener(c sec.SecureConn, addr string, intent verdict) (string, error) {
 	if err := writeFrame(c, m.proof); err != nil {
 		return "", err
 	}
@@ -166,12 +168,12 @@ func (m *membership) introduce(c sec.SecureConn, addr string, intent verdict) (s
 		// A listener that ends the connection here did not take the
 		// certificate; one that says something else is no member either.
 		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-			err = errSilent
+			err = errNoCertificate
 		}
 		// A known member that closes is only shutting down.
-		known := errors.Is(err, errSilent) && m.roster.knows(c.RemotePeer())
-		if !known && (errors.Is(err, keys.ErrNotMember) || errors.Is(err, errSilent)) {
-			m.report.stranger(addr, "", err)
+		known := errors.Is(err, errNoCertificate) && m.book.knows(c.RemotePeer())
+		if !known && (errors.Is(err, keys.ErrNotMember) || errors.Is(err, errNoCertificate)) {
+			m.diagnostics.noteStranger(addr, "", err)
 		}
 		return "", err
 	}
@@ -179,13 +181,13 @@ func (m *membership) introduce(c sec.SecureConn, addr string, intent verdict) (s
 	if err != nil {
 		return "", err
 	}
-	m.meet(cert, addr)
+	m.recordMember(cert, addr)
 	if err := writeFrame(c, []byte{byte(intent)}); err != nil {
 		return "", err
 	}
-	err = conclude(cert.Peer, intent, theirs)
+	err = verdictError(cert.Peer, intent, theirs)
 	if err == nil {
-		err = m.report.checkVersion(c, cert, addr)
+		err = m.diagnostics.checkVersion(c, cert, addr)
 	}
 	if err != nil {
 		// The listener closes, so that it surely reads the verdict first.
@@ -194,35 +196,35 @@ func (m *membership) introduce(c sec.SecureConn, addr string, intent verdict) (s
 	return cert.Name, err
 }
 
-// answer is the listener's side: it returns the dialler's name.
-func (m *membership) answer(c sec.SecureConn, addr string) (string, error) {
+// proveToDialler is the listener's side: it returns the dialler's name.
+func (m *membership) proveToDialler(c sec.SecureConn, addr string) (string, error) {
 	cert, err := m.readCertificate(c)
 	if err != nil {
 		if errors.Is(err, keys.ErrNotMember) {
-			m.report.stranger(addr, "", err)
+			m.diagnostics.noteStranger(addr, "", err)
 		}
 		return "", err
 	}
 	if err := writeFrame(c, m.proof); err != nil {
 		return "", err
 	}
-	m.meet(cert, addr)
-	mine := verdictWelcome
-	if !m.arbiter.admit(cert.Peer) {
-		mine = verdictSurplus
+	m.recordMember(cert, addr)
+	mine := verdictAccepted
+	if !m.tieBreaker.reserveAccept(cert.Peer) {
+		mine = verdictDuplicate
 	}
-	err = settle(c, cert.Peer, mine)
+	err = exchangeVerdicts(c, cert.Peer, mine)
 	if err == nil {
-		err = m.report.checkVersion(c, cert, addr)
+		err = m.diagnostics.checkVersion(c, cert, addr)
 	}
-	if err != nil && mine == verdictWelcome {
-		m.arbiter.release(cert.Peer)
+	if err != nil && mine == verdictAccepted {
+		m.tieBreaker.releaseAccept(cert.Peer)
 	}
 	return cert.Name, err
 }
 
-// settle is the end of the listener's side: it exchanges the verdicts.
-func settle(c sec.SecureConn, other peer.ID, mine verdict) error {
+// exchangeVerdicts is the end of the listener's side: it exchanges the verdicts.
+func exchangeVerdicts(c sec.SecureConn, other peer.ID, mine verdict) error {
 	if err := writeFrame(c, []byte{byte(mine)}); err != nil {
 		return err
 	}
@@ -230,41 +232,41 @@ func settle(c sec.SecureConn, other peer.ID, mine verdict) error {
 	if err != nil {
 		return err
 	}
-	return conclude(other, mine, theirs)
+	return verdictError(other, mine, theirs)
 }
 
-// meet takes note of a proven member and of its name. One whose name is another's is
+// recordMember takes note of a proven member and of its name. One whose name is another's is
 // welcome all the same: what is trusted is its ID.
-func (m *membership) meet(cert keys.Certificate, addr string) {
+func (m *membership) recordMember(cert keys.Certificate, addr string) {
 	if cert.Peer == m.self {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.own = append(m.own[max(0, len(m.own)-maxOwn+1):], addr)
+		m.ownAddrs = append(m.ownAddrs[max(0, len(m.ownAddrs)-maxOwnAddrs+1):], addr)
 		return
 	}
-	m.roster.met(cert.Peer)
-	if m.names.claim(cert.Name, cert.Peer) {
+	m.book.add(cert.Peer)
+	if m.names.pinName(cert.Name, cert.Peer) {
 		return
 	}
-	m.report.conflict(cert.Name, m.names.holder(cert.Name), cert.Peer, m.names.shown(cert.Name, cert.Peer), addr)
+	m.diagnostics.noteConflict(cert.Name, m.names.holder(cert.Name), cert.Peer, m.names.displayName(cert.Name, cert.Peer), addr)
 }
 
-// answered reports whether it was this device itself that answered a connection which
+// isOwnAddr reports whether it was this device itself that answered a connection which
 // it made from an address.
-func (m *membership) answered(from net.Addr) bool {
+func (m *membership) isOwnAddr(from net.Addr) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Contains(m.own, from.String())
+	return slices.Contains(m.ownAddrs, from.String())
 }
 
-// conclude turns the two verdicts into the handshake's end.
-func conclude(other peer.ID, mine, theirs verdict) error {
+// verdictError turns the two verdicts into the handshake's end.
+func verdictError(other peer.ID, mine, theirs verdict) error {
 	switch {
-	case theirs == verdictAsking || mine == verdictAsking:
-		return errAsked
-	case theirs == verdictSurplus || mine == verdictSurplus:
-		return errSurplus
-	case theirs != verdictWelcome:
+	case theirs == verdictProbe || mine == verdictProbe:
+		return errProbe
+	case theirs == verdictDuplicate || mine == verdictDuplicate:
+		return errDuplicateConn
+	case theirs != verdictAccepted:
 		return fmt.Errorf("refused by %s with the unknown code %d", other, theirs)
 	}
 	return nil

@@ -148,7 +148,7 @@ func impersonate(raw net.Conn, key crypto.PrivKey, answer []byte) {
 	if _, _, err := mux.Negotiate(raw); err != nil {
 		return
 	}
-	n, err := noise.New(securityID, key, muxers(linesID, nil))
+	n, err := noise.New(securityID, key, newMuxers(muxID, nil))
 	if err != nil {
 		return
 	}
@@ -164,7 +164,7 @@ func impersonate(raw net.Conn, key crypto.PrivKey, answer []byte) {
 func FuzzHandshakeReaders(f *testing.F) {
 	secret := keys.NewSecret()
 	f.Add(frame(certificate(f, secret, newKey(f, secret, "a"), "a")))
-	f.Add(frame([]byte{byte(verdictSurplus), 'x'}))
+	f.Add(frame([]byte{byte(verdictDuplicate), 'x'}))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := bytes.NewReader(data)
@@ -198,38 +198,38 @@ func FuzzListener(f *testing.F) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	proof := frame(certificate(f, secret, key, "b"))
-	f.Add(append(bytes.Clone(proof), frame([]byte{byte(verdictWelcome)})...))
+	f.Add(append(bytes.Clone(proof), frame([]byte{byte(verdictAccepted)})...))
 	f.Add(append(bytes.Clone(proof), frame([]byte{1, 2, 3})...))
 	f.Add(append(bytes.Clone(proof), 0x80, 0x80, 0x80))
 	f.Add(frame(certificate(f, keys.NewSecret(), key, "b")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg := Config{Secret: secret, Key: own, Name: "a", Log: log}
-		m, err := newMembership(&cfg, self, newRoster("", self, log), newNames(pin{Name: "a", ID: self}, nil, log), newReports("ours", log))
+		m, err := newMembership(&cfg, self, newPeerBook("", self, log), newNames(pin{Name: "a", ID: self}, nil, log), newDiagnostics("ours", log))
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &said{from: id, in: bytes.NewReader(data)}
-		_, err = m.answer(c, "10.0.0.1:1")
+		c := &scriptedConn{from: id, in: bytes.NewReader(data)}
+		_, err = m.proveToDialler(c, "10.0.0.1:1")
 		if proven := bytes.HasPrefix(data, proof); !proven && (err == nil || c.out.Len() > 0) {
 			t.Errorf("a stranger was told %q, %v", c.out.Bytes(), err)
 		}
 	})
 }
 
-// said is a secured connection of which the other side has said all.
-type said struct {
+// scriptedConn is a secured connection of which the other side has said all.
+type scriptedConn struct {
 	sec.SecureConn
 	from peer.ID
 	in   io.Reader
 	out  bytes.Buffer
 }
 
-func (c *said) Read(p []byte) (int, error)  { return c.in.Read(p) }
-func (c *said) Write(p []byte) (int, error) { return c.out.Write(p) }
-func (c *said) RemotePeer() peer.ID         { return c.from }
+func (c *scriptedConn) Read(p []byte) (int, error)  { return c.in.Read(p) }
+func (c *scriptedConn) Write(p []byte) (int, error) { return c.out.Write(p) }
+func (c *scriptedConn) RemotePeer() peer.ID         { return c.from }
 
-func (c *said) ConnState() network.ConnectionState {
-	return network.ConnectionState{StreamMultiplexer: linesID}
+func (c *scriptedConn) ConnState() network.ConnectionState {
+	return network.ConnectionState{StreamMultiplexer: muxID}
 }
 
 func dialSecurely(t *testing.T, d *device, proto libp2pproto.ID, key crypto.PrivKey) (sec.SecureConn, error) {
@@ -243,7 +243,7 @@ func dialSecurely(t *testing.T, d *device, proto libp2pproto.ID, key crypto.Priv
 	if err := mss.SelectProtoOrFail(proto, raw); err != nil {
 		return nil, err
 	}
-	n, err := noise.New(proto, key, muxers(linesID, nil))
+	n, err := noise.New(proto, key, newMuxers(muxID, nil))
 	if err != nil {
 		return nil, errors.Join(err)
 	}

@@ -31,16 +31,16 @@ var ErrNotConnected = errors.New("not connected")
 // A Mesh is this device's membership in its mesh. Its methods may be called
 // concurrently.
 type Mesh struct {
-	cfg       Config
-	id        peer.ID
-	byHand    []named
-	report    *reports
-	announced *announced
-	names     *names
-	small     *smallPaths
-	members   *members
-	paces     paces
-	ready     chan struct{}
+	cfg         Config
+	id          peer.ID
+	configured  []configuredPeer
+	diagnostics *diagnostics
+	announced   *announcedAddrs
+	names       *names
+	small       *smallPaths
+	members     *members
+	limiters    peerLimiters
+	ready       chan struct{}
 
 	mu       sync.Mutex // owns handlers
 	handlers map[string]func(context.Context, protocol.PeerID, protocol.Stream)
@@ -52,12 +52,12 @@ type Mesh struct {
 type live struct {
 	host      host.Host
 	sw        *swarm.Swarm
-	door      *doorman
+	preauth   *preauthLimiter
 	gossip    *gossip
-	pulse     *liveness
+	detector  *detector
 	connector *connector
 	mdns      *mdns.Service // nil without discovery
-	handlers  conversations // end with the host
+	handlers  handlerGroup  // end with the host
 }
 
 // New checks the configuration. It opens nothing and starts nothing.
@@ -65,18 +65,18 @@ func New(cfg Config) (*Mesh, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	cfg.lines = cmp.Or(cfg.lines, linesID)
+	cfg.muxID = cmp.Or(cfg.muxID, muxID)
 	id, err := peer.IDFromPrivateKey(cfg.Key)
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w", err)
 	}
-	names := newNames(pin{Name: cfg.Name, ID: id}, cfg.KeepNames, cfg.Log)
+	names := newNames(pin{Name: cfg.Name, ID: id}, cfg.ProtectedNames, cfg.Log)
 	m := &Mesh{
-		names: names, paces: newPaces(), cfg: cfg, id: id, members: newMembers(id), ready: make(chan struct{}),
-		report:    newReports(cfg.Secret.Fingerprint(), cfg.Log),
-		announced: &announced{only: cfg.Interfaces},
-		small:     &smallPaths{log: cfg.Log},
-		handlers:  make(map[string]func(context.Context, protocol.PeerID, protocol.Stream)),
+		names: names, limiters: newPeerLimiters(), cfg: cfg, id: id, members: newMembers(id), ready: make(chan struct{}),
+		diagnostics: newDiagnostics(cfg.Secret.Fingerprint(), cfg.Log),
+		announced:   &announcedAddrs{interfaces: cfg.Interfaces},
+		small:       &smallPaths{log: cfg.Log},
+		handlers:    make(map[string]func(context.Context, protocol.PeerID, protocol.Stream)),
 	}
 	m.members.names = names
 	for _, a := range cfg.Peers {
@@ -84,13 +84,13 @@ func New(cfg Config) (*Mesh, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.byHand = append(m.byHand, n)
+		m.configured = append(m.configured, n)
 	}
 	return m, nil
 }
 
 // ID returns the device's ID.
-func (m *Mesh) ID() protocol.PeerID { return node(m.id) }
+func (m *Mesh) ID() protocol.PeerID { return peerID(m.id) }
 
 // Ready is closed when the device listens.
 func (m *Mesh) Ready() <-chan struct{} { return m.ready }
@@ -150,7 +150,7 @@ func (m *Mesh) Publish(s protocol.Status) error {
 // device wakes up anyway. What is not urgent is best done then.
 func (m *Mesh) Tick(about time.Duration) time.Duration {
 	if l := m.live.Load(); l != nil {
-		return l.pulse.tick(about)
+		return l.detector.nextTick(about)
 	}
 	return about
 }
@@ -162,12 +162,12 @@ func (m *Mesh) Size() int { return m.members.count() + 1 }
 func (m *Mesh) Peers() []Peer { return m.members.list() }
 
 // Strangers returns the devices of other meshes that were seen.
-func (m *Mesh) Strangers() []Stranger { return m.report.seenStrangers() }
+func (m *Mesh) Strangers() []Stranger { return m.diagnostics.seenStrangers() }
 
 // OtherVersions returns the members that were met and cannot be connected to, since they
 // are of another version of hearth.
 func (m *Mesh) OtherVersions() []Peer {
-	return slices.DeleteFunc(m.report.otherVersions(), func(p Peer) bool {
+	return slices.DeleteFunc(m.diagnostics.otherVersions(), func(p Peer) bool {
 		id, err := peer.Decode(string(p.ID))
 		return err != nil || m.members.has(id)
 	})
@@ -179,7 +179,7 @@ func (m *Mesh) Stats() Stats {
 	if l == nil {
 		return Stats{}
 	}
-	return Stats{Statuses: l.gossip.dropped(), Guests: l.door.refused(), Strangers: m.report.turnedAway()}
+	return Stats{Statuses: l.gossip.dropped(), Evicted: l.preauth.evictions(), Strangers: m.diagnostics.rejectedCount()}
 }
 
 // Discovery says how discovery on the local network is doing.
@@ -222,7 +222,7 @@ func (m *Mesh) Deaf(ctx context.Context) []string {
 func (m *Mesh) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	r := newRoster(m.cfg.StateDir, m.id, m.cfg.Log)
+	r := newPeerBook(m.cfg.StateDir, m.id, m.cfg.Log)
 	r.connected = m.members.has
 	m.names.load(m.cfg.StateDir)
 	l, err := m.assemble(ctx, r)
@@ -247,47 +247,47 @@ func (m *Mesh) Run(ctx context.Context) error {
 
 // assemble makes all parts and connects them; nothing is dialled or listened
 // to yet.
-func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
-	secure, err := newMembership(&m.cfg, m.id, r, m.names, m.report)
+func (m *Mesh) assemble(ctx context.Context, r *peerBook) (*live, error) {
+	secure, err := newMembership(&m.cfg, m.id, r, m.names, m.diagnostics)
 	if err != nil {
 		return nil, err
 	}
-	door := &doorman{}
-	pulse := &liveness{members: m.members, names: m.names, report: m.report, small: m.small, work: m.protocols(), log: m.cfg.Log}
-	h, err := newHost(&m.cfg, m.id, secure, door, &opening{
-		start: rand.Uint64(), admit: pulse.admit, refused: func(addr string) { m.report.refusedAsCopy(m.id, addr) },
+	preauth := &preauthLimiter{}
+	detector := &detector{members: m.members, names: m.names, diagnostics: m.diagnostics, small: m.small, workProtocols: m.protocols(), log: m.cfg.Log}
+	h, err := newHost(&m.cfg, m.id, secure, preauth, &startExchange{
+		start: rand.Uint64(), admit: detector.admitStart, onRefused: func(addr string) { m.diagnostics.noteRefused(m.id, addr) },
 	}, m.small)
 	if err != nil {
 		return nil, fmt.Errorf("start the network host: %w", err)
 	}
-	l := &live{host: h, sw: h.Swarm, door: door}
+	l := &live{host: h, sw: h.Swarm, preauth: preauth}
 	l.connector = newConnector(m.id, l.sw, secure, r, m.members, m.cfg.Log)
 	l.gossip = &gossip{
-		self: m.id, members: m.members, found: m.located(l, r), log: m.cfg.Log,
+		self: m.id, members: m.members, onAddresses: m.addressHandler(l, r), log: m.cfg.Log,
 		drops: make(map[string]uint64), counter: nextBoot(m.cfg.StateDir, m.cfg.Log)<<32 | 1,
 	}
 	if err := l.gossip.join(ctx, h, m.cfg.Secret.Topic()); err != nil {
 		return nil, errors.Join(fmt.Errorf("start gossip: %w", err), h.Close())
 	}
 	// Pings go out with the heartbeat of pubsub.
-	pulse.born, pulse.gossip = time.Now().Add(pubsub.GossipSubHeartbeatInitialDelay-pingEvery), l.gossip
-	l.pulse, l.gossip.pulse = pulse, pulse
+	detector.epoch, detector.gossip = time.Now().Add(pubsub.GossipSubHeartbeatInitialDelay-pingInterval), l.gossip
+	l.detector, l.gossip.detector = detector, detector
 	m.serve(ctx, l)
 	if m.cfg.OnRTT != nil {
-		m.members.timed = m.cfg.OnRTT
+		m.members.onRTT = m.cfg.OnRTT
 	}
-	m.members.opened = func(c network.Conn) {
-		pulse.watch(c)
+	m.members.onOpen = func(c network.Conn) {
+		detector.watch(c)
 		if c.Stat().Direction == network.DirOutbound {
-			r.located(c.RemotePeer(), []ma.Multiaddr{c.RemoteMultiaddr()})
+			r.addAddresses(c.RemotePeer(), []ma.Multiaddr{c.RemoteMultiaddr()})
 		}
 	}
-	m.members.closed = func(c network.Conn) {
-		pulse.forget(c)
-		m.names.saw(claimed(c), c.RemotePeer())
+	m.members.onClose = func(c network.Conn) {
+		detector.unwatch(c)
+		m.names.touchPin(certifiedName(c), c.RemotePeer())
 		if !m.members.has(c.RemotePeer()) {
-			secure.arbiter.free(c.RemotePeer())
-			l.connector.gone(c.RemotePeer())
+			secure.tieBreaker.free(c.RemotePeer())
+			l.connector.onDisconnect(c.RemotePeer())
 		}
 	}
 	l.sw.Notify(m.members)
@@ -296,28 +296,28 @@ func (m *Mesh) assemble(ctx context.Context, r *roster) (*live, error) {
 			Peer: m.id, Fingerprint: string(m.cfg.Secret.Fingerprint()), Interfaces: m.cfg.Interfaces, Log: m.cfg.Log,
 			Addrs:    m.announced.get,
 			Alone:    func() bool { return m.members.count() == 0 },
-			Found:    func(p peer.AddrInfo) { l.connector.hint(hint{id: p.ID, addrs: p.Addrs, fresh: true}) },
-			Stranger: func(addr, fingerprint string) { m.report.stranger(addr, fingerprint, nil) },
+			Found:    func(p peer.AddrInfo) { l.connector.addHint(hint{id: p.ID, addrs: p.Addrs, fresh: true}) },
+			Stranger: func(addr, fingerprint string) { m.diagnostics.noteStranger(addr, fingerprint, nil) },
 		})
 	}
 	return l, nil
 }
 
-// located takes the addresses in statuses: they are kept for members that are
+// addressHandler takes the addresses in statuses: they are kept for members that are
 // connected, and dialled for others.
-func (m *Mesh) located(l *live, r *roster) func(peer.ID, []string) {
+func (m *Mesh) addressHandler(l *live, r *peerBook) func(peer.ID, []string) {
 	return func(id peer.ID, text []string) {
 		addrs := parseAddrs(text)
-		r.located(id, addrs)
+		r.addAddresses(id, addrs)
 		if !m.members.has(id) {
-			l.connector.hint(hint{id: id, addrs: addrs})
+			l.connector.addHint(hint{id: id, addrs: addrs})
 		}
 	}
 }
 
 // runParts runs everything that has a goroutine of its own until ctx ends or
 // one of them fails.
-func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r *roster) error {
+func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r *peerBook) error {
 	var wg sync.WaitGroup
 	errs := make(chan error, 2)
 	part := func(f func() error) {
@@ -337,7 +337,7 @@ func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r
 	}
 	wg.Go(func() { r.file.run(ctx) })
 	wg.Go(func() { m.names.file.run(ctx) })
-	wg.Go(func() { l.pulse.repeatForgotten(ctx) })
+	wg.Go(func() { l.detector.repeatForgotten(ctx) })
 	wg.Go(func() {
 		m.members.run(ctx, func(p Peer, joined bool, how Departure) {
 			onPeer(p, joined, how)
@@ -346,9 +346,9 @@ func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r
 			}
 		})
 	})
-	wg.Go(func() { l.gossip.keepNeighbours(ctx) })
-	wg.Go(func() { l.pulse.run(ctx) })
-	wg.Go(func() { l.connector.run(ctx, slices.Clone(m.byHand)) })
+	wg.Go(func() { l.gossip.maintainNeighbours(ctx) })
+	wg.Go(func() { l.detector.run(ctx) })
+	wg.Go(func() { l.connector.run(ctx, slices.Clone(m.configured)) })
 	wg.Go(func() { m.watchNetwork(ctx, l) })
 	wg.Go(func() { l.gossip.run(ctx, onStatus) })
 	if l.mdns != nil {
@@ -372,7 +372,7 @@ func (m *Mesh) watchNetwork(ctx context.Context, l *live) {
 		}
 		if changed {
 			m.cfg.Log.Info("this device's addresses changed", "addresses", m.announced.get())
-			wake(l.connector.renewed)
+			notify(l.connector.notifyAddresses)
 		}
 	}
 	for {

@@ -19,9 +19,9 @@ const (
 	// large ones get lost: with its headers less than the 1280 bytes that each network
 	// with IPv6 carries.
 	smallSegment = 1200
-	// stuckAttempts is from how often on a packet was repeated in vain, while the other
+	// stuckRetransmits is from how often on a packet was repeated in vain, while the other
 	// side is heard, that it seems too large for the path.
-	stuckAttempts = 3
+	stuckRetransmits = 3
 	// stuckConns is how many connections to a device in a row end that way before the
 	// next has small packets, each within stuckWithin of the one before.
 	stuckConns  = 2
@@ -36,7 +36,7 @@ type smallPaths struct {
 	log *slog.Logger
 
 	mu    sync.Mutex  // owns what follows
-	paths []smallPath // the latest last, at most maxReports
+	paths []smallPath // the latest last, at most maxDiagnostics
 }
 
 // A smallPath is the one to a device.
@@ -47,11 +47,11 @@ type smallPath struct {
 	last  time.Time
 }
 
-// ended notes that a connection ended while large packets on it got lost.
-func (s *smallPaths) ended(c network.Conn, name string) {
+// noteStuck notes that a connection ended while large packets on it got lost.
+func (s *smallPaths) noteStuck(c network.Conn, name string) {
 	p := smallPath{
 		host: hostOf(c.RemoteMultiaddr().String()), last: time.Now(),
-		peer: Peer{ID: node(c.RemotePeer()), Name: name, Address: c.RemoteMultiaddr().String()},
+		peer: Peer{ID: peerID(c.RemotePeer()), Name: name, Address: c.RemoteMultiaddr().String()},
 	}
 	s.mu.Lock()
 	if i := slices.IndexFunc(s.paths, func(o smallPath) bool { return o.host == p.host }); i >= 0 {
@@ -69,8 +69,8 @@ func (s *smallPaths) ended(c network.Conn, name string) {
 	}
 }
 
-// has reports whether large packets to a host get lost.
-func (s *smallPaths) has(host string) bool {
+// isSmall reports whether large packets to a host get lost.
+func (s *smallPaths) isSmall(host string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.ContainsFunc(s.paths, func(p smallPath) bool { return p.host == host && p.stuck >= stuckConns })
@@ -92,7 +92,7 @@ func (s *smallPaths) list() (all []Peer) {
 // when it is made, in both directions.
 func (s *smallPaths) dialer(ma.Multiaddr) (tcp.ContextDialer, error) {
 	return &net.Dialer{ControlContext: func(_ context.Context, _, address string, c syscall.RawConn) error {
-		if s.has(hostOf(address)) {
+		if s.isSmall(hostOf(address)) {
 			return limitSegment(c, smallSegment)
 		}
 		return nil
@@ -101,18 +101,18 @@ func (s *smallPaths) dialer(ma.Multiaddr) (tcp.ContextDialer, error) {
 
 // isStuck reports whether what this device sends seems too large for the path: it is
 // repeated in vain while the other side is heard.
-func (p *pathInfo) isStuck() bool { return p.attempts >= stuckAttempts }
+func (p *pathInfo) isStuck() bool { return p.retransmits >= stuckRetransmits }
 
 // SmallPackets returns the devices to which large packets get lost, so that connections
 // to them use small ones.
 func (m *Mesh) SmallPackets() []Peer { return m.small.list() }
 
 // noteStuck counts a connection that ended while large packets got lost on it.
-func (l *liveness) noteStuck(w *watched) {
+func (d *detector) noteStuck(w *monitor) {
 	w.mu.Lock()
 	stuck := w.stuck
 	w.mu.Unlock()
-	if stuck && l.small != nil {
-		l.small.ended(w.conn, w.line.member.name)
+	if stuck && d.small != nil {
+		d.small.noteStuck(w.conn, w.frames.member.name)
 	}
 }

@@ -31,11 +31,11 @@ const (
 	maxForgotten = 64
 	// maxNamesFile bounds what is read: more than all pins take.
 	maxNamesFile = 2 << 20
-	// forgetAfter is for how long a holder was not seen before others' word frees its
+	// forgetTimeout is for how long a holder was not seen before others' word frees its
 	// name, and forgetInterval is how often that word is repeated.
-	forgetAfter, forgetInterval = time.Hour, 15 * time.Minute
-	// forgetVersion begins the body of a frame that tells of forgotten names.
-	forgetVersion = 1
+	forgetTimeout, forgetInterval = time.Hour, 15 * time.Minute
+	// forgottenVersion begins the body of a frame that tells of forgotten names.
+	forgottenVersion = 1
 )
 
 var (
@@ -49,9 +49,9 @@ var (
 type pin struct {
 	Name string  `json:"name"`
 	ID   peer.ID `json:"id"`
-	// seen is when the holder was connected last under that name, or this device
+	// lastSeen is when the holder was connected last under that name, or this device
 	// started.
-	seen time.Time
+	lastSeen time.Time
 }
 
 // names says which device has which name, as this device sees it. A name is of the
@@ -60,11 +60,11 @@ type pin struct {
 // the ID; a device without the name that it claims is shown with the end of its ID.
 // It is safe for concurrent use.
 type names struct {
-	file keptFile
+	file stateFile
 	self pin
-	// kept are the names that this device's policy mentions: no other device's word
+	// protected are the names that this device's policy mentions: no other device's word
 	// frees them.
-	kept []string
+	protected []string
 
 	mu        sync.Mutex // owns what follows
 	holders   map[string]pin
@@ -79,8 +79,8 @@ type namesFile struct {
 
 // newNames knows of no name but that of self, this device.
 func newNames(self pin, kept []string, log *slog.Logger) *names {
-	n := &names{self: self, kept: kept, holders: make(map[string]pin)}
-	n.file = keptFile{what: "names of devices", log: log, encode: n.encode, changed: make(chan struct{}, 1)}
+	n := &names{self: self, protected: kept, holders: make(map[string]pin)}
+	n.file = stateFile{content: "names of devices", log: log, encode: n.encode, notify: make(chan struct{}, 1)}
 	return n
 }
 
@@ -89,7 +89,7 @@ func (n *names) load(dir string) {
 	if dir != "" {
 		n.file.path = filepath.Join(dir, NamesFile)
 		if _, err := os.Stat(n.file.path); errors.Is(err, fs.ErrNotExist) {
-			n.takeOver(filepath.Join(dir, PeersFile))
+			n.importPeersFile(filepath.Join(dir, PeersFile))
 		}
 	}
 	n.file.read(maxNamesFile, func(data []byte) error {
@@ -101,7 +101,7 @@ func (n *names) load(dir string) {
 		defer n.mu.Unlock()
 		now := time.Now()
 		for _, p := range f.Names {
-			p.seen = now
+			p.lastSeen = now
 			n.holders[p.Name] = p
 		}
 		n.forgotten = f.Forgotten
@@ -109,9 +109,9 @@ func (n *names) load(dir string) {
 	})
 }
 
-// takeOver reads the names that the release before kept with the peers: who had one
+// importPeersFile reads the names that the release before kept with the peers: who had one
 // keeps it over the upgrade.
-func (n *names) takeOver(path string) {
+func (n *names) importPeersFile(path string) {
 	var former []pin
 	data, err := os.ReadFile(path)
 	if err != nil || len(data) > maxPeersFile || json.Unmarshal(data, &former) != nil {
@@ -122,10 +122,10 @@ func (n *names) takeOver(path string) {
 	now := time.Now()
 	for _, p := range former {
 		if p.ID.Validate() == nil && p.ID != n.self.ID && keys.ValidName(p.Name) == nil && p.Name != n.self.Name && len(n.holders) < maxPins {
-			n.holders[p.Name] = pin{Name: p.Name, ID: p.ID, seen: now}
+			n.holders[p.Name] = pin{Name: p.Name, ID: p.ID, lastSeen: now}
 		}
 	}
-	n.file.touch()
+	n.file.markDirty()
 }
 
 func parseNames(data []byte) (namesFile, error) {
@@ -162,9 +162,9 @@ func (n *names) encode() ([]byte, error) {
 	return json.MarshalIndent(f, "", "  ")
 }
 
-// claim notes that a device proved to be a member under a name. The name is its own if
+// pinName notes that a device proved to be a member under a name. The name is its own if
 // it is free, while there is room for more. claim reports whether the device has it.
-func (n *names) claim(name string, id peer.ID) bool {
+func (n *names) pinName(name string, id peer.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if name == n.self.Name {
@@ -176,9 +176,9 @@ func (n *names) claim(name string, id peer.ID) bool {
 		return false
 	case !taken:
 		n.forgotten = slices.DeleteFunc(n.forgotten, func(f pin) bool { return f.Name == name && f.ID == id })
-		n.file.touch()
+		n.file.markDirty()
 	}
-	n.holders[name] = pin{Name: name, ID: id, seen: time.Now()}
+	n.holders[name] = pin{Name: name, ID: id, lastSeen: time.Now()}
 	return true
 }
 
@@ -197,9 +197,9 @@ func (n *names) holderOf(name string) peer.ID {
 	return n.holders[name].ID
 }
 
-// shown returns what a device is called that claims a name: that, where it has it,
+// displayName returns what a device is called that claims a name: that, where it has it,
 // else with as much of the end of its ID as is nobody's name.
-func (n *names) shown(claim string, id peer.ID) string {
+func (n *names) displayName(claim string, id peer.ID) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.holderOf(claim) == id {
@@ -222,12 +222,12 @@ func (n *names) full() bool {
 	return len(n.holders) >= maxPins
 }
 
-// saw notes that the holder of a name was connected until now.
-func (n *names) saw(name string, id peer.ID) {
+// touchPin notes that the holder of a name was connected until now.
+func (n *names) touchPin(name string, id peer.ID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if p, ok := n.holders[name]; ok && p.ID == id {
-		p.seen = time.Now()
+		p.lastSeen = time.Now()
 		n.holders[name] = p
 	}
 }
@@ -246,28 +246,28 @@ func (n *names) forget(name string) (pin, error) {
 	delete(n.holders, name)
 	n.forgotten = append(slices.DeleteFunc(n.forgotten, func(f pin) bool { return f.Name == p.Name && f.ID == p.ID }), p)
 	n.forgotten = n.forgotten[max(0, len(n.forgotten)-maxForgotten):]
-	n.file.touch()
+	n.file.markDirty()
 	return p, nil
 }
 
-// heed frees a name that the owner of another device forgot, unless this device's
-// policy mentions it, or its holder was seen within forgetAfter. It reports whether it
+// acceptForgotten frees a name that the owner of another device forgot, unless this device's
+// policy mentions it, or its holder was seen within forgetTimeout. It reports whether it
 // did. The caller knows that the holder is not connected under it.
-func (n *names) heed(f pin) bool {
+func (n *names) acceptForgotten(f pin) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p, ok := n.holders[f.Name]
-	if !ok || p.ID != f.ID || slices.Contains(n.kept, f.Name) || time.Since(p.seen) < forgetAfter {
+	if !ok || p.ID != f.ID || slices.Contains(n.protected, f.Name) || time.Since(p.lastSeen) < forgetTimeout {
 		return false
 	}
 	delete(n.holders, f.Name)
-	n.file.touch()
+	n.file.markDirty()
 	return true
 }
 
-// told returns the body of a frame that tells others which names were forgotten here;
+// forgottenBody returns the body of a frame that tells others which names were forgotten here;
 // nil if none was.
-func (n *names) told() []byte {
+func (n *names) forgottenBody() []byte {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.forgotten) == 0 {
@@ -276,10 +276,10 @@ func (n *names) told() []byte {
 	return encodeForgotten(n.forgotten)
 }
 
-// encodeForgotten is forgetVersion, and for each pin the uvarint length of its ID, the
+// encodeForgotten is forgottenVersion, and for each pin the uvarint length of its ID, the
 // ID, the uvarint length of its name, and the name.
 func encodeForgotten(pins []pin) []byte {
-	body := []byte{forgetVersion}
+	body := []byte{forgottenVersion}
 	for _, p := range pins {
 		body = append(binary.AppendUvarint(body, uint64(len(p.ID))), p.ID...)
 		body = append(binary.AppendUvarint(body, uint64(len(p.Name))), p.Name...)
@@ -289,7 +289,7 @@ func encodeForgotten(pins []pin) []byte {
 
 // parseForgotten reads what encodeForgotten wrote. Of another version it takes none.
 func parseForgotten(body []byte) ([]pin, error) {
-	if len(body) == 0 || body[0] != forgetVersion {
+	if len(body) == 0 || body[0] != forgottenVersion {
 		return nil, nil
 	}
 	body = body[1:]

@@ -37,7 +37,7 @@ func TestNamesStayWithTheirHolders(t *testing.T) {
 		{"tv", a, true}, {"tv", a, true}, {"tv", b, false}, {"self", a, false}, {"self", "me", true},
 		{"radio", a, true}, {"tv", b, false}, {"radio", b, false},
 	} {
-		if has := n.claim(c.name, c.id); has != c.has {
+		if has := n.pinName(c.name, c.id); has != c.has {
 			t.Errorf("claim(%s, %s) = %v", c.name, c.id, has)
 		}
 	}
@@ -51,7 +51,7 @@ func TestNamesStayWithTheirHolders(t *testing.T) {
 	if again.holder("tv") != a || again.holder("radio") != "" || len(again.forgotten) != 1 || log.String() != "" {
 		t.Errorf("read back %+v\n%s", again.holders, log)
 	}
-	if again.claim("tv", b) || !again.claim("radio", b) {
+	if again.pinName("tv", b) || !again.pinName("radio", b) {
 		t.Error("a pin was forgotten, or one that was to be is not")
 	}
 }
@@ -70,7 +70,7 @@ func TestNamesHolderIsNeverChangedByClaims(t *testing.T) {
 			switch rapid.SampledFrom([]string{"claim", "claim", "claim", "claim", "claim", "claim", "crowd", "forget", "heed", "away"}).Draw(t, "step") {
 			case "claim":
 				room := len(n.holders) < maxPins
-				has := n.claim(name, id)
+				has := n.pinName(name, id)
 				if _, taken := holders[name]; !taken && room {
 					holders[name] = id
 				}
@@ -80,8 +80,8 @@ func TestNamesHolderIsNeverChangedByClaims(t *testing.T) {
 			case "crowd":
 				for i := range 300 {
 					throwAway := peer.ID(fmt.Sprint("x", len(n.holders), i))
-					n.claim(fmt.Sprint("crowd", len(n.holders), i), throwAway)
-					if n.claim(name, throwAway) {
+					n.pinName(fmt.Sprint("crowd", len(n.holders), i), throwAway)
+					if n.pinName(name, throwAway) {
 						if _, taken := holders[name]; taken {
 							t.Fatalf("%s of %s was taken", name, holders[name])
 						}
@@ -93,15 +93,15 @@ func TestNamesHolderIsNeverChangedByClaims(t *testing.T) {
 					delete(holders, name)
 				}
 			case "heed":
-				away := time.Since(n.holders[name].seen) > forgetAfter
-				if freed := n.heed(pin{Name: name, ID: id}); freed != (holders[name] == id && away && name != "n0" && name != "self") {
+				away := time.Since(n.holders[name].lastSeen) > forgetTimeout
+				if freed := n.acceptForgotten(pin{Name: name, ID: id}); freed != (holders[name] == id && away && name != "n0" && name != "self") {
 					t.Fatalf("another owner's word on %s of %s: freed %v, away %v", name, id, freed, away)
 				} else if freed {
 					delete(holders, name)
 				}
 			case "away":
 				if p, ok := n.holders[name]; ok {
-					p.seen = p.seen.Add(-2 * forgetAfter)
+					p.lastSeen = p.lastSeen.Add(-2 * forgetTimeout)
 					n.holders[name] = p
 				}
 			}
@@ -122,9 +122,9 @@ func TestNamesAreBounded(t *testing.T) {
 	n, _ := testNames(dir)
 	id := somePeer(t, 1)
 	for i := range maxPins + 10 {
-		n.claim(fmt.Sprint("n", i)+strings.Repeat("x", keys.MaxName-6), id)
+		n.pinName(fmt.Sprint("n", i)+strings.Repeat("x", keys.MaxName-6), id)
 	}
-	if len(n.holders) != maxPins || !n.full() || n.claim("late", "b") || n.holder("late") != "" {
+	if len(n.holders) != maxPins || !n.full() || n.pinName("late", "b") || n.holder("late") != "" {
 		t.Errorf("%d names", len(n.holders))
 	}
 	if err := n.file.write(); err != nil {
@@ -141,20 +141,20 @@ func TestNameShownOfSecondHolder(t *testing.T) {
 	n, _ := testNames("")
 	a, b := somePeer(t, 1), somePeer(t, 2)
 	end := b.String()
-	n.claim("pi", a)
-	if got := n.shown("pi", a); got != "pi" {
+	n.pinName("pi", a)
+	if got := n.displayName("pi", a); got != "pi" {
 		t.Errorf("the holder is shown as %s", got)
 	}
-	if got := n.shown("pi", b); got != "pi-"+end[len(end)-4:] {
+	if got := n.displayName("pi", b); got != "pi-"+end[len(end)-4:] {
 		t.Errorf("the second is shown as %s", got)
 	}
-	n.claim("pi-"+end[len(end)-4:], a)
-	if got := n.shown("pi", b); got != "pi-"+end[len(end)-8:] {
+	n.pinName("pi-"+end[len(end)-4:], a)
+	if got := n.displayName("pi", b); got != "pi-"+end[len(end)-8:] {
 		t.Errorf("where that is a name: %s", got)
 	}
 	long := strings.Repeat("x", keys.MaxName)
-	n.claim(long, a)
-	if got := n.shown(long, b); keys.ValidName(got) != nil || got == long {
+	n.pinName(long, a)
+	if got := n.displayName(long, b); keys.ValidName(got) != nil || got == long {
 		t.Errorf("a long name is shown as %s", got)
 	}
 }
@@ -189,7 +189,7 @@ func TestSecondHolderOfANameJoins(t *testing.T) {
 		at, other := side[0], side[1]
 		id := string(other.ID())
 		e := at.next()
-		if want := "tv-" + id[len(id)-4:]; !e.joined || e.peer.Name != want || e.peer.Claim != "tv" {
+		if want := "tv-" + id[len(id)-4:]; !e.joined || e.peer.Name != want || e.peer.ClaimedName != "tv" {
 			t.Errorf("joined as %+v, want %s", e.peer, want)
 		}
 		if at.NameOf(other.ID()) != "" {
@@ -215,7 +215,7 @@ func TestForgottenNameIsOfWhoClaimsIt(t *testing.T) {
 	secret := keys.NewSecret()
 	a := start(t, secret, "a")
 	witness := start(t, secret, "witness", a.asPeer())
-	keeper := start(t, secret, "keeper", a.asPeer(), witness.asPeer(), func(c *Config) { c.KeepNames = []string{"nas"} })
+	keeper := start(t, secret, "keeper", a.asPeer(), witness.asPeer(), func(c *Config) { c.ProtectedNames = []string{"nas"} })
 	all := func(c *Config) {
 		for _, d := range []*device{a, witness, keeper} {
 			d.asPeer()(c)
@@ -264,12 +264,12 @@ func TestForgottenNameIsOfWhoClaimsIt(t *testing.T) {
 		d.names.mu.Lock()
 		defer d.names.mu.Unlock()
 		p := d.names.holders["nas"]
-		p.seen = p.seen.Add(-2 * forgetAfter)
+		p.lastSeen = p.lastSeen.Add(-2 * forgetTimeout)
 		d.names.holders["nas"] = p
 	}
 	long(witness)
 	long(keeper)
-	a.live.Load().pulse.tellForgotten() // as each quarter of an hour
+	a.live.Load().detector.sendForgotten() // as each quarter of an hour
 	eventually(t, func() bool { return called(witness) == "nas" })
 	if called(keeper) == "nas" {
 		t.Error("another owner's word took a name that the policy mentions")
@@ -283,15 +283,15 @@ func TestForgottenNameIsOfWhoClaimsIt(t *testing.T) {
 func TestHolderIsSeenWhileItIsConnected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, _ := testNames("")
-		n.claim("nas", "a")
-		time.Sleep(2 * forgetAfter)
-		n.saw("nas", "a")
-		time.Sleep(forgetAfter - 1)
-		if n.heed(pin{Name: "nas", ID: "a"}) {
+		n.pinName("nas", "a")
+		time.Sleep(2 * forgetTimeout)
+		n.touchPin("nas", "a")
+		time.Sleep(forgetTimeout - 1)
+		if n.acceptForgotten(pin{Name: "nas", ID: "a"}) {
 			t.Error("too soon")
 		}
 		time.Sleep(time.Nanosecond)
-		if !n.heed(pin{Name: "nas", ID: "a"}) {
+		if !n.acceptForgotten(pin{Name: "nas", ID: "a"}) {
 			t.Error("never")
 		}
 	})
@@ -307,7 +307,7 @@ func TestCopyOfAStateFolder(t *testing.T) {
 	a := start(t, secret, "a")
 	b := start(t, secret, "b", same(key), a.asPeer())
 	a.joins(b)
-	a.live.Load().connector.secure.arbiter.free(b.id) // as half a minute later
+	a.live.Load().connector.secure.tieBreaker.free(b.id) // as half a minute later
 	copied := start(t, secret, "b", same(key), a.asPeer())
 	copied.logs("others refuse this device: it runs with a copy of another's state folder")
 	b.logs("runs with a copy of this device's state folder")
@@ -338,10 +338,10 @@ func TestCopyThatIsAnnounced(t *testing.T) {
 	key := func(c *Config) { c.Key = newKey(t, secret, "b") }
 	a, b := start(t, secret, "b", key), start(t, secret, "b", key)
 	at, _ := peer.SplitAddr(addrs(b.Addresses()[0])[0])
-	a.live.Load().connector.hint(hint{id: a.id, addrs: addrs(at.String()), fresh: true})
+	a.live.Load().connector.addHint(hint{id: a.id, addrs: addrs(at.String()), fresh: true})
 	a.logs("runs with a copy of this device's state folder")
 	own, _ := peer.SplitAddr(addrs(b.Addresses()[0])[0])
-	b.live.Load().connector.hint(hint{id: b.id, addrs: addrs(own.String()), fresh: true})
+	b.live.Load().connector.addHint(hint{id: b.id, addrs: addrs(own.String()), fresh: true})
 	eventually(t, func() bool { return b.live.Load().connector.secure.ownMet() > 1 })
 	if len(b.Copies()) > 0 {
 		t.Errorf("it takes itself for a copy: %+v", b.Copies())

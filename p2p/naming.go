@@ -20,7 +20,7 @@ func (m *Mesh) NameOf(id protocol.PeerID) string {
 	if err != nil {
 		return ""
 	}
-	if claim := m.members.claimOf(p); claim != "" && m.names.holder(claim) == p {
+	if claim := m.members.claimedNameOf(p); claim != "" && m.names.holder(claim) == p {
 		return claim
 	}
 	return ""
@@ -29,12 +29,12 @@ func (m *Mesh) NameOf(id protocol.PeerID) string {
 // Conflicts returns the connected devices that claim a name which is another's.
 func (m *Mesh) Conflicts() (all []Conflict) {
 	for _, p := range m.members.list() {
-		if p.Name == p.Claim {
+		if p.Name == p.ClaimedName {
 			continue
 		}
-		c := Conflict{Name: p.Claim, Claimant: p.ID, Shown: p.Name, Address: p.Address}
-		if holder := m.names.holder(p.Claim); holder != "" {
-			c.Holder = node(holder)
+		c := Conflict{Name: p.ClaimedName, Claimant: p.ID, Shown: p.Name, Address: p.Address}
+		if holder := m.names.holder(p.ClaimedName); holder != "" {
+			c.Holder = peerID(holder)
 		}
 		all = append(all, c)
 	}
@@ -43,7 +43,7 @@ func (m *Mesh) Conflicts() (all []Conflict) {
 
 // Copies returns the devices that were lately seen to run with a copy of another's
 // state folder.
-func (m *Mesh) Copies() []Copy { return m.report.seenCopies() }
+func (m *Mesh) Copies() []Copy { return m.diagnostics.seenCopies() }
 
 // NamesFull reports whether so many names have a holder that newcomers get none.
 func (m *Mesh) NamesFull() bool { return m.names.full() }
@@ -52,7 +52,7 @@ func (m *Mesh) NamesFull() bool { return m.names.full() }
 // and heed it once they have not seen the holder for an hour. It is a *protocol.Error
 // where nobody has the name, or its holder is connected.
 func (m *Mesh) Forget(name string) error {
-	if holder := m.names.holder(name); holder != "" && m.members.claimOf(holder) == name {
+	if holder := m.names.holder(name); holder != "" && m.members.claimedNameOf(holder) == name {
 		return protocol.Errorf(protocol.CodeInvalid, "%s is connected under that name, as %s; end it there first, or start one of the two with another --name", name, holder)
 	}
 	p, err := m.names.forget(name)
@@ -66,24 +66,24 @@ func (m *Mesh) Forget(name string) error {
 	}
 	m.cfg.Log.Info("a name is free, as this device's owner said", "name", name, "holder", p.ID)
 	if l := m.live.Load(); l != nil {
-		l.pulse.freed(name)
-		l.pulse.tellForgotten()
+		l.detector.reassignName(name)
+		l.detector.sendForgotten()
 	}
 	return nil
 }
 
-// freed gives a name that has no holder any more to the device that claims it and
+// reassignName gives a name that has no holder any more to the device that claims it and
 // connected first, and says so.
-func (l *liveness) freed(name string) {
-	ids := l.members.claimants(name)
+func (d *detector) reassignName(name string) {
+	ids := d.members.claimants(name)
 	if len(ids) > 0 {
-		l.names.claim(name, ids[0])
+		d.names.pinName(name, ids[0])
 	}
-	l.members.renamed(ids)
+	d.members.queueRenamed(ids)
 	for _, id := range ids {
-		if c := l.members.conn(id); c != nil {
-			if w := l.of(c); w != nil {
-				go w.send(frameName, w.rival())
+		if c := d.members.conn(id); c != nil {
+			if w := d.monitorOf(c); w != nil {
+				go w.send(frameName, w.nameHolder())
 			}
 		}
 	}
@@ -91,84 +91,84 @@ func (l *liveness) freed(name string) {
 
 // repeatForgotten tells others from time to time which names were forgotten here,
 // until ctx ends: those that saw a holder lately did not heed it.
-func (l *liveness) repeatForgotten(ctx context.Context) {
+func (d *detector) repeatForgotten(ctx context.Context) {
 	tick := time.NewTicker(forgetInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			l.tellForgotten()
+			d.sendForgotten()
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (l *liveness) tellForgotten() {
-	if body := l.names.told(); body != nil {
-		for _, w := range l.all() {
-			go w.send(frameForget, body)
+func (d *detector) sendForgotten() {
+	if body := d.names.forgottenBody(); body != nil {
+		for _, w := range d.all() {
+			go w.send(frameForgotten, body)
 		}
 	}
 }
 
-// tellNames tells the other side which names were forgotten here, and, where its name
+// sendNames tells the other side which names were forgotten here, and, where its name
 // is another's here, whose.
-func (w *watched) tellNames() {
-	if rival := w.rival(); len(rival) > 0 {
-		w.send(frameName, rival)
+func (m *monitor) sendNames() {
+	if rival := m.nameHolder(); len(rival) > 0 {
+		m.send(frameName, rival)
 	}
-	if body := w.l.names.told(); body != nil {
-		w.send(frameForget, body)
+	if body := m.detector.names.forgottenBody(); body != nil {
+		m.send(frameForgotten, body)
 	}
 }
 
-// rival is the body of a frame that tells whose the other side's name is; empty where
+// nameHolder is the body of a frame that tells whose the other side's name is; empty where
 // it has it, or nobody.
-func (w *watched) rival() []byte {
-	if holder := w.l.names.holder(w.line.member.name); holder != w.conn.RemotePeer() {
+func (m *monitor) nameHolder() []byte {
+	if holder := m.detector.names.holder(m.frames.member.name); holder != m.conn.RemotePeer() {
 		return []byte(holder)
 	}
 	return nil
 }
 
-// heedName notes whose this device's name is for the other side.
-func (w *watched) heedName(body []byte) {
+// handleName notes whose this device's name is for the other side.
+func (m *monitor) handleName(body []byte) {
 	if _, err := peer.IDFromBytes(body); err == nil || len(body) == 0 {
-		w.l.members.rivals(w.conn, peer.ID(body))
+		m.detector.members.setRival(m.conn, peer.ID(body))
 	}
 }
 
-// heedForgotten frees the names that the owner of the other side forgot, where nothing
+// handleForgotten frees the names that the owner of the other side forgot, where nothing
 // speaks against it.
-func (w *watched) heedForgotten(body []byte) {
+func (m *monitor) handleForgotten(body []byte) {
 	pins, err := parseForgotten(body)
 	if err != nil {
-		w.l.gossip.drop("malformed")
+		m.detector.gossip.countDrop("malformed")
 		return
 	}
 	for _, p := range pins {
-		if w.l.members.claimOf(p.ID) != p.Name && w.l.names.heed(p) {
-			w.l.log.Info("a name is free, as the owner of another device said", "name", p.Name, "holder", p.ID, "by", w.conn.RemotePeer())
-			w.l.freed(p.Name)
+		if m.detector.members.claimedNameOf(p.ID) != p.Name && m.detector.names.acceptForgotten(p) {
+			m.detector.log.Info("a name is free, as the owner of another device said", "name", p.Name, "holder", p.ID, "by", m.conn.RemotePeer())
+			m.detector.reassignName(p.Name)
 		}
 	}
 }
 
-// admit reports whether a connection may be: not where another device with the same ID,
+// admitStart reports whether a connection may be: not where another device with the same ID,
 // but of another start, is connected and answers. That one came first. A device that
 // was started anew has no connection left that answers.
-func (l *liveness) admit(c *memberConn) (other string, ok bool) {
-	old := l.members.conn(c.RemotePeer())
+func (d *detector) admitStart(c *memberConn) (other string, ok bool) {
+	old := d.members.conn(c.RemotePeer())
 	if old == nil {
 		return "", true
 	}
-	w := l.of(old)
-	if w == nil || w.line.member.start == c.start || !w.lives() {
+	w := d.monitorOf(old)
+	if w == nil || w.frames.member.start == c.start || !w.probe() {
 		return "", true
 	}
-	first, second := w.line.member.raw.RemoteAddr().String(), c.raw.RemoteAddr().String()
-	l.report.copied(c.RemotePeer(), second, first)
+	first, second := w.frames.member.raw.RemoteAddr().String(), c.raw.RemoteAddr().String()
+	d.diagnostics.noteCopy(c.RemotePeer(), second, first)
 	go w.send(frameCopy, copyBody(false, second))
 	return first, false
 }

@@ -24,27 +24,27 @@ const maxPicks = 2
 // whom it likes.
 const maxNeighbours = 64
 
-// A device that has fewer picks at once, and those of the lowest ranks rankAfter the
-// members last changed, or rankWithin they did first: a mesh that comes up has news all
+// A device that has fewer picks at once, and those of the lowest ranks rankDelay the
+// members last changed, or maxRankDelay they did first: a mesh that comes up has news all
 // the time, and each would take up neighbours only to drop them.
-const rankAfter, rankWithin = 3 * time.Second, 10 * time.Second
+const rankDelay, maxRankDelay = 3 * time.Second, 10 * time.Second
 
-// ranks are this process's own: whom a device picks is nobody else's business.
-var ranks = maphash.MakeSeed()
+// rankSeed are this process's own: whom a device picks is nobody else's business.
+var rankSeed = maphash.MakeSeed()
 
 // rank says how soon a device picks another: the lowest first. It is as good as
 // drawn for each two, so that those that join or leave change no other pick.
-func rank(self, other peer.ID) uint64 { return maphash.String(ranks, string(self)+string(other)) }
+func rank(self, other peer.ID) uint64 { return maphash.String(rankSeed, string(self)+string(other)) }
 
-// A rewiring is what changed with the members.
-type rewiring struct {
-	picks         []network.Conn // whom this device picks now, or no longer does
-	shown, hidden []network.Conn // who is a neighbour now, or no longer is
+// A neighbourChange is what changed with the members.
+type neighbourChange struct {
+	picks          []network.Conn // whom this device picks now, or no longer does
+	added, removed []network.Conn // who is a neighbour now, or no longer is
 }
 
-// rewire picks anew: those of the lowest ranks, or with keep only more where there are
+// updateNeighbours picks anew: those of the lowest ranks, or with keep only more where there are
 // too few; then none stops to be a neighbour either. There is nothing to agree on: each side tells the other whether it picks it.
-func (m *members) rewire(keep bool) (r rewiring) {
+func (m *members) updateNeighbours(keepPicks bool) (r neighbourChange) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var all []*member
@@ -54,7 +54,7 @@ func (m *members) rewire(keep bool) (r rewiring) {
 		}
 	}
 	slices.SortFunc(all, func(a, b *member) int {
-		if keep && a.picked != b.picked {
+		if keepPicks && a.picked != b.picked {
 			if a.picked {
 				return -1
 			}
@@ -68,15 +68,15 @@ func (m *members) rewire(keep bool) (r rewiring) {
 			r.picks = append(r.picks, e.conn)
 		}
 		switch near := e.picked || e.picksUs; {
-		case near && !e.shown:
-			r.shown = append(r.shown, e.conn)
-		case !near && e.shown && !keep:
-			r.hidden = append(r.hidden, e.conn)
+		case near && !e.neighbour:
+			r.added = append(r.added, e.conn)
+		case !near && e.neighbour && !keepPicks:
+			r.removed = append(r.removed, e.conn)
 			e.reached = false
 		default:
 			continue
 		}
-		e.shown = !e.shown
+		e.neighbour = !e.neighbour
 	}
 	return r
 }
@@ -89,21 +89,21 @@ func (m *members) member(c network.Conn) *member {
 	return nil
 }
 
-// picks reports whether this device picks the one at the other end.
-func (m *members) picks(c network.Conn) bool {
+// isPicked reports whether this device picks the one at the other end.
+func (m *members) isPicked(c network.Conn) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.member(c)
 	return e != nil && e.picked
 }
 
-// pickedBy notes that the device at the other end picks this one, or does no longer.
-func (m *members) pickedBy(c network.Conn, picks bool) {
+// setPickedBy notes that the device at the other end picks this one, or does no longer.
+func (m *members) setPickedBy(c network.Conn, picks bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.member(c); e != nil {
 		e.picksUs = picks
-		wake(m.changed)
+		notify(m.notifyMembers)
 	}
 }
 
@@ -112,48 +112,50 @@ func (m *members) neighbour(id peer.ID) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.table[id]
-	return e != nil && e.shown
+	return e != nil && e.neighbour
 }
 
-// surrounded reports whether all members are each other's neighbours.
-func (m *members) surrounded() bool { return m.count() <= maxPicks }
+// fullMesh reports whether all members are each other's neighbours.
+func (m *members) fullMesh() bool { return m.count() <= maxPicks }
 
-// A neighbourhood is the host as pubsub sees it: with nobody but the neighbours, and
+// A neighbourHost is the host as pubsub sees it: with nobody but the neighbours, and
 // with whispers for streams.
-type neighbourhood struct {
+type neighbourHost struct {
 	*streams
 	gossip *gossip
 }
 
 // Network implements host.Host.
-func (n *neighbourhood) Network() network.Network { return &nearby{n.Swarm, n.gossip.members} }
+func (n *neighbourHost) Network() network.Network {
+	return &neighbourNetwork{n.Swarm, n.gossip.members}
+}
 
 // NewStream implements host.Host. The other side has been told of this device's pick
 // when it returns.
-func (n *neighbourhood) NewStream(_ context.Context, id peer.ID, _ ...libp2pproto.ID) (network.Stream, error) {
-	w := n.gossip.watched(id)
+func (n *neighbourHost) NewStream(_ context.Context, id peer.ID, _ ...libp2pproto.ID) (network.Stream, error) {
+	w := n.gossip.monitorOf(id)
 	if w == nil {
 		return nil, network.ErrNoConn
 	}
-	w.tellPick()
-	if s := w.whisper(); s != nil {
+	w.sendPick()
+	if s := w.openOutbound(); s != nil {
 		return s, nil
 	}
 	return nil, network.ErrNoConn
 }
 
 // SetStreamHandler implements host.Host.
-func (n *neighbourhood) SetStreamHandler(_ libp2pproto.ID, handler network.StreamHandler) {
-	n.gossip.hear = handler
+func (n *neighbourHost) SetStreamHandler(_ libp2pproto.ID, handler network.StreamHandler) {
+	n.gossip.handleStream = handler
 }
 
-type nearby struct {
+type neighbourNetwork struct {
 	*swarm.Swarm
 	members *members
 }
 
 // Connectedness implements network.Network.
-func (n *nearby) Connectedness(id peer.ID) network.Connectedness {
+func (n *neighbourNetwork) Connectedness(id peer.ID) network.Connectedness {
 	if !n.members.neighbour(id) {
 		return network.NotConnected
 	}

@@ -20,7 +20,7 @@ func (d *device) neighbours() (all []peer.ID) {
 	d.members.mu.Lock()
 	defer d.members.mu.Unlock()
 	for id, e := range d.members.table {
-		if e.shown {
+		if e.neighbour {
 			all = append(all, id)
 		}
 	}
@@ -101,7 +101,7 @@ func TestNeighbours(t *testing.T) {
 		speed++
 		tellAll(t, devices, speed) // of which many are handed over
 		for _, d := range devices {
-			for _, w := range d.live.Load().pulse.all() {
+			for _, w := range d.live.Load().detector.all() {
 				w.since = time.Now().Add(-time.Hour)
 			}
 		}
@@ -156,7 +156,7 @@ func TestRewire(t *testing.T) {
 	}
 	join := func(ranks ...byte) {
 		for _, r := range ranks {
-			m.met(conns[r])
+			m.join(conns[r])
 		}
 	}
 	for i, c := range []struct {
@@ -171,24 +171,24 @@ func TestRewire(t *testing.T) {
 		{"nothing", false, func() {}, nil, nil, nil},
 		{"a better one", true, func() { join(0) }, nil, nil, nil},
 		{"calm", false, func() {}, []byte{0, 6}, []byte{0}, []byte{6}},
-		{"better ones, and a worse one that picks this", false, func() { join(3, 4); m.pickedBy(conns[5], true) }, []byte{3, 5}, []byte{3}, nil},
-		{"no more, while members change", true, func() { m.pickedBy(conns[5], false) }, nil, nil, nil},
-		{"no more", false, func() { m.pickedBy(conns[5], false) }, nil, nil, []byte{5}},
-		{"one that left", true, func() { m.goodbye(conns[0].RemotePeer()) }, []byte{4}, []byte{4}, nil},
-		{"one that is gone", true, func() { m.gone(conns[3]) }, []byte{5}, []byte{5}, nil},
-		{"a stranger picks", false, func() { m.pickedBy(&fakeConn{id: "stranger"}, true) }, nil, nil, nil},
-		{"not joined picks", false, func() { m.pickedBy(conns[1], true) }, nil, nil, nil},
+		{"better ones, and a worse one that picks this", false, func() { join(3, 4); m.setPickedBy(conns[5], true) }, []byte{3, 5}, []byte{3}, nil},
+		{"no more, while members change", true, func() { m.setPickedBy(conns[5], false) }, nil, nil, nil},
+		{"no more", false, func() { m.setPickedBy(conns[5], false) }, nil, nil, []byte{5}},
+		{"one that left", true, func() { m.markLeft(conns[0].RemotePeer()) }, []byte{4}, []byte{4}, nil},
+		{"one that is gone", true, func() { m.remove(conns[3]) }, []byte{5}, []byte{5}, nil},
+		{"a stranger picks", false, func() { m.setPickedBy(&fakeConn{id: "stranger"}, true) }, nil, nil, nil},
+		{"not joined picks", false, func() { m.setPickedBy(conns[1], true) }, nil, nil, nil},
 		{"joins", false, func() { join(1) }, []byte{1, 5}, []byte{1}, []byte{5}},
 	} {
 		c.do()
-		r := m.rewire(c.keep)
-		if later := m.rewire(c.keep); len(later.picks)+len(later.shown)+len(later.hidden) > 0 {
+		r := m.updateNeighbours(c.keep)
+		if later := m.updateNeighbours(c.keep); len(later.picks)+len(later.added)+len(later.removed) > 0 {
 			t.Errorf("%d, %s: then %+v", i, c.change, later)
 		}
 		for what, pair := range map[string]struct {
 			got  []network.Conn
 			want []byte
-		}{"picks": {r.picks, c.picks}, "shown": {r.shown, c.shown}, "hidden": {r.hidden, c.hidden}} {
+		}{"picks": {r.picks, c.picks}, "shown": {r.added, c.shown}, "hidden": {r.removed, c.hidden}} {
 			var got []byte
 			for rank, conn := range conns {
 				if slices.Contains(pair.got, conn) {
@@ -201,7 +201,7 @@ func TestRewire(t *testing.T) {
 			}
 		}
 		for _, conn := range conns {
-			if m.picks(conn) && !m.neighbour(conn.RemotePeer()) && m.table[conn.RemotePeer()].joined {
+			if m.isPicked(conn) && !m.neighbour(conn.RemotePeer()) && m.table[conn.RemotePeer()].joined {
 				t.Errorf("%d, %s: who is picked is no neighbour", i, c.change)
 			}
 		}

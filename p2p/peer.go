@@ -12,8 +12,8 @@ type Peer struct {
 	// Name is what the device is called here: the name that it claims, or, where
 	// another device has that, the name and the end of its ID.
 	Name string
-	// Claim is the name that it claims.
-	Claim string
+	// ClaimedName is the name that it claims.
+	ClaimedName string
 	// Rival is the device that has the name of this device, as that one sees it; as a
 	// rule empty.
 	Rival protocol.PeerID
@@ -88,9 +88,9 @@ type Stats struct {
 	// many. Others pass on a device's status that has handed over none itself: for the first
 	// moment after it joined that is "early", then "indirect".
 	Statuses map[string]uint64
-	// Guests are connections that were closed before they proved anything, because
+	// Evicted are connections that were closed before they proved anything, because
 	// there were too many.
-	Guests uint64
+	Evicted uint64
 	// Strangers are handshakes with devices that are no members.
 	Strangers uint64
 }

@@ -2,54 +2,54 @@ package p2p
 
 import "time"
 
-// lives reports whether the other side answers now. It takes answerTime, or longer
+// probe reports whether the other side answers now. It takes minAnswerTimeout, or longer
 // where round trips do.
-func (w *watched) lives() bool {
+func (m *monitor) probe() bool {
 	answered := make(chan struct{})
-	w.mu.Lock()
-	w.probes = append(w.probes, answered)
-	timer := time.NewTimer(min(max(answerTime, 2*w.rtt), handshakeTimeout/2))
-	w.ping()
-	w.mu.Unlock()
+	m.mu.Lock()
+	m.probes = append(m.probes, answered)
+	timer := time.NewTimer(min(max(minAnswerTimeout, 2*m.rtt), handshakeTimeout/2))
+	m.ping()
+	m.mu.Unlock()
 	defer timer.Stop()
 	select {
 	case <-answered:
 		return true
-	case <-w.line.over:
+	case <-m.frames.done:
 		return false
 	case <-timer.C:
 		return false
 	}
 }
 
-// wasPinged notes a ping of the other side.
-func (w *watched) wasPinged(body []byte) {
-	if rtt := told(body); !w.dialled && rtt > 0 {
-		w.l.members.measured(w.conn.RemotePeer(), rtt)
+// handlePing notes a ping of the other side.
+func (m *monitor) handlePing(body []byte) {
+	if rtt := reportedRTT(body); !m.dialled && rtt > 0 {
+		m.detector.members.recordRTT(m.conn.RemotePeer(), rtt)
 	}
-	path := w.line.member.path()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stuck = path.isStuck()
-	if w.asked.IsZero() {
-		w.allowed.observe(time.Now(), path)
+	path := m.frames.member.path()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stuck = path.isStuck()
+	if m.unansweredPing.IsZero() {
+		m.suspicion.observe(time.Now(), path)
 	}
 }
 
-// wasAnswered notes an echo.
-func (w *watched) wasAnswered(body []byte) {
-	rtt := echoed(body, time.Since(w.l.born))
+// handleEcho notes an echo.
+func (m *monitor) handleEcho(body []byte) {
+	rtt := roundTrip(body, time.Since(m.detector.epoch))
 	if rtt > 0 {
-		w.l.members.measured(w.conn.RemotePeer(), rtt)
+		m.detector.members.recordRTT(m.conn.RemotePeer(), rtt)
 	}
-	path := w.line.member.path()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stuck = path.isStuck()
-	w.allowed.observe(time.Now(), path)
-	w.rtt, w.asked = rtt, time.Time{}
-	for _, probe := range w.probes {
+	path := m.frames.member.path()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stuck = path.isStuck()
+	m.suspicion.observe(time.Now(), path)
+	m.rtt, m.unansweredPing = rtt, time.Time{}
+	for _, probe := range m.probes {
 		close(probe)
 	}
-	w.probes = nil
+	m.probes = nil
 }

@@ -14,7 +14,7 @@ import (
 // The files of a state folder stay what they were: read, and written the same.
 func TestRecordedFilesAreReadAndWrittenTheSame(t *testing.T) {
 	for file, encode := range map[string]func(dir string) ([]byte, error){
-		PeersFile: func(dir string) ([]byte, error) { return newRoster(dir, "", slog.New(slog.DiscardHandler)).encode() },
+		PeersFile: func(dir string) ([]byte, error) { return newPeerBook(dir, "", slog.New(slog.DiscardHandler)).encode() },
 		NamesFile: func(dir string) ([]byte, error) {
 			n := newNames(pin{Name: "self", ID: peer.ID("self")}, nil, slog.New(slog.DiscardHandler))
 			n.load(dir)

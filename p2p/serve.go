@@ -36,9 +36,9 @@ func (m *Mesh) serve(ctx context.Context, l *live) {
 
 // handle runs a stream's handler. If that panics the stream ends, and no more.
 func (m *Mesh) handle(ctx context.Context, h func(context.Context, protocol.PeerID, protocol.Stream), s network.Stream) {
-	from := node(s.Conn().RemotePeer())
+	from := peerID(s.Conn().RemotePeer())
 	err := contain(m.cfg.Log, from, func() error {
-		if err := m.paces.wait(ctx, s.Conn().RemotePeer()); err != nil {
+		if err := m.limiters.wait(ctx, s.Conn().RemotePeer()); err != nil {
 			return err
 		}
 		h(ctx, from, s)
@@ -49,8 +49,8 @@ func (m *Mesh) handle(ctx context.Context, h func(context.Context, protocol.Peer
 	}
 }
 
-// conversations counts goroutines that others start, so that Run outlives them.
-type conversations struct {
+// handlerGroup counts goroutines that others start, so that Run outlives them.
+type handlerGroup struct {
 	mu     sync.Mutex // owns what follows, and orders Add before Wait
 	closed bool
 	wg     sync.WaitGroup
@@ -58,7 +58,7 @@ type conversations struct {
 
 // begin counts one more, whose end is told by wg.Done; it returns false where Run is
 // ending.
-func (c *conversations) begin() bool {
+func (c *handlerGroup) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed {
@@ -67,7 +67,7 @@ func (c *conversations) begin() bool {
 	return !c.closed
 }
 
-func (c *conversations) wait() {
+func (c *handlerGroup) wait() {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()

@@ -14,38 +14,38 @@ const (
 	// which are not connected here: anybody can sign as any number of them. They tell
 	// where to dial, and what is dropped comes again.
 	unknownRate, unknownBurst = 20, 200
-	// askInterval is the least time between two questions for a device's own status, and
+	// statusRequestInterval is the least time between two questions for a device's own status, and
 	// after it connected, when it hands one over by itself.
-	askInterval = time.Second
+	statusRequestInterval = time.Second
 )
 
 // A source is what is remembered of a connected device's statuses. So it is bounded by
 // the connections, and of devices that are not connected nothing is.
 type source struct {
-	sequence uint64 // of the last status that was taken
-	direct   bool   // one came from the device itself
-	asked    time.Time
-	statuses *rate.Limiter // of its own
-	unknown  *rate.Limiter // of those that it passes on of unknown devices
+	sequence    uint64 // of the last status that was taken
+	direct      bool   // one came from the device itself
+	lastRequest time.Time
+	statuses    *rate.Limiter // of its own
+	unknown     *rate.Limiter // of those that it passes on of unknown devices
 }
 
 func newSource() source {
 	return source{statuses: rate.NewLimiter(sourceRate, sourceBurst), unknown: rate.NewLimiter(unknownRate, unknownBurst)}
 }
 
-// mayPassOn reports whether a neighbour may pass on one more status of a device that is
+// allowRelayed reports whether a neighbour may pass on one more status of a device that is
 // not connected here.
-func (m *members) mayPassOn(neighbour peer.ID) bool {
+func (m *members) allowRelayed(neighbour peer.ID) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.table[neighbour]
 	return e != nil && e.source.unknown.Allow()
 }
 
-// believe takes note of a status, or tells why it is not to be taken; ask says that the
+// acceptSequence takes note of a status, or tells why it is not to be taken; ask says that the
 // device should be asked for its own. direct is whether it counts: the device is
 // connected.
-func (m *members) believe(from, sender peer.ID, sequence uint64) (direct bool, reason string, ask bool) {
+func (m *members) acceptSequence(from, sender peer.ID, sequence uint64) (direct bool, reason string, ask bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.table[from]
@@ -58,8 +58,8 @@ func (m *members) believe(from, sender peer.ID, sequence uint64) (direct bool, r
 		return false, "sequence", false
 	case sender != from && !src.direct:
 		connected := now.Sub(e.since)
-		if ask = connected > askInterval && now.Sub(src.asked) > askInterval; ask {
-			src.asked = now
+		if ask = connected > statusRequestInterval && now.Sub(src.lastRequest) > statusRequestInterval; ask {
+			src.lastRequest = now
 		}
 		if connected < readyTimeout {
 			return false, "early", ask

@@ -17,7 +17,7 @@ import (
 func encoded(t *testing.T, of peer.ID, name string, sequence uint64) []byte {
 	t.Helper()
 	s := aStatus()
-	s.Node, s.Name, s.Sequence = node(of), name, sequence
+	s.Node, s.Name, s.Sequence = peerID(of), name, sequence
 	data, err := protocol.EncodeStatus(s)
 	if err != nil {
 		t.Fatal(err)
@@ -74,13 +74,13 @@ func TestUnknownSourcesPushNobodyOut(t *testing.T) {
 func TestRepeatedStatusesCostNothing(t *testing.T) {
 	m := newMembers("self")
 	m.table["b"] = &member{source: newSource()}
-	m.believe("b", "b", 10)
+	m.acceptSequence("b", "b", 10)
 	for range 10 * sourceBurst {
-		if _, reason, _ := m.believe("b", "c", 9); reason != "sequence" {
+		if _, reason, _ := m.acceptSequence("b", "c", 9); reason != "sequence" {
 			t.Fatal(reason)
 		}
 	}
-	if direct, reason, _ := m.believe("b", "c", 11); !direct || reason != "" {
+	if direct, reason, _ := m.acceptSequence("b", "c", 11); !direct || reason != "" {
 		t.Errorf("a new score: %q", reason)
 	}
 }
@@ -104,12 +104,12 @@ func TestAsksForStatus(t *testing.T) {
 		e := a.members.table[b.id]
 		e.since, e.source = time.Now().Add(-2*readyTimeout), newSource()
 		a.members.mu.Unlock()
-		return g.judge(b.id, anyone(t), encoded(t, b.id, "b", 1)) == pubsub.ValidationIgnore && g.dropped()["indirect"] > 0
+		return g.receive(b.id, anyone(t), encoded(t, b.id, "b", 1)) == pubsub.ValidationIgnore && g.dropped()["indirect"] > 0
 	})
 	eventually(t, func() bool {
 		a.members.mu.Lock()
 		defer a.members.mu.Unlock()
 		e := a.members.table[b.id]
-		return e.source.direct && !e.source.asked.IsZero()
+		return e.source.direct && !e.source.lastRequest.IsZero()
 	})
 }

@@ -31,8 +31,8 @@ type streams struct {
 	*swarm.Swarm
 	bus libp2pevent.Bus
 	mux *mss.MultistreamMuxer[libp2pproto.ID]
-	// shown tells pubsub of a new neighbour.
-	shown libp2pevent.Emitter
+	// identified tells pubsub of a new neighbour.
+	identified libp2pevent.Emitter
 }
 
 var _ host.Host = (*streams)(nil)
@@ -43,15 +43,15 @@ func newStreams(sw *swarm.Swarm, bus libp2pevent.Bus) (*streams, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &streams{Swarm: sw, bus: bus, mux: mss.NewMultistreamMuxer[libp2pproto.ID](), shown: shown}
+	h := &streams{Swarm: sw, bus: bus, mux: mss.NewMultistreamMuxer[libp2pproto.ID](), identified: shown}
 	sw.SetStreamHandler(h.accept)
 	sw.Notify(&network.NotifyBundle{DisconnectedF: h.disconnected})
 	return h, nil
 }
 
-// show has pubsub take up a neighbour: that waits for this event of identify's.
-func (h *streams) show(c network.Conn) {
-	_ = h.shown.Emit(libp2pevent.EvtPeerIdentificationCompleted{Peer: c.RemotePeer(), Conn: c, Protocols: gossipProtocols})
+// announceNeighbour has pubsub take up a neighbour: that waits for this event of identify's.
+func (h *streams) announceNeighbour(c network.Conn) {
+	_ = h.identified.Emit(libp2pevent.EvtPeerIdentificationCompleted{Peer: c.RemotePeer(), Conn: c, Protocols: gossipProtocols})
 }
 
 // disconnected forgets the key of who is gone.
@@ -101,51 +101,51 @@ func (h *streams) NewStream(ctx context.Context, id peer.ID, protos ...libp2ppro
 	if err != nil {
 		return nil, err
 	}
-	return speak(s, protos[0])
+	return openLazy(s, protos[0])
 }
 
-// speak has a new stream be of a protocol; it resets one that cannot be.
-func speak(s network.Stream, proto libp2pproto.ID) (network.Stream, error) {
+// openLazy has a new stream be of a protocol; it resets one that cannot be.
+func openLazy(s network.Stream, proto libp2pproto.ID) (network.Stream, error) {
 	if err := s.SetProtocol(proto); err != nil {
 		_ = s.Reset()
 		return nil, fmt.Errorf("open a stream for %s: %w", proto, err)
 	}
-	return &spoken{Stream: s, lazy: mss.NewMSSelect(s, proto)}, nil
+	return &lazyStream{Stream: s, lazy: mss.NewMSSelect(s, proto)}, nil
 }
 
-// A spoken stream names its protocol with the first bytes that are written, and
+// A lazyStream stream names its protocol with the first bytes that are written, and
 // expects the other side's agreement before the first that are read.
-type spoken struct {
+type lazyStream struct {
 	network.Stream
 	lazy mss.LazyConn
 }
 
-func (s *spoken) Read(p []byte) (int, error)  { return s.lazy.Read(p) }
-func (s *spoken) Write(p []byte) (int, error) { return s.lazy.Write(p) }
+func (s *lazyStream) Read(p []byte) (int, error)  { return s.lazy.Read(p) }
+func (s *lazyStream) Write(p []byte) (int, error) { return s.lazy.Write(p) }
 
 // Close implements network.Stream. It may wait for the other side's agreement.
-func (s *spoken) Close() error {
+func (s *lazyStream) Close() error {
 	_ = s.SetReadDeadline(time.Now().Add(negotiationTimeout))
 	return s.lazy.Close()
 }
 
 // CloseWrite implements network.Stream.
-func (s *spoken) CloseWrite() error {
+func (s *lazyStream) CloseWrite() error {
 	_ = s.lazy.Flush() // an error shows in the next Read
 	return s.Stream.CloseWrite()
 }
 
 // SetStreamHandler implements host.Host.
 func (h *streams) SetStreamHandler(proto libp2pproto.ID, handler network.StreamHandler) {
-	h.mux.AddHandler(proto, serving(handler))
+	h.mux.AddHandler(proto, adaptHandler(handler))
 }
 
 // SetStreamHandlerMatch implements host.Host.
 func (h *streams) SetStreamHandlerMatch(proto libp2pproto.ID, match func(libp2pproto.ID) bool, handler network.StreamHandler) {
-	h.mux.AddHandlerWithFunc(proto, match, serving(handler))
+	h.mux.AddHandlerWithFunc(proto, match, adaptHandler(handler))
 }
 
-func serving(handler network.StreamHandler) mss.HandlerFunc[libp2pproto.ID] {
+func adaptHandler(handler network.StreamHandler) mss.HandlerFunc[libp2pproto.ID] {
 	return func(_ libp2pproto.ID, s io.ReadWriteCloser) error {
 		stream, ok := s.(network.Stream)
 		if !ok {
@@ -162,7 +162,7 @@ func (h *streams) RemoveStreamHandler(proto libp2pproto.ID) { h.mux.RemoveHandle
 // Close ends all connections and closes what the swarm is made of.
 func (h *streams) Close() error {
 	err := h.Swarm.Close()
-	return errors.Join(err, h.shown.Close(), h.Peerstore().Close(), h.ResourceManager().Close())
+	return errors.Join(err, h.identified.Close(), h.Peerstore().Close(), h.ResourceManager().Close())
 }
 
 // ID, Network, Mux, EventBus, ConnManager, Addrs and Connect implement host.Host.

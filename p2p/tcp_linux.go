@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// repeatSoon has the kernel repeat what was lost at a steady pace instead of ever
+// retransmitSteadily has the kernel repeat what was lost at a steady pace instead of ever
 // more rarely. It suits the few small packets of a mesh, and keeps the silences of
 // a bad link short. Before Linux 6.15 only the first six repetitions are.
-func repeatSoon(c net.Conn) {
+func retransmitSteadily(c net.Conn) {
 	onSocket(c, func(fd int) {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_THIN_LINEAR_TIMEOUTS, 1)
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, int(maxRepeat.Milliseconds()))
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, int(maxRTO.Milliseconds()))
 		// Else the kernel gives up after fifteen repetitions.
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(2*maxTolerance.Milliseconds()))
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(2*maxSilenceTimeout.Milliseconds()))
 	})
 }
 
@@ -28,16 +28,16 @@ func pathOf(c net.Conn) (p pathInfo) {
 			return
 		}
 		p = pathInfo{
-			sent: uint64(info.Data_segs_out), repeated: uint64(info.Total_retrans), needless: uint64(info.Dsack_dups),
-			timeout: time.Duration(info.Rto) * time.Microsecond,
-			quiet:   time.Duration(info.Last_ack_recv) * time.Millisecond, attempts: int(info.Retransmits),
+			sent: uint64(info.Data_segs_out), retransmitted: uint64(info.Total_retrans), spurious: uint64(info.Dsack_dups),
+			rto:  time.Duration(info.Rto) * time.Microsecond,
+			idle: time.Duration(info.Last_ack_recv) * time.Millisecond, retransmits: int(info.Retransmits),
 		}
 	})
 	return p
 }
 
 func onSocket(c net.Conn, f func(fd int)) {
-	if g, ok := c.(*guest); ok {
+	if g, ok := c.(*pendingConn); ok {
 		c = g.NetConn()
 	}
 	sc, ok := c.(syscall.Conn)

@@ -11,30 +11,30 @@ import (
 
 // checkVersion refuses a proven member that speaks no version of what follows the
 // handshake which this device does: libp2p found none within Noise. Both sides see that.
-func (r *reports) checkVersion(c sec.SecureConn, cert keys.Certificate, addr string) error {
+func (d *diagnostics) checkVersion(c sec.SecureConn, cert keys.Certificate, addr string) error {
 	if c.ConnState().StreamMultiplexer != "" {
 		return nil
 	}
-	r.otherVersion(Peer{ID: node(cert.Peer), Name: cert.Name, Address: addr})
+	d.noteVersion(Peer{ID: peerID(cert.Peer), Name: cert.Name, Address: addr})
 	return fmt.Errorf("%w: %s", errVersion, cert.Name)
 }
 
-// otherVersion notes a member of another version, and logs it once.
-func (r *reports) otherVersion(p Peer) {
-	r.mu.Lock()
-	r.versions = slices.DeleteFunc(r.versions, func(o Peer) bool { return o.ID == p.ID })
-	r.versions = bounded(append(r.versions, p))
-	first := r.first("version "+string(p.ID)) && r.lines.Allow()
-	r.mu.Unlock()
+// noteVersion notes a member of another version, and logs it once.
+func (d *diagnostics) noteVersion(p Peer) {
+	d.mu.Lock()
+	d.versions = slices.DeleteFunc(d.versions, func(o Peer) bool { return o.ID == p.ID })
+	d.versions = bounded(append(d.versions, p))
+	first := d.firstTime("version "+string(p.ID)) && d.strangerLimiter.Allow()
+	d.mu.Unlock()
 	if first {
-		r.log.Warn("a device is of this mesh, but of another version of hearth, and cannot be connected to; install the same version on both",
+		d.log.Warn("a device is of this mesh, but of another version of hearth, and cannot be connected to; install the same version on both",
 			"name", p.Name, "peer", p.ID, "address", p.Address)
 	}
 }
 
 // otherVersions returns the members of another version that were seen.
-func (r *reports) otherVersions() []Peer {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.versions)
+func (d *diagnostics) otherVersions() []Peer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.versions)
 }

@@ -12,7 +12,7 @@ func TestAnotherVersion(t *testing.T) {
 	t.Parallel()
 	secret := keys.NewSecret()
 	a := start(t, secret, "a")
-	b := start(t, secret, "b", a.asPeer(), func(c *Config) { c.lines = "/hearth/lines/1.0.0" })
+	b := start(t, secret, "b", a.asPeer(), func(c *Config) { c.muxID = "/hearth/lines/1.0.0" })
 	const said = "of this mesh, but of another version"
 	for _, way := range [][2]*device{{a, b}, {b, a}} {
 		d, o := way[0], way[1]

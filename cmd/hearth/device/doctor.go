@@ -89,8 +89,8 @@ func checkDropped(s p2p.Stats) (protocol.Check, bool) {
 		}
 		parts = append(parts, fmt.Sprintf("%d scores (%s)", s.Statuses[why], text))
 	}
-	if s.Guests > 0 {
-		parts = append(parts, fmt.Sprintf("%d connections that were too many at once", s.Guests))
+	if s.Evicted > 0 {
+		parts = append(parts, fmt.Sprintf("%d connections that were too many at once", s.Evicted))
 	}
 	if len(parts) == 0 {
 		return protocol.Check{}, false

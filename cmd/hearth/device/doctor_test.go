@@ -63,7 +63,7 @@ func TestCheckDropped(t *testing.T) {
 	if _, any := checkDropped(p2p.Stats{Strangers: 3, Statuses: map[string]uint64{"sequence": 9, "early": 5}}); any {
 		t.Error("something is told of nothing")
 	}
-	c, any := checkDropped(p2p.Stats{Statuses: map[string]uint64{"size": 2, "rate": 7, "indirect": 4}, Guests: 1})
+	c, any := checkDropped(p2p.Stats{Statuses: map[string]uint64{"size": 2, "rate": 7, "indirect": 4}, Evicted: 1})
 	want := "since the start: 4 scores (of devices that tell none themselves), 7 scores (rate), 2 scores (size), 1 connections that were too many at once"
 	if !any || c.Level != protocol.LevelWarning || c.Finding != want {
 		t.Errorf("%+v", c)

@@ -18,20 +18,20 @@ import (
 // How soon a device that goes is missed, on both ends of the connection.
 func TestDepartures(t *testing.T) {
 	for name, c := range map[string]struct {
-		end    func(*wire, *device)
+		end    func(*relay, *device)
 		how    Departure
 		within time.Duration
 	}{
-		"leaves":     {func(_ *wire, b *device) { b.stop() }, Left, 300 * time.Millisecond},
-		"is killed":  {func(w *wire, _ *device) { w.cut() }, Lost, 500 * time.Millisecond},
-		"is frozen":  {func(w *wire, _ *device) { w.freeze() }, Lost, 3 * time.Second},
-		"half hears": {func(w *wire, _ *device) { w.freezeOneWay() }, Lost, 3 * time.Second},
+		"leaves":     {func(_ *relay, b *device) { b.stop() }, Left, 300 * time.Millisecond},
+		"is killed":  {func(w *relay, _ *device) { w.cut() }, Lost, 500 * time.Millisecond},
+		"is frozen":  {func(w *relay, _ *device) { w.freeze() }, Lost, 3 * time.Second},
+		"half hears": {func(w *relay, _ *device) { w.freezeOneWay() }, Lost, 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			secret := keys.NewSecret()
 			a := start(t, secret, "a")
-			w := newWire(t, a)
+			w := newRelay(t, a)
 			b := start(t, secret, "b", func(c *Config) { c.Peers = []ma.Multiaddr{w.addr} })
 			a.joins(b)
 			b.joins(a)
@@ -63,7 +63,7 @@ func TestReconnects(t *testing.T) {
 	t.Parallel()
 	secret := keys.NewSecret()
 	a := start(t, secret, "a")
-	w := newWire(t, a)
+	w := newRelay(t, a)
 	b := start(t, secret, "b", func(c *Config) { c.Peers = []ma.Multiaddr{w.addr} })
 	a.joins(b)
 	b.joins(a)
@@ -84,20 +84,20 @@ func TestBusyConnectionIsAlive(t *testing.T) {
 	b := start(t, secret, "b", a.asPeer())
 	a.joins(b)
 	b.joins(a)
-	conn := b.watches(a).line.member
+	conn := b.watches(a).frames.member
 	s, err := b.Open(t.Context(), a.ID(), echoProtocol)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Reset()
 	// Nothing is read: the windows fill up and stay full.
-	if err := s.SetWriteDeadline(time.Now().Add(2 * maxSilence)); err != nil {
+	if err := s.SetWriteDeadline(time.Now().Add(2 * silenceTimeout)); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := io.Copy(s, endless{}); err == nil {
 		t.Fatalf("%d bytes were swallowed", n)
 	}
-	if len(a.Peers()) != 1 || len(b.Peers()) != 1 || len(b.events) > 0 || conn.silence() > maxSilence {
+	if len(a.Peers()) != 1 || len(b.Peers()) != 1 || len(b.events) > 0 || conn.silence() > silenceTimeout {
 		t.Errorf("%v, %v, silent for %v", a.Peers(), b.Peers(), conn.silence())
 	}
 }
@@ -114,7 +114,7 @@ func TestFrames(t *testing.T) {
 	w.send(200, []byte{1, 2, 3})
 	w.send(frameStatus, []byte("garbage"))
 	w.send(frameEcho, make([]byte, pingSize))
-	w.send(frameFarewell, nil)
+	w.send(frameGoodbyeAck, nil)
 	eventually(t, func() bool { return a.live.Load().gossip.dropped()["malformed"] == 1 })
 	if len(a.events) > 0 || len(b.events) > 0 {
 		t.Fatalf("%v, %v", len(a.events), len(b.events))
@@ -176,15 +176,15 @@ func TestBothKnowTheRTT(t *testing.T) {
 }
 
 // watches returns the connection to another device.
-func (d *device) watches(other *device) (found *watched) {
+func (d *device) watches(other *device) (found *monitor) {
 	d.t.Helper()
-	l := d.live.Load().pulse
+	l := d.live.Load().detector
 	eventually(d.t, func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		i := slices.IndexFunc(l.watched, func(w *watched) bool { return w.conn.RemotePeer() == other.id })
+		i := slices.IndexFunc(l.monitors, func(w *monitor) bool { return w.conn.RemotePeer() == other.id })
 		if i >= 0 {
-			found = l.watched[i]
+			found = l.monitors[i]
 		}
 		return i >= 0
 	})
@@ -195,8 +195,8 @@ type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-// wire is a TCP connection to a device that can be broken.
-type wire struct {
+// relay is a TCP connection to a device that can be broken.
+type relay struct {
 	addr ma.Multiaddr
 
 	mu     sync.Mutex
@@ -205,13 +205,13 @@ type wire struct {
 	conns  []net.Conn
 }
 
-func newWire(t *testing.T, d *device) *wire {
+func newRelay(t *testing.T, d *device) *relay {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{}
+	w := &relay{}
 	w.cond = sync.NewCond(&w.mu)
 	if w.addr, err = manet.FromNetAddr(l.Addr()); err != nil {
 		t.Fatal(err)
@@ -251,7 +251,7 @@ func newWire(t *testing.T, d *device) *wire {
 	return w
 }
 
-func (w *wire) pipe(dst, src net.Conn, way int) {
+func (w *relay) pipe(dst, src net.Conn, way int) {
 	defer dst.Close()
 	buf := make([]byte, 32<<10)
 	for {
@@ -271,7 +271,7 @@ func (w *wire) pipe(dst, src net.Conn, way int) {
 }
 
 // cut closes all connections, as the end of a process does.
-func (w *wire) cut() {
+func (w *relay) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.conns {
@@ -281,13 +281,13 @@ func (w *wire) cut() {
 }
 
 // freeze lets nothing through, and no end either.
-func (w *wire) freeze() {
+func (w *relay) freeze() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.frozen = [2]bool{true, true}
 }
 
-func (w *wire) freezeOneWay() {
+func (w *relay) freezeOneWay() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.frozen[0] = true
@@ -296,14 +296,14 @@ func (w *wire) freezeOneWay() {
 // All that is done at ticks is done at once, and about when it is due.
 func TestTicksAreTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &liveness{born: time.Now()}
-		for _, about := range []time.Duration{pingEvery, 1500 * time.Millisecond, 9 * time.Second} {
+		l := &detector{epoch: time.Now()}
+		for _, about := range []time.Duration{pingInterval, 1500 * time.Millisecond, 9 * time.Second} {
 			for range 100 {
 				time.Sleep(about / 37)
 				began := time.Now()
-				time.Sleep(l.tick(about))
-				if late := (time.Since(began) - about).Abs(); late > pingEvery/2 || time.Since(l.born)%pingEvery != 0 {
-					t.Fatalf("a tick that was due after %v came %v off, at %v", about, late, time.Since(l.born))
+				time.Sleep(l.nextTick(about))
+				if late := (time.Since(began) - about).Abs(); late > pingInterval/2 || time.Since(l.epoch)%pingInterval != 0 {
+					t.Fatalf("a tick that was due after %v came %v off, at %v", about, late, time.Since(l.epoch))
 				}
 			}
 		}

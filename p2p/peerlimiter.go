@@ -13,40 +13,42 @@ import (
 // streamRate and streamBurst bound the streams a second that are served of one
 // member. Some more wait, which slows who opens them; the rest is reset, since
 // what a waiting stream brings stays in memory.
-const streamRate, streamBurst, maxWaiting = 200, 1024, 64
+const streamRate, streamBurst, maxWaitingStreams = 200, 1024, 64
 
-var errTooMany = errors.New("too many streams")
+var errTooManyStreams = errors.New("too many streams")
 
-// paces keeps the pace of each member. It is safe for concurrent use.
-type paces struct{ of *lru.Cache[peer.ID, *pace] }
+// peerLimiters keeps the pace of each member. It is safe for concurrent use.
+type peerLimiters struct {
+	of *lru.Cache[peer.ID, *peerLimiter]
+}
 
-// A pace is one member's.
-type pace struct {
+// A peerLimiter is one member's.
+type peerLimiter struct {
 	limit   *rate.Limiter
 	waiting atomic.Int32
 }
 
-func newPaces() paces {
-	of, err := lru.New[peer.ID, *pace](maxConns)
+func newPeerLimiters() peerLimiters {
+	of, err := lru.New[peer.ID, *peerLimiter](maxConns)
 	if err != nil {
 		panic(err) // only where maxConns is not positive
 	}
-	return paces{of}
+	return peerLimiters{of}
 }
 
 // wait returns when a stream of the member may be served; an error where it may
 // not, or ctx has ended.
-func (p paces) wait(ctx context.Context, id peer.ID) error {
-	own := &pace{limit: rate.NewLimiter(streamRate, streamBurst)}
-	if old, ok, _ := p.of.PeekOrAdd(id, own); ok {
+func (l peerLimiters) wait(ctx context.Context, id peer.ID) error {
+	own := &peerLimiter{limit: rate.NewLimiter(streamRate, streamBurst)}
+	if old, ok, _ := l.of.PeekOrAdd(id, own); ok {
 		own = old
 	}
 	if own.limit.Allow() {
 		return nil
 	}
 	defer own.waiting.Add(-1)
-	if own.waiting.Add(1) > maxWaiting {
-		return errTooMany
+	if own.waiting.Add(1) > maxWaitingStreams {
+		return errTooManyStreams
 	}
 	return own.limit.Wait(ctx)
 }

@@ -10,28 +10,28 @@ import (
 	"time"
 )
 
-// writePause is the least time between two writes of a kept file, and writeShare the
+// minWriteInterval is the least time between two writes of a kept file, and writeBackoffFactor the
 // least in units of what one took: a mesh that comes up changes it hundreds of
 // times, and a memory card takes up to 50 ms for each.
 const (
-	writePause, writeShare = time.Second, 100
+	minWriteInterval, writeBackoffFactor = time.Second, 100
 )
 
-// A keptFile is a file of the state folder that is written when what it holds has
+// A stateFile is a file of the state folder that is written when what it holds has
 // changed. Its owner calls touch then.
-type keptFile struct {
-	path string // empty keeps nothing
-	what string // it holds, for the log
-	log  *slog.Logger
+type stateFile struct {
+	path    string // empty keeps nothing
+	content string // it holds, for the log
+	log     *slog.Logger
 	// encode returns what is to be written.
 	encode func() ([]byte, error)
-	// changed has one place: the file is out of date.
-	changed chan struct{}
+	// notify has one place: the file is out of date.
+	notify chan struct{}
 }
 
 // read hands the file's content to take, where there is one. A file that take does
 // not understand, or longer than limit, is set aside.
-func (f *keptFile) read(limit int64, take func([]byte) error) {
+func (f *stateFile) read(limit int64, take func([]byte) error) {
 	if f.path == "" {
 		return
 	}
@@ -50,34 +50,34 @@ func (f *keptFile) read(limit int64, take func([]byte) error) {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	f.log.Warn("a file in the state folder is damaged and set aside; what it held is learnt anew", "holds", f.what, "file", f.path, "kept", f.path+".bad", "err", err)
+	f.log.Warn("a file in the state folder is damaged and set aside; what it held is learnt anew", "holds", f.content, "file", f.path, "kept", f.path+".bad", "err", err)
 	if err := os.Rename(f.path, f.path+".bad"); err != nil {
 		f.log.Warn("the damaged file could not be set aside", "file", f.path, "err", err)
 	}
 }
 
-// touch says that the file is out of date. It never blocks.
-func (f *keptFile) touch() { wake(f.changed) }
+// markDirty says that the file is out of date. It never blocks.
+func (f *stateFile) markDirty() { notify(f.notify) }
 
 // run writes the file when it has changed, the first change at once and what
 // follows closely together, until ctx ends; what changed last is written then. It
 // owns the file.
-func (f *keptFile) run(ctx context.Context) {
+func (f *stateFile) run(ctx context.Context) {
 	if f.path == "" {
 		return
 	}
 	failing := false
 	for ctx.Err() == nil {
 		select {
-		case <-f.changed:
+		case <-f.notify:
 		case <-ctx.Done():
 			continue
 		}
 		began := time.Now()
 		err := f.write()
-		pause := max(writePause, writeShare*time.Since(began))
+		pause := max(minWriteInterval, writeBackoffFactor*time.Since(began))
 		if err != nil && !failing {
-			f.log.Warn("a file in the state folder could not be saved; after a restart what it held must be learnt anew", "holds", f.what, "file", f.path, "err", err)
+			f.log.Warn("a file in the state folder could not be saved; after a restart what it held must be learnt anew", "holds", f.content, "file", f.path, "err", err)
 		}
 		failing = err != nil
 		select {
@@ -86,13 +86,13 @@ func (f *keptFile) run(ctx context.Context) {
 		}
 	}
 	select {
-	case <-f.changed:
+	case <-f.notify:
 		_ = f.write()
 	default:
 	}
 }
 
-func (f *keptFile) write() error {
+func (f *stateFile) write() error {
 	data, err := f.encode()
 	if err != nil {
 		return err

@@ -38,26 +38,26 @@ func (p piped) SetDeadline(t time.Time) error      { return p.Conn.SetDeadline(t
 func (p piped) SetReadDeadline(t time.Time) error  { return p.Conn.SetReadDeadline(t) }
 func (p piped) SetWriteDeadline(t time.Time) error { return p.Conn.SetWriteDeadline(t) }
 
-// An end of a line echoes all streams, and keeps the pings that it takes.
-type end struct {
-	*line
+// An frameEnd of a line echoes all streams, and keeps the pings that it takes.
+type frameEnd struct {
+	*frameConn
 	takes chan []byte
 }
 
-// lineOver is a line as it is after its opening.
-func lineOver(c net.Conn, server bool) *line {
-	m := muxers(linesID, nil)[0].Muxer.(*lines)
-	return newLine(newMemberConn(piped{Conn: c}, nil, "b"), server, &network.NullScope{}, &m.yamux)
+// newTestFrames is a line as it is after its opening.
+func newTestFrames(c net.Conn, server bool) *frameConn {
+	m := newMuxers(muxID, nil)[0].Muxer.(*muxer)
+	return newFrameConn(newMemberConn(piped{Conn: c}, nil, "b"), server, &network.NullScope{}, &m.yamux)
 }
 
 // joined returns the two ends of a line.
-func joined(t *testing.T) (ends [2]*end) {
+func joined(t *testing.T) (ends [2]*frameEnd) {
 	t.Helper()
 	var all sync.WaitGroup
 	near, far := net.Pipe()
 	for i, c := range []net.Conn{near, far} {
-		e := &end{line: lineOver(c, i == 1), takes: make(chan []byte, 100)}
-		e.take = func(kind byte, body []byte) error {
+		e := &frameEnd{frameConn: newTestFrames(c, i == 1), takes: make(chan []byte, 100)}
+		e.handle = func(kind byte, body []byte) error {
 			if kind == framePing {
 				e.takes <- append([]byte{kind}, body...)
 			}
@@ -93,14 +93,14 @@ func joined(t *testing.T) (ends [2]*end) {
 	return ends
 }
 
-func (e *end) yamux() bool {
+func (e *frameEnd) yamux() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.carrier != nil
+	return e.mux != nil
 }
 
 // frames sends frames to the other end, of which each must come.
-func (e *end) frames(t *testing.T, to *end) {
+func (e *frameEnd) frames(t *testing.T, to *frameEnd) {
 	t.Helper()
 	for i := range 10 {
 		body := bytes.Repeat([]byte{byte(i)}, 8)
@@ -120,7 +120,7 @@ func (e *end) frames(t *testing.T, to *end) {
 }
 
 // echoes sends data over a stream, to have it back.
-func (e *end) echoes(t *testing.T, size int) {
+func (e *frameEnd) echoes(t *testing.T, size int) {
 	t.Helper()
 	s, err := e.OpenStream(t.Context())
 	if err != nil {
@@ -180,13 +180,13 @@ func TestBothOpen(t *testing.T) {
 
 // The end of a line ends what waits on it, with streams or without.
 func TestLineEnds(t *testing.T) {
-	for _, closes := range []func(*end) error{
-		func(e *end) error { return e.Close() },
-		func(e *end) error { return e.CloseWithError(1) },
+	for _, closes := range []func(*frameEnd) error{
+		func(e *frameEnd) error { return e.Close() },
+		func(e *frameEnd) error { return e.CloseWithError(1) },
 	} {
 		ends := joined(t)
 		_ = closes(ends[0])
-		<-ends[1].over
+		<-ends[1].done
 		ends = joined(t)
 		s, err := ends[0].OpenStream(t.Context()) // the other end has not answered
 		if err != nil {
@@ -196,7 +196,7 @@ func TestLineEnds(t *testing.T) {
 		if _, err := s.Read(make([]byte, 1)); err == nil {
 			t.Error("a stream outlived its connection")
 		}
-		<-ends[1].over
+		<-ends[1].done
 	}
 }
 
@@ -208,7 +208,7 @@ func TestNoFrame(t *testing.T) {
 			ends[0].echoes(t, 10)
 		}
 		_ = ends[0].send(framePing, []byte("short"))
-		<-ends[1].over
+		<-ends[1].done
 	}
 }
 
@@ -261,10 +261,10 @@ func TestStreamsComeAndGo(t *testing.T) {
 func TestBlockedWriteIsNotCalm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
-		l := lineOver(near, false)
+		l := newTestFrames(near, false)
 		taken := make(chan time.Duration)
-		l.take = func(byte, []byte) error {
-			taken <- l.still
+		l.handle = func(byte, []byte) error {
+			taken <- l.idle
 			return nil
 		}
 		var all sync.WaitGroup
@@ -277,10 +277,10 @@ func TestBlockedWriteIsNotCalm(t *testing.T) {
 			}
 			return <-taken
 		}
-		time.Sleep(2 * calm)
+		time.Sleep(2 * inlineSendThreshold)
 		ping()
-		time.Sleep(2 * calm)
-		if still := ping(); still < calm {
+		time.Sleep(2 * inlineSendThreshold)
+		if still := ping(); still < inlineSendThreshold {
 			t.Errorf("calm for %v only, and nothing is sent", still)
 		}
 		s, err := l.OpenStream(t.Context()) // whose first frame nobody reads
@@ -288,7 +288,7 @@ func TestBlockedWriteIsNotCalm(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 3 {
-			time.Sleep(2 * calm)
+			time.Sleep(2 * inlineSendThreshold)
 			if still := ping(); still > 0 {
 				t.Errorf("calm for %v, while a frame of streams waits", still)
 			}
@@ -305,7 +305,7 @@ func TestLineStaysFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe() // which nobody reads
 		defer far.Close()
-		l := newLine(newMemberConn(piped{Conn: near}, nil, "b"), false, nil, nil)
+		l := newFrameConn(newMemberConn(piped{Conn: near}, nil, "b"), false, nil, nil)
 		var all sync.WaitGroup
 		all.Go(func() {
 			if _, err := l.AcceptStream(); err == nil {

@@ -16,7 +16,7 @@ import (
 //	kind (1 byte), length of the body (3 bytes, big endian), body
 //
 // The first frame of each side is a start, whose body is the number of the device's
-// start (8 bytes); the listener's comes after the dialler's (opening.go). A copy says
+// start (8 bytes); the listener's comes after the dialler's (startexchange.go). A copy says
 // that another device runs with a copy of this one's state folder: its body is 1 where
 // this connection is refused for that, else 0, and the address of the other device. A
 // name says that this device's name is another's for the sender: its body is the ID of
@@ -38,16 +38,16 @@ const (
 	framePing byte = iota + 1
 	frameEcho
 	frameGoodbye
-	frameFarewell
+	frameGoodbyeAck
 	frameStatus
 	framePick
 	frameGossip
 	frameStreams
-	frameWanted
+	frameStatusRequest
 	frameStart
 	frameCopy
 	frameName
-	frameForget
+	frameForgotten
 )
 
 const (
@@ -56,7 +56,7 @@ const (
 	// maxStreamsBody is the longest body of a frame of streams that is sent.
 	maxStreamsBody = 1<<24 - 1
 	// maxGossip is the longest body of a frame of gossip, maxBody of all others: a status.
-	maxGossip, maxBody = maxRPC + binary.MaxVarintLen32, protocol.MaxStatus
+	maxGossip, maxBody = maxGossipMessage + binary.MaxVarintLen32, protocol.MaxStatus
 	// pingSize is the length of a ping's body.
 	pingSize = 8
 	// maxRTT bounds what is taken for a round trip time.
@@ -99,14 +99,14 @@ func pingBody(at, rtt time.Duration) []byte {
 	return binary.BigEndian.AppendUint32(body, uint32(min(rtt.Microseconds(), math.MaxUint32)))
 }
 
-// echoed returns how long the ping with this body was under way; 0 if that makes
+// roundTrip returns how long the ping with this body was under way; 0 if that makes
 // no sense.
-func echoed(body []byte, now time.Duration) time.Duration {
+func roundTrip(body []byte, now time.Duration) time.Duration {
 	return validRTT(uint32(now.Microseconds()) - binary.BigEndian.Uint32(body))
 }
 
-// told returns the round trip time that the ping's sender measured; 0 for none.
-func told(body []byte) time.Duration { return validRTT(binary.BigEndian.Uint32(body[4:])) }
+// reportedRTT returns the round trip time that the ping's sender measured; 0 for none.
+func reportedRTT(body []byte) time.Duration { return validRTT(binary.BigEndian.Uint32(body[4:])) }
 
 func validRTT(micros uint32) time.Duration {
 	if rtt := time.Duration(micros) * time.Microsecond; rtt < maxRTT {

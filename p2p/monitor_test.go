@@ -29,11 +29,11 @@ func TestPings(t *testing.T) {
 		dead     time.Duration // by when; 0 for never
 	}{
 		"dialled":                         {dialled: true, answers: true, from: 59, to: 61},
-		"was dialled":                     {heard: pingEvery, answers: true},
-		"was dialled, and hears little":   {heard: 10 * pingEvery, answers: true, from: 20, to: 40},
+		"was dialled":                     {heard: pingInterval, answers: true},
+		"was dialled, and hears little":   {heard: 10 * pingInterval, answers: true, from: 20, to: 40},
 		"in a mesh of 30":                 {others: 29, dialled: true, answers: true, from: 29, to: 31},
 		"in a mesh of 200":                {others: 199, dialled: true, answers: true, from: 4, to: 6},
-		"was dialled in a mesh of 200":    {others: 199, heard: 12 * pingEvery, answers: true},
+		"was dialled in a mesh of 200":    {others: 199, heard: 12 * pingInterval, answers: true},
 		"works in a mesh of 200":          {others: 199, dialled: true, busy: true, answers: true, from: 59, to: 61},
 		"dialled, nobody there":           {dialled: true, from: 2, to: 3, dead: 2500 * time.Millisecond},
 		"was dialled, nobody there":       {from: 1, to: 2, dead: 3 * time.Second},
@@ -48,12 +48,12 @@ func TestPings(t *testing.T) {
 				defer cancel()
 				began := time.Now()
 				time.Sleep(300 * time.Millisecond) // not at a tick
-				l := &liveness{born: began, members: newMembers("self"), work: []libp2pproto.ID{"work"}, log: slog.New(slog.DiscardHandler)}
+				l := &detector{epoch: began, members: newMembers("self"), workProtocols: []libp2pproto.ID{"work"}, log: slog.New(slog.DiscardHandler)}
 				for range c.others {
-					l.add(&watched{l: l, conn: &fakeConn{}, line: &line{member: newMemberConn(&fakeMember{}, nil, "other")}, dead: true})
+					l.add(&monitor{detector: l, conn: &fakeConn{}, frames: &frameConn{member: newMemberConn(&fakeMember{}, nil, "other")}, dead: true})
 				}
 				s := &fakeMember{answers: c.answers}
-				s.w = &watched{l: l, conn: &fakeConn{busy: c.busy}, line: &line{member: newMemberConn(s, nil, "b")}, dialled: c.dialled}
+				s.w = &monitor{detector: l, conn: &fakeConn{busy: c.busy}, frames: &frameConn{member: newMemberConn(s, nil, "b")}, dialled: c.dialled}
 				l.add(s.w)
 				var pinging sync.WaitGroup
 				if c.heard > 0 {
@@ -78,20 +78,20 @@ func TestPings(t *testing.T) {
 // A device that was held up itself does not take the others for dead.
 func TestHeldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &liveness{born: time.Now(), members: newMembers("self"), log: slog.New(slog.DiscardHandler)}
-		w := &watched{l: l, conn: &fakeConn{}, line: &line{member: newMemberConn(&fakeMember{}, nil, "b")}, dialled: true}
+		l := &detector{epoch: time.Now(), members: newMembers("self"), log: slog.New(slog.DiscardHandler)}
+		w := &monitor{detector: l, conn: &fakeConn{}, frames: &frameConn{member: newMemberConn(&fakeMember{}, nil, "b")}, dialled: true}
 		l.add(w)
 		for _, step := range []struct {
 			after, late time.Duration
 			dead        bool
 		}{
 			{time.Second, 0, false},
-			{10 * time.Second, 10*time.Second - lookEvery, false},
-			{lookEvery, 0, false},
-			{maxSilence, 0, true},
+			{10 * time.Second, 10*time.Second - checkInterval, false},
+			{checkInterval, 0, false},
+			{silenceTimeout, 0, true},
 		} {
 			time.Sleep(step.after)
-			l.look(time.Now(), step.late)
+			l.check(time.Now(), step.late)
 			synctest.Wait()
 			if w.dead != step.dead {
 				t.Errorf("%v later, of which it was held up for %v: dead is %v", step.after, step.late, w.dead)
@@ -103,7 +103,7 @@ func TestHeldUp(t *testing.T) {
 // fakeMember answers pings at once, or is one that is gone.
 type fakeMember struct {
 	sec.SecureConn
-	w       *watched
+	w       *monitor
 	answers bool
 
 	mu   sync.Mutex // owns what follows
@@ -118,21 +118,21 @@ func (s *fakeMember) Write(frame []byte) (int, error) {
 	if frame[0] == framePing {
 		s.sent++
 		if s.answers {
-			s.hear(func() { s.w.wasAnswered(frame[headSize:]) })
+			s.hear(func() { s.w.handleEcho(frame[headSize:]) })
 		}
 	}
 	return len(frame), nil
 }
 
 func (s *fakeMember) hear(f func()) {
-	s.w.line.member.heard.Store(int64(time.Since(s.w.line.member.born)))
+	s.w.frames.member.heard.Store(int64(time.Since(s.w.frames.member.born)))
 	f()
 }
 
 func (s *fakeMember) pings(ctx context.Context, every time.Duration) {
 	for ctx.Err() == nil {
 		time.Sleep(every)
-		s.hear(func() { s.w.wasPinged(pingBody(0, 0)) })
+		s.hear(func() { s.w.handlePing(pingBody(0, 0)) })
 	}
 }
 

@@ -19,38 +19,38 @@ const (
 // errCopy ends a connection, because another device with the same ID is connected.
 var errCopy = errors.New("another device runs with a copy of this device's state folder")
 
-// An opening is how each connection begins after its handshake: both sides say the
+// An startExchange is how each connection begins after its handshake: both sides say the
 // number of their start. Two numbers for one ID are two devices, of which one has a
 // copy of the other's state folder, or a device that was started anew.
-type opening struct {
+type startExchange struct {
 	start uint64 // of this device
 	// admit reports whether a connection to a device of that start may be, else where
-	// another device of the same ID is connected. It may take answerTime.
+	// another device of the same ID is connected. It may take minAnswerTimeout.
 	admit func(c *memberConn) (other string, ok bool)
-	// refused is told where another device of this device's own ID is, that came first.
-	refused func(addr string)
+	// onRefused is told where another device of this device's own ID is, that came first.
+	onRefused func(addr string)
 }
 
-// exchange runs it. The dialler speaks first. The connection's owner closes it where
+// run runs it. The dialler speaks first. The connection's owner closes it where
 // exchange fails.
-func (o *opening) exchange(c *memberConn, server bool) error {
+func (e *startExchange) run(c *memberConn, server bool) error {
 	if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return err
 	}
-	own := binary.BigEndian.AppendUint64(nil, o.start)
+	own := binary.BigEndian.AppendUint64(nil, e.start)
 	if !server {
-		if err := writeOpening(c, frameStart, own); err != nil {
+		if err := writeStartFrame(c, frameStart, own); err != nil {
 			return err
 		}
 	}
-	if err := o.receive(c); err != nil {
+	if err := e.receive(c); err != nil {
 		return err
 	}
-	if other, ok := o.admit(c); !ok {
-		return errors.Join(fmt.Errorf("two devices with the ID %s: one is connected at %s", c.RemotePeer(), other), writeOpening(c, frameCopy, copyBody(true, other)))
+	if other, ok := e.admit(c); !ok {
+		return errors.Join(fmt.Errorf("two devices with the ID %s: one is connected at %s", c.RemotePeer(), other), writeStartFrame(c, frameCopy, copyBody(true, other)))
 	}
 	if server {
-		if err := writeOpening(c, frameStart, own); err != nil {
+		if err := writeStartFrame(c, frameStart, own); err != nil {
 			return err
 		}
 	}
@@ -58,7 +58,7 @@ func (o *opening) exchange(c *memberConn, server bool) error {
 }
 
 // receive takes the first frame of the other side.
-func (o *opening) receive(c *memberConn) error {
+func (e *startExchange) receive(c *memberConn) error {
 	var head [headSize]byte
 	if _, err := io.ReadFull(c, head[:]); err != nil {
 		return err
@@ -76,14 +76,14 @@ func (o *opening) receive(c *memberConn) error {
 	}
 	if kind == frameCopy {
 		_, addr := readCopy(body)
-		o.refused(addr)
+		e.onRefused(addr)
 		return errCopy
 	}
 	c.start = binary.BigEndian.Uint64(body)
 	return nil
 }
 
-func writeOpening(w io.Writer, kind byte, body []byte) error {
+func writeStartFrame(w io.Writer, kind byte, body []byte) error {
 	frame := make([]byte, headSize, headSize+len(body))
 	putHead(frame, kind, len(body))
 	_, err := w.Write(append(frame, body...))

@@ -6,7 +6,7 @@ import (
 )
 
 // What is tolerated on links of several kinds, after a minute on each.
-func TestTolerance(t *testing.T) {
+func TestSuspicion(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name     string
@@ -16,27 +16,27 @@ func TestTolerance(t *testing.T) {
 		timeout  time.Duration
 		from, to time.Duration
 	}{
-		{"unknown", 0, 0, 1, 0, maxSilence, maxSilence},
-		{"clean", 0, 0, 1, 200 * time.Millisecond, maxSilence, maxSilence},
+		{"unknown", 0, 0, 1, 0, silenceTimeout, silenceTimeout},
+		{"clean", 0, 0, 1, 200 * time.Millisecond, silenceTimeout, silenceTimeout},
 		{"clean and far", 0, 0, 1, 700 * time.Millisecond, 3 * time.Second, 5 * time.Second},
-		{"a loss a minute", 1, 0, 60, 200 * time.Millisecond, maxSilence, 4 * time.Second},
+		{"a loss a minute", 1, 0, 60, 200 * time.Millisecond, silenceTimeout, 4 * time.Second},
 		{"lossy", 1, 0, 1, 300 * time.Millisecond, 5 * time.Second, 15 * time.Second},
-		{"clean, and TCP in doubt", 2, 2, 1, 200 * time.Millisecond, maxSilence, maxSilence},
-		{"useless", 4, 0, 1, time.Second, maxTolerance, maxTolerance},
+		{"clean, and TCP in doubt", 2, 2, 1, 200 * time.Millisecond, silenceTimeout, silenceTimeout},
+		{"useless", 4, 0, 1, time.Second, maxSilenceTimeout, maxSilenceTimeout},
 	} {
-		var allowed tolerance
+		var allowed suspicion
 		now := time.Unix(0, 0)
-		p := pathInfo{timeout: c.timeout}
+		p := pathInfo{rto: c.timeout}
 		for i := range 60 {
 			now = now.Add(time.Second)
 			p.sent += 4
 			if (i+1)%c.every == 0 {
-				p.repeated += c.lost
-				p.needless += c.needless
+				p.retransmitted += c.lost
+				p.spurious += c.needless
 			}
 			allowed.observe(now, p)
 		}
-		if got := allowed.limit(); got < c.from || got > c.to {
+		if got := allowed.timeout(); got < c.from || got > c.to {
 			t.Errorf("%s: %v, not %v to %v", c.name, got, c.from, c.to)
 		}
 	}
@@ -46,34 +46,34 @@ func TestTolerance(t *testing.T) {
 func TestToleranceWhileSilent(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(0, 0)
-	p := pathInfo{sent: 100, timeout: 200 * time.Millisecond}
-	var cut, lossy, hung tolerance
+	p := pathInfo{sent: 100, rto: 200 * time.Millisecond}
+	var cut, lossy, hung suspicion
 	cut.observe(now, p)
 	lossy.observe(now, p)
 	hung.observe(now, p)
 	asked := now
 	for i := range 10 {
-		now = now.Add(lookEvery)
-		p.sent, p.repeated, p.quiet = p.sent+1, p.repeated+1, p.quiet+lookEvery
-		cut.suspect(now, asked, p)
+		now = now.Add(checkInterval)
+		p.sent, p.retransmitted, p.idle = p.sent+1, p.retransmitted+1, p.idle+checkInterval
+		cut.observeSilence(now, asked, p)
 		if i == 5 {
-			p.quiet = 0
+			p.idle = 0
 		}
-		lossy.suspect(now, asked, p)
-		p.quiet = time.Duration(i+1) * lookEvery
+		lossy.observeSilence(now, asked, p)
+		p.idle = time.Duration(i+1) * checkInterval
 	}
-	if got := cut.limit(); got != maxSilence {
+	if got := cut.timeout(); got != silenceTimeout {
 		t.Errorf("%v for a device that is cut off", got)
 	}
 	late := p // a kernel acknowledges what was sent twice, and says so
-	late.repeated, late.needless = 1, 0
-	hung.suspect(now, asked, late)
-	late.needless, late.quiet = 1, 0
-	hung.suspect(now.Add(lookEvery), asked, late)
-	if got := hung.limit(); got != maxSilence {
+	late.retransmitted, late.spurious = 1, 0
+	hung.observeSilence(now, asked, late)
+	late.spurious, late.idle = 1, 0
+	hung.observeSilence(now.Add(checkInterval), asked, late)
+	if got := hung.timeout(); got != silenceTimeout {
 		t.Errorf("%v for a device that hangs", got)
 	}
-	wide := lossy.limit()
+	wide := lossy.timeout()
 	if wide < 5*time.Second {
 		t.Errorf("%v on a link that lost everything for a while", wide)
 	}
@@ -82,7 +82,7 @@ func TestToleranceWhileSilent(t *testing.T) {
 		p.sent += 4
 		lossy.observe(now, p)
 	}
-	if got := lossy.limit(); got != maxSilence {
+	if got := lossy.timeout(); got != silenceTimeout {
 		t.Errorf("%v minutes after the last loss, %v before", got, wide)
 	}
 }

@@ -22,7 +22,7 @@ func gossipPair(t *testing.T) (a, b *device) {
 	a.gossipsTo(b)
 	b.gossipsTo(a)
 	tellAll(t, []*device{a, b}, 1)
-	for _, w := range []*watched{a.watches(b), b.watches(a)} {
+	for _, w := range []*monitor{a.watches(b), b.watches(a)} {
 		w.since = time.Now().Add(-time.Hour)
 	}
 	return a, b
@@ -30,7 +30,7 @@ func gossipPair(t *testing.T) (a, b *device) {
 
 // stillWhole checks that two devices hear each other's gossip, and that their connection
 // is the one that it was.
-func stillWhole(t *testing.T, a, b *device, was [2]*watched, speed float64) {
+func stillWhole(t *testing.T, a, b *device, was [2]*monitor, speed float64) {
 	t.Helper()
 	a.gossipsTo(b)
 	b.gossipsTo(a)
@@ -41,7 +41,7 @@ func stillWhole(t *testing.T, a, b *device, was [2]*watched, speed float64) {
 }
 
 // reached reports whether pubsub knows that another device is subscribed.
-func (d *device) reaches(id peer.ID) bool {
+func (d *device) gossipReaches(id peer.ID) bool {
 	g := d.live.Load().gossip
 	return slices.Contains(g.pub.ListPeers(g.topic.String()), id)
 }
@@ -50,17 +50,17 @@ func (d *device) reaches(id peer.ID) bool {
 // once, over the same connection.
 func TestTakenUpAgainTooSoon(t *testing.T) {
 	a, b := gossipPair(t)
-	was := [2]*watched{a.watches(b), b.watches(a)}
+	was := [2]*monitor{a.watches(b), b.watches(a)}
 	g := a.live.Load().gossip
 	for round := range 8 { // more often than pubsub itself tries again
 		a.members.mu.Lock()
 		e := a.members.table[b.id]
-		e.shown, e.reached = false, false
+		e.neighbour, e.reached = false, false
 		a.members.mu.Unlock()
-		was[0].hush()
-		eventually(t, func() bool { return !a.reaches(b.id) })
+		was[0].closeGossip()
+		eventually(t, func() bool { return !a.gossipReaches(b.id) })
 		began := time.Now()
-		g.rewire(true)
+		g.updateNeighbours(true)
 		stillWhole(t, a, b, was, float64(round+2))
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("it took %v", took)
@@ -72,7 +72,7 @@ func TestTakenUpAgainTooSoon(t *testing.T) {
 // nor what comes later.
 func TestOneBadGossipMessage(t *testing.T) {
 	a, b := gossipPair(t)
-	was := [2]*watched{a.watches(b), b.watches(a)}
+	was := [2]*monitor{a.watches(b), b.watches(a)}
 	garbage := [][]byte{
 		append(binary.AppendUvarint(nil, 3), 0xff, 0xff, 0xff),
 		binary.AppendUvarint(nil, 1<<40),
@@ -90,12 +90,12 @@ func TestNothingIsHeardOfWhoIsNoNeighbour(t *testing.T) {
 	a, b := gossipPair(t)
 	w := a.watches(b)
 	a.members.mu.Lock()
-	a.members.table[b.id].shown = false
+	a.members.table[b.id].neighbour = false
 	a.members.mu.Unlock()
-	w.hush()
-	<-w.heard
-	w.overhear([]byte{1, 2, 3})
-	if w.in != nil || w.whisper() != nil {
+	w.closeGossip()
+	<-w.inboundDone
+	w.deliverGossip([]byte{1, 2, 3})
+	if w.inbound != nil || w.openOutbound() != nil {
 		t.Error("a whisper began")
 	}
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/hearth-edge/hearth/keys"
 )
 
-func testRoster(t *testing.T, dir string) (*roster, *logBuffer) {
+func testPeerBook(t *testing.T, dir string) (*peerBook, *logBuffer) {
 	t.Helper()
 	log := &logBuffer{}
-	return newRoster(dir, idOf(t, keys.NewSecret()), slog.New(slog.NewTextHandler(log, nil))), log
+	return newPeerBook(dir, idOf(t, keys.NewSecret()), slog.New(slog.NewTextHandler(log, nil))), log
 }
 
 func somePeer(t testing.TB, i int) peer.ID {
@@ -33,16 +33,16 @@ func somePeer(t testing.TB, i int) peer.ID {
 
 func TestRosterKeepsAddresses(t *testing.T) {
 	dir := t.TempDir()
-	r, _ := testRoster(t, dir)
+	r, _ := testPeerBook(t, dir)
 	a := somePeer(t, 1)
-	r.met(a)
-	r.met(a)
-	r.located(a, addrs("/ip4/192.168.1.5/tcp/7117"))
-	r.located(somePeer(t, 3), addrs("/ip4/192.168.1.6/tcp/7117"))
+	r.add(a)
+	r.add(a)
+	r.addAddresses(a, addrs("/ip4/192.168.1.5/tcp/7117"))
+	r.addAddresses(somePeer(t, 3), addrs("/ip4/192.168.1.6/tcp/7117"))
 	if err := r.file.write(); err != nil {
 		t.Fatal(err)
 	}
-	again, log := testRoster(t, dir)
+	again, log := testPeerBook(t, dir)
 	if !again.knows(a) || len(again.members) != 1 || len(again.addresses()) != 1 || log.String() != "" {
 		t.Errorf("read back %+v\n%s", again.members, log)
 	}
@@ -50,21 +50,21 @@ func TestRosterKeepsAddresses(t *testing.T) {
 
 // Nothing is written while nothing changes.
 func TestRosterIsIdleWhenNothingChanges(t *testing.T) {
-	r, _ := testRoster(t, t.TempDir())
+	r, _ := testPeerBook(t, t.TempDir())
 	a := somePeer(t, 1)
 	at := addrs("/ip4/192.168.1.5/tcp/7117")
-	r.met(a)
-	r.located(a, at)
-	<-r.file.changed
+	r.add(a)
+	r.addAddresses(a, at)
+	<-r.file.notify
 	for range 3 {
-		r.met(a)
-		r.located(a, at)
+		r.add(a)
+		r.addAddresses(a, at)
 	}
-	if len(r.file.changed) > 0 {
+	if len(r.file.notify) > 0 {
 		t.Error("it wants to be written again")
 	}
 	for i := range 2 * maxAddrs {
-		r.located(a, addrs(fmt.Sprintf("/ip4/192.168.1.5/tcp/%d", i+1)))
+		r.addAddresses(a, addrs(fmt.Sprintf("/ip4/192.168.1.5/tcp/%d", i+1)))
 	}
 	if n := len(r.members[0].Addresses); n != maxAddrs {
 		t.Errorf("%d addresses kept", n)
@@ -76,11 +76,11 @@ func TestRosterIsIdleWhenNothingChanges(t *testing.T) {
 func TestKeptFileIsWrittenSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		r, _ := testRoster(t, dir)
+		r, _ := testPeerBook(t, dir)
 		meet := func(i int) {
 			id := somePeer(t, i)
-			r.met(id)
-			r.located(id, addrs("/ip4/192.168.1.5/tcp/7117"))
+			r.add(id)
+			r.addAddresses(id, addrs("/ip4/192.168.1.5/tcp/7117"))
 		}
 		kept := func() int {
 			synctest.Wait()
@@ -103,7 +103,7 @@ func TestKeptFileIsWrittenSeldom(t *testing.T) {
 				t.Errorf("%d members are on disk after %d changes", n, i+1)
 			}
 		}
-		time.Sleep(writePause)
+		time.Sleep(minWriteInterval)
 		if n := kept(); n != 3 {
 			t.Errorf("%d of 3 members are on disk in the end", n)
 		}
@@ -118,15 +118,15 @@ func TestKeptFileIsWrittenSeldom(t *testing.T) {
 
 // Of too many members the one heard of least recently goes that is not connected.
 func TestRosterIsBounded(t *testing.T) {
-	r, _ := testRoster(t, "")
+	r, _ := testPeerBook(t, "")
 	id := func(i int) peer.ID { return peer.ID(fmt.Sprint("id", i)) }
 	r.connected = func(p peer.ID) bool { return p == id(1) }
-	for i := range maxKnown {
-		r.met(id(i))
+	for i := range maxBookEntries {
+		r.add(id(i))
 	}
-	r.met(id(0)) // heard of again
-	r.met(somePeer(t, 1))
-	if len(r.members) != maxKnown || !r.knows(id(0)) || !r.knows(id(1)) || r.knows(id(2)) {
+	r.add(id(0)) // heard of again
+	r.add(somePeer(t, 1))
+	if len(r.members) != maxBookEntries || !r.knows(id(0)) || !r.knows(id(1)) || r.knows(id(2)) {
 		t.Errorf("%d members", len(r.members))
 	}
 }
@@ -139,14 +139,14 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 		"no ID":      `[{"id":""}]`,
 		"twice":      `[{"id":"` + id.String() + `"},{"id":"` + id.String() + `"}]`,
 		"null":       `[null]`,
-		"too many":   "[" + strings.Repeat(`{"id":"`+id.String()+`"},`, maxKnown) + `{"id":"` + id.String() + `"}]`,
+		"too many":   "[" + strings.Repeat(`{"id":"`+id.String()+`"},`, maxBookEntries) + `{"id":"` + id.String() + `"}]`,
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, PeersFile)
 		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r, log := testRoster(t, dir)
+		r, log := testPeerBook(t, dir)
 		kept, err := os.ReadFile(path + ".bad")
 		if len(r.members) > 0 || err != nil || string(kept) != data || !strings.Contains(log.String(), "damaged") {
 			t.Errorf("%s: %+v, %v\n%s", name, r.members, err, log)
@@ -188,28 +188,28 @@ func TestBootCounterGrows(t *testing.T) {
 
 func TestReportsAreBoundedAndSaidOnce(t *testing.T) {
 	log := &logBuffer{}
-	r := newReports("ours", slog.New(slog.NewTextHandler(log, nil)))
+	r := newDiagnostics("ours", slog.New(slog.NewTextHandler(log, nil)))
 	for port := range 50 {
-		r.stranger(fmt.Sprintf("192.168.1.9:%d", port+1), "", keys.ErrNotMember)
+		r.noteStranger(fmt.Sprintf("192.168.1.9:%d", port+1), "", keys.ErrNotMember)
 	}
-	r.stranger("192.168.1.9", "theirs", nil)
-	r.stranger("192.168.1.9", "theirs", nil)
-	r.stranger("192.168.1.9:80", "", keys.ErrNotMember)
+	r.noteStranger("192.168.1.9", "theirs", nil)
+	r.noteStranger("192.168.1.9", "theirs", nil)
+	r.noteStranger("192.168.1.9:80", "", keys.ErrNotMember)
 	if n := strings.Count(log.String(), "\n"); n != 2 {
 		t.Errorf("%d lines logged:\n%s", n, log)
 	}
 	if s := r.seenStrangers(); len(s) != 1 || s[0].Fingerprint != "theirs" {
 		t.Errorf("%+v", s)
 	}
-	for i := range 3 * maxReports {
-		r.stranger(fmt.Sprintf("10.0.%d.%d", i/250, i%250), "theirs", nil)
-		r.conflict("tv", "a", peer.ID(fmt.Sprint(i)), "tv-1", "10.0.0.1:1")
-		r.copied(peer.ID(fmt.Sprint(i)), fmt.Sprintf("10.0.%d.%d:1", i/250, i%250), "10.0.0.1:1")
+	for i := range 3 * maxDiagnostics {
+		r.noteStranger(fmt.Sprintf("10.0.%d.%d", i/250, i%250), "theirs", nil)
+		r.noteConflict("tv", "a", peer.ID(fmt.Sprint(i)), "tv-1", "10.0.0.1:1")
+		r.noteCopy(peer.ID(fmt.Sprint(i)), fmt.Sprintf("10.0.%d.%d:1", i/250, i%250), "10.0.0.1:1")
 	}
-	if len(r.seenStrangers()) != maxReports || len(r.seenCopies()) != maxReports || len(r.said) != maxReports {
-		t.Errorf("%d strangers, %d copies, %d said", len(r.strangers), len(r.copies), len(r.said))
+	if len(r.seenStrangers()) != maxDiagnostics || len(r.seenCopies()) != maxDiagnostics || len(r.logged) != maxDiagnostics {
+		t.Errorf("%d strangers, %d copies, %d said", len(r.strangers), len(r.copies), len(r.logged))
 	}
-	if n := strings.Count(log.String(), "\n"); n > 2+2*reportLines {
+	if n := strings.Count(log.String(), "\n"); n > 2+2*logBurst {
 		t.Errorf("%d lines logged", n)
 	}
 }
@@ -218,13 +218,13 @@ func TestReportsAreBoundedAndSaidOnce(t *testing.T) {
 func TestNewsAreBounded(t *testing.T) {
 	m := newMembers("self")
 	for i := range 101 {
-		m.tell(news{id: "a", joined: i%2 == 0, peer: Peer{Name: fmt.Sprint(i)}})
-		m.tell(news{id: "b", joined: i%2 == 0})
-		if len(m.news) > 4 {
-			t.Fatalf("%d news", len(m.news))
+		m.queueEvent(memberEvent{id: "a", joined: i%2 == 0, peer: Peer{Name: fmt.Sprint(i)}})
+		m.queueEvent(memberEvent{id: "b", joined: i%2 == 0})
+		if len(m.events) > 4 {
+			t.Fatalf("%d news", len(m.events))
 		}
 	}
-	if n := m.news[0]; !n.joined || n.peer.Name != "100" {
+	if n := m.events[0]; !n.joined || n.peer.Name != "100" {
 		t.Errorf("the last word is %+v", n)
 	}
 }

@@ -1,0 +1,61 @@
+package p2p
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// errDuplicateConn ends a handshake because another one between the same devices is
+// ahead.
+var errDuplicateConn = errors.New("another connection to the same device is ahead")
+
+// An dialTieBreaker sees to it that two devices which dial each other end up with one
+// connection. Closing the second one afterwards would be too late: gossip may
+// have settled on it already. So the device with the lower ID decides, within
+// the handshake: it has one place for each other device, and whichever
+// handshake takes that place first, its own or the other's, goes through. The
+// device with the higher ID welcomes what comes, and uses its places only to
+// not dial two addresses of one device at once.
+type dialTieBreaker struct {
+	self peer.ID
+
+	mu       sync.Mutex // owns what follows
+	reserved map[peer.ID]time.Time
+}
+
+// reserveDial takes the place for a connection that this device makes.
+func (t *dialTieBreaker) reserveDial(id peer.ID) bool { return t.reserve(id) }
+
+// reserveAccept takes the place for a connection that the other device makes.
+func (t *dialTieBreaker) reserveAccept(id peer.ID) bool { return t.self > id || t.reserve(id) }
+
+// releaseAccept gives back what admit took.
+func (t *dialTieBreaker) releaseAccept(id peer.ID) {
+	if t.self < id {
+		t.free(id)
+	}
+}
+
+// reserve takes the place for as long as a handshake lasts. After a good one it
+// stays taken as long again, for what the other device began before; after
+// that, a device that dials has lost the connection, and may.
+func (t *dialTieBreaker) reserve(id peer.ID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	if until, ok := t.reserved[id]; ok && now.Before(until) {
+		return false
+	}
+	t.reserved[id] = now.Add(2 * handshakeTimeout)
+	return true
+}
+
+// free gives the place back: the handshake failed, or the connection ended.
+func (t *dialTieBreaker) free(id peer.ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.reserved, id)
+}

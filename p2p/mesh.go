@@ -199,16 +199,16 @@ func (m *Mesh) Discovery() DiscoveryStatus {
 	return d
 }
 
-// Deaf returns the interfaces on which a multicast of this device's own does not
+// MulticastBlocked returns the interfaces on which a multicast of this device's own does not
 // come back to it, as where a firewall on it blocks them; it takes half a second
 // for each. It is for when a person asks.
-func (m *Mesh) Deaf(ctx context.Context) []string {
+func (m *Mesh) MulticastBlocked(ctx context.Context) []string {
 	l := m.live.Load()
 	if l == nil || l.mdns == nil {
 		return nil
 	}
 	var deaf []string
-	for _, e := range l.mdns.Echoes(ctx) {
+	for _, e := range l.mdns.Selftest(ctx) {
 		if e.Err != nil {
 			deaf = append(deaf, e.Interface)
 		}
@@ -342,7 +342,7 @@ func (m *Mesh) runParts(ctx context.Context, stop context.CancelFunc, l *live, r
 		m.members.run(ctx, func(p Peer, joined bool, how Departure) {
 			onPeer(p, joined, how)
 			if l.mdns != nil && m.members.count() == 0 {
-				l.mdns.Lonely()
+				l.mdns.CheckAlone()
 			}
 		})
 	})

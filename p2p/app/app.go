@@ -76,14 +76,14 @@ const (
 	maxWindow = 1 << 20
 	// handshake bounds the time to set up a connection, and a stream.
 	handshake = 5 * time.Second
-	// patience is how long the device's write to a connection may block, which
+	// writeTimeout is how long the device's write to a connection may block, which
 	// is as long as an app may be stopped; an app waits for its device no longer
 	// than haste.
-	patience = 24 * time.Hour
-	haste    = 10 * time.Second
-	// farewell is how long streams may take to end by themselves at the end of
+	writeTimeout = 24 * time.Hour
+	haste        = 10 * time.Second
+	// closeTimeout is how long streams may take to end by themselves at the end of
 	// Run.
-	farewell = time.Second
+	closeTimeout = time.Second
 )
 
 const (

@@ -195,7 +195,7 @@ func TestEndIsPrompt(t *testing.T) {
 	open(t, dial(t, dir))
 	began := time.Now()
 	stop()
-	if d := time.Since(began); d > farewell+2*time.Second {
+	if d := time.Since(began); d > closeTimeout+2*time.Second {
 		t.Errorf("took %v", d)
 	}
 }

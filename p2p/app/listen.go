@@ -20,7 +20,7 @@ const maxSocketPath = 107
 // listen opens the port and, where its path allows it, the socket. What connects
 // to them is cut off when conns ends.
 func (e *Endpoint) listen(conns context.Context) ([]transport.Listener, error) {
-	up, err := newUpgrader(e.key, maxStreamsPerConn, patience)
+	up, err := newUpgrader(e.key, maxStreamsPerConn, writeTimeout)
 	if err != nil {
 		return nil, err
 	}

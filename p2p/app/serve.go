@@ -71,7 +71,7 @@ func (e *Endpoint) Run(ctx context.Context) error {
 
 // closeGates lets no more streams in, and waits for those that are open; not for long.
 func closeGates(gates []*gate) {
-	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	var empty []<-chan struct{}
 	for _, g := range gates {

@@ -12,7 +12,7 @@ import (
 // fill the log.
 func TestPanicsAreContained(t *testing.T) {
 	var out bytes.Buffer
-	g := newGate(slog.New(slog.NewTextHandler(&out, nil)))
+	g := newPacketLimiter(slog.New(slog.NewTextHandler(&out, nil)))
 	for range 1000 {
 		g.contain(netip.MustParseAddr("10.0.0.1"), func() { panic("boom") })
 	}

@@ -118,9 +118,9 @@ func tcpHost(a ma.Multiaddr) (netip.Addr, bool) {
 	return ip.Unmap(), ok
 }
 
-// neighbour reports whether a packet that came in by an interface was sent by one
+// onSameLink reports whether a packet that came in by an interface was sent by one
 // of its neighbours (RFC 6762, section 11).
-func neighbour(from netip.Addr, on netif.Interface) bool {
+func onSameLink(from netip.Addr, on netif.Interface) bool {
 	return from.IsLinkLocalUnicast() || onLink(from, on)
 }
 
@@ -128,10 +128,10 @@ func onLink(ip netip.Addr, on netif.Interface) bool {
 	return slices.ContainsFunc(on.Prefixes, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// believed keeps the addresses that an announcement's sender surely may speak for:
+// credible keeps the addresses that an announcement's sender surely may speak for:
 // the one it sent from. IPv6 sends from a link-local address, which nobody
 // announces; those of the same network are taken for it.
-func believed(addrs []ma.Multiaddr, from netip.Addr, on netif.Interface) []ma.Multiaddr {
+func credible(addrs []ma.Multiaddr, from netip.Addr, on netif.Interface) []ma.Multiaddr {
 	var out []ma.Multiaddr
 	for _, a := range addrs {
 		ip, ok := tcpHost(a)

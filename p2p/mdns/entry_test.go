@@ -117,12 +117,12 @@ func TestBelieved(t *testing.T) {
 		{"/ip6/::ffff:10.0.0.3/tcp/1", "10.0.0.2", false},
 	} {
 		from := netip.MustParseAddr(tc.from)
-		if got := len(believed([]ma.Multiaddr{ma.StringCast(tc.addr)}, from, on)) == 1; got != tc.believed {
+		if got := len(credible([]ma.Multiaddr{ma.StringCast(tc.addr)}, from, on)) == 1; got != tc.believed {
 			t.Errorf("%s from %s: %v", tc.addr, tc.from, got)
 		}
 	}
 	for from, yes := range map[string]bool{"10.0.0.9": true, "10.0.1.9": false, "8.8.8.8": false, "fe80::7": true, "169.254.3.4": true} {
-		if neighbour(netip.MustParseAddr(from), on) != yes {
+		if onSameLink(netip.MustParseAddr(from), on) != yes {
 			t.Errorf("%s is a neighbour: %v", from, !yes)
 		}
 	}
@@ -145,7 +145,7 @@ func TestTable(t *testing.T) {
 		{"still there", tab.again, there, true},
 	} {
 		now = now.Add(step.after)
-		if got := tab.hear(now, honest, testPeer(1), step.addrs); got != step.report {
+		if got := tab.add(now, honest, testPeer(1), step.addrs); got != step.report {
 			t.Errorf("%s: report is %v", step.name, got)
 		}
 	}
@@ -157,7 +157,7 @@ func TestTable(t *testing.T) {
 	}
 	reported := 0
 	for i := range uint64(10_000) {
-		if tab.hear(now, liar(i, 1), testPeer(100+i), here) {
+		if tab.add(now, liar(i, 1), testPeer(100+i), here) {
 			reported++
 		}
 	}
@@ -166,33 +166,33 @@ func TestTable(t *testing.T) {
 	}
 	reported = 0
 	for i := range uint64(10_000) {
-		if tab.hear(now, liar(i, 1000), testPeer(20_000+i), here) {
+		if tab.add(now, liar(i, 1000), testPeer(20_000+i), here) {
 			reported++
 		}
 	}
-	if reported > foundPerSecond {
+	if reported > maxFoundPerSecond {
 		t.Errorf("%d reports in one second", reported)
 	}
 	for i := range uint64(10_000) {
 		now = now.Add(10 * time.Millisecond)
-		tab.hear(now, liar(i, 1000), testPeer(100+i), here)
+		tab.add(now, liar(i, 1000), testPeer(100+i), here)
 	}
 	if len(tab.known) > maxKnown || len(tab.sources) > maxKnown {
 		t.Errorf("%d devices of %d addresses are remembered", len(tab.known), len(tab.sources))
 	}
 	now = now.Add(time.Second)
-	if !tab.hear(now, honest, testPeer(1), here) {
+	if !tab.add(now, honest, testPeer(1), here) {
 		t.Error("a flood keeps a known device from being reported")
 	}
 	for i := range uint64(1000) {
-		tab.strange(now, fmt.Sprint(i), "abcd")
+		tab.addStranger(now, fmt.Sprint(i), "abcd")
 	}
-	if len(tab.strangers) != maxStrangers || tab.strange(now, "0", "abcd") {
+	if len(tab.strangers) != maxStrangers || tab.addStranger(now, "0", "abcd") {
 		t.Errorf("%d strangers are remembered", len(tab.strangers))
 	}
-	now = now.Add(remind)
+	now = now.Add(repeatInterval)
 	tab.expire(now)
-	if len(tab.known) != 0 || len(tab.sources) != 0 || !tab.strange(now, "0", "abcd") {
+	if len(tab.known) != 0 || len(tab.sources) != 0 || !tab.addStranger(now, "0", "abcd") {
 		t.Errorf("%d devices are remembered for ever", len(tab.known))
 	}
 }
@@ -224,7 +224,7 @@ func TestPackets(t *testing.T) {
 	if h, ok := parsePacket(packet); !ok || !h.asked || !relevant(packet) {
 		t.Errorf("the question is read as %+v", h)
 	}
-	if packet, err = listing(); err != nil || !relevant(packet) {
+	if packet, err = browseAnswer(); err != nil || !relevant(packet) {
 		t.Errorf("the list of services: %v", err)
 	}
 }
@@ -262,7 +262,7 @@ func TestPacketsOfOtherServicesToo(t *testing.T) {
 
 func FuzzParsePacket(f *testing.F) {
 	a := newAdvert(testPeer(1), "abcd", []ma.Multiaddr{ma.StringCast("/ip4/10.0.0.1/tcp/1")})
-	for _, make := range []func() ([]byte, error){question, listing, func() ([]byte, error) { return a.packet(ttl) }} {
+	for _, make := range []func() ([]byte, error){question, browseAnswer, func() ([]byte, error) { return a.packet(ttl) }} {
 		packet, err := make()
 		if err != nil {
 			f.Fatal(err)

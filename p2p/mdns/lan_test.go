@@ -40,16 +40,16 @@ type childConfig struct {
 
 // A report is a line that a device process writes.
 type report struct {
-	Kind   string // found, stranger, status, echoes, leak
-	Peer   string
-	Addrs  []string
-	Addr   string
-	Print  string
-	Status Status
-	Echoes []string
-	Memory uint64 // bytes taken from the system
-	Files  int    // open ones, sockets included
-	Leak   string
+	Kind      string // found, stranger, status, selftest, leak
+	Peer      string
+	Addrs     []string
+	Addr      string
+	Print     string
+	Status    Status
+	Selftests []string
+	Memory    uint64 // bytes taken from the system
+	Files     int    // open ones, sockets included
+	Leak      string
 
 	at time.Time // when it was read
 }
@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// child is a device: it reports what it hears, answers "status" and "echoes" on
+// child is a device: it reports what it hears, answers "status" and "selftest" on
 // stdin, and ends when stdin does.
 func child(text string) {
 	var cfg childConfig
@@ -108,10 +108,10 @@ func child(text string) {
 			goruntime.ReadMemStats(&mem)
 			files, _ := os.ReadDir("/proc/self/fd")
 			say(report{Kind: "status", Status: s.Status(), Memory: mem.Sys, Files: len(files)})
-		case "echoes":
-			r := report{Kind: "echoes"}
-			for _, e := range s.Echoes(ctx) {
-				r.Echoes = append(r.Echoes, fmt.Sprintf("%s %v", e.Interface, e.Err))
+		case "selftest":
+			r := report{Kind: "selftest"}
+			for _, e := range s.Selftest(ctx) {
+				r.Selftests = append(r.Selftests, fmt.Sprintf("%s %v", e.Interface, e.Err))
 			}
 			say(r)
 		}

@@ -16,7 +16,7 @@
 //
 // # Decisions
 //
-// The wire is our own (ear.go, wire.go), on the packages that libp2p's zeroconf
+// The wire is our own (conn.go, wire.go), on the packages that libp2p's zeroconf
 // library is made of. That library hides which address a packet came from, so that
 // a stranger's address would be what the stranger claims; it keeps all that it
 // hears, freezes interfaces at its start, and asks ever more rarely.
@@ -42,7 +42,7 @@
 // Packets from outside of an interface's own networks count for nothing. An
 // announcement is believed only for the address it was sent from: nobody can
 // make a mesh dial a third party, nor invent more devices than one address may
-// have. What is remembered, answered and reported is bounded (ear.go, run.go, table.go).
+// have. What is remembered, answered and reported is bounded (conn.go, run.go, table.go).
 // So a router that repeats multicast from another network makes nothing known:
 // devices there are named with --peer.
 package mdns
@@ -75,7 +75,7 @@ type Config struct {
 	Alone func() bool
 	// Found is told of a device of the same mesh: when it is new, when its
 	// addresses changed, and again about each minute while it is heard. Called
-	// from Run's goroutine, at most foundPerSecond times a second; it must not
+	// from Run's goroutine, at most maxFoundPerSecond times a second; it must not
 	// block.
 	Found func(peer.AddrInfo)
 	// Stranger is told of a device of another mesh: an IP address, and a
@@ -90,12 +90,12 @@ type Service struct {
 	cfg     Config
 	period  time.Duration // the constant, but in tests
 	network network       // machine, but in tests
-	lonely  chan struct{} // has one place: company may have been lost
+	notify  chan struct{} // has one place: company may have been lost
 
-	mu     sync.Mutex // owns what follows
-	status Status
-	heard  time.Time // when somebody else was last heard
-	own    string    // the instance name announced now
+	mu       sync.Mutex // owns what follows
+	status   Status
+	lastSeen time.Time // when somebody else was last heard
+	own      string    // the instance name announced now
 }
 
 // Status is what a Service is doing.
@@ -114,14 +114,14 @@ type Status struct {
 
 // New makes a Service; Run starts it.
 func New(cfg Config) *Service {
-	return &Service{cfg: cfg, period: period, network: machine{}, lonely: make(chan struct{}, 1)}
+	return &Service{cfg: cfg, period: period, network: machine{}, notify: make(chan struct{}, 1)}
 }
 
-// Lonely says that Alone may have become true, so that the device asks at once. It
+// CheckAlone says that Alone may have become true, so that the device asks at once. It
 // never blocks.
-func (s *Service) Lonely() {
+func (s *Service) CheckAlone() {
 	select {
-	case s.lonely <- struct{}{}:
+	case s.notify <- struct{}{}:
 	default: // one is waiting already and will do
 	}
 }
@@ -140,8 +140,8 @@ func (s *Service) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.status
-	if !s.heard.IsZero() {
-		st.Seen, st.LastSeen = true, time.Since(s.heard)
+	if !s.lastSeen.IsZero() {
+		st.Seen, st.LastSeen = true, time.Since(s.lastSeen)
 	}
 	return st
 }

@@ -32,8 +32,8 @@ func TestLateJoinerIsFoundAtOnce(t *testing.T) {
 	if st, _ := a.ask("status"); !st.Status.Seen || st.Status.Err != "" || len(st.Status.Interfaces) != 1 || st.Status.Interfaces[0] != "eth0" {
 		t.Errorf("status is %+v", st.Status)
 	}
-	if e, _ := a.ask("echoes"); len(e.Echoes) != 1 || e.Echoes[0] != "eth0 <nil>" {
-		t.Errorf("echoes are %q", e.Echoes)
+	if e, _ := a.ask("selftest"); len(e.Selftests) != 1 || e.Selftests[0] != "eth0 <nil>" {
+		t.Errorf("the self-test says %q", e.Selftests)
 	}
 }
 

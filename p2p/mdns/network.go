@@ -18,13 +18,13 @@ type network interface {
 	watch(ctx context.Context, changed func()) error
 	// open joins the multicast groups on ifs. What it hears goes to out until it is
 	// closed; what out has no room for is lost.
-	open(ifs []netif.Interface, gate *gate, out chan<- heard) (speaker, error)
+	open(ifs []netif.Interface, limiter *packetLimiter, out chan<- received) (sender, error)
 }
 
-// A speaker sends packets, and hears until it is closed.
-type speaker interface {
-	// say sends a packet on one interface, or with index 0 on all.
-	say(packet []byte, index int) error
+// A sender sends packets, and hears until it is closed.
+type sender interface {
+	// send sends a packet on one interface, or with index 0 on all.
+	send(packet []byte, index int) error
 	close()
 }
 
@@ -33,12 +33,12 @@ type machine struct{}
 
 func (machine) list(only []string) ([]netif.Interface, error)   { return netif.List(only) }
 func (machine) watch(ctx context.Context, changed func()) error { return netif.Watch(ctx, changed) }
-func (machine) open(ifs []netif.Interface, gate *gate, out chan<- heard) (speaker, error) {
+func (machine) open(ifs []netif.Interface, limiter *packetLimiter, out chan<- received) (sender, error) {
 	multicast, err := multicasting(ifs)
 	if err != nil {
 		return nil, err
 	}
-	return open(multicast, gate, out)
+	return open(multicast, limiter, out)
 }
 
 // multicasting turns those of ifs that can multicast into what package net takes.

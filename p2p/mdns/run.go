@@ -28,11 +28,11 @@ const (
 	// minQuestions is how often a device asks that has company: all announce
 	// themselves anyway.
 	minQuestions = 2
-	// retry is when to try again what failed.
-	retry = 3 * time.Second
-	// recheck is when to look at the addresses again after a change: those of
+	// retryInterval is when to try again what failed.
+	retryInterval = 3 * time.Second
+	// recheckInterval is when to look at the addresses again after a change: those of
 	// the host may lag behind those of the interfaces.
-	recheck = 2 * time.Second
+	recheckInterval = 2 * time.Second
 	// answerRate and answerBurst bound the answers a second: an answer is longer
 	// than the question, and everybody hears it.
 	answerRate, answerBurst = 10, 40
@@ -42,17 +42,17 @@ const (
 type runner struct {
 	*Service
 	table   *table
-	gate    *gate
+	limiter *packetLimiter
 	answers *rate.Limiter
-	heardOf chan heard    // from the ear
+	packets chan received // from conn
 	changed chan struct{} // from the network
 	work    sync.WaitGroup
 
 	interfaces []netif.Interface
-	ear        speaker // nil while there is none
+	conn       sender // nil while there is none
 	advert     *advert
-	spoke      time.Time // when the last announcement went out
-	speakAt    time.Time // when the next one is due
+	lastSend   time.Time // when the last announcement went out
+	nextSend   time.Time // when the next one is due
 	questions  int       // asked since the network changed or company was lost
 	answered   bool      // a device of the mesh was heard since the last question
 }
@@ -61,9 +61,9 @@ func newRunner(s *Service) *runner {
 	return &runner{
 		Service: s,
 		table:   newTable(s.period),
-		gate:    newGate(s.cfg.Log),
+		limiter: newPacketLimiter(s.cfg.Log),
 		answers: rate.NewLimiter(answerRate, answerBurst),
-		heardOf: make(chan heard, 256),
+		packets: make(chan received, 256),
 		changed: make(chan struct{}, 1),
 	}
 }
@@ -82,14 +82,14 @@ func (r *runner) loop(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case h := <-r.heardOf:
-			r.gate.contain(h.from, func() { r.hear(time.Now(), h) })
+		case h := <-r.packets:
+			r.limiter.contain(h.from, func() { r.handle(time.Now(), h) })
 			continue
 		case <-r.changed:
-			r.hasten()
-			timer.Reset(min(r.refresh(), recheck))
-		case <-r.lonely:
-			r.hasten()
+			r.browseNow()
+			timer.Reset(min(r.refresh(), recheckInterval))
+		case <-r.notify:
+			r.browseNow()
 			timer.Reset(r.refresh())
 		case <-timer.C:
 			timer.Reset(r.refresh())
@@ -97,13 +97,13 @@ func (r *runner) loop(ctx context.Context) {
 	}
 }
 
-// hasten has a device that is alone begin anew to ask, though not twice within
+// browseNow has a device that is alone begin anew to ask, though not twice within
 // firstInterval: the network changes often where containers start.
-func (r *runner) hasten() {
+func (r *runner) browseNow() {
 	if r.cfg.Alone() {
 		r.questions = 0
-		if soon := r.spoke.Add(firstInterval); soon.Before(r.speakAt) {
-			r.speakAt = soon
+		if soon := r.lastSend.Add(firstInterval); soon.Before(r.nextSend) {
+			r.nextSend = soon
 		}
 	}
 }
@@ -123,12 +123,12 @@ func (r *runner) watch(ctx context.Context) {
 		r.cfg.Log.Warn("can't learn of network changes; trying again", "err", err)
 		select {
 		case <-ctx.Done():
-		case <-time.After(retry):
+		case <-time.After(retryInterval):
 		}
 	}
 }
 
-// refresh makes ear and announcement fit the network as it is, announces and asks
+// refresh makes connection and announcement fit the network as it is, announces and asks
 // when that is due, and returns when to call it next.
 func (r *runner) refresh() time.Duration {
 	now := time.Now()
@@ -138,11 +138,11 @@ func (r *runner) refresh() time.Duration {
 			r.cfg.Log.Warn("not found by mDNS for now; waiting for the network", "err", err)
 			r.set(func(s *Status) { s.Err = msg })
 		}
-		r.speakAt, r.questions = time.Time{}, 0 // at once when the network is back
-		return retry
+		r.nextSend, r.questions = time.Time{}, 0 // at once when the network is back
+		return retryInterval
 	}
 	r.set(func(s *Status) { s.Err = "" })
-	return max(r.speakAt.Sub(now), 0)
+	return max(r.nextSend.Sub(now), 0)
 }
 
 // join is refresh without its bookkeeping of errors.
@@ -151,22 +151,22 @@ func (r *runner) join(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if r.ear == nil || !netif.Equal(ifs, r.interfaces) {
-		r.hangUp()
-		if r.ear, err = r.network.open(ifs, r.gate, r.heardOf); err != nil {
-			r.ear = nil
+	if r.conn == nil || !netif.Equal(ifs, r.interfaces) {
+		r.close()
+		if r.conn, err = r.network.open(ifs, r.limiter, r.packets); err != nil {
+			r.conn = nil
 			return err
 		}
-		r.interfaces, r.speakAt, r.questions = ifs, time.Time{}, 0
+		r.interfaces, r.nextSend, r.questions = ifs, time.Time{}, 0
 	}
 	addrs := netif.Filter(r.cfg.Addrs(), ifs)
 	renew := r.advert == nil || !slices.EqualFunc(addrs, r.advert.addrs, ma.Multiaddr.Equal)
 	old := r.advert
 	if renew {
 		r.advert = newAdvert(r.cfg.Peer, r.cfg.Fingerprint, addrs)
-		r.speakAt, r.questions = time.Time{}, 0
+		r.nextSend, r.questions = time.Time{}, 0
 	}
-	if now.Before(r.speakAt) {
+	if now.Before(r.nextSend) {
 		return nil
 	}
 	// A question comes after the announcement: who hears both is known and answers.
@@ -176,7 +176,7 @@ func (r *runner) join(now time.Time) error {
 		err = r.ask()
 	}
 	if err != nil {
-		r.hangUp()
+		r.close()
 		return err
 	}
 	if renew {
@@ -186,7 +186,7 @@ func (r *runner) join(now time.Time) error {
 	if asks {
 		r.questions++
 	}
-	r.spoke, r.speakAt = now, now.Add(r.interval(alone))
+	r.lastSend, r.nextSend = now, now.Add(r.interval(alone))
 	r.answered = false
 	return nil
 }
@@ -206,11 +206,11 @@ func (r *runner) interval(alone bool) time.Duration {
 	return next - rand.N(next/6)
 }
 
-// hangUp closes the ear, if there is one.
-func (r *runner) hangUp() {
-	if r.ear != nil {
-		r.ear.close()
-		r.ear = nil
+// close closes the connection, if there is one.
+func (r *runner) close() {
+	if r.conn != nil {
+		r.conn.close()
+		r.conn = nil
 	}
 }
 
@@ -220,7 +220,7 @@ func (r *runner) announce(index int, ttl uint32) error {
 	if err != nil {
 		return fmt.Errorf("announce by mDNS: %w", err)
 	}
-	return r.ear.say(packet, index)
+	return r.conn.send(packet, index)
 }
 
 func (r *runner) ask() error {
@@ -228,22 +228,22 @@ func (r *runner) ask() error {
 	if err != nil {
 		return err
 	}
-	return r.ear.say(packet, 0)
+	return r.conn.send(packet, 0)
 }
 
 // goodbye withdraws an announcement, if there is one.
 func (r *runner) goodbye(a *advert) {
-	if a == nil || r.ear == nil {
+	if a == nil || r.conn == nil {
 		return
 	}
 	if packet, err := a.packet(0); err == nil {
-		_ = r.ear.say(packet, 0)
+		_ = r.conn.send(packet, 0)
 	}
 }
 
 func (r *runner) leave() {
 	r.goodbye(r.advert)
-	r.hangUp()
+	r.close()
 }
 
 // announced publishes the new state of the announcement.
@@ -262,18 +262,18 @@ func (r *runner) announced() {
 	r.cfg.Log.Info("announcing by mDNS", "interfaces", names, "addresses", addrs)
 }
 
-// hear deals with a packet.
-func (r *runner) hear(now time.Time, h heard) {
+// handle deals with a packet.
+func (r *runner) handle(now time.Time, h received) {
 	i := slices.IndexFunc(r.interfaces, func(i netif.Interface) bool { return i.Index == h.index })
-	if i < 0 || r.ear == nil || !neighbour(h.from, r.interfaces[i]) {
+	if i < 0 || r.conn == nil || !onSameLink(h.from, r.interfaces[i]) {
 		return
 	}
 	if (h.asked || h.listing) && r.answers.AllowN(now, 1) {
 		// What cannot be sent now is asked for again.
 		if h.asked {
 			_ = r.announce(h.index, ttl)
-		} else if packet, err := listing(); err == nil {
-			_ = r.ear.say(packet, h.index)
+		} else if packet, err := browseAnswer(); err == nil {
+			_ = r.conn.send(packet, h.index)
 		}
 	}
 	for _, a := range h.announced {
@@ -295,16 +295,16 @@ func (r *runner) learn(now time.Time, from netip.Addr, on netif.Interface, text 
 		return
 	}
 	r.mu.Lock()
-	r.heard = now
+	r.lastSeen = now
 	r.mu.Unlock()
 	if e.fingerprint != r.cfg.Fingerprint {
-		if r.table.strange(now, from.String(), e.fingerprint) {
+		if r.table.addStranger(now, from.String(), e.fingerprint) {
 			r.cfg.Stranger(from.String(), e.fingerprint)
 		}
 		return
 	}
 	r.answered = r.answered || e.peer != r.cfg.Peer
-	if addrs := believed(e.addrs, from, on); len(addrs) > 0 && r.table.hear(now, from, e.peer, addrs) {
+	if addrs := credible(e.addrs, from, on); len(addrs) > 0 && r.table.add(now, from, e.peer, addrs) {
 		r.cfg.Found(peer.AddrInfo{ID: e.peer, Addrs: addrs})
 	}
 }

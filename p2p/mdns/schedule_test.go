@@ -29,7 +29,7 @@ type airHost struct {
 	air       *air
 	addr      netip.Addr
 	change    func()
-	out       chan<- heard
+	out       chan<- received
 	questions []time.Time
 }
 
@@ -43,12 +43,12 @@ func (h *airHost) watch(ctx context.Context, changed func()) error {
 	return nil
 }
 
-func (h *airHost) open(_ []netif.Interface, _ *gate, out chan<- heard) (speaker, error) {
+func (h *airHost) open(_ []netif.Interface, _ *packetLimiter, out chan<- received) (sender, error) {
 	h.out = out
 	return h, nil
 }
 
-func (h *airHost) say(packet []byte, _ int) error {
+func (h *airHost) send(packet []byte, _ int) error {
 	said, ok := parsePacket(packet)
 	if !ok {
 		return fmt.Errorf("sent what nobody understands: %x", packet)
@@ -69,23 +69,23 @@ func (h *airHost) say(packet []byte, _ int) error {
 
 func (h *airHost) close() {}
 
-// lonely is a device on the air. It is connected to whom it has found, until the test
+// soloDevice is a device on the air. It is connected to whom it has found, until the test
 // says that it is alone again.
-type lonely struct {
+type soloDevice struct {
 	*airHost
 	*Service
 	mu    sync.Mutex
 	found map[peer.ID]time.Time
 }
 
-func (d *lonely) alone() bool {
+func (d *soloDevice) alone() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.found) == 0
 }
 
 // askedAfter are the times of questions, counted from a moment.
-func (d *lonely) askedAfter(from time.Time) (times []time.Duration) {
+func (d *soloDevice) askedAfter(from time.Time) (times []time.Duration) {
 	d.air.mu.Lock()
 	defer d.air.mu.Unlock()
 	for _, q := range d.questions {
@@ -97,12 +97,12 @@ func (d *lonely) askedAfter(from time.Time) (times []time.Duration) {
 }
 
 // onAir runs so many devices, of which connected says whether finding connects.
-func onAir(t *testing.T, n int, connected bool) []*lonely {
+func onAir(t *testing.T, n int, connected bool) []*soloDevice {
 	t.Helper()
 	a := &air{}
-	var all []*lonely
+	var all []*soloDevice
 	for i := range n {
-		d := &lonely{airHost: &airHost{air: a, addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}, found: make(map[peer.ID]time.Time)}
+		d := &soloDevice{airHost: &airHost{air: a, addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}, found: make(map[peer.ID]time.Time)}
 		at := ma.StringCast(fmt.Sprintf("/ip4/%s/tcp/7117", d.addr))
 		d.Service = New(Config{
 			Peer: testPeer(uint64(i + 1)), Fingerprint: mesh, Addrs: func() []ma.Multiaddr { return []ma.Multiaddr{at} },
@@ -131,7 +131,7 @@ func onAir(t *testing.T, n int, connected bool) []*lonely {
 	return all
 }
 
-func pass(all []*lonely) {
+func pass(all []*soloDevice) {
 	a := all[0].air
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -195,7 +195,7 @@ func TestScheduleOfQuestions(t *testing.T) {
 		all[0].mu.Lock()
 		clear(all[0].found)
 		all[0].mu.Unlock()
-		all[0].Lonely()
+		all[0].CheckAlone()
 		left := time.Now()
 		synctest.Wait()
 		if asked := all[0].askedAfter(left); len(asked) != 1 || asked[0] > firstInterval {

@@ -16,14 +16,14 @@ const (
 	// maxPerSource is how many devices one address may announce: one machine may
 	// run several, and a liar invent any number.
 	maxPerSource = 32
-	// foundPerSecond is far above what a site has, so that a whole mesh
+	// maxFoundPerSecond is far above what a site has, so that a whole mesh
 	// that answers at once is reported, and far below what a flood could do.
-	foundPerSecond = 256
+	maxFoundPerSecond = 256
 
 	// maxStrangers is how many devices of other meshes are remembered as told;
 	// with more, or within remind, none is reported again.
-	maxStrangers = 64
-	remind       = 10 * time.Minute
+	maxStrangers   = 64
+	repeatInterval = 10 * time.Minute
 )
 
 // A table remembers who was heard and reported. Its owner is Run's goroutine;
@@ -42,9 +42,9 @@ type table struct {
 }
 
 type known struct {
-	from        netip.Addr
-	addrs       []ma.Multiaddr
-	heard, told time.Time
+	from               netip.Addr
+	addrs              []ma.Multiaddr
+	lastSeen, reported time.Time
 }
 
 type stranger struct{ addr, fingerprint string }
@@ -53,17 +53,17 @@ func newTable(period time.Duration) *table {
 	return &table{again: period / 2, forget: 3 * period, known: make(map[peer.ID]known), sources: make(map[netip.Addr]int), strangers: make(map[stranger]time.Time)}
 }
 
-// hear notes an announcement and says whether to report it.
-func (t *table) hear(now time.Time, from netip.Addr, id peer.ID, addrs []ma.Multiaddr) bool {
+// add notes an announcement and says whether to report it.
+func (t *table) add(now time.Time, from netip.Addr, id peer.ID, addrs []ma.Multiaddr) bool {
 	k, old := t.known[id]
 	if (!old || k.from != from) && t.sources[from] >= maxPerSource {
 		return false
 	}
-	k.heard = now
+	k.lastSeen = now
 	same := slices.EqualFunc(k.addrs, addrs, ma.Multiaddr.Equal)
-	report := (!same || now.Sub(k.told) >= t.again) && t.spend(now)
+	report := (!same || now.Sub(k.reported) >= t.again) && t.allowFound(now)
 	if report {
-		k.addrs, k.told = addrs, now
+		k.addrs, k.reported = addrs, now
 	}
 	if old || report {
 		t.forgetOne(id)
@@ -81,7 +81,7 @@ func (t *table) hear(now time.Time, from netip.Addr, id peer.ID, addrs []ma.Mult
 func (t *table) oldest() (id peer.ID) {
 	first := true
 	for other, k := range t.known {
-		if first || k.heard.Before(t.known[id].heard) {
+		if first || k.lastSeen.Before(t.known[id].lastSeen) {
 			id, first = other, false
 		}
 	}
@@ -99,17 +99,17 @@ func (t *table) forgetOne(id peer.ID) {
 	}
 }
 
-// spend takes one of this second's reports, if there is one left.
-func (t *table) spend(now time.Time) bool {
+// allowFound takes one of this second's reports, if there is one left.
+func (t *table) allowFound(now time.Time) bool {
 	if now.Sub(t.second) >= time.Second {
 		t.second, t.reported = now, 0
 	}
 	t.reported++
-	return t.reported <= foundPerSecond
+	return t.reported <= maxFoundPerSecond
 }
 
-// strange notes a device of another mesh and says whether to report it.
-func (t *table) strange(now time.Time, addr, fingerprint string) bool {
+// addStranger notes a device of another mesh and says whether to report it.
+func (t *table) addStranger(now time.Time, addr, fingerprint string) bool {
 	s := stranger{addr, fingerprint}
 	if _, told := t.strangers[s]; told || len(t.strangers) >= maxStrangers {
 		return false
@@ -121,12 +121,12 @@ func (t *table) strange(now time.Time, addr, fingerprint string) bool {
 // expire forgets those not heard for a while.
 func (t *table) expire(now time.Time) {
 	for id, k := range t.known {
-		if now.Sub(k.heard) >= t.forget {
+		if now.Sub(k.lastSeen) >= t.forget {
 			t.forgetOne(id)
 		}
 	}
 	for s, told := range t.strangers {
-		if now.Sub(told) >= remind {
+		if now.Sub(told) >= repeatInterval {
 			delete(t.strangers, s)
 		}
 	}

@@ -85,8 +85,8 @@ func (a *advert) packet(ttl uint32) ([]byte, error) {
 	return m.Pack()
 }
 
-// listing answers the question for every service.
-func listing() ([]byte, error) {
+// browseAnswer answers the question for every service.
+func browseAnswer() ([]byte, error) {
 	m := dnsmessage.Message{
 		Header:  dnsmessage.Header{Response: true, Authoritative: true},
 		Answers: []dnsmessage.Resource{record(browsing, 0, &dnsmessage.PTRResource{PTR: dnsmessage.MustNewName(service)})},
@@ -102,8 +102,8 @@ func question() ([]byte, error) {
 	return m.Pack()
 }
 
-// A heard is a packet that has to do with the service.
-type heard struct {
+// A received is a packet that has to do with the service.
+type received struct {
 	from      netip.Addr // without zone
 	index     int        // of the interface it came in by
 	asked     bool       // somebody wants to hear announcements
@@ -126,14 +126,14 @@ func relevant(packet []byte) bool {
 // nothing about the service. What is not about the service is passed over
 // without a look at it: other programs' names may have dots in them, which
 // dnsmessage refuses.
-func parsePacket(packet []byte) (h heard, ok bool) {
+func parsePacket(packet []byte) (h received, ok bool) {
 	var p dnsmessage.Parser
 	if len(packet) > maxPacket {
-		return heard{}, false
+		return received{}, false
 	}
 	header, err := p.Start(packet)
 	if err != nil {
-		return heard{}, false
+		return received{}, false
 	}
 	if header.Response {
 		return h, h.answers(&p) && len(h.announced) > 0
@@ -142,7 +142,7 @@ func parsePacket(packet []byte) (h heard, ok bool) {
 }
 
 // questions reads what a packet asks for; false where it is malformed.
-func (h *heard) questions(p *dnsmessage.Parser) bool {
+func (h *received) questions(p *dnsmessage.Parser) bool {
 	for range maxRecords {
 		q, err := p.Question()
 		switch {
@@ -163,7 +163,7 @@ func (h *heard) questions(p *dnsmessage.Parser) bool {
 
 // answers reads the announcements in the answers of a packet, and in what it adds
 // to them; false where it is malformed.
-func (h *heard) answers(p *dnsmessage.Parser) bool {
+func (h *received) answers(p *dnsmessage.Parser) bool {
 	return p.SkipAllQuestions() == nil &&
 		h.section(p, p.AnswerHeader, p.SkipAnswer) &&
 		p.SkipAllAuthorities() == nil &&
@@ -171,7 +171,7 @@ func (h *heard) answers(p *dnsmessage.Parser) bool {
 }
 
 // section reads one section, whose parts of p it is handed.
-func (h *heard) section(p *dnsmessage.Parser, next func() (dnsmessage.ResourceHeader, error), skip func() error) bool {
+func (h *received) section(p *dnsmessage.Parser, next func() (dnsmessage.ResourceHeader, error), skip func() error) bool {
 	for range maxRecords {
 		head, err := next()
 		if errors.Is(err, dnsmessage.ErrSectionDone) {

@@ -173,7 +173,7 @@ func (d *Device) checkMulticast(ctx context.Context) protocol.Check {
 	case found.Err != nil:
 		return problem(name, advice, "%v", found.Err)
 	}
-	if deaf := d.mesh.Deaf(ctx); len(deaf) > 0 {
+	if deaf := d.mesh.MulticastBlocked(ctx); len(deaf) > 0 {
 		return problem(name, advice, "a multicast on %s does not even come back to this device: a firewall on it blocks them", strings.Join(deaf, ", "))
 	}
 	switch {

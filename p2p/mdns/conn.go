@@ -24,18 +24,18 @@ const (
 	maxSources              = 512
 	// totalRate and totalBurst bound all packets, for addresses can be forged.
 	totalRate, totalBurst = 500, 1000
-	// panicLineEvery bounds the log lines about packets that this device panicked
+	// panicLogInterval bounds the log lines about packets that this device panicked
 	// over, since anybody can send another.
-	panicLineEvery = time.Minute
+	panicLogInterval = time.Minute
 )
 
 // group4 and group6 are where everything is said.
 func group4() *net.UDPAddr { return &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353} }
 func group6() *net.UDPAddr { return &net.UDPAddr{IP: net.ParseIP("ff02::fb"), Port: 5353} }
 
-// An ear is the sockets that speak and listen on some interfaces, one for each IP
+// An conn is the sockets that speak and listen on some interfaces, one for each IP
 // family.
-type ear struct {
+type conn struct {
 	v4  *ipv4.PacketConn // nil where the family is not to be had
 	v6  *ipv6.PacketConn
 	in4 map[int]bool // the interfaces, by index
@@ -47,19 +47,19 @@ type ear struct {
 
 // open listens on ifs and hands what it hears to out, until close; what out has no
 // room for is lost. It is an error if neither IP family is to be had.
-func open(ifs []net.Interface, gate *gate, out chan<- heard) (*ear, error) {
-	e := &ear{in4: make(map[int]bool), in6: make(map[int]bool), loopback: make(map[int]net.IP)}
-	err4, err6 := e.open4(ifs), e.open6(ifs)
-	if e.v4 == nil && e.v6 == nil {
+func open(ifs []net.Interface, gate *packetLimiter, out chan<- received) (*conn, error) {
+	c := &conn{in4: make(map[int]bool), in6: make(map[int]bool), loopback: make(map[int]net.IP)}
+	err4, err6 := c.open4(ifs), c.open6(ifs)
+	if c.v4 == nil && c.v6 == nil {
 		return nil, fmt.Errorf("listen for multicast: %w", errors.Join(err4, err6))
 	}
-	if e.v4 != nil {
-		e.reading.Go(func() { e.read(e.read4, e.in4, gate, out) })
+	if c.v4 != nil {
+		c.reading.Go(func() { c.read(c.read4, c.in4, gate, out) })
 	}
-	if e.v6 != nil {
-		e.reading.Go(func() { e.read(e.read6, e.in6, gate, out) })
+	if c.v6 != nil {
+		c.reading.Go(func() { c.read(c.read6, c.in6, gate, out) })
 	}
-	return e, nil
+	return c, nil
 }
 
 // bind opens a socket on the port of mDNS, which programs share. Naming a group
@@ -68,71 +68,71 @@ func bind(network, base string) (*net.UDPConn, error) {
 	return net.ListenUDP(network, &net.UDPAddr{IP: net.ParseIP(base), Port: 5353})
 }
 
-func (e *ear) open4(ifs []net.Interface) error {
+func (c *conn) open4(ifs []net.Interface) error {
 	udp, err := bind("udp4", "224.0.0.0")
 	if err != nil {
 		return err
 	}
-	c := ipv4.NewPacketConn(udp)
-	err = errors.Join(c.SetControlMessage(ipv4.FlagInterface, true), c.SetMulticastLoopback(true), c.SetMulticastTTL(255))
+	group := ipv4.NewPacketConn(udp)
+	err = errors.Join(group.SetControlMessage(ipv4.FlagInterface, true), group.SetMulticastLoopback(true), group.SetMulticastTTL(255))
 	for _, i := range ifs {
-		if c.JoinGroup(&i, group4()) == nil {
-			e.in4[i.Index] = true
+		if group.JoinGroup(&i, group4()) == nil {
+			c.in4[i.Index] = true
 			if i.Flags&net.FlagLoopback != 0 {
-				e.loopback[i.Index] = net.IPv4(127, 0, 0, 1)
+				c.loopback[i.Index] = net.IPv4(127, 0, 0, 1)
 			}
 		}
 	}
-	if err != nil || len(e.in4) == 0 {
+	if err != nil || len(c.in4) == 0 {
 		return errors.Join(err, errNoInterface, udp.Close())
 	}
-	e.v4 = c
+	c.v4 = group
 	return nil
 }
 
-func (e *ear) open6(ifs []net.Interface) error {
+func (c *conn) open6(ifs []net.Interface) error {
 	udp, err := bind("udp6", "ff02::")
 	if err != nil {
 		return err
 	}
-	c := ipv6.NewPacketConn(udp)
-	err = errors.Join(c.SetControlMessage(ipv6.FlagInterface, true), c.SetMulticastLoopback(true), c.SetMulticastHopLimit(255))
+	group := ipv6.NewPacketConn(udp)
+	err = errors.Join(group.SetControlMessage(ipv6.FlagInterface, true), group.SetMulticastLoopback(true), group.SetMulticastHopLimit(255))
 	for _, i := range ifs {
-		if c.JoinGroup(&i, group6()) == nil {
-			e.in6[i.Index] = true
+		if group.JoinGroup(&i, group6()) == nil {
+			c.in6[i.Index] = true
 		}
 	}
-	if err != nil || len(e.in6) == 0 {
+	if err != nil || len(c.in6) == 0 {
 		return errors.Join(err, errNoInterface, udp.Close())
 	}
-	e.v6 = c
+	c.v6 = group
 	return nil
 }
 
-func (e *ear) close() {
-	if e.v4 != nil {
-		_ = e.v4.Close()
+func (c *conn) close() {
+	if c.v4 != nil {
+		_ = c.v4.Close()
 	}
-	if e.v6 != nil {
-		_ = e.v6.Close()
+	if c.v6 != nil {
+		_ = c.v6.Close()
 	}
-	e.reading.Wait()
+	c.reading.Wait()
 }
 
-// say sends a packet on one interface, or with index 0 on all; it is an error
+// send sends a packet on one interface, or with index 0 on all; it is an error
 // where it went out nowhere.
-func (e *ear) say(packet []byte, index int) error {
+func (c *conn) send(packet []byte, index int) error {
 	var errs []error
 	sent := false
 	note := func(_ int, err error) { errs, sent = append(errs, err), sent || err == nil }
-	for i := range e.in4 {
+	for i := range c.in4 {
 		if index == 0 || i == index {
-			note(e.v4.WriteTo(packet, &ipv4.ControlMessage{IfIndex: i, Src: e.loopback[i]}, group4()))
+			note(c.v4.WriteTo(packet, &ipv4.ControlMessage{IfIndex: i, Src: c.loopback[i]}, group4()))
 		}
 	}
-	for i := range e.in6 {
+	for i := range c.in6 {
 		if index == 0 || i == index {
-			note(e.v6.WriteTo(packet, &ipv6.ControlMessage{IfIndex: i}, group6()))
+			note(c.v6.WriteTo(packet, &ipv6.ControlMessage{IfIndex: i}, group6()))
 		}
 	}
 	if sent {
@@ -141,16 +141,16 @@ func (e *ear) say(packet []byte, index int) error {
 	return fmt.Errorf("send by multicast: %w", errors.Join(errs...))
 }
 
-func (e *ear) read4(buf []byte) (int, int, net.Addr, error) {
-	n, cm, from, err := e.v4.ReadFrom(buf)
+func (c *conn) read4(buf []byte) (int, int, net.Addr, error) {
+	n, cm, from, err := c.v4.ReadFrom(buf)
 	if cm == nil {
 		return n, 0, from, err
 	}
 	return n, cm.IfIndex, from, err
 }
 
-func (e *ear) read6(buf []byte) (int, int, net.Addr, error) {
-	n, cm, from, err := e.v6.ReadFrom(buf)
+func (c *conn) read6(buf []byte) (int, int, net.Addr, error) {
+	n, cm, from, err := c.v6.ReadFrom(buf)
 	if cm == nil {
 		return n, 0, from, err
 	}
@@ -158,7 +158,7 @@ func (e *ear) read6(buf []byte) (int, int, net.Addr, error) {
 }
 
 // read hands on the packets of a socket until it is closed.
-func (e *ear) read(from func([]byte) (int, int, net.Addr, error), on map[int]bool, gate *gate, out chan<- heard) {
+func (c *conn) read(from func([]byte) (int, int, net.Addr, error), on map[int]bool, gate *packetLimiter, out chan<- received) {
 	buf := make([]byte, maxPacket+1)
 	for {
 		n, index, addr, err := from(buf)
@@ -168,7 +168,7 @@ func (e *ear) read(from func([]byte) (int, int, net.Addr, error), on map[int]boo
 		// The socket gets what any program has joined on any interface.
 		if udp, ok := addr.(*net.UDPAddr); err == nil && ok && on[index] && relevant(buf[:n]) {
 			source := udp.AddrPort().Addr().Unmap().WithZone("")
-			if !gate.pass(source) {
+			if !gate.allow(source) {
 				continue
 			}
 			gate.contain(source, func() {
@@ -184,9 +184,9 @@ func (e *ear) read(from func([]byte) (int, int, net.Addr, error), on map[int]boo
 	}
 }
 
-// A gate says whether a packet of a source is decoded, and what may come of it.
+// A packetLimiter says whether a packet of a source is decoded, and what may come of it.
 // It is safe for concurrent use.
-type gate struct {
+type packetLimiter struct {
 	log     *slog.Logger
 	panics  rate.Sometimes // are logged
 	mu      sync.Mutex     // owns what follows
@@ -194,32 +194,32 @@ type gate struct {
 	sources *lru.Cache[netip.Addr, *rate.Limiter]
 }
 
-func newGate(log *slog.Logger) *gate {
+func newPacketLimiter(log *slog.Logger) *packetLimiter {
 	sources, err := lru.New[netip.Addr, *rate.Limiter](maxSources)
 	if err != nil {
 		panic(err) // only where maxSources is not positive
 	}
-	return &gate{log: log, panics: rate.Sometimes{First: 1, Interval: panicLineEvery}, total: rate.NewLimiter(totalRate, totalBurst), sources: sources}
+	return &packetLimiter{log: log, panics: rate.Sometimes{First: 1, Interval: panicLogInterval}, total: rate.NewLimiter(totalRate, totalBurst), sources: sources}
 }
 
-func (g *gate) pass(source netip.Addr) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	limit, ok := g.sources.Get(source)
+func (l *packetLimiter) allow(source netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limit, ok := l.sources.Get(source)
 	if !ok {
 		limit = rate.NewLimiter(sourceRate, sourceBurst)
-		g.sources.Add(source, limit)
+		l.sources.Add(source, limit)
 	}
-	return limit.Allow() && g.total.Allow()
+	return limit.Allow() && l.total.Allow()
 }
 
 // contain runs f, which handles a packet of a source: if it panics, the packet is
 // as good as lost, and no more.
-func (g *gate) contain(source netip.Addr, f func()) {
+func (l *packetLimiter) contain(source netip.Addr, f func()) {
 	defer func() {
 		if r := recover(); r != nil {
 			stack := string(debug.Stack())
-			g.panics.Do(func() { g.log.Error("panic over an mDNS packet", "address", source, "err", r, "stack", stack) })
+			l.panics.Do(func() { l.log.Error("panic over an mDNS packet", "address", source, "err", r, "stack", stack) })
 		}
 	}()
 	f()

@@ -11,37 +11,37 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// echoWait is how long Echoes waits for an answer that takes a millisecond.
-const echoWait = 500 * time.Millisecond
+// selftestTimeout is how long Selftest waits for an answer that takes a millisecond.
+const selftestTimeout = 500 * time.Millisecond
 
 var errNotAnnounced = errors.New("nothing is announced yet")
 
-// An Echo is whether a question asked by multicast on one interface came back
+// An SelftestResult is whether a question asked by multicast on one interface came back
 // to this device's own announcement, and the answer to it. A local firewall
 // that blocks multicast is found thus; one in between, such as a wireless
 // network that keeps its guests apart, is not.
-type Echo struct {
+type SelftestResult struct {
 	Interface string
 	// Err is nil where the answer was heard. It is a timeout where it was not.
 	Err error
 }
 
-// Echoes tries each interface that is spoken on, with IPv4, and takes half a
+// Selftest tries each interface that is spoken on, with IPv4, and takes half a
 // second for each that is silent. It may be called at any time, by any
 // goroutine; it is meant for when a person asks.
-func (s *Service) Echoes(ctx context.Context) []Echo {
+func (s *Service) Selftest(ctx context.Context) []SelftestResult {
 	s.mu.Lock()
 	names, own := s.status.Interfaces, s.own
 	s.mu.Unlock()
-	var out []Echo
+	var out []SelftestResult
 	for _, name := range names {
-		out = append(out, Echo{Interface: name, Err: echo(ctx, name, own)})
+		out = append(out, SelftestResult{Interface: name, Err: selftest(ctx, name, own)})
 	}
 	return out
 }
 
-// echo asks for the service on one interface and waits for the instance's answer.
-func echo(ctx context.Context, name, instance string) error {
+// selftest asks for the service on one interface and waits for the instance's answer.
+func selftest(ctx context.Context, name, instance string) error {
 	if instance == "" {
 		return errNotAnnounced
 	}
@@ -62,7 +62,7 @@ func echo(ctx context.Context, name, instance string) error {
 	if err := errors.Join(
 		conn.SetControlMessage(ipv4.FlagInterface, true),
 		conn.SetMulticastLoopback(true),
-		conn.SetReadDeadline(time.Now().Add(echoWait)),
+		conn.SetReadDeadline(time.Now().Add(selftestTimeout)),
 	); err != nil {
 		return err
 	}

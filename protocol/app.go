@@ -13,6 +13,7 @@ import (
 // App and may be used concurrently: each call opens a stream of its own.
 type AppClient struct {
 	RequestsClient
+	ContainersClient
 	token string
 }
 
@@ -22,7 +23,18 @@ func NewAppClient(open func(context.Context) (Stream, error), token string) *App
 	first := func(r *pb.Requests) proto.Message {
 		return &pb.AppRequest{Token: token, Verb: &pb.AppRequest_Requests{Requests: r}}
 	}
-	return &AppClient{RequestsClient{open, first}, token}
+	return &AppClient{RequestsClient{open, first}, ContainersClient{open, func(v containerVerb) proto.Message {
+		r := &pb.AppRequest{Token: token}
+		switch {
+		case v.exec != nil:
+			r.Verb = &pb.AppRequest_Exec{Exec: v.exec}
+		case v.dial != nil:
+			r.Verb = &pb.AppRequest_Dial{Dial: v.dial}
+		case v.copy != nil:
+			r.Verb = &pb.AppRequest_Copy{Copy: v.copy}
+		}
+		return r
+	}}, token}
 }
 
 // Run implements App. ctx bounds the wait for the acceptance only. Unless it is
@@ -38,7 +50,7 @@ func (c *AppClient) Run(ctx context.Context, r Run) (Session, error) {
 		return nil, err
 	}
 	first := opening{&pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Run{Run: run}}, service}
-	w, _, err := ask(ctx, c.open, first)
+	w, _, err := ask(ctx, c.RequestsClient.open, first)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +70,7 @@ func (c *AppClient) Plan(ctx context.Context, s Service) (Decision, error) {
 	}
 	first := opening{&pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Plan{Plan: plan}}, service}
 	var parts detailParts
-	err = collect(ctx, c.open, first, func() {}, func(w *wire) (done bool, err error) {
+	err = collect(ctx, c.RequestsClient.open, first, func() {}, func(w *wire) (done bool, err error) {
 		m := new(pb.RequestsItem)
 		if err := w.receive(m); err != nil {
 			return false, broken(unexpected(err))
@@ -84,7 +96,7 @@ func (c *AppClient) Plan(ctx context.Context, s Service) (Decision, error) {
 func (c *AppClient) Devices(ctx context.Context, watch bool, yield func([]Device) error) error {
 	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Devices{Devices: &pb.Devices{Watch: watch}}}
 	var list []Device
-	return collect(ctx, c.open, first, func() {}, func(w *wire) (done bool, err error) {
+	return collect(ctx, c.RequestsClient.open, first, func() {}, func(w *wire) (done bool, err error) {
 		m := new(pb.DevicesItem)
 		if err := w.receive(m); err != nil {
 			return false, broken(unexpected(err))
@@ -112,7 +124,7 @@ func (c *AppClient) Devices(ctx context.Context, watch bool, yield func([]Device
 func (c *AppClient) Diagnose(ctx context.Context) ([]Check, error) {
 	first := &pb.AppRequest{Token: c.token, Verb: &pb.AppRequest_Diagnose{Diagnose: &pb.Diagnose{}}}
 	var list []Check
-	err := collect(ctx, c.open, first, func() {}, func(w *wire) (done bool, err error) {
+	err := collect(ctx, c.RequestsClient.open, first, func() {}, func(w *wire) (done bool, err error) {
 		m := new(pb.ChecksItem)
 		if err := w.receive(m); err != nil {
 			return false, broken(unexpected(err))
@@ -178,6 +190,12 @@ func ServeApp(ctx context.Context, s Stream, token string, app App) error {
 		return servePlan(ctx, w, app, v.Plan)
 	case *pb.AppRequest_Manage:
 		return serveManage(ctx, w, app, v.Manage)
+	case *pb.AppRequest_Exec:
+		return serveExec(ctx, w, app, v.Exec)
+	case *pb.AppRequest_Dial:
+		return serveDial(ctx, w, app, v.Dial)
+	case *pb.AppRequest_Copy:
+		return serveCopy(ctx, w, app, v.Copy)
 	}
 	return w.reject(unknownVerb())
 }

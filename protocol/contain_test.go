@@ -87,7 +87,7 @@ func panicInSession(t *testing.T, method string) {
 				_ = s.Reset()
 			}
 		}()
-		return ServeExecute(ctx, s, d, d, nodeB)
+		return ServeExecute(ctx, s, d, d, d, nodeB)
 	})
 	c := NewExecuteClient(l.open)
 	other := mustOffer(t, c)

@@ -70,11 +70,12 @@ func Renew(ctx context.Context, open func(context.Context) (Stream, error), r Re
 // orchestrator goes away or ctx ends. The latter two let go of the session; only
 // the orchestrator's Stop stops an execution. What is asked of requests, and for
 // renewals of leases, goes to orchestrator: whoever holds the connection has proved
-// to be a member, and every member may.
+// to be a member, and every member may. What reaches into containers goes to
+// containers, which must know the peer.
 //
 // The error is for the caller's log: what was told to the asker without its text,
 // what was wrong with its messages, or how the stream broke.
-func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orchestrator, from PeerID) error {
+func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orchestrator, containers Containers, from PeerID) error {
 	w := newWire(s)
 	request := new(pb.ExecuteRequest)
 	if err := w.first(request); err != nil {
@@ -96,6 +97,12 @@ func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orc
 		return serveRequests(ctx, w, orchestrator, v.Requests)
 	case *pb.ExecuteRequest_Renew:
 		return serveRenew(ctx, w, orchestrator, from, v.Renew)
+	case *pb.ExecuteRequest_Exec:
+		return serveExec(ctx, w, containers, v.Exec)
+	case *pb.ExecuteRequest_Dial:
+		return serveDial(ctx, w, containers, v.Dial)
+	case *pb.ExecuteRequest_Copy:
+		return serveCopy(ctx, w, containers, v.Copy)
 	}
 	return w.reject(unknownVerb())
 }

@@ -76,7 +76,14 @@ type device struct {
 	down     func(context.Context) error
 	status   func(ctx context.Context, watch bool, yield func(DeviceInfo) error) error
 	forget   func(ctx context.Context, name string) error
+	exec     func(context.Context, Exec) (Session, error)
+	dial     func(context.Context, Dial) (Stream, error)
+	copies   func(context.Context, Copy) (Session, error)
 }
+
+func (d *device) Exec(ctx context.Context, e Exec) (Session, error) { return d.exec(ctx, e) }
+func (d *device) Dial(ctx context.Context, v Dial) (Stream, error)  { return d.dial(ctx, v) }
+func (d *device) Copy(ctx context.Context, c Copy) (Session, error) { return d.copies(ctx, c) }
 
 func (d *device) Forget(ctx context.Context, name string) error { return d.forget(ctx, name) }
 
@@ -135,7 +142,7 @@ func newLink(t testing.TB, serve func(context.Context, Stream) error) *link {
 }
 
 func executeLink(t testing.TB, d *device) (*ExecuteClient, *link) {
-	l := newLink(t, func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, d, d, nodeB) })
+	l := newLink(t, func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, d, d, d, nodeB) })
 	return NewExecuteClient(l.open), l
 }
 
@@ -166,6 +173,13 @@ func running(s Session) *device {
 		},
 		plan:  func(context.Context, Service) (Decision, error) { return sampleDecision(), nil },
 		renew: func(context.Context, PeerID, Renewal) error { return nil },
+		exec:  func(context.Context, Exec) (Session, error) { return s, nil },
+		dial: func(context.Context, Dial) (Stream, error) {
+			near, far := protocoltest.Pipe()
+			go func() { _ = Join(context.Background(), far, far) }() // sends back what comes
+			return near, nil
+		},
+		copies: func(context.Context, Copy) (Session, error) { return s, nil },
 	}
 }
 

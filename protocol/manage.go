@@ -25,7 +25,7 @@ func (c *AppClient) Forget(ctx context.Context, name string) error {
 
 // manage asks for what is done once it is accepted.
 func (c *AppClient) manage(ctx context.Context, verb *pb.Manage) error {
-	w, _, err := ask(ctx, c.open, c.manageRequest(verb))
+	w, _, err := ask(ctx, c.RequestsClient.open, c.manageRequest(verb))
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (c *AppClient) manageRequest(verb *pb.Manage) *pb.AppRequest {
 // Status implements Manager.
 func (c *AppClient) Status(ctx context.Context, watch bool, yield func(DeviceInfo) error) error {
 	first := c.manageRequest(&pb.Manage{Verb: &pb.Manage_Status{Status: &pb.Status{Watch: watch}}})
-	return collect(ctx, c.open, first, func() {}, func(w *wire) (done bool, err error) {
+	return collect(ctx, c.RequestsClient.open, first, func() {}, func(w *wire) (done bool, err error) {
 		m := new(pb.StatusItem)
 		if err := w.receive(m); err != nil {
 			return false, broken(unexpected(err))

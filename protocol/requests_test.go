@@ -20,7 +20,7 @@ func requestLinks() map[string]func(testing.TB, *device) (Requests, *link) {
 	return map[string]func(testing.TB, *device) (Requests, *link){
 		"app": func(t testing.TB, d *device) (Requests, *link) { return appLink(t, d) },
 		"device": func(t testing.TB, d *device) (Requests, *link) {
-			l := newLink(t, func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, &device{}, d, nodeB) })
+			l := newLink(t, func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, &device{}, d, d, nodeB) })
 			return NewRequestsClient(l.open), l
 		},
 	}

@@ -114,7 +114,7 @@ func TestLargeServiceTravels(t *testing.T) {
 		return RequestDetail{RequestInfo: sampleInfo(), Service: large}, nil
 	}
 	app, l := appLink(t, d)
-	e := newLink(t, func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, d, d, nodeA) })
+	e := newLink(t, func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, d, d, d, nodeA) })
 
 	s, err := app.Run(t.Context(), Run{Service: large})
 	if err != nil {

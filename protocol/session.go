@@ -251,6 +251,7 @@ type Manager interface {
 // is the other end.
 type App interface {
 	Requests
+	Containers
 	Manager
 	// Run accepts a request and attaches to it. Running an ID again that is
 	// known with the same service attaches to it; with another service it is

@@ -205,9 +205,11 @@ func (s *Service) validateGrants() error {
 }
 
 // checkWord checks a name of something that a node knows; it may be empty.
-func checkWord(field, s string) error {
-	if len(s) > maxWord {
-		return Errorf(CodeInvalid, "%s: %d bytes, the most is %d", field, len(s), maxWord)
+func checkWord(field, s string) error { return checkWordOf(field, s, maxWord) }
+
+func checkWordOf(field, s string, most int) error {
+	if len(s) > most {
+		return Errorf(CodeInvalid, "%s: %d bytes, the most is %d", field, len(s), most)
 	}
 	for _, c := range []byte(s) {
 		if !alphanumeric(c) && !strings.ContainsRune("-_.", rune(c)) {

@@ -212,6 +212,7 @@ type Recovered struct {
 // CodeEngineDown, CodeStartFailed, CodeDiskFull); every call ends when its
 // context does. runtimetest.Conformance states the contract as tests.
 type Driver interface {
+	Access
 	// Name as it is gossiped and constrained: "docker".
 	Name() string
 	// Info asks the engine; CodeEngineDown where it does not answer.

@@ -76,6 +76,11 @@ type execution struct {
 	sessions  map[*session]struct{}
 	abandoned bool
 	disk      diskUse
+	// runsAs is the container while it runs; reachable is what inside tells.
+	runsAs    string
+	reachable protocol.State
+
+	reach reach
 }
 
 func newExecution(n *Node, spec Spec) *execution {
@@ -328,6 +333,7 @@ func (e *execution) removeSurely(ctx context.Context) bool {
 // while.
 func (e *execution) finish(end protocol.Event, ran time.Duration) {
 	e.input.close()
+	e.reachInto("", end.State)
 	e.feed.Event(end)
 	e.node.keep(e)
 	close(e.over)

@@ -19,6 +19,11 @@ type Policy struct {
 	// of the mesh. This device itself may where AllowSelf says so.
 	AllowFrom []string
 	AllowSelf bool
+	// Exec, Forward and Copy are the names or IDs of the devices that may run
+	// commands in containers here, connect to their ports, and copy files out of
+	// them or into them; nil is all that may ask. What belongs to a request is in
+	// any case for the device alone that asked for it.
+	Exec, Forward, Copy []string
 	// Images are those that may be run; nil is all. An entry is a repository,
 	// with a tag or a digest if only that one is meant; or REGISTRY/* or PATH/*
 	// for all below; or an image's ID or digest alone. Names are normalised as
@@ -266,7 +271,7 @@ func (p *Policy) Validate() error {
 		values []string
 		check  func(string) error
 	}{
-		{p.AllowFrom, checkAsker}, {p.Images, checkImagePattern}, {p.Registries, checkRegistry}, {p.Limits, checkLimit}, {p.Networks, checkNetwork}, {p.Mounts, checkMountPath},
+		{p.AllowFrom, checkAsker}, {p.Exec, checkAsker}, {p.Forward, checkAsker}, {p.Copy, checkAsker}, {p.Images, checkImagePattern}, {p.Registries, checkRegistry}, {p.Limits, checkLimit}, {p.Networks, checkNetwork}, {p.Mounts, checkMountPath},
 		{p.WritableMounts, checkMountPath}, {p.Devices, checkDevicePath}, {p.AcceleratorKinds, checkAccelerator}, {p.DefaultCapabilities, checkCapability}, {p.Capabilities, checkCapability},
 	} {
 		for _, v := range list.values {

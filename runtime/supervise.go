@@ -65,7 +65,9 @@ func (e *execution) attend(ctx context.Context, stdio *Stdio) {
 	helpers.Go(func() { exited <- e.wait(working) })
 
 	e.setWriting(writesFiles, nil)
+	e.reachInto(e.container, protocol.StateRunning)
 	end := e.supervise(ctx, exited)
+	e.reachInto("", protocol.StateLost)
 	e.setWriting(writesNothing, nil)
 	if ctx.Err() == nil {
 		e.node.release(e)

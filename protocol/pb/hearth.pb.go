@@ -389,6 +389,9 @@ type ExecuteRequest struct {
 	//	*ExecuteRequest_Attach
 	//	*ExecuteRequest_Requests
 	//	*ExecuteRequest_Renew
+	//	*ExecuteRequest_Exec
+	//	*ExecuteRequest_Dial
+	//	*ExecuteRequest_Copy
 	Verb          isExecuteRequest_Verb `protobuf_oneof:"verb"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -467,6 +470,33 @@ func (x *ExecuteRequest) GetRenew() *Renew {
 	return nil
 }
 
+func (x *ExecuteRequest) GetExec() *Exec {
+	if x != nil {
+		if x, ok := x.Verb.(*ExecuteRequest_Exec); ok {
+			return x.Exec
+		}
+	}
+	return nil
+}
+
+func (x *ExecuteRequest) GetDial() *Dial {
+	if x != nil {
+		if x, ok := x.Verb.(*ExecuteRequest_Dial); ok {
+			return x.Dial
+		}
+	}
+	return nil
+}
+
+func (x *ExecuteRequest) GetCopy() *Copy {
+	if x != nil {
+		if x, ok := x.Verb.(*ExecuteRequest_Copy); ok {
+			return x.Copy
+		}
+	}
+	return nil
+}
+
 type isExecuteRequest_Verb interface {
 	isExecuteRequest_Verb()
 }
@@ -487,6 +517,18 @@ type ExecuteRequest_Renew struct {
 	Renew *Renew `protobuf:"bytes,4,opt,name=renew,proto3,oneof"` // a node asks the orchestrator of what it runs
 }
 
+type ExecuteRequest_Exec struct {
+	Exec *Exec `protobuf:"bytes,6,opt,name=exec,proto3,oneof"`
+}
+
+type ExecuteRequest_Dial struct {
+	Dial *Dial `protobuf:"bytes,7,opt,name=dial,proto3,oneof"`
+}
+
+type ExecuteRequest_Copy struct {
+	Copy *Copy `protobuf:"bytes,8,opt,name=copy,proto3,oneof"`
+}
+
 func (*ExecuteRequest_Offer) isExecuteRequest_Verb() {}
 
 func (*ExecuteRequest_Attach) isExecuteRequest_Verb() {}
@@ -494,6 +536,12 @@ func (*ExecuteRequest_Attach) isExecuteRequest_Verb() {}
 func (*ExecuteRequest_Requests) isExecuteRequest_Verb() {}
 
 func (*ExecuteRequest_Renew) isExecuteRequest_Verb() {}
+
+func (*ExecuteRequest_Exec) isExecuteRequest_Verb() {}
+
+func (*ExecuteRequest_Dial) isExecuteRequest_Verb() {}
+
+func (*ExecuteRequest_Copy) isExecuteRequest_Verb() {}
 
 // The first frame of an app to its device.
 type AppRequest struct {
@@ -508,6 +556,9 @@ type AppRequest struct {
 	//	*AppRequest_Requests
 	//	*AppRequest_Plan
 	//	*AppRequest_Manage
+	//	*AppRequest_Exec
+	//	*AppRequest_Dial
+	//	*AppRequest_Copy
 	Verb          isAppRequest_Verb `protobuf_oneof:"verb"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -611,6 +662,33 @@ func (x *AppRequest) GetManage() *Manage {
 	return nil
 }
 
+func (x *AppRequest) GetExec() *Exec {
+	if x != nil {
+		if x, ok := x.Verb.(*AppRequest_Exec); ok {
+			return x.Exec
+		}
+	}
+	return nil
+}
+
+func (x *AppRequest) GetDial() *Dial {
+	if x != nil {
+		if x, ok := x.Verb.(*AppRequest_Dial); ok {
+			return x.Dial
+		}
+	}
+	return nil
+}
+
+func (x *AppRequest) GetCopy() *Copy {
+	if x != nil {
+		if x, ok := x.Verb.(*AppRequest_Copy); ok {
+			return x.Copy
+		}
+	}
+	return nil
+}
+
 type isAppRequest_Verb interface {
 	isAppRequest_Verb()
 }
@@ -639,6 +717,18 @@ type AppRequest_Manage struct {
 	Manage *Manage `protobuf:"bytes,7,opt,name=manage,proto3,oneof"`
 }
 
+type AppRequest_Exec struct {
+	Exec *Exec `protobuf:"bytes,9,opt,name=exec,proto3,oneof"`
+}
+
+type AppRequest_Dial struct {
+	Dial *Dial `protobuf:"bytes,10,opt,name=dial,proto3,oneof"`
+}
+
+type AppRequest_Copy struct {
+	Copy *Copy `protobuf:"bytes,11,opt,name=copy,proto3,oneof"`
+}
+
 func (*AppRequest_Run) isAppRequest_Verb() {}
 
 func (*AppRequest_Devices) isAppRequest_Verb() {}
@@ -650,6 +740,12 @@ func (*AppRequest_Requests) isAppRequest_Verb() {}
 func (*AppRequest_Plan) isAppRequest_Verb() {}
 
 func (*AppRequest_Manage) isAppRequest_Verb() {}
+
+func (*AppRequest_Exec) isAppRequest_Verb() {}
+
+func (*AppRequest_Dial) isAppRequest_Verb() {}
+
+func (*AppRequest_Copy) isAppRequest_Verb() {}
 
 // The answer to either.
 type Answer struct {
@@ -2642,6 +2738,465 @@ func (*Watch) Descriptor() ([]byte, []int) {
 	return file_hearth_proto_rawDescGZIP(), []int{28}
 }
 
+// A container that runs, named by what it belongs to.
+type Target struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Target:
+	//
+	//	*Target_Request
+	//	*Target_Service
+	Target        isTarget_Target `protobuf_oneof:"target"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Target) Reset() {
+	*x = Target{}
+	mi := &file_hearth_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Target) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Target) ProtoMessage() {}
+
+func (x *Target) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Target.ProtoReflect.Descriptor instead.
+func (*Target) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Target) GetTarget() isTarget_Target {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *Target) GetRequest() *RequestTarget {
+	if x != nil {
+		if x, ok := x.Target.(*Target_Request); ok {
+			return x.Request
+		}
+	}
+	return nil
+}
+
+func (x *Target) GetService() *ServiceTarget {
+	if x != nil {
+		if x, ok := x.Target.(*Target_Service); ok {
+			return x.Service
+		}
+	}
+	return nil
+}
+
+type isTarget_Target interface {
+	isTarget_Target()
+}
+
+type Target_Request struct {
+	Request *RequestTarget `protobuf:"bytes,1,opt,name=request,proto3,oneof"`
+}
+
+type Target_Service struct {
+	Service *ServiceTarget `protobuf:"bytes,2,opt,name=service,proto3,oneof"`
+}
+
+func (*Target_Request) isTarget_Target() {}
+
+func (*Target_Service) isTarget_Target() {}
+
+// The container of a request.
+type RequestTarget struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Request string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"` // with attempt 0 a unique beginning will do
+	// 0: the device that is asked looks after the request. Else it runs this
+	// attempt of it, for the device that asks.
+	Attempt       uint32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestTarget) Reset() {
+	*x = RequestTarget{}
+	mi := &file_hearth_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestTarget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestTarget) ProtoMessage() {}
+
+func (x *RequestTarget) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestTarget.ProtoReflect.Descriptor instead.
+func (*RequestTarget) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RequestTarget) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *RequestTarget) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+// The instance of a stack's service; the device that is asked holds the stack,
+// or is an app's.
+type ServiceTarget struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stack         string                 `protobuf:"bytes,1,opt,name=stack,proto3" json:"stack,omitempty"`
+	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServiceTarget) Reset() {
+	*x = ServiceTarget{}
+	mi := &file_hearth_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServiceTarget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServiceTarget) ProtoMessage() {}
+
+func (x *ServiceTarget) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServiceTarget.ProtoReflect.Descriptor instead.
+func (*ServiceTarget) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ServiceTarget) GetStack() string {
+	if x != nil {
+		return x.Stack
+	}
+	return ""
+}
+
+func (x *ServiceTarget) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+// Runs one more command in a container. A session follows.
+type Exec struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        *Target                `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	Args          []string               `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
+	Env           []string               `protobuf:"bytes,3,rep,name=env,proto3" json:"env,omitempty"`                        // each NAME=value, beside the container's own
+	WorkDir       string                 `protobuf:"bytes,4,opt,name=work_dir,json=workDir,proto3" json:"work_dir,omitempty"` // empty: the container's
+	User          string                 `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`                      // empty: the container's
+	Stdin         bool                   `protobuf:"varint,6,opt,name=stdin,proto3" json:"stdin,omitempty"`
+	Tty           bool                   `protobuf:"varint,7,opt,name=tty,proto3" json:"tty,omitempty"`
+	TtyRows       uint32                 `protobuf:"varint,8,opt,name=tty_rows,json=ttyRows,proto3" json:"tty_rows,omitempty"`
+	TtyColumns    uint32                 `protobuf:"varint,9,opt,name=tty_columns,json=ttyColumns,proto3" json:"tty_columns,omitempty"`
+	Detach        bool                   `protobuf:"varint,10,opt,name=detach,proto3" json:"detach,omitempty"` // complete when it has started; it goes on then
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Exec) Reset() {
+	*x = Exec{}
+	mi := &file_hearth_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exec) ProtoMessage() {}
+
+func (x *Exec) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exec.ProtoReflect.Descriptor instead.
+func (*Exec) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Exec) GetTarget() *Target {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *Exec) GetArgs() []string {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *Exec) GetEnv() []string {
+	if x != nil {
+		return x.Env
+	}
+	return nil
+}
+
+func (x *Exec) GetWorkDir() string {
+	if x != nil {
+		return x.WorkDir
+	}
+	return ""
+}
+
+func (x *Exec) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Exec) GetStdin() bool {
+	if x != nil {
+		return x.Stdin
+	}
+	return false
+}
+
+func (x *Exec) GetTty() bool {
+	if x != nil {
+		return x.Tty
+	}
+	return false
+}
+
+func (x *Exec) GetTtyRows() uint32 {
+	if x != nil {
+		return x.TtyRows
+	}
+	return 0
+}
+
+func (x *Exec) GetTtyColumns() uint32 {
+	if x != nil {
+		return x.TtyColumns
+	}
+	return 0
+}
+
+func (x *Exec) GetDetach() bool {
+	if x != nil {
+		return x.Detach
+	}
+	return false
+}
+
+// Opens a connection to a port of a container. Its raw bytes follow the
+// acceptance, both ways; with udp its datagrams, each after its length in two
+// bytes, big-endian.
+type Dial struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Target *Target                `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	Port   uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	Udp    bool                   `protobuf:"varint,3,opt,name=udp,proto3" json:"udp,omitempty"`
+	// The port is one that the stack publishes, not one of the container.
+	Published     bool `protobuf:"varint,4,opt,name=published,proto3" json:"published,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dial) Reset() {
+	*x = Dial{}
+	mi := &file_hearth_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dial) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dial) ProtoMessage() {}
+
+func (x *Dial) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dial.ProtoReflect.Descriptor instead.
+func (*Dial) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Dial) GetTarget() *Target {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *Dial) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Dial) GetUdp() bool {
+	if x != nil {
+		return x.Udp
+	}
+	return false
+}
+
+func (x *Dial) GetPublished() bool {
+	if x != nil {
+		return x.Published
+	}
+	return false
+}
+
+// Copies files out of a container, or into it, as a tar archive. A session
+// follows: the archive is its output, or its input.
+type Copy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        *Target                `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Into          bool                   `protobuf:"varint,3,opt,name=into,proto3" json:"into,omitempty"`
+	Contents      bool                   `protobuf:"varint,4,opt,name=contents,proto3" json:"contents,omitempty"`                       // into: what is in the archive goes below path as it is
+	FollowLink    bool                   `protobuf:"varint,5,opt,name=follow_link,json=followLink,proto3" json:"follow_link,omitempty"` // out: of a symbolic link, what it leads to
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Copy) Reset() {
+	*x = Copy{}
+	mi := &file_hearth_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Copy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Copy) ProtoMessage() {}
+
+func (x *Copy) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Copy.ProtoReflect.Descriptor instead.
+func (*Copy) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Copy) GetTarget() *Target {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *Copy) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Copy) GetInto() bool {
+	if x != nil {
+		return x.Into
+	}
+	return false
+}
+
+func (x *Copy) GetContents() bool {
+	if x != nil {
+		return x.Contents
+	}
+	return false
+}
+
+func (x *Copy) GetFollowLink() bool {
+	if x != nil {
+		return x.FollowLink
+	}
+	return false
+}
+
 // From the one who asked.
 type Wish struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2659,7 +3214,7 @@ type Wish struct {
 
 func (x *Wish) Reset() {
 	*x = Wish{}
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2671,7 +3226,7 @@ func (x *Wish) String() string {
 func (*Wish) ProtoMessage() {}
 
 func (x *Wish) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[29]
+	mi := &file_hearth_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2684,7 +3239,7 @@ func (x *Wish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wish.ProtoReflect.Descriptor instead.
 func (*Wish) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{29}
+	return file_hearth_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Wish) GetWish() isWish_Wish {
@@ -2781,7 +3336,7 @@ type CloseInput struct {
 
 func (x *CloseInput) Reset() {
 	*x = CloseInput{}
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2793,7 +3348,7 @@ func (x *CloseInput) String() string {
 func (*CloseInput) ProtoMessage() {}
 
 func (x *CloseInput) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[30]
+	mi := &file_hearth_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2806,7 +3361,7 @@ func (x *CloseInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseInput.ProtoReflect.Descriptor instead.
 func (*CloseInput) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{30}
+	return file_hearth_proto_rawDescGZIP(), []int{36}
 }
 
 type Stop struct {
@@ -2818,7 +3373,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2830,7 +3385,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[31]
+	mi := &file_hearth_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2843,7 +3398,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{31}
+	return file_hearth_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Stop) GetGrace() uint64 {
@@ -2862,7 +3417,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +3429,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[32]
+	mi := &file_hearth_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +3442,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{32}
+	return file_hearth_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Signal) GetName() string {
@@ -2908,7 +3463,7 @@ type Resize struct {
 
 func (x *Resize) Reset() {
 	*x = Resize{}
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2920,7 +3475,7 @@ func (x *Resize) String() string {
 func (*Resize) ProtoMessage() {}
 
 func (x *Resize) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[33]
+	mi := &file_hearth_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2933,7 +3488,7 @@ func (x *Resize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resize.ProtoReflect.Descriptor instead.
 func (*Resize) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{33}
+	return file_hearth_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Resize) GetRows() uint32 {
@@ -2969,7 +3524,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3536,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[34]
+	mi := &file_hearth_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3549,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{34}
+	return file_hearth_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Update) GetUpdate() isUpdate_Update {
@@ -3131,7 +3686,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3143,7 +3698,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3156,7 +3711,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{35}
+	return file_hearth_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Data) GetChannel() Channel {
@@ -3204,7 +3759,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3216,7 +3771,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3229,7 +3784,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{36}
+	return file_hearth_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Credit) GetBytes() uint32 {
@@ -3248,7 +3803,7 @@ type InputClosed struct {
 
 func (x *InputClosed) Reset() {
 	*x = InputClosed{}
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3260,7 +3815,7 @@ func (x *InputClosed) String() string {
 func (*InputClosed) ProtoMessage() {}
 
 func (x *InputClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3273,7 +3828,7 @@ func (x *InputClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputClosed.ProtoReflect.Descriptor instead.
 func (*InputClosed) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{37}
+	return file_hearth_proto_rawDescGZIP(), []int{43}
 }
 
 type Event struct {
@@ -3297,7 +3852,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3309,7 +3864,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3322,7 +3877,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{38}
+	return file_hearth_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Event) GetRequest() string {
@@ -3428,7 +3983,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3440,7 +3995,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3453,7 +4008,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{39}
+	return file_hearth_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Progress) GetCurrent() uint64 {
@@ -3499,7 +4054,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3511,7 +4066,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3524,7 +4079,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{40}
+	return file_hearth_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Decision) GetLevel() uint64 {
@@ -3583,7 +4138,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_hearth_proto_msgTypes[41]
+	mi := &file_hearth_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3595,7 +4150,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[41]
+	mi := &file_hearth_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3608,7 +4163,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{41}
+	return file_hearth_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Candidate) GetNode() string {
@@ -3716,7 +4271,7 @@ type DevicesItem struct {
 
 func (x *DevicesItem) Reset() {
 	*x = DevicesItem{}
-	mi := &file_hearth_proto_msgTypes[42]
+	mi := &file_hearth_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3728,7 +4283,7 @@ func (x *DevicesItem) String() string {
 func (*DevicesItem) ProtoMessage() {}
 
 func (x *DevicesItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[42]
+	mi := &file_hearth_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3741,7 +4296,7 @@ func (x *DevicesItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DevicesItem.ProtoReflect.Descriptor instead.
 func (*DevicesItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{42}
+	return file_hearth_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DevicesItem) GetItem() isDevicesItem_Item {
@@ -3814,7 +4369,7 @@ type ChecksItem struct {
 
 func (x *ChecksItem) Reset() {
 	*x = ChecksItem{}
-	mi := &file_hearth_proto_msgTypes[43]
+	mi := &file_hearth_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3826,7 +4381,7 @@ func (x *ChecksItem) String() string {
 func (*ChecksItem) ProtoMessage() {}
 
 func (x *ChecksItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[43]
+	mi := &file_hearth_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3839,7 +4394,7 @@ func (x *ChecksItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksItem.ProtoReflect.Descriptor instead.
 func (*ChecksItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{43}
+	return file_hearth_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ChecksItem) GetItem() isChecksItem_Item {
@@ -3912,7 +4467,7 @@ type StatusItem struct {
 
 func (x *StatusItem) Reset() {
 	*x = StatusItem{}
-	mi := &file_hearth_proto_msgTypes[44]
+	mi := &file_hearth_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3924,7 +4479,7 @@ func (x *StatusItem) String() string {
 func (*StatusItem) ProtoMessage() {}
 
 func (x *StatusItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[44]
+	mi := &file_hearth_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3937,7 +4492,7 @@ func (x *StatusItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusItem.ProtoReflect.Descriptor instead.
 func (*StatusItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{44}
+	return file_hearth_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *StatusItem) GetItem() isStatusItem_Item {
@@ -4008,7 +4563,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_hearth_proto_msgTypes[45]
+	mi := &file_hearth_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4020,7 +4575,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[45]
+	mi := &file_hearth_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4033,7 +4588,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{45}
+	return file_hearth_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Complete) GetSilent() []string {
@@ -4056,7 +4611,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_hearth_proto_msgTypes[46]
+	mi := &file_hearth_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4068,7 +4623,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[46]
+	mi := &file_hearth_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4081,7 +4636,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{46}
+	return file_hearth_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Device) GetScore() *Score {
@@ -4139,7 +4694,7 @@ type DeviceInfo struct {
 
 func (x *DeviceInfo) Reset() {
 	*x = DeviceInfo{}
-	mi := &file_hearth_proto_msgTypes[47]
+	mi := &file_hearth_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4151,7 +4706,7 @@ func (x *DeviceInfo) String() string {
 func (*DeviceInfo) ProtoMessage() {}
 
 func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[47]
+	mi := &file_hearth_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4164,7 +4719,7 @@ func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceInfo.ProtoReflect.Descriptor instead.
 func (*DeviceInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{47}
+	return file_hearth_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DeviceInfo) GetNode() string {
@@ -4256,7 +4811,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_hearth_proto_msgTypes[48]
+	mi := &file_hearth_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4268,7 +4823,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[48]
+	mi := &file_hearth_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4281,7 +4836,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{48}
+	return file_hearth_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Check) GetName() string {
@@ -4330,7 +4885,7 @@ type RequestsItem struct {
 
 func (x *RequestsItem) Reset() {
 	*x = RequestsItem{}
-	mi := &file_hearth_proto_msgTypes[49]
+	mi := &file_hearth_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4342,7 +4897,7 @@ func (x *RequestsItem) String() string {
 func (*RequestsItem) ProtoMessage() {}
 
 func (x *RequestsItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[49]
+	mi := &file_hearth_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4355,7 +4910,7 @@ func (x *RequestsItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsItem.ProtoReflect.Descriptor instead.
 func (*RequestsItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{49}
+	return file_hearth_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RequestsItem) GetItem() isRequestsItem_Item {
@@ -4485,7 +5040,7 @@ type ServicePart struct {
 
 func (x *ServicePart) Reset() {
 	*x = ServicePart{}
-	mi := &file_hearth_proto_msgTypes[50]
+	mi := &file_hearth_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4497,7 +5052,7 @@ func (x *ServicePart) String() string {
 func (*ServicePart) ProtoMessage() {}
 
 func (x *ServicePart) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[50]
+	mi := &file_hearth_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4510,7 +5065,7 @@ func (x *ServicePart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicePart.ProtoReflect.Descriptor instead.
 func (*ServicePart) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{50}
+	return file_hearth_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ServicePart) GetData() []byte {
@@ -4541,7 +5096,7 @@ type RequestInfo struct {
 
 func (x *RequestInfo) Reset() {
 	*x = RequestInfo{}
-	mi := &file_hearth_proto_msgTypes[51]
+	mi := &file_hearth_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4553,7 +5108,7 @@ func (x *RequestInfo) String() string {
 func (*RequestInfo) ProtoMessage() {}
 
 func (x *RequestInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[51]
+	mi := &file_hearth_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4566,7 +5121,7 @@ func (x *RequestInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestInfo.ProtoReflect.Descriptor instead.
 func (*RequestInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{51}
+	return file_hearth_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RequestInfo) GetRequest() string {
@@ -4695,7 +5250,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_hearth_proto_msgTypes[52]
+	mi := &file_hearth_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4707,7 +5262,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[52]
+	mi := &file_hearth_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4720,7 +5275,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{52}
+	return file_hearth_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Score) GetNode() string {
@@ -4972,13 +5527,16 @@ var File_hearth_proto protoreflect.FileDescriptor
 
 const file_hearth_proto_rawDesc = "" +
 	"\n" +
-	"\fhearth.proto\x12\thearth.v1\"\xcc\x01\n" +
+	"\fhearth.proto\x12\thearth.v1\"\xc1\x02\n" +
 	"\x0eExecuteRequest\x12(\n" +
 	"\x05offer\x18\x01 \x01(\v2\x10.hearth.v1.OfferH\x00R\x05offer\x12+\n" +
 	"\x06attach\x18\x02 \x01(\v2\x11.hearth.v1.AttachH\x00R\x06attach\x121\n" +
 	"\brequests\x18\x03 \x01(\v2\x13.hearth.v1.RequestsH\x00R\brequests\x12(\n" +
-	"\x05renew\x18\x04 \x01(\v2\x10.hearth.v1.RenewH\x00R\x05renewB\x06\n" +
-	"\x04verb\"\xb8\x02\n" +
+	"\x05renew\x18\x04 \x01(\v2\x10.hearth.v1.RenewH\x00R\x05renew\x12%\n" +
+	"\x04exec\x18\x06 \x01(\v2\x0f.hearth.v1.ExecH\x00R\x04exec\x12%\n" +
+	"\x04dial\x18\a \x01(\v2\x0f.hearth.v1.DialH\x00R\x04dial\x12%\n" +
+	"\x04copy\x18\b \x01(\v2\x0f.hearth.v1.CopyH\x00R\x04copyB\x06\n" +
+	"\x04verb\"\xad\x03\n" +
 	"\n" +
 	"AppRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\"\n" +
@@ -4987,7 +5545,11 @@ const file_hearth_proto_rawDesc = "" +
 	"\bdiagnose\x18\x04 \x01(\v2\x13.hearth.v1.DiagnoseH\x00R\bdiagnose\x121\n" +
 	"\brequests\x18\x05 \x01(\v2\x13.hearth.v1.RequestsH\x00R\brequests\x12%\n" +
 	"\x04plan\x18\x06 \x01(\v2\x0f.hearth.v1.PlanH\x00R\x04plan\x12+\n" +
-	"\x06manage\x18\a \x01(\v2\x11.hearth.v1.ManageH\x00R\x06manageB\x06\n" +
+	"\x06manage\x18\a \x01(\v2\x11.hearth.v1.ManageH\x00R\x06manage\x12%\n" +
+	"\x04exec\x18\t \x01(\v2\x0f.hearth.v1.ExecH\x00R\x04exec\x12%\n" +
+	"\x04dial\x18\n" +
+	" \x01(\v2\x0f.hearth.v1.DialH\x00R\x04dial\x12%\n" +
+	"\x04copy\x18\v \x01(\v2\x0f.hearth.v1.CopyH\x00R\x04copyB\x06\n" +
 	"\x04verb\"\x9f\x01\n" +
 	"\x06Answer\x121\n" +
 	"\baccepted\x18\x01 \x01(\v2\x13.hearth.v1.AcceptedH\x00R\baccepted\x12.\n" +
@@ -5139,7 +5701,42 @@ const file_hearth_proto_rawDesc = "" +
 	"\x03all\x18\x01 \x01(\bR\x03all\"#\n" +
 	"\aInspect\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\"\a\n" +
-	"\x05Watch\"\xf2\x01\n" +
+	"\x05Watch\"~\n" +
+	"\x06Target\x124\n" +
+	"\arequest\x18\x01 \x01(\v2\x18.hearth.v1.RequestTargetH\x00R\arequest\x124\n" +
+	"\aservice\x18\x02 \x01(\v2\x18.hearth.v1.ServiceTargetH\x00R\aserviceB\b\n" +
+	"\x06target\"C\n" +
+	"\rRequestTarget\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\"?\n" +
+	"\rServiceTarget\x12\x14\n" +
+	"\x05stack\x18\x01 \x01(\tR\x05stack\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\"\x82\x02\n" +
+	"\x04Exec\x12)\n" +
+	"\x06target\x18\x01 \x01(\v2\x11.hearth.v1.TargetR\x06target\x12\x12\n" +
+	"\x04args\x18\x02 \x03(\tR\x04args\x12\x10\n" +
+	"\x03env\x18\x03 \x03(\tR\x03env\x12\x19\n" +
+	"\bwork_dir\x18\x04 \x01(\tR\aworkDir\x12\x12\n" +
+	"\x04user\x18\x05 \x01(\tR\x04user\x12\x14\n" +
+	"\x05stdin\x18\x06 \x01(\bR\x05stdin\x12\x10\n" +
+	"\x03tty\x18\a \x01(\bR\x03tty\x12\x19\n" +
+	"\btty_rows\x18\b \x01(\rR\attyRows\x12\x1f\n" +
+	"\vtty_columns\x18\t \x01(\rR\n" +
+	"ttyColumns\x12\x16\n" +
+	"\x06detach\x18\n" +
+	" \x01(\bR\x06detach\"u\n" +
+	"\x04Dial\x12)\n" +
+	"\x06target\x18\x01 \x01(\v2\x11.hearth.v1.TargetR\x06target\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12\x10\n" +
+	"\x03udp\x18\x03 \x01(\bR\x03udp\x12\x1c\n" +
+	"\tpublished\x18\x04 \x01(\bR\tpublished\"\x96\x01\n" +
+	"\x04Copy\x12)\n" +
+	"\x06target\x18\x01 \x01(\v2\x11.hearth.v1.TargetR\x06target\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x12\n" +
+	"\x04into\x18\x03 \x01(\bR\x04into\x12\x1a\n" +
+	"\bcontents\x18\x04 \x01(\bR\bcontents\x12\x1f\n" +
+	"\vfollow_link\x18\x05 \x01(\bR\n" +
+	"followLink\"\xf2\x01\n" +
 	"\x04Wish\x12'\n" +
 	"\x05input\x18\x01 \x01(\v2\x0f.hearth.v1.DataH\x00R\x05input\x128\n" +
 	"\vclose_input\x18\x02 \x01(\v2\x15.hearth.v1.CloseInputH\x00R\n" +
@@ -5405,7 +6002,7 @@ func file_hearth_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_hearth_proto_goTypes = []any{
 	(Code)(0),              // 0: hearth.v1.Code
 	(State)(0),             // 1: hearth.v1.State
@@ -5441,116 +6038,133 @@ var file_hearth_proto_goTypes = []any{
 	(*List)(nil),           // 31: hearth.v1.List
 	(*Inspect)(nil),        // 32: hearth.v1.Inspect
 	(*Watch)(nil),          // 33: hearth.v1.Watch
-	(*Wish)(nil),           // 34: hearth.v1.Wish
-	(*CloseInput)(nil),     // 35: hearth.v1.CloseInput
-	(*Stop)(nil),           // 36: hearth.v1.Stop
-	(*Signal)(nil),         // 37: hearth.v1.Signal
-	(*Resize)(nil),         // 38: hearth.v1.Resize
-	(*Update)(nil),         // 39: hearth.v1.Update
-	(*Data)(nil),           // 40: hearth.v1.Data
-	(*Credit)(nil),         // 41: hearth.v1.Credit
-	(*InputClosed)(nil),    // 42: hearth.v1.InputClosed
-	(*Event)(nil),          // 43: hearth.v1.Event
-	(*Progress)(nil),       // 44: hearth.v1.Progress
-	(*Decision)(nil),       // 45: hearth.v1.Decision
-	(*Candidate)(nil),      // 46: hearth.v1.Candidate
-	(*DevicesItem)(nil),    // 47: hearth.v1.DevicesItem
-	(*ChecksItem)(nil),     // 48: hearth.v1.ChecksItem
-	(*StatusItem)(nil),     // 49: hearth.v1.StatusItem
-	(*Complete)(nil),       // 50: hearth.v1.Complete
-	(*Device)(nil),         // 51: hearth.v1.Device
-	(*DeviceInfo)(nil),     // 52: hearth.v1.DeviceInfo
-	(*Check)(nil),          // 53: hearth.v1.Check
-	(*RequestsItem)(nil),   // 54: hearth.v1.RequestsItem
-	(*ServicePart)(nil),    // 55: hearth.v1.ServicePart
-	(*RequestInfo)(nil),    // 56: hearth.v1.RequestInfo
-	(*Score)(nil),          // 57: hearth.v1.Score
-	nil,                    // 58: hearth.v1.Service.LabelsEntry
-	nil,                    // 59: hearth.v1.Service.TagsEntry
-	nil,                    // 60: hearth.v1.RequestInfo.TagsEntry
-	nil,                    // 61: hearth.v1.Score.LabelsEntry
+	(*Target)(nil),         // 34: hearth.v1.Target
+	(*RequestTarget)(nil),  // 35: hearth.v1.RequestTarget
+	(*ServiceTarget)(nil),  // 36: hearth.v1.ServiceTarget
+	(*Exec)(nil),           // 37: hearth.v1.Exec
+	(*Dial)(nil),           // 38: hearth.v1.Dial
+	(*Copy)(nil),           // 39: hearth.v1.Copy
+	(*Wish)(nil),           // 40: hearth.v1.Wish
+	(*CloseInput)(nil),     // 41: hearth.v1.CloseInput
+	(*Stop)(nil),           // 42: hearth.v1.Stop
+	(*Signal)(nil),         // 43: hearth.v1.Signal
+	(*Resize)(nil),         // 44: hearth.v1.Resize
+	(*Update)(nil),         // 45: hearth.v1.Update
+	(*Data)(nil),           // 46: hearth.v1.Data
+	(*Credit)(nil),         // 47: hearth.v1.Credit
+	(*InputClosed)(nil),    // 48: hearth.v1.InputClosed
+	(*Event)(nil),          // 49: hearth.v1.Event
+	(*Progress)(nil),       // 50: hearth.v1.Progress
+	(*Decision)(nil),       // 51: hearth.v1.Decision
+	(*Candidate)(nil),      // 52: hearth.v1.Candidate
+	(*DevicesItem)(nil),    // 53: hearth.v1.DevicesItem
+	(*ChecksItem)(nil),     // 54: hearth.v1.ChecksItem
+	(*StatusItem)(nil),     // 55: hearth.v1.StatusItem
+	(*Complete)(nil),       // 56: hearth.v1.Complete
+	(*Device)(nil),         // 57: hearth.v1.Device
+	(*DeviceInfo)(nil),     // 58: hearth.v1.DeviceInfo
+	(*Check)(nil),          // 59: hearth.v1.Check
+	(*RequestsItem)(nil),   // 60: hearth.v1.RequestsItem
+	(*ServicePart)(nil),    // 61: hearth.v1.ServicePart
+	(*RequestInfo)(nil),    // 62: hearth.v1.RequestInfo
+	(*Score)(nil),          // 63: hearth.v1.Score
+	nil,                    // 64: hearth.v1.Service.LabelsEntry
+	nil,                    // 65: hearth.v1.Service.TagsEntry
+	nil,                    // 66: hearth.v1.RequestInfo.TagsEntry
+	nil,                    // 67: hearth.v1.Score.LabelsEntry
 }
 var file_hearth_proto_depIdxs = []int32{
 	16, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
 	18, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
 	28, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
 	17, // 3: hearth.v1.ExecuteRequest.renew:type_name -> hearth.v1.Renew
-	19, // 4: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
-	20, // 5: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
-	21, // 6: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
-	28, // 7: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
-	27, // 8: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
-	22, // 9: hearth.v1.AppRequest.manage:type_name -> hearth.v1.Manage
-	8,  // 10: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
-	9,  // 11: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
-	11, // 12: hearth.v1.Answer.error:type_name -> hearth.v1.Error
-	0,  // 13: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
-	10, // 14: hearth.v1.Refusal.long_running:type_name -> hearth.v1.LongRunning
-	0,  // 15: hearth.v1.Error.code:type_name -> hearth.v1.Code
-	58, // 16: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
-	14, // 17: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
-	59, // 18: hearth.v1.Service.tags:type_name -> hearth.v1.Service.TagsEntry
-	13, // 19: hearth.v1.Service.secrets:type_name -> hearth.v1.Secret
-	15, // 20: hearth.v1.Service.tmpfs:type_name -> hearth.v1.Tmpfs
-	12, // 21: hearth.v1.Offer.service:type_name -> hearth.v1.Service
-	12, // 22: hearth.v1.Run.service:type_name -> hearth.v1.Service
-	24, // 23: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
-	25, // 24: hearth.v1.Manage.down:type_name -> hearth.v1.Down
-	26, // 25: hearth.v1.Manage.status:type_name -> hearth.v1.Status
-	23, // 26: hearth.v1.Manage.forget:type_name -> hearth.v1.Forget
-	12, // 27: hearth.v1.Plan.service:type_name -> hearth.v1.Service
-	18, // 28: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
-	29, // 29: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
-	31, // 30: hearth.v1.Requests.list:type_name -> hearth.v1.List
-	32, // 31: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
-	33, // 32: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
-	30, // 33: hearth.v1.Requests.remove:type_name -> hearth.v1.Remove
-	40, // 34: hearth.v1.Wish.input:type_name -> hearth.v1.Data
-	35, // 35: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
-	36, // 36: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
-	37, // 37: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
-	38, // 38: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
-	43, // 39: hearth.v1.Update.event:type_name -> hearth.v1.Event
-	40, // 40: hearth.v1.Update.output:type_name -> hearth.v1.Data
-	45, // 41: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
-	41, // 42: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
-	42, // 43: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
-	11, // 44: hearth.v1.Update.error:type_name -> hearth.v1.Error
-	50, // 45: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
-	2,  // 46: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
-	1,  // 47: hearth.v1.Event.state:type_name -> hearth.v1.State
-	0,  // 48: hearth.v1.Event.code:type_name -> hearth.v1.Code
-	44, // 49: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
-	46, // 50: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
-	0,  // 51: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
-	51, // 52: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
-	50, // 53: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
-	11, // 54: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
-	53, // 55: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
-	50, // 56: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
-	11, // 57: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
-	52, // 58: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
-	50, // 59: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
-	11, // 60: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
-	57, // 61: hearth.v1.Device.score:type_name -> hearth.v1.Score
-	4,  // 62: hearth.v1.Check.level:type_name -> hearth.v1.Level
-	56, // 63: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
-	12, // 64: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
-	43, // 65: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
-	45, // 66: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
-	50, // 67: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
-	11, // 68: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
-	55, // 69: hearth.v1.RequestsItem.service_part:type_name -> hearth.v1.ServicePart
-	43, // 70: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
-	60, // 71: hearth.v1.RequestInfo.tags:type_name -> hearth.v1.RequestInfo.TagsEntry
-	3,  // 72: hearth.v1.Score.role:type_name -> hearth.v1.Role
-	61, // 73: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
-	10, // 74: hearth.v1.Score.long_running:type_name -> hearth.v1.LongRunning
-	75, // [75:75] is the sub-list for method output_type
-	75, // [75:75] is the sub-list for method input_type
-	75, // [75:75] is the sub-list for extension type_name
-	75, // [75:75] is the sub-list for extension extendee
-	0,  // [0:75] is the sub-list for field type_name
+	37, // 4: hearth.v1.ExecuteRequest.exec:type_name -> hearth.v1.Exec
+	38, // 5: hearth.v1.ExecuteRequest.dial:type_name -> hearth.v1.Dial
+	39, // 6: hearth.v1.ExecuteRequest.copy:type_name -> hearth.v1.Copy
+	19, // 7: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
+	20, // 8: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
+	21, // 9: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
+	28, // 10: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
+	27, // 11: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
+	22, // 12: hearth.v1.AppRequest.manage:type_name -> hearth.v1.Manage
+	37, // 13: hearth.v1.AppRequest.exec:type_name -> hearth.v1.Exec
+	38, // 14: hearth.v1.AppRequest.dial:type_name -> hearth.v1.Dial
+	39, // 15: hearth.v1.AppRequest.copy:type_name -> hearth.v1.Copy
+	8,  // 16: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
+	9,  // 17: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
+	11, // 18: hearth.v1.Answer.error:type_name -> hearth.v1.Error
+	0,  // 19: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
+	10, // 20: hearth.v1.Refusal.long_running:type_name -> hearth.v1.LongRunning
+	0,  // 21: hearth.v1.Error.code:type_name -> hearth.v1.Code
+	64, // 22: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
+	14, // 23: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
+	65, // 24: hearth.v1.Service.tags:type_name -> hearth.v1.Service.TagsEntry
+	13, // 25: hearth.v1.Service.secrets:type_name -> hearth.v1.Secret
+	15, // 26: hearth.v1.Service.tmpfs:type_name -> hearth.v1.Tmpfs
+	12, // 27: hearth.v1.Offer.service:type_name -> hearth.v1.Service
+	12, // 28: hearth.v1.Run.service:type_name -> hearth.v1.Service
+	24, // 29: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
+	25, // 30: hearth.v1.Manage.down:type_name -> hearth.v1.Down
+	26, // 31: hearth.v1.Manage.status:type_name -> hearth.v1.Status
+	23, // 32: hearth.v1.Manage.forget:type_name -> hearth.v1.Forget
+	12, // 33: hearth.v1.Plan.service:type_name -> hearth.v1.Service
+	18, // 34: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
+	29, // 35: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
+	31, // 36: hearth.v1.Requests.list:type_name -> hearth.v1.List
+	32, // 37: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
+	33, // 38: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
+	30, // 39: hearth.v1.Requests.remove:type_name -> hearth.v1.Remove
+	35, // 40: hearth.v1.Target.request:type_name -> hearth.v1.RequestTarget
+	36, // 41: hearth.v1.Target.service:type_name -> hearth.v1.ServiceTarget
+	34, // 42: hearth.v1.Exec.target:type_name -> hearth.v1.Target
+	34, // 43: hearth.v1.Dial.target:type_name -> hearth.v1.Target
+	34, // 44: hearth.v1.Copy.target:type_name -> hearth.v1.Target
+	46, // 45: hearth.v1.Wish.input:type_name -> hearth.v1.Data
+	41, // 46: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
+	42, // 47: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
+	43, // 48: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
+	44, // 49: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
+	49, // 50: hearth.v1.Update.event:type_name -> hearth.v1.Event
+	46, // 51: hearth.v1.Update.output:type_name -> hearth.v1.Data
+	51, // 52: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
+	47, // 53: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
+	48, // 54: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
+	11, // 55: hearth.v1.Update.error:type_name -> hearth.v1.Error
+	56, // 56: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
+	2,  // 57: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
+	1,  // 58: hearth.v1.Event.state:type_name -> hearth.v1.State
+	0,  // 59: hearth.v1.Event.code:type_name -> hearth.v1.Code
+	50, // 60: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
+	52, // 61: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
+	0,  // 62: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
+	57, // 63: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
+	56, // 64: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
+	11, // 65: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
+	59, // 66: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
+	56, // 67: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
+	11, // 68: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
+	58, // 69: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
+	56, // 70: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
+	11, // 71: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
+	63, // 72: hearth.v1.Device.score:type_name -> hearth.v1.Score
+	4,  // 73: hearth.v1.Check.level:type_name -> hearth.v1.Level
+	62, // 74: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
+	12, // 75: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
+	49, // 76: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
+	51, // 77: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
+	56, // 78: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
+	11, // 79: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
+	61, // 80: hearth.v1.RequestsItem.service_part:type_name -> hearth.v1.ServicePart
+	49, // 81: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
+	66, // 82: hearth.v1.RequestInfo.tags:type_name -> hearth.v1.RequestInfo.TagsEntry
+	3,  // 83: hearth.v1.Score.role:type_name -> hearth.v1.Role
+	67, // 84: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
+	10, // 85: hearth.v1.Score.long_running:type_name -> hearth.v1.LongRunning
+	86, // [86:86] is the sub-list for method output_type
+	86, // [86:86] is the sub-list for method input_type
+	86, // [86:86] is the sub-list for extension type_name
+	86, // [86:86] is the sub-list for extension extendee
+	0,  // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_hearth_proto_init() }
@@ -5563,6 +6177,9 @@ func file_hearth_proto_init() {
 		(*ExecuteRequest_Attach)(nil),
 		(*ExecuteRequest_Requests)(nil),
 		(*ExecuteRequest_Renew)(nil),
+		(*ExecuteRequest_Exec)(nil),
+		(*ExecuteRequest_Dial)(nil),
+		(*ExecuteRequest_Copy)(nil),
 	}
 	file_hearth_proto_msgTypes[1].OneofWrappers = []any{
 		(*AppRequest_Run)(nil),
@@ -5571,6 +6188,9 @@ func file_hearth_proto_init() {
 		(*AppRequest_Requests)(nil),
 		(*AppRequest_Plan)(nil),
 		(*AppRequest_Manage)(nil),
+		(*AppRequest_Exec)(nil),
+		(*AppRequest_Dial)(nil),
+		(*AppRequest_Copy)(nil),
 	}
 	file_hearth_proto_msgTypes[2].OneofWrappers = []any{
 		(*Answer_Accepted)(nil),
@@ -5592,13 +6212,17 @@ func file_hearth_proto_init() {
 		(*Requests_Remove)(nil),
 	}
 	file_hearth_proto_msgTypes[29].OneofWrappers = []any{
+		(*Target_Request)(nil),
+		(*Target_Service)(nil),
+	}
+	file_hearth_proto_msgTypes[35].OneofWrappers = []any{
 		(*Wish_Input)(nil),
 		(*Wish_CloseInput)(nil),
 		(*Wish_Stop)(nil),
 		(*Wish_Signal)(nil),
 		(*Wish_Resize)(nil),
 	}
-	file_hearth_proto_msgTypes[34].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[40].OneofWrappers = []any{
 		(*Update_Event)(nil),
 		(*Update_Output)(nil),
 		(*Update_Decision)(nil),
@@ -5607,22 +6231,22 @@ func file_hearth_proto_init() {
 		(*Update_Error)(nil),
 		(*Update_Complete)(nil),
 	}
-	file_hearth_proto_msgTypes[42].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[48].OneofWrappers = []any{
 		(*DevicesItem_Device)(nil),
 		(*DevicesItem_Complete)(nil),
 		(*DevicesItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[43].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[49].OneofWrappers = []any{
 		(*ChecksItem_Check)(nil),
 		(*ChecksItem_Complete)(nil),
 		(*ChecksItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[44].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[50].OneofWrappers = []any{
 		(*StatusItem_Info)(nil),
 		(*StatusItem_Complete)(nil),
 		(*StatusItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[49].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[55].OneofWrappers = []any{
 		(*RequestsItem_Info)(nil),
 		(*RequestsItem_Service)(nil),
 		(*RequestsItem_Event)(nil),
@@ -5637,7 +6261,7 @@ func file_hearth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_proto_rawDesc), len(file_hearth_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   57,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -42,7 +42,7 @@ func (d *Driver) attach(ctx context.Context, spec runtime.Spec, target string) (
 	var conn net.Conn
 	var in io.Reader
 	err = d.within(ctx, askTimeout, "attach to container", func(ctx context.Context) (err error) {
-		conn, in, err = d.upgrade(ctx, "/containers/"+target+"/attach?"+query.Encode())
+		conn, in, err = d.upgrade(ctx, "/containers/"+target+"/attach?"+query.Encode(), nil)
 		return err
 	})
 	if err != nil {
@@ -61,12 +61,15 @@ func (d *Driver) attach(ctx context.Context, spec runtime.Spec, target string) (
 
 // upgrade makes a request that turns its connection into a raw stream, and
 // returns where to write and where to read. Unlike the client's own way to do
-// it, it ends when ctx does.
-func (d *Driver) upgrade(ctx context.Context, path string) (net.Conn, io.Reader, error) {
+// it, it ends when ctx does. body is JSON, or nothing.
+func (d *Driver) upgrade(ctx context.Context, path string, body []byte) (net.Conn, io.Reader, error) {
 	c := d.client.Load()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://docker/v"+c.ClientVersion()+path, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://docker/v"+c.ClientVersion()+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, nil, err
+	}
+	if len(body) > 0 {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", "tcp")
@@ -103,8 +106,17 @@ func exchange(req *http.Request, conn net.Conn, in *bufio.Reader) error {
 	}
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
-	return fmt.Errorf("the engine answered %s: %s", resp.Status, text)
+	return &statusError{resp.StatusCode, fmt.Sprintf("the engine answered %s: %s", resp.Status, text), text}
 }
+
+// statusError is an answer of the engine that is a no.
+type statusError struct {
+	status int
+	text   string
+	body   []byte
+}
+
+func (e *statusError) Error() string { return e.text }
 
 // input is a container's standard input. Closing it leaves the output open.
 type input struct{ net.Conn }

@@ -79,6 +79,8 @@ type container struct {
 	unstartable error
 
 	caught chan string // what the step "tell" has to write
+	ports  ports
+	files  files
 
 	mu         sync.Mutex // guards the rest
 	phase      phase
@@ -188,6 +190,8 @@ func (c *container) script() (code int, oom bool) {
 			c.mu.Unlock()
 		case "tell":
 			c.tell()
+		case "serve":
+			err = c.serve(value)
 		case "describe":
 			c.describe(value)
 		case "oom":
@@ -212,6 +216,13 @@ func (c *container) script() (code int, oom bool) {
 		}
 	}
 	return 0, oom
+}
+
+// serve listens on a port from here on.
+func (c *container) serve(text string) error {
+	port, err := strconv.ParseUint(text, 10, 16)
+	c.ports.listen(uint16(port))
+	return err
 }
 
 // stderr is the channel of diagnostics: a terminal is but one.

@@ -20,6 +20,7 @@
 //	describe=PATH  write what the container has, a line each: its hostname, root
 //	               (rw or ro), shm and its KiB, tmpfs at PATH with its KiB, mode
 //	               and exec or noexec, and the terminal's size
+//	serve=PORT     listen on PORT from here on, and send back what comes
 //	oom            be killed for want of memory
 //	oom-child      have a process of its own killed for it, and go on
 //	exit=N         end with exit code N

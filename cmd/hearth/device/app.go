@@ -12,7 +12,7 @@ const watchPause = 20 * time.Millisecond
 
 // serveApp answers an app of this device.
 func (d *Device) serveApp(ctx context.Context, s protocol.Stream) {
-	if err := protocol.ServeApp(ctx, s, d.app.Token(), appServer{d.requests, d}); err != nil {
+	if err := protocol.ServeApp(ctx, s, d.app.Token(), appServer{d.requests, d.appContainers(), d}); err != nil {
 		d.log.Debug("app stream ended", "err", err)
 	}
 }
@@ -20,6 +20,7 @@ func (d *Device) serveApp(ctx context.Context, s protocol.Stream) {
 // appServer is the device as its apps see it: protocol.App.
 type appServer struct {
 	*meshRequests
+	reacher
 	d *Device
 }
 

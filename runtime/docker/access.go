@@ -1,0 +1,198 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+)
+
+// maxShared bounds how many containers share a network one through another.
+const maxShared = 4
+
+// Dial implements runtime.Access.
+func (d *Driver) Dial(ctx context.Context, target string, port uint16, udp bool) (protocol.Stream, error) {
+	if d.socket() == "" {
+		return nil, protocol.Errorf(protocol.CodeConflict, "the container engine is on another machine than hearth: its containers' ports cannot be reached from here")
+	}
+	c, err := d.lookAtNetwork(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	network := "tcp"
+	if udp {
+		network = "udp"
+	}
+	var last error
+	for _, address := range addressesOf(c) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, netip.AddrPortFrom(address, port).String())
+		if err == nil {
+			return protocol.NetStream(conn), nil
+		}
+		last = err
+	}
+	if last == nil || errors.Is(last, syscall.ECONNREFUSED) {
+		conn, err := d.dialInside(ctx, c, network, port)
+		if err == nil {
+			return protocol.NetStream(conn), nil
+		}
+		if last == nil || !errors.Is(err, fs.ErrPermission) {
+			last = err
+		}
+	}
+	return nil, explainDial(port, last)
+}
+
+// lookAtNetwork looks at the running container whose network the target has.
+func (d *Driver) lookAtNetwork(ctx context.Context, target string) (container.InspectResponse, error) {
+	for range maxShared {
+		c, err := d.look(ctx, target)
+		switch {
+		case err != nil:
+			return c, err
+		case !c.State.Running:
+			return c, protocol.Errorf(protocol.CodeConflict, "the container does not run any more")
+		case c.HostConfig == nil || !c.HostConfig.NetworkMode.IsContainer():
+			return c, nil
+		}
+		target = c.HostConfig.NetworkMode.ConnectedContainer()
+	}
+	return container.InspectResponse{}, errors.New("containers share a network in too many steps")
+}
+
+// addressesOf returns the addresses at which this machine reaches a container.
+func addressesOf(c container.InspectResponse) []netip.Addr {
+	if c.HostConfig != nil && c.HostConfig.NetworkMode.IsHost() {
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+	}
+	var list []netip.Addr
+	if c.NetworkSettings != nil {
+		for _, n := range c.NetworkSettings.Networks {
+			for _, text := range []string{n.IPAddress, n.GlobalIPv6Address} {
+				if a, err := netip.ParseAddr(text); err == nil {
+					list = append(list, a)
+				}
+			}
+		}
+	}
+	slices.SortFunc(list, netip.Addr.Compare)
+	return list
+}
+
+// dialInside connects to a container's own loopback. That takes the right to
+// enter its network (CAP_SYS_ADMIN); without it the error is fs.ErrPermission.
+func (d *Driver) dialInside(ctx context.Context, c container.InspectResponse, network string, port uint16) (net.Conn, error) {
+	if c.HostConfig != nil && c.HostConfig.NetworkMode.IsHost() {
+		return nil, syscall.ECONNREFUSED
+	}
+	if !isProcessOf(c.State.Pid, c.ID) {
+		return nil, fs.ErrPermission
+	}
+	return dialInNamespace(ctx, fmt.Sprintf("/proc/%d/ns/net", c.State.Pid), network, port)
+}
+
+// isProcessOf reports whether a process of this machine belongs to a container:
+// the engine may number processes in another namespace.
+func isProcessOf(pid int, id string) bool {
+	groups, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	return err == nil && pid > 1 && len(id) >= 64 && strings.Contains(string(groups), id)
+}
+
+func explainDial(port uint16, err error) error {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return protocol.Errorf(protocol.CodeConflict, "nothing in the container listens on port %d", port)
+	case errors.Is(err, fs.ErrPermission):
+		return protocol.Errorf(protocol.CodeConflict, "the container has no network of its own, and hearth may not enter it there: that takes hearth to run as root with CAP_SYS_ADMIN")
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return protocol.Errorf(protocol.CodeConflict, "port %d of the container does not answer", port)
+	}
+	return fmt.Errorf("dial a container: %w", err)
+}
+
+// Stat implements runtime.Access.
+func (d *Driver) Stat(ctx context.Context, target, path string) (runtime.PathStat, error) {
+	told, err := d.statPath(ctx, target, path)
+	if err != nil {
+		return runtime.PathStat{}, err
+	}
+	var link string
+	if told.Mode&fs.ModeSymlink != 0 {
+		link = told.LinkTarget
+		if told, err = d.statPath(ctx, target, link); err != nil {
+			return runtime.PathStat{}, err
+		}
+	}
+	return runtime.PathStat{Mode: told.Mode, Size: protocol.Bytes(max(told.Size, 0)), Link: link}, nil
+}
+
+func (d *Driver) statPath(ctx context.Context, target, path string) (told container.PathStat, err error) {
+	err = d.within(ctx, askTimeout, "look at a file", func(ctx context.Context) error {
+		told, err = d.client.Load().ContainerStatPath(ctx, target, path)
+		return explainPath(path, err)
+	})
+	return told, err
+}
+
+// explainPath tells what only a call about a file can fail of.
+func explainPath(path string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case cerrdefs.IsNotFound(err) && strings.Contains(err.Error(), "No such container"):
+		return runtime.ErrNotFound
+	case cerrdefs.IsNotFound(err):
+		return fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+	case strings.Contains(err.Error(), "read-only"):
+		return protocol.Errorf(protocol.CodeConflict, "%s lies where the container may only read", path)
+	case cerrdefs.IsInvalidArgument(err), cerrdefs.IsPermissionDenied(err), strings.Contains(err.Error(), "cannot overwrite"):
+		return protocol.Errorf(protocol.CodeConflict, "%s: %s", path, message(err))
+	}
+	return err
+}
+
+// CopyFrom implements runtime.Access. The archive outlives ctx.
+func (d *Driver) CopyFrom(ctx context.Context, target, path string) (io.ReadCloser, error) {
+	reading, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var archive io.ReadCloser
+	err := d.begin(ctx, "read files", cancel, func() (err error) {
+		archive, _, err = d.client.Load().CopyFromContainer(reading, target, path)
+		return explainPath(path, err)
+	})
+	if err != nil {
+		cancel()
+		if archive != nil {
+			archive.Close()
+		}
+		return nil, err
+	}
+	return readCloser{archive, closeFunc(func() error {
+		cancel()
+		return archive.Close()
+	})}, nil
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// CopyInto implements runtime.Access. It takes as long as the archive does.
+func (d *Driver) CopyInto(ctx context.Context, target, dir string, archive io.Reader) error {
+	err := d.client.Load().CopyToContainer(ctx, target, dir, archive, container.CopyToContainerOptions{})
+	return d.explain(ctx, "write files", explainPath(dir, err))
+}

@@ -1,0 +1,257 @@
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+)
+
+const (
+	// ociFailure is how the text begins by which the engine says, in place of the
+	// command's output, that its runtime could not run the command.
+	ociFailure = "OCI runtime exec failed: "
+	// maxOCIFailure bounds that text.
+	maxOCIFailure = 4 << 10
+	// The engine tells nobody when a command ends; it is asked, after execPause
+	// and then less and less often.
+	execPause, execPauseMax = 2 * time.Millisecond, time.Second
+	// endedTimeout is how long after a command that was killed the engine may
+	// need to see that its container ended.
+	endedTimeout = 500 * time.Millisecond
+)
+
+// process is a command in a container.
+type process struct {
+	driver    *Driver
+	id        string // of the exec
+	container string
+	stdio     runtime.Stdio
+	// failure is why it could not be run; it belongs to who reads the output, and
+	// then to Wait.
+	failure string
+}
+
+// Exec implements runtime.Access.
+func (d *Driver) Exec(ctx context.Context, target string, c runtime.Command) (runtime.Process, error) {
+	opts := container.ExecOptions{
+		User: c.User, Tty: c.TTY, Env: c.Env, WorkingDir: c.WorkDir, Cmd: c.Args, DetachKeys: detachKeys,
+		AttachStdin: c.Stdin, AttachStdout: !c.Detach, AttachStderr: !c.Detach, Detach: c.Detach,
+	}
+	var size *[2]uint
+	if c.TTY && c.TTYRows > 0 && c.TTYColumns > 0 {
+		size = &[2]uint{uint(c.TTYRows), uint(c.TTYColumns)}
+	}
+	var made container.ExecCreateResponse
+	err := d.within(ctx, askTimeout, "make a command", func(ctx context.Context) (err error) {
+		made, err = d.client.Load().ContainerExecCreate(ctx, target, opts)
+		return explainExec(err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	p := &process{driver: d, id: made.ID, container: target}
+	start := container.ExecStartOptions{Detach: c.Detach, Tty: c.TTY, ConsoleSize: size}
+	if err := d.startExec(ctx, p, c, start); err != nil {
+		return nil, err
+	}
+	if size != nil {
+		d.sizeExec(ctx, p, c)
+	}
+	return p, nil
+}
+
+// startExec starts the command and connects its streams.
+func (d *Driver) startExec(ctx context.Context, p *process, c runtime.Command, opts container.ExecStartOptions) error {
+	if c.Detach {
+		return d.within(ctx, changeTimeout, "start a command", func(ctx context.Context) error {
+			return explainExec(d.client.Load().ContainerExecStart(ctx, p.id, opts))
+		})
+	}
+	if e, err := d.describe(ctx); err != nil {
+		return err
+	} else if !e.sizesTerminals {
+		opts.ConsoleSize = nil
+	}
+	body, err := json.Marshal(opts)
+	if err != nil {
+		return err
+	}
+	var conn net.Conn
+	var in io.Reader
+	err = d.within(ctx, changeTimeout, "start a command", func(ctx context.Context) (err error) {
+		conn, in, err = d.upgrade(ctx, "/exec/"+p.id+"/start", body)
+		return explainExec(err)
+	})
+	if err != nil {
+		return err
+	}
+	out := newReader(in, conn, &d.buffers)
+	out.raw = c.TTY
+	output := &commandOutput{reader: out}
+	output.failed = func() bool {
+		exit, err := p.Wait(context.WithoutCancel(ctx))
+		if failed := err == nil && (exit.Code == exitNotFound || exit.Code == exitNotExecutable); failed {
+			p.failure = message(errors.New(string(output.held)))
+		}
+		return p.failure != ""
+	}
+	p.stdio.Output = output
+	switch {
+	case c.Stdin && c.TTY:
+		p.stdio.Stdin = &terminalInput{conn: conn}
+	case c.Stdin:
+		p.stdio.Stdin = input{conn}
+	}
+	return nil
+}
+
+// sizeExec tells the size of the terminal of what was started just now, for
+// engines that do not take it with the start; the runtime may need a moment.
+func (d *Driver) sizeExec(ctx context.Context, p *process, c runtime.Command) {
+	if e := d.engine.Load(); e != nil && e.sizesTerminals {
+		return
+	}
+	for pause := resizePause; pause < resizePause<<maxResizes; pause *= 2 {
+		if err := p.Resize(ctx, c.TTYRows, c.TTYColumns); err == nil || ctx.Err() != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// explainExec tells what only a call about a command can fail of.
+func explainExec(err error) error {
+	var status int
+	if e, ok := errors.AsType[*statusError](err); ok {
+		status = e.status
+		var body struct{ Message string }
+		if json.Unmarshal(e.body, &body) == nil && body.Message != "" {
+			err = errors.New(body.Message)
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case cerrdefs.IsNotFound(err), status == http.StatusNotFound:
+		return runtime.ErrNotFound
+	case (cerrdefs.IsConflict(err) || status == http.StatusConflict) && strings.Contains(err.Error(), "is paused"):
+		return protocol.Errorf(protocol.CodeConflict, "the container is stopped by a STOP signal: send it CONT first")
+	case cerrdefs.IsConflict(err), status == http.StatusConflict:
+		return protocol.Errorf(protocol.CodeConflict, "the container does not run any more")
+	case cerrdefs.IsInvalidArgument(err), status == http.StatusBadRequest, strings.Contains(err.Error(), strings.TrimSpace(ociFailure)),
+		strings.Contains(err.Error(), "unable to find user"):
+		return commandFailure(message(err))
+	}
+	return err
+}
+
+// commandFailure is why a command could not be run.
+func commandFailure(text string) *protocol.Error {
+	text = strings.TrimSuffix(strings.TrimPrefix(text, ociFailure), ": unknown")
+	return protocol.Errorf(protocol.CodeStartFailed, "the command could not be run: %s", text)
+}
+
+// Stdio implements runtime.Process.
+func (p *process) Stdio() runtime.Stdio { return p.stdio }
+
+// Wait implements runtime.Process.
+func (p *process) Wait(ctx context.Context) (runtime.ProcessExit, error) {
+	for pause := execPause; ; pause = min(2*pause, execPauseMax) {
+		told, err := p.inspect(ctx)
+		switch {
+		case err != nil:
+			return runtime.ProcessExit{}, err
+		case !told.Running:
+			exit := runtime.ProcessExit{Code: told.ExitCode}
+			if p.failure != "" && (exit.Code == exitNotFound || exit.Code == exitNotExecutable) {
+				return exit, commandFailure(p.failure)
+			}
+			exit.ContainerEnded = exit.Code == exitKilled && p.driver.ended(ctx, p.container)
+			return exit, nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return runtime.ProcessExit{}, ctx.Err()
+		}
+	}
+}
+
+func (p *process) inspect(ctx context.Context) (told container.ExecInspect, err error) {
+	err = p.driver.within(ctx, askTimeout, "ask for the end of a command", func(ctx context.Context) error {
+		told, err = p.driver.client.Load().ContainerExecInspect(ctx, p.id)
+		return err
+	})
+	return told, err
+}
+
+// ended reports whether a container has ended, or does so in a moment.
+func (d *Driver) ended(ctx context.Context, target string) bool {
+	ctx, cancel := context.WithTimeout(ctx, endedTimeout)
+	defer cancel()
+	done, failed := d.client.Load().ContainerWait(ctx, target, container.WaitConditionNotRunning)
+	select {
+	case <-done:
+		return true
+	case err := <-failed:
+		return cerrdefs.IsNotFound(err)
+	}
+}
+
+// Resize implements runtime.Process.
+func (p *process) Resize(ctx context.Context, rows, columns uint16) error {
+	return p.driver.within(ctx, askTimeout, "resize terminal", func(ctx context.Context) error {
+		return p.driver.client.Load().ContainerExecResize(ctx, p.id, container.ResizeOptions{Height: uint(rows), Width: uint(columns)})
+	})
+}
+
+// commandOutput is a command's output without what the engine writes there when
+// it cannot run the command: that is held back until something follows it, or the
+// end, which tells it.
+type commandOutput struct {
+	*reader
+	// failed says whether the command could not be run, once its output has ended.
+	failed  func() bool
+	held    []byte
+	channel protocol.Channel // of held
+	passing bool             // nothing is held back any more
+}
+
+// Next implements runtime.OutputReader.
+func (o *commandOutput) Next() (protocol.Channel, []byte, error) {
+	for !o.passing {
+		channel, data, err := o.reader.Next()
+		if err == nil {
+			o.channel, o.held = channel, append(o.held, data...)
+			n := min(len(o.held), len(ociFailure))
+			o.passing = len(o.held) > maxOCIFailure || string(o.held[:n]) != ociFailure[:n]
+			continue
+		}
+		o.passing = true
+		if strings.HasPrefix(string(o.held), ociFailure) && o.failed() {
+			return 0, nil, err
+		}
+		if len(o.held) == 0 {
+			return 0, nil, err
+		}
+	}
+	if held := o.held; len(held) > 0 {
+		o.held = nil
+		return o.channel, held, nil
+	}
+	return o.reader.Next()
+}

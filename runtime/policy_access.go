@@ -1,0 +1,30 @@
+package runtime
+
+import "slices"
+
+// mayReach says whether a device may reach into containers here in the way that
+// the key, one of exec, forward and copy, is about.
+func (p *Policy) mayReach(key string, a Asker) error {
+	list, what := p.Exec, "lets %s run no commands in its containers"
+	switch key {
+	case "forward":
+		list, what = p.Forward, "lets %s connect to no port of its containers"
+	case "copy":
+		list, what = p.Copy, "lets %s copy no files of its containers"
+	}
+	if list == nil {
+		return p.mayAsk(a)
+	}
+	if a.Name != "" && slices.Contains(list, a.Name) || slices.Contains(list, string(a.Node)) {
+		return nil
+	}
+	return deny(key, what, quoted(a.text()))
+}
+
+// mayBe says whether a command may run as the user; empty is the container's.
+func (p *Policy) mayBe(user string) error {
+	if _, ok := notRoot(user); user == "" || ok || !p.RunAsNonRoot {
+		return nil
+	}
+	return deny("run_as_nonroot", "takes no user but one by numbers above 0, as --user 1000 or 1000:1000: %s may be root", quoted(user))
+}

@@ -47,6 +47,10 @@ func FuzzConversation(f *testing.F) {
 	f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Requests{Requests: &pb.Requests{Verb: &pb.Requests_Remove{
 		Remove: &pb.Remove{Request: "r", Force: true},
 	}}}}))
+	target := &pb.Target{Target: &pb.Target_Service{Service: &pb.ServiceTarget{Stack: "media", Service: "db"}}}
+	f.Add(join(&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Exec{Exec: &pb.Exec{Target: target, Args: []string{"sh"}}}}))
+	f.Add(append(join(&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Dial{Dial: &pb.Dial{Target: target, Port: 80}}}), "GET / HTTP/1.0\r\n"...))
+	f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Copy{Copy: &pb.Copy{Target: target, Path: "/etc"}}}))
 	for _, verb := range requestVerbs() {
 		f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Requests{Requests: verb}}))
 	}
@@ -90,6 +94,11 @@ func FuzzAnswers(f *testing.F) {
 		ctx := context.Background()
 		c := NewRequestsClient(func(context.Context) (Stream, error) { return received(b), nil })
 		_ = c.Stop(ctx, Stop{Request: "r"})
+		reach := NewContainersClient(func(context.Context) (Stream, error) { return received(b), nil })
+		if conn, err := reach.Dial(ctx, Dial{Target: Target{Request: "r"}, Port: 1, UDP: true}); err == nil {
+			_, _ = io.Copy(io.Discard, UnframeDatagrams(conn))
+			_ = conn.Close()
+		}
 		_, _ = c.List(ctx, true, func(RequestInfo) error { return nil })
 		_ = c.Watch(ctx, func() {}, func(Event) error { return nil })
 		if d, err := c.Inspect(ctx, "r"); err == nil && d.Service.Validate() != nil {

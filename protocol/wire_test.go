@@ -208,6 +208,15 @@ func codecs() []codec {
 			func(p *pb.Check) (Check, error) { return checkFromPB(p), nil }),
 		codecOf("refusal", error(&Refusal{Code: CodeBusy, Reason: "full", Load: Load{Running: 1, Queued: 2, Slots: 3}}), encodeAnswer, decodeAnswer),
 		codecOf("refusal-long-running", error(&Refusal{Code: CodeBusy, Load: sampleBusyLoad()}), encodeAnswer, decodeAnswer),
+		codecOf("exec", Exec{
+			Target: Target{Request: "req-1", Attempt: 2}, Args: []string{"psql", "-U", "app"}, Env: []string{"A=1"},
+			WorkDir: "/srv", User: "5:5", Stdin: true, TTY: true, TTYRows: 24, TTYColumns: math.MaxUint16,
+		}, execToPB, execFromPB),
+		codecOf("exec-detached", Exec{Target: Target{Stack: "media", Service: "db"}, Args: []string{"true"}, Detach: true}, execToPB, execFromPB),
+		codecOf("dial", Dial{Target: Target{Request: "req@attic"}, Port: 5432}, dialToPB, dialFromPB),
+		codecOf("dial-published", Dial{Target: Target{Stack: "media"}, Port: math.MaxUint16, UDP: true, Published: true}, dialToPB, dialFromPB),
+		codecOf("copy-into", Copy{Target: Target{Stack: "media", Service: "db"}, Path: "/etc/app/", Into: true, Contents: true}, copyToPB, copyFromPB),
+		codecOf("copy-out", Copy{Target: Target{Request: "r"}, Path: "/etc", FollowLink: true}, copyToPB, copyFromPB),
 		codecOf("error", error(&Error{Code: CodeConflict, Message: "in use"}), encodeAnswer, decodeAnswer),
 		{
 			name: "score", sample: sampleStatus(),

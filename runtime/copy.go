@@ -161,10 +161,8 @@ func (p placing) rebase(to io.Writer, from io.Reader) error {
 			break
 		}
 		switch {
-		case errors.Is(err, tar.ErrHeader), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, tar.ErrInsecurePath):
-			return protocol.Errorf(protocol.CodeInvalid, "what is to be copied is no whole tar archive")
 		case err != nil:
-			return err
+			return explainArchive(err)
 		case n >= maxCopyEntries:
 			return protocol.Errorf(protocol.CodeInvalid, "a copy holds at most %d files", maxCopyEntries)
 		}
@@ -176,13 +174,20 @@ func (p placing) rebase(to io.Writer, from io.Reader) error {
 			return err
 		}
 		if _, err := io.Copy(out, in); err != nil {
-			return err
+			return explainArchive(err)
 		}
 	}
 	if first == "" && p.top != "" {
 		return protocol.Errorf(protocol.CodeInvalid, "what is to be copied is an empty archive")
 	}
 	return out.Close()
+}
+
+func explainArchive(err error) error {
+	if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return protocol.Errorf(protocol.CodeInvalid, "what is to be copied is no whole tar archive")
+	}
+	return err
 }
 
 // rename gives one entry its name; first is how the archive calls the one at its

@@ -95,7 +95,7 @@ func (s *execSession) ending(read error) protocol.Event {
 		event.State, event.Code, event.Reason = protocol.StateFailed, protocol.CodeStartFailed, publicText(err)
 	case err != nil:
 		err = s.node.outside("exec", s.args.Target, err)
-		if protocol.CodeOf(err) == protocol.CodeInternal {
+		if protocol.CodeOf(err) == protocol.CodeInternal && s.gone.Err() == nil {
 			s.node.cfg.Log.Warn("a command in a container was lost", "target", s.args.Target.String(), "err", err)
 		}
 		event.State, event.Code, event.Reason = protocol.StateLost, protocol.CodeOf(err), publicText(err)

@@ -157,6 +157,7 @@ func (e *execution) start(ctx context.Context) (Stdio, error) {
 	}
 	running := e.event(protocol.StateRunning)
 	running.Reason = e.node.notCompared(e.spec.ImageID)
+	e.reachInto(e.container, protocol.StateRunning)
 	e.feed.Event(running)
 	return stdio, nil
 }

@@ -21,6 +21,9 @@ func (p *Policy) mayReach(key string, a Asker) error {
 	return deny(key, what, quoted(a.text()))
 }
 
+// Askers returns all devices that the policy names.
+func (p *Policy) Askers() []string { return slices.Concat(p.AllowFrom, p.Exec, p.Forward, p.Copy) }
+
 // mayBe says whether a command may run as the user; empty is the container's.
 func (p *Policy) mayBe(user string) error {
 	if _, ok := notRoot(user); user == "" || ok || !p.RunAsNonRoot {

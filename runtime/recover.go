@@ -66,6 +66,7 @@ func (e *execution) resumeContainer(ctx context.Context) {
 	if !e.heldSince.IsZero() {
 		event := e.event(protocol.StateRunning)
 		event.Reason = "taken up again after a restart of hearth"
+		e.reachInto(e.container, protocol.StateRunning)
 		e.feed.Event(event)
 	}
 	e.attend(ctx, nil)

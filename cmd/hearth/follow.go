@@ -38,6 +38,8 @@ type follower struct {
 	survives bool
 	// ended: the request's end was told.
 	ended bool
+	// inside: it is a command in a container.
+	inside bool
 
 	restore func()
 }
@@ -107,6 +109,9 @@ func (f *follower) heed(signals <-chan os.Signal, left chan<- struct{}, ended <-
 			case f.visiting: // on the way out
 			case pass:
 				_ = f.session.Signal(name)
+			case f.inside && s == syscall.SIGINT && grace > 0:
+				_ = f.session.Signal("INT")
+				grace = 0
 			default:
 				f.view.interrupted.Store(true)
 				_ = f.session.Stop(grace)
@@ -139,6 +144,9 @@ func (f *follower) broken(err error, left <-chan struct{}) error {
 		return err // the device said why
 	}
 	hint := "is 'hearth up' still running? What it started here may go on"
+	if f.inside {
+		hint = "is 'hearth up' still running? The command in the container is ended"
+	}
 	if f.survives || f.visiting {
 		hint = fmt.Sprintf("is 'hearth up' still running? The request goes on: 'hearth attach %s' comes back to it", f.id)
 	}

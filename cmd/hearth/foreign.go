@@ -13,14 +13,14 @@ type foreignVerb struct {
 }
 
 var foreignVerbs = []foreignVerb{
-	{[]string{"exec", "cp", "diff", "commit", "export"}, "hearth does not reach into a container that runs; on its node, 'docker exec' and 'docker cp' do, with the container's ID that 'hearth inspect --wide' shows"},
+	{[]string{"diff", "commit", "export"}, "'hearth exec' and 'hearth cp' reach into a container that runs; the rest docker does on its node, with the container's ID that 'hearth inspect --wide' shows"},
 	{[]string{"images", "image", "pull", "load", "import", "history", "rmi"}, "each node keeps its own images, and fetches one when it first runs it: use 'docker pull' on a node to have it there before"},
 	{[]string{"build", "buildx", "push", "save", "tag", "search", "manifest"}, "hearth runs images and does not make them: use docker for that"},
 	{[]string{"login", "logout"}, "a node fetches images with the logins of docker: use 'docker login' there, as the user that runs hearth"},
 	{[]string{"top", "stats"}, "'hearth ps' shows what runs in the mesh, 'hearth nodes' how busy each device is"},
 	{[]string{"ls", "list", "container"}, "'hearth ps' shows the requests of the mesh, 'hearth nodes' its devices"},
 	{[]string{"start", "create", "restart", "pause", "unpause", "update", "rename"}, "a request runs once: 'hearth stop' ends it, 'hearth run' asks anew; --retry has a lost one run again"},
-	{[]string{"port", "forward", "network", "serve", "funnel"}, "hearth does not publish a container's ports; 'hearth run --network' says which network it is on"},
+	{[]string{"port", "port-forward", "network", "serve", "funnel"}, "'hearth forward' connects to a port of a container; 'hearth run --network' says which network it is on"},
 	{[]string{"compose", "stack", "service", "swarm", "deploy"}, "hearth runs single services: one 'hearth run -d' for each"},
 	{[]string{"volume", "volumes"}, "a container keeps nothing; 'hearth run --mount' gives it a folder of its node that the owner lends"},
 	{[]string{"info", "system"}, "'hearth status' shows this device, 'hearth doctor' what is wrong with it"},

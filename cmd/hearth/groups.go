@@ -10,6 +10,7 @@ var verbGroups = []struct {
 	{"This device:", []string{"up", "down", "status", "drain", "doctor", "policy", "install", "uninstall"}},
 	{"The mesh:", []string{"secret", "nodes", "forget"}},
 	{"Requests:", []string{"run", "ps", "logs", "attach", "wait", "inspect", "explain", "events", "stop", "kill", "rm"}},
+	{"Containers that run:", []string{"exec"}},
 	{"About hearth:", []string{"help", "completion", "version"}},
 }
 

@@ -23,6 +23,8 @@ type runView struct {
 	quiet, explain bool
 	// outputOnly shows what the container wrote and how much of it is missing.
 	outputOnly bool
+	// inside: it is of a command in a container; only its end is spoken of.
+	inside bool
 	// lines, where it is not nil, shows all as lines of JSON.
 	lines *runLines
 	// tamed keeps output that goes to a terminal from doing more there than to be
@@ -126,6 +128,7 @@ func (v *runView) event(e *protocol.Event) (end bool, err error) {
 	}
 	v.progress.clear()
 	switch {
+	case v.inside:
 	case e.Attempt > v.attempt:
 		v.attempt, v.named = e.Attempt, ""
 		if e.Attempt > 1 && e.Reason != "" && !v.moved.add(e.Reason) {

@@ -43,7 +43,9 @@ func (d *Driver) Dial(ctx context.Context, target string, port uint16, udp bool)
 		if err == nil {
 			return protocol.NetStream(conn), nil
 		}
-		last = err
+		if last == nil {
+			last = err
+		}
 	}
 	if last == nil || errors.Is(last, syscall.ECONNREFUSED) {
 		conn, err := d.dialInside(ctx, c, network, port)
@@ -141,22 +143,32 @@ func (d *Driver) Stat(ctx context.Context, target, path string) (runtime.PathSta
 }
 
 func (d *Driver) statPath(ctx context.Context, target, path string) (told container.PathStat, err error) {
+	missing := false
 	err = d.within(ctx, askTimeout, "look at a file", func(ctx context.Context) error {
 		told, err = d.client.Load().ContainerStatPath(ctx, target, path)
+		if missing = cerrdefs.IsNotFound(err); missing {
+			return nil
+		}
 		return explainPath(path, err)
 	})
+	if err == nil && missing {
+		// The engine does not say what is missing.
+		if _, err = d.look(ctx, target); err == nil {
+			err = notExist(path)
+		}
+	}
 	return told, err
 }
+
+func notExist(path string) error { return fmt.Errorf("%s: %w", path, fs.ErrNotExist) }
 
 // explainPath tells what only a call about a file can fail of.
 func explainPath(path string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case cerrdefs.IsNotFound(err) && strings.Contains(err.Error(), "No such container"):
-		return runtime.ErrNotFound
-	case cerrdefs.IsNotFound(err):
-		return fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+	case cerrdefs.IsNotFound(err) && !strings.Contains(err.Error(), "No such container"):
+		return notExist(path)
 	case strings.Contains(err.Error(), "read-only"):
 		return protocol.Errorf(protocol.CodeConflict, "%s lies where the container may only read", path)
 	case cerrdefs.IsInvalidArgument(err), cerrdefs.IsPermissionDenied(err), strings.Contains(err.Error(), "cannot overwrite"):
@@ -169,10 +181,17 @@ func explainPath(path string, err error) error {
 func (d *Driver) CopyFrom(ctx context.Context, target, path string) (io.ReadCloser, error) {
 	reading, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var archive io.ReadCloser
+	var missing error
 	err := d.begin(ctx, "read files", cancel, func() (err error) {
 		archive, _, err = d.client.Load().CopyFromContainer(reading, target, path)
-		return explainPath(path, err)
+		if err = explainPath(path, err); errors.Is(err, fs.ErrNotExist) {
+			missing, err = err, nil
+		}
+		return err
 	})
+	if err == nil {
+		err = missing
+	}
 	if err != nil {
 		cancel()
 		if archive != nil {
@@ -194,5 +213,8 @@ type readCloser struct {
 // CopyInto implements runtime.Access. It takes as long as the archive does.
 func (d *Driver) CopyInto(ctx context.Context, target, dir string, archive io.Reader) error {
 	err := d.client.Load().CopyToContainer(ctx, target, dir, archive, container.CopyToContainerOptions{})
-	return d.explain(ctx, "write files", explainPath(dir, err))
+	if err = explainPath(dir, err); errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return d.explain(ctx, "write files", err)
 }

@@ -18,11 +18,17 @@ import (
 )
 
 const (
-	// ociFailure is how the text begins by which the engine says, in place of the
-	// command's output, that its runtime could not run the command.
+	// execDetachKeys are what detachKeys are, for a command: these travel as JSON,
+	// so they can be no bytes that no text holds. The engine holds back a key that
+	// may begin them, until the next one. So they begin with one that is hardly
+	// ever typed, Ctrl-^.
+	execDetachKeys = "\x1e,\x1e,\x1e,\x1e,\x1e,\x1e,\x1e,\x1e"
+	// ociFailure and noUser are how the text begins by which the engine says, in
+	// place of the command's output, that the command could not be run.
 	ociFailure = "OCI runtime exec failed: "
-	// maxOCIFailure bounds that text.
-	maxOCIFailure = 4 << 10
+	noUser     = "unable to find user "
+	// maxFailure bounds that text.
+	maxFailure = 4 << 10
 	// The engine tells nobody when a command ends; it is asked, after execPause
 	// and then less and less often.
 	execPause, execPauseMax = 2 * time.Millisecond, time.Second
@@ -45,7 +51,7 @@ type process struct {
 // Exec implements runtime.Access.
 func (d *Driver) Exec(ctx context.Context, target string, c runtime.Command) (runtime.Process, error) {
 	opts := container.ExecOptions{
-		User: c.User, Tty: c.TTY, Env: c.Env, WorkingDir: c.WorkDir, Cmd: c.Args, DetachKeys: detachKeys,
+		User: c.User, Tty: c.TTY, Env: c.Env, WorkingDir: c.WorkDir, Cmd: c.Args, DetachKeys: execDetachKeys,
 		AttachStdin: c.Stdin, AttachStdout: !c.Detach, AttachStderr: !c.Detach, Detach: c.Detach,
 	}
 	var size *[2]uint
@@ -101,7 +107,7 @@ func (d *Driver) startExec(ctx context.Context, p *process, c runtime.Command, o
 	output := &commandOutput{reader: out}
 	output.failed = func() bool {
 		exit, err := p.Wait(context.WithoutCancel(ctx))
-		if failed := err == nil && (exit.Code == exitNotFound || exit.Code == exitNotExecutable); failed {
+		if err == nil && neverStarted(exit.Code) {
 			p.failure = message(errors.New(string(output.held)))
 		}
 		return p.failure != ""
@@ -152,8 +158,8 @@ func explainExec(err error) error {
 		return protocol.Errorf(protocol.CodeConflict, "the container is stopped by a STOP signal: send it CONT first")
 	case cerrdefs.IsConflict(err), status == http.StatusConflict:
 		return protocol.Errorf(protocol.CodeConflict, "the container does not run any more")
-	case cerrdefs.IsInvalidArgument(err), status == http.StatusBadRequest, strings.Contains(err.Error(), strings.TrimSpace(ociFailure)),
-		strings.Contains(err.Error(), "unable to find user"):
+	case cerrdefs.IsInvalidArgument(err), status == http.StatusBadRequest,
+		strings.Contains(err.Error(), ociFailure), strings.Contains(err.Error(), noUser):
 		return commandFailure(message(err))
 	}
 	return err
@@ -161,8 +167,20 @@ func explainExec(err error) error {
 
 // commandFailure is why a command could not be run.
 func commandFailure(text string) *protocol.Error {
-	text = strings.TrimSuffix(strings.TrimPrefix(text, ociFailure), ": unknown")
+	text = strings.TrimSuffix(text, ": unknown")
+	for _, noise := range []string{ociFailure, "exec failed: ", "unable to start container process: "} {
+		text = strings.TrimPrefix(text, noise)
+	}
 	return protocol.Errorf(protocol.CodeStartFailed, "the command could not be run: %s", text)
+}
+
+// neverStarted reports whether a command that could not be run ends with the code.
+func neverStarted(code int) bool { return code == exitNotFound || code == exitNotExecutable }
+
+// mayBegin reports whether text begins with what is given, as far as it goes.
+func mayBegin(text []byte, with string) bool {
+	n := min(len(text), len(with))
+	return string(text[:n]) == with[:n]
 }
 
 // Stdio implements runtime.Process.
@@ -177,7 +195,11 @@ func (p *process) Wait(ctx context.Context) (runtime.ProcessExit, error) {
 			return runtime.ProcessExit{}, err
 		case !told.Running:
 			exit := runtime.ProcessExit{Code: told.ExitCode}
-			if p.failure != "" && (exit.Code == exitNotFound || exit.Code == exitNotExecutable) {
+			if p.failure != "" && neverStarted(exit.Code) {
+				exit.Code = exitNotExecutable
+				if strings.Contains(p.failure, "executable file not found") || strings.Contains(p.failure, "stat ") && strings.Contains(p.failure, "no such file") {
+					exit.Code = exitNotFound // older engines tell 126 of both
+				}
 				return exit, commandFailure(p.failure)
 			}
 			exit.ContainerEnded = exit.Code == exitKilled && p.driver.ended(ctx, p.container)
@@ -237,15 +259,11 @@ func (o *commandOutput) Next() (protocol.Channel, []byte, error) {
 		channel, data, err := o.reader.Next()
 		if err == nil {
 			o.channel, o.held = channel, append(o.held, data...)
-			n := min(len(o.held), len(ociFailure))
-			o.passing = len(o.held) > maxOCIFailure || string(o.held[:n]) != ociFailure[:n]
+			o.passing = len(o.held) > maxFailure || !mayBegin(o.held, ociFailure) && !mayBegin(o.held, noUser)
 			continue
 		}
 		o.passing = true
-		if strings.HasPrefix(string(o.held), ociFailure) && o.failed() {
-			return 0, nil, err
-		}
-		if len(o.held) == 0 {
+		if len(o.held) == 0 || o.failed() {
 			return 0, nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 
@@ -19,8 +20,8 @@ import (
 // the signal itself, where it may: as root, or to what runs as the same user.
 // Else it has a shell in the container send it.
 func (p *process) Signal(ctx context.Context, signal string) error {
-	told, err := p.inspect(ctx)
-	if err != nil || !told.Running || told.Pid == 0 {
+	told, err := p.started(ctx)
+	if err != nil || !told.Running {
 		return err
 	}
 	if p.driver.socket() != "" {
@@ -36,6 +37,21 @@ func (p *process) Signal(ctx context.Context, signal string) error {
 		}
 	}
 	return protocol.Errorf(protocol.CodeConflict, "the signal cannot be sent: hearth has no right to, and does not see the engine's processes")
+}
+
+// started waits until the engine knows the process, or its end.
+func (p *process) started(ctx context.Context) (container.ExecInspect, error) {
+	for pause := execPause; ; pause *= 2 {
+		told, err := p.inspect(ctx)
+		if err != nil || !told.Running || told.Pid != 0 {
+			return told, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return told, ctx.Err()
+		}
+	}
 }
 
 // signalInside runs "kill" in the container.

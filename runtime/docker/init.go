@@ -118,10 +118,7 @@ func (d *Driver) firstOutput(ctx context.Context, name string, tty bool) (string
 }
 
 // mayBeInit reports whether a container's first output can be the init process's.
-func mayBeInit(output []byte) bool {
-	n := min(len(output), len(initLine))
-	return string(output[:n]) == initLine[:n]
-}
+func mayBeInit(output []byte) bool { return mayBegin(output, initLine) }
 
 // initless is a container's output without what the init process writes when it
 // cannot run the command, which the end tells instead. Such a line is held back

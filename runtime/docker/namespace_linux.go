@@ -37,9 +37,13 @@ func dialInNamespace(ctx context.Context, namespace, network string, port uint16
 		for _, loopback := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
 			// An address that needs no lookup is dialled by this very thread.
 			dialer := net.Dialer{FallbackDelay: -1}
-			r.conn, r.err = dialer.DialContext(ctx, network, netip.AddrPortFrom(loopback, port).String())
-			if r.err == nil {
+			conn, err := dialer.DialContext(ctx, network, netip.AddrPortFrom(loopback, port).String())
+			if err == nil {
+				r = result{conn: conn}
 				break
+			}
+			if r.err == nil { // there may be no IPv6: the first one counts
+				r.err = err
 			}
 		}
 		dialled <- r

@@ -55,7 +55,11 @@ func (d *Driver) Exec(ctx context.Context, name string, v runtime.Command) (runt
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
-	d.engine.scripts.Go(c.run)
+	d.engine.commands.Add(1)
+	d.engine.scripts.Go(func() {
+		defer d.engine.commands.Done()
+		c.run()
+	})
 	d.engine.scripts.Go(func() {
 		select {
 		case <-parent.killed:

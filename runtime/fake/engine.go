@@ -89,6 +89,8 @@ type Config struct {
 type Engine struct {
 	cfg     Config
 	scripts sync.WaitGroup
+	// commands are those of the scripts that Exec runs.
+	commands sync.WaitGroup
 
 	mu         sync.Mutex // guards the rest
 	images     map[string]*imageState
@@ -167,6 +169,10 @@ func (e *Engine) Close() {
 	e.Restart()
 	e.scripts.Wait()
 }
+
+// WaitCommands blocks until all commands have ended that Exec ran. None may be
+// run meanwhile.
+func (e *Engine) WaitCommands() { e.commands.Wait() }
 
 // start runs a created container.
 func (e *Engine) start(c *container) error {

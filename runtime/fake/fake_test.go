@@ -21,6 +21,7 @@ func script() runtimetest.Script {
 		Stubborn:    func(d time.Duration) []string { return step("ignore-term", "out=ready\n", "sleep="+d.String()) },
 		Tell:        func() []string { return step("tell") },
 		Describe:    func(tmpfs string) []string { return step("describe=" + tmpfs) },
+		Serve:       func(port uint16) []string { return step(fmt.Sprint("serve=", port), "out=ready\n", "sleep=1h") },
 		OutOfMemory: func() []string { return step("oom") },
 		Unstartable: func(code int) []string { return step(fmt.Sprint("unstartable=", code)) },
 	}

@@ -23,14 +23,14 @@ func keysOf(p *runtime.Policy) []key {
 peer IDs. A name is pinned to the first device that is seen with it; an ID
 cannot be taken by anyone. Left out: every device of the mesh.`, `["laptop", "tv"]`},
 		{"allow_self", toggle{&p.AllowSelf}, `Whether this device may have work done by itself.`, ""},
-		{"exec", list{&p.Exec}, `Which devices may run commands in containers here ('hearth exec'), by name or ID;
-this one, too, must be named. A request's container is for the device alone that
-asked for it; of a stack all devices named are let in. An empty list: nobody.
+		{"exec", list{&p.Exec}, `Which devices may run commands in containers here ('hearth exec'), by name or
+ID; this one must be named, too. A request's container is for the device alone
+that asked for it, one of a stack for all that are named. An empty list: nobody.
 Left out: all that may have work done here.`, `["laptop"]`},
 		{"forward", list{&p.Forward}, `Which devices may connect to ports of containers here that nobody publishes
 ('hearth forward'); as for exec.`, `["laptop"]`},
-		{"copy", list{&p.Copy}, `Which devices may copy files out of containers here and into them ('hearth cp');
-as for exec.`, `["laptop"]`},
+		{"copy", list{&p.Copy}, `Which devices may copy files out of containers here and into them ('hearth
+cp'); as for exec.`, `["laptop"]`},
 		{"images", list{&p.Images}, `Which images may run. An entry is a repository ("ghcr.io/me/app"), one tag or
 digest of it, all below a registry or a path ("ghcr.io/*", "docker.io/me/*"), or
 an image's ID. "busybox" is docker.io/library/busybox. Left out: every image.`, `["docker.io/library/*", "ghcr.io/me/app"]`},

@@ -20,6 +20,9 @@ import (
 const everything = `# all of it
 allow_from = ["laptop", "12D3KooWx"]
 allow_self = false
+exec = ["laptop"]
+forward = []
+copy = ["tv", "desk"]
 images = [
   "docker.io/library/*", # a comment
   'ghcr.io/me/app:1',
@@ -52,7 +55,7 @@ func TestEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := runtime.Policy{
-		AllowFrom: []string{"laptop", "12D3KooWx"}, Images: []string{"docker.io/library/*", "ghcr.io/me/app:1"}, RequireDigest: true,
+		AllowFrom: []string{"laptop", "12D3KooWx"}, Exec: []string{"laptop"}, Forward: []string{}, Copy: []string{"tv", "desk"}, Images: []string{"docker.io/library/*", "ghcr.io/me/app:1"}, RequireDigest: true,
 		Registries: []string{"default", "nas.local:5000"},
 		Networks:   []string{"none", "host", "web"}, Mounts: []string{"/srv/photos"}, WritableMounts: []string{"/srv/out", `/srv/space and "quotes"`},
 		Devices: []string{"/dev/ttyUSB0"}, AcceleratorKinds: []string{"gpu"}, DefaultCapabilities: []string{"CHOWN"}, Capabilities: []string{"NET_RAW"}, RunAsNonRoot: true, ReadOnlyRoot: true,

@@ -53,6 +53,9 @@ type Script struct {
 	// NAME"; "root rw" or "root ro"; "shm KIB"; of the file system in memory at
 	// tmpfs "tmpfs KIB MODE exec", or noexec; "size ROWS COLUMNS" of its terminal.
 	Describe func(tmpfs string) []string
+	// Serve listens on a TCP port at all addresses, writes "ready\n", and sends
+	// back what comes on each connection.
+	Serve func(port uint16) []string
 	// OutOfMemory takes more memory than it may.
 	OutOfMemory func() []string
 	// Unstartable names a command that the image does not have (127) or that
@@ -95,6 +98,9 @@ echo tmpfs $(df -k "$1" | awk 'END { print $2 }') $(stat -c %a "$1") $exec
 # An engine may be able to tell the size only after the start.
 for i in $(seq 200); do [ -n "$(stty size 2>/dev/null)" ] && break; sleep 0.05; done
 echo size $(stty size)`, tmpfs)
+		},
+		Serve: func(port uint16) []string {
+			return sh(`nc -ll -p "$1" -e cat & until netstat -tln | grep -q ":$1 "; do sleep 0.05; done; echo ready; wait`, itoa(int(port)))
 		},
 		OutOfMemory: func() []string { return []string{"tail", "/dev/zero"} },
 		Unstartable: func(code int) []string {
@@ -145,6 +151,7 @@ func Conformance(t *testing.T, newDriver func(t *testing.T) runtime.Driver, o Op
 		{"StopSignal", testStopSignal},
 		{"OutOfMemory", testOutOfMemory},
 	}
+	cases = append(cases, accesses...)
 	if o.Script.Shell != nil {
 		cases = append(cases, confinement...)
 	}

@@ -69,7 +69,10 @@ export const messages = {
     1: ['offer', 'Offer'],
     2: ['attach', 'Attach'],
     3: ['requests', 'Requests'],
-    4: ['renew', 'Renew']
+    4: ['renew', 'Renew'],
+    6: ['exec', 'Exec'],
+    7: ['dial', 'Dial'],
+    8: ['copy', 'Copy']
   },
   AppRequest: {
     1: ['token', 'string'],
@@ -78,7 +81,10 @@ export const messages = {
     4: ['diagnose', 'Diagnose'],
     5: ['requests', 'Requests'],
     6: ['plan', 'Plan'],
-    7: ['manage', 'Manage']
+    7: ['manage', 'Manage'],
+    9: ['exec', 'Exec'],
+    10: ['dial', 'Dial'],
+    11: ['copy', 'Copy']
   },
   Answer: {
     1: ['accepted', 'Accepted'],
@@ -234,6 +240,43 @@ export const messages = {
     1: ['request', 'string']
   },
   Watch: {},
+  Target: {
+    1: ['request', 'RequestTarget'],
+    2: ['service', 'ServiceTarget']
+  },
+  RequestTarget: {
+    1: ['request', 'string'],
+    2: ['attempt', 'uint']
+  },
+  ServiceTarget: {
+    1: ['stack', 'string'],
+    2: ['service', 'string']
+  },
+  Exec: {
+    1: ['target', 'Target'],
+    2: ['args', '[string]'],
+    3: ['env', '[string]'],
+    4: ['workDir', 'string'],
+    5: ['user', 'string'],
+    6: ['stdin', 'bool'],
+    7: ['tty', 'bool'],
+    8: ['ttyRows', 'uint'],
+    9: ['ttyColumns', 'uint'],
+    10: ['detach', 'bool']
+  },
+  Dial: {
+    1: ['target', 'Target'],
+    2: ['port', 'uint'],
+    3: ['udp', 'bool'],
+    4: ['published', 'bool']
+  },
+  Copy: {
+    1: ['target', 'Target'],
+    2: ['path', 'string'],
+    3: ['into', 'bool'],
+    4: ['contents', 'bool'],
+    5: ['followLink', 'bool']
+  },
   Wish: {
     1: ['input', 'Data'],
     2: ['closeInput', 'CloseInput'],

@@ -2,6 +2,8 @@ package device
 
 import (
 	"context"
+	"errors"
+	"io"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
@@ -93,7 +95,7 @@ func (r reacher) Exec(ctx context.Context, e protocol.Exec) (protocol.Session, e
 		return nil, err
 	}
 	e.Target = target
-	return at.Exec(ctx, e)
+	return kept(at.Exec(ctx, e))
 }
 
 // Dial implements protocol.Containers.
@@ -117,5 +119,26 @@ func (r reacher) Copy(ctx context.Context, c protocol.Copy) (protocol.Session, e
 		return nil, err
 	}
 	c.Target = target
-	return at.Copy(ctx, c)
+	return kept(at.Copy(ctx, c))
+}
+
+// kept returns a session that says what it means when it breaks.
+func kept(s protocol.Session, err error) (protocol.Session, error) {
+	if err != nil {
+		return nil, err
+	}
+	return distant{s}, nil
+}
+
+// distant is a session of a container that may be another device's.
+type distant struct{ protocol.Session }
+
+// Next implements protocol.Session: where the way to the container is lost, it
+// says so.
+func (d distant) Next() (protocol.Update, error) {
+	u, err := d.Session.Next()
+	if _, told := errors.AsType[*protocol.Error](err); err == nil || told || err == io.EOF { //nolint:errorlint // a wrapped one is a failure, not the end
+		return u, err
+	}
+	return u, protocol.Errorf(protocol.CodeNodeLost, "the connection to the container's node was lost")
 }

@@ -131,7 +131,7 @@ func (d *Device) buildMesh() error {
 	d.id = protocol.PeerID(id.String())
 	d.gossip = newGossip(d)
 	d.mesh, err = p2p.New(p2p.Config{
-		Secret: d.cfg.Secret, Key: key, Name: d.cfg.Name, ProtectedNames: d.cfg.Policy.AllowFrom, StateDir: d.cfg.StateDir,
+		Secret: d.cfg.Secret, Key: key, Name: d.cfg.Name, ProtectedNames: d.cfg.Policy.Askers(), StateDir: d.cfg.StateDir,
 		Listen: d.cfg.Listen, Interfaces: d.cfg.Interfaces, Peers: d.cfg.Peers, Discovery: !d.cfg.NoDiscovery,
 		OnStatus: func(s protocol.Status) { d.view.UpdateStatus(s) }, OnPeer: d.peerChanged,
 		OnRTT: func(id protocol.PeerID, rtt time.Duration) { d.view.RTT(id, rtt) }, Log: d.cfg.Log,

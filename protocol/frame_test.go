@@ -93,8 +93,10 @@ func TestBadFirstFrames(t *testing.T) {
 		{"silent", nil, false, CodeNone, os.ErrDeadlineExceeded},
 	} {
 		for name, serve := range map[string]func(context.Context, Stream) error{
-			"execute": func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, &device{}, &device{}, &device{}, nodeA) },
-			"app":     func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testToken, &device{}) },
+			"execute": func(ctx context.Context, s Stream) error {
+				return ServeExecute(ctx, s, &device{}, &device{}, &device{}, nodeA)
+			},
+			"app": func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testToken, &device{}) },
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := protocoltest.Pipe()

@@ -57,7 +57,9 @@ func FuzzConversation(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ctx := context.Background()
 		for _, serve := range []func(Stream) error{
-			func(s Stream) error { return ServeExecute(ctx, s, running(ending()), running(ending()), running(ending()), nodeA) },
+			func(s Stream) error {
+				return ServeExecute(ctx, s, running(ending()), running(ending()), running(ending()), nodeA)
+			},
 			func(s Stream) error { return ServeApp(ctx, s, testToken, running(ending())) },
 		} {
 			_ = serve(received(b))

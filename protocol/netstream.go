@@ -22,5 +22,5 @@ func (s netStream) Reset() error {
 	if tcp, ok := s.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
-	return s.Conn.Close()
+	return s.Close()
 }

@@ -153,9 +153,9 @@ func (s *execSession) Stop(grace time.Duration) error {
 	if !first {
 		s.grace.Stop()
 	}
-	s.grace = time.AfterFunc(grace, func() { s.send("KILL") })
+	s.grace = time.AfterFunc(grace, func() { _ = s.send("KILL") })
 	if first && grace > 0 {
-		go s.send("TERM") // ends in time
+		go func() { _ = s.send("TERM") }() // ends in time
 	}
 	return nil
 }

@@ -92,7 +92,6 @@ func TestExecEndsWithItsSession(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		b.run()
 		target := b.up("a")
-		begun := time.Now()
 		for name, c := range map[string]struct {
 			args  []string
 			tty   bool
@@ -109,7 +108,7 @@ func TestExecEndsWithItsSession(t *testing.T) {
 			if _, err := s.Next(); !errors.Is(err, io.ErrClosedPipe) {
 				t.Errorf("%s: %v", name, err)
 			}
-			begun = time.Now()
+			begun := time.Now()
 			b.engine.WaitCommands()
 			if took := time.Since(begun); took != c.after {
 				t.Errorf("%s: it ended after %v, want %v", name, took, c.after)
@@ -120,7 +119,7 @@ func TestExecEndsWithItsSession(t *testing.T) {
 		if got := listen(s); got.err != nil || !slices.Equal(got.states(), []protocol.State{protocol.StateRunning}) {
 			t.Errorf("detached: %+v", got)
 		}
-		begun = time.Now()
+		begun := time.Now()
 		b.engine.WaitCommands()
 		if took := time.Since(begun); took != time.Minute {
 			t.Errorf("a detached command ended after %v", took)

@@ -52,7 +52,7 @@ type process struct {
 func (d *Driver) Exec(ctx context.Context, target string, c runtime.Command) (runtime.Process, error) {
 	opts := container.ExecOptions{
 		User: c.User, Tty: c.TTY, Env: c.Env, WorkingDir: c.WorkDir, Cmd: c.Args, DetachKeys: execDetachKeys,
-		AttachStdin: c.Stdin, AttachStdout: !c.Detach, AttachStderr: !c.Detach, Detach: c.Detach,
+		AttachStdin: c.Stdin, AttachStdout: !c.Detach, AttachStderr: !c.Detach,
 	}
 	var size *[2]uint
 	if c.TTY && c.TTYRows > 0 && c.TTYColumns > 0 {

@@ -59,7 +59,7 @@ func (p *process) signalInside(ctx context.Context, signal string, pid int) erro
 	return p.driver.within(ctx, askTimeout, "signal a command", func(ctx context.Context) error {
 		c := p.driver.client.Load()
 		made, err := c.ContainerExecCreate(ctx, p.container, container.ExecOptions{
-			User: "0", Detach: true, Cmd: []string{"sh", "-c", "kill -s " + signal + " " + strconv.Itoa(pid)},
+			User: "0", Cmd: []string{"sh", "-c", "kill -s " + signal + " " + strconv.Itoa(pid)},
 		})
 		if err == nil {
 			err = c.ContainerExecStart(ctx, made.ID, container.ExecStartOptions{Detach: true})

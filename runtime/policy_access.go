@@ -5,12 +5,12 @@ import "slices"
 // mayReach says whether a device may reach into containers here in the way that
 // the key, one of exec, forward and copy, is about.
 func (p *Policy) mayReach(key string, a Asker) error {
-	list, what := p.Exec, "lets %s run no commands in its containers"
+	list, what := p.Exec, "run no commands in its containers"
 	switch key {
 	case "forward":
-		list, what = p.Forward, "lets %s connect to no port of its containers"
+		list, what = p.Forward, "connect to no port of its containers"
 	case "copy":
-		list, what = p.Copy, "lets %s copy no files of its containers"
+		list, what = p.Copy, "copy no files of its containers"
 	}
 	if list == nil {
 		return p.mayAsk(a)
@@ -18,7 +18,7 @@ func (p *Policy) mayReach(key string, a Asker) error {
 	if a.Name != "" && slices.Contains(list, a.Name) || slices.Contains(list, string(a.Node)) {
 		return nil
 	}
-	return deny(key, what, quoted(a.text()))
+	return deny(key, listing(key, list, nil, a.text()), "lets %s %s", quoted(a.text()), what)
 }
 
 // Askers returns all devices that the policy names.
@@ -29,5 +29,5 @@ func (p *Policy) mayBe(user string) error {
 	if _, ok := notRoot(user); user == "" || ok || !p.RunAsNonRoot {
 		return nil
 	}
-	return deny("run_as_nonroot", "takes no user but one by numbers above 0, as --user 1000 or 1000:1000: %s may be root", quoted(user))
+	return deny("run_as_nonroot", line("run_as_nonroot", "false"), "takes no user but one by numbers above 0, as --user 1000 or 1000:1000: %s may be root", quoted(user))
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -123,7 +122,7 @@ func containerFailure(err error) error {
 	switch protocol.CodeOf(err) {
 	case protocol.CodePolicy:
 		if key := policyKey.FindStringSubmatch(err.Error()); key != nil {
-			return &failure{err: err, hint: fmt.Sprintf("the node's owner can allow it: there, 'hearth policy example | grep %s' shows how it is written", key[1])}
+			return &failure{err: err, hint: "the owner allows it in policy.toml in the state folder there, and starts 'hearth up' again; 'hearth policy example' explains " + key[1]}
 		}
 	case protocol.CodeStartFailed:
 		return &failure{err: err, code: exitNoNode}

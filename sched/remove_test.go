@@ -203,9 +203,9 @@ func TestNameMeansWhatHasNotEnded(t *testing.T) {
 		if got := find("web"); got != "two" {
 			t.Errorf("of one that runs and one that ended: %s", got)
 		}
-		m.run(named("a", "three", "web"))
-		if got := find("web"); !strings.Contains(got, "the name of several requests: three, two") {
-			t.Errorf("of two that run: %s", got)
+		m.nodes["c"].only(t).exit(0)
+		if got := find("web"); !strings.Contains(got, "the name of several requests: one, two") {
+			t.Errorf("of two that ended: %s", got)
 		}
 		m.run(named("a", "web", "other"))
 		if got := find("web"); got != "web" {
@@ -214,6 +214,37 @@ func TestNameMeansWhatHasNotEnded(t *testing.T) {
 		m.restart()
 		if d := m.inspect("one"); d.Tags["project"] != "photos" || d.Service.Tags["name"] != "web" {
 			t.Errorf("after a restart: %+v", d.Tags)
+		}
+	})
+}
+
+// TestNameIsOneLiveRequests: a second one is refused, and told whose it is, until the
+// first has ended; over a restart too. The same request again is no second one.
+func TestNameIsOneLiveRequests(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		taken := func(id protocol.RequestID) error {
+			r := named("c", id, "web")
+			r.Service.Image = "busybox"
+			s, err := m.orch.Accept(t.Context(), r)
+			if err == nil {
+				s.Close()
+			}
+			return err
+		}
+		first := named("b", "one", "web")
+		m.run(first)
+		m.run(first)
+		for range 2 {
+			if err := taken("two"); protocol.CodeOf(err) != protocol.CodeConflict || !strings.Contains(err.Error(), "web is in use by the request one,") {
+				t.Errorf("the name of one that runs: %v", err)
+			}
+			m.restart()
+		}
+		m.run(named("c", "other", "other"))
+		m.nodes["b"].only(t).exit(0)
+		synctest.Wait()
+		if err := taken("two"); err != nil {
+			t.Errorf("the name of one that has ended: %v", err)
 		}
 	})
 }

@@ -83,10 +83,30 @@ func (t *table) namedBy(text protocol.RequestID) []*request {
 	return found
 }
 
+// holder returns the request that has the name and has not ended; nil is none.
+func (t *table) holder(name string) *request {
+	if name == "" {
+		return nil
+	}
+	for _, r := range t.known {
+		if r.service.Tags[protocol.TagName] != name || r.failure() != nil {
+			continue
+		}
+		if info, _, _ := r.account.line(); !info.Last.State.Ended() {
+			return r
+		}
+	}
+	return nil
+}
+
 // admit returns the request that run speaks of, and whether it is a new one,
 // with a session on it. With an error the request is the one in the way, if any.
 func (t *table) admit(run *protocol.Run, hash [sha256.Size]byte) (r *request, s *session, err error) {
 	if r = t.find(run.ID); r == nil {
+		if other := t.holder(run.Service.Tags[protocol.TagName]); other != nil {
+			return other, nil, protocol.Errorf(protocol.CodeConflict,
+				"the name %s is in use by the request %s, which has not ended: choose another --name, or stop that one", run.Service.Tags[protocol.TagName], other.id)
+		}
 		if err := t.room(run.Service.EncodedSize()); err != nil {
 			return nil, nil, err
 		}

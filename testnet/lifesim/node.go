@@ -176,6 +176,10 @@ func (l *life) table(k key) key {
 	return k
 }
 
+// unwelcome is the network that each node's policy refuses half of the time, so that
+// some requests end as refused.
+const unwelcome = "lan"
+
 // offer answers an offer.
 func (l *life) offer(o protocol.Offer) (*execution, error) {
 	k := key{o.Request, o.Attempt}
@@ -192,6 +196,11 @@ func (l *life) offer(o protocol.Offer) (*execution, error) {
 		return nil, &protocol.Refusal{Code: protocol.CodeNotFound, Reason: "was denied"}
 	case !o.Forced && n.w.chance("busy", n.id, k).IntN(4) == 0:
 		return nil, &protocol.Refusal{Code: protocol.CodeBusy, Reason: "all slots taken"}
+	case o.Service.Network == unwelcome && n.w.chance("policy", n.id, k).IntN(2) == 0:
+		if n.w.bugs.RunRefused {
+			n.w.running.Go(newExecution(l, k, o).run)
+		}
+		return nil, &protocol.Refusal{Code: protocol.CodePolicy, Reason: "its owner does not allow the network"}
 	}
 	e = newExecution(l, k, o)
 	l.known[l.table(k)] = e

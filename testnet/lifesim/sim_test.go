@@ -3,12 +3,15 @@ package lifesim
 import (
 	"context"
 	"flag"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
 )
 
 var (
@@ -93,5 +96,28 @@ func TestBugsAreFound(t *testing.T) {
 			}
 			t.Logf("seed %d: %s", found, broken[0])
 		})
+	}
+}
+
+// TestRefusedHasNotRun: what is told as refused ran nowhere. It is told often enough
+// for that to mean something, and a node that runs what it refuses is found.
+func TestRefusedHasNotRun(t *testing.T) {
+	refused := fmt.Sprintf("state %d, ", protocol.StateRefused)
+	for _, bugs := range []Bugs{{}, {RunRefused: true}} {
+		told, ran := 0, 0
+		for seed := range uint64(60) {
+			cfg := DefaultConfig(seed + 1)
+			cfg.Bugs = bugs
+			broken, trace := simulate(t, cfg)
+			told += strings.Count(strings.Join(trace, "\n"), refused)
+			for _, promise := range broken {
+				if strings.Contains(promise, refused) && strings.HasSuffix(promise, "and has run") {
+					ran++
+				}
+			}
+		}
+		if told < 10 || (ran > 0) != bugs.RunRefused {
+			t.Errorf("%+v: %d were told as refused, %d of them had run", bugs, told, ran)
+		}
 	}
 }

@@ -32,6 +32,8 @@ type Bugs struct {
 	HastyRetry bool
 	// OfferIsRenewal: a node counts the lease from when the offer came.
 	OfferIsRenewal bool
+	// RunRefused: a node starts what its policy refuses.
+	RunRefused bool
 	// NoWatchdog: nobody ends the lease of a node whose process is gone.
 	NoWatchdog bool
 }
@@ -189,6 +191,9 @@ func (w *world) request(i int) protocol.Run {
 	}
 	if r.IntN(5) == 0 {
 		run.Service.Constraints.Node = string(w.nodes[r.IntN(len(w.nodes))].id)
+	}
+	if w.chance("network", i).IntN(4) == 0 {
+		run.Service.Network = unwelcome
 	}
 	return run
 }

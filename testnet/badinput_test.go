@@ -105,11 +105,11 @@ func TestBadRequests(t *testing.T) {
 		says []string
 	}{
 		{"unknown node", []string{"--node", "attic", image}, 126, []string{"attic"}},
-		{"label nobody has", []string{"--constraint", "gpu=yes", image}, 126, []string{"gpu", "a:", "b:"}},
-		{"more memory than any lends", []string{"--memory", "100g", image}, 126, []string{"a:", "b:"}},
-		{"more cores than any lends", []string{"--cpus", "500", image}, 126, []string{"a:", "b:"}},
+		{"label nobody has", []string{"--constraint", "gpu=yes", image}, 126, []string{"gpu", "a, b: "}},
+		{"more memory than any lends", []string{"--memory", "100g", image}, 126, []string{"a, b: "}},
+		{"more cores than any lends", []string{"--cpus", "500", image}, 126, []string{"a, b: "}},
 		{"no such image", []string{"nosuch/none:1"}, 125, []string{"nosuch/none:1"}},
-		{"a registry that is not asked", []string{"registry.invalid/none:1"}, 126, []string{"a:", "b:", `registries = ["default", "registry.invalid"]`}},
+		{"a registry that is not asked", []string{"registry.invalid/none:1"}, 126, []string{"a, b: ", `registries = ["default", "registry.invalid"]`}},
 		{"image of another processor", []string{foreign}, 125, []string{foreign, goruntime.GOARCH}},
 		{"no such program", []string{"--entrypoint", "/none", image}, 127, []string{"/none"}},
 		{"not a reference", []string{"UPPER//case"}, 125, []string{"UPPER//case"}},

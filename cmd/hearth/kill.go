@@ -15,8 +15,8 @@ func (c *cli) killCommand() *cobra.Command {
 		Short: "Kill requests, or send them a signal, at once",
 		Long: `Kill requests: the container gets SIGKILL, without a grace period; what has not
 started yet is cancelled. With --signal it gets another one, which ends it or does
-not, as it likes. Any device's requests can be named: by ID, by name, by a beginning of
-the ID that no other has, or by ID@DEVICE.
+not, as it likes: its end is then its own. Any device's requests can be named: by
+ID, by name, by a beginning of the ID that no other has, or by ID@DEVICE.
 
 It prints each ID when its signal is on its way, and waits for nothing.
 

@@ -34,16 +34,18 @@ containers: see 'hearth doctor' there), AGE how old that is. A device with none 
 these only asks for work.
 
 With --wide come its ROLE ('node' runs work, a 'device' only asks for it), ARCH,
-PEER (the end of its ID), ADDRESS, RTT, the round trip, DISK, what is free for
-images and for what containers write, ACCEL, the accelerators that the owner lends, TEMP, that of the
-hottest sensor, THROTTLED, how much of its speed heat or power takes away, FETCH,
-how many bytes a second images came at lately, VERSION and LABELS. They are measured at
-each beat of the score: a device does not send a new one because it grew warmer.
+PEER (the end of its ID), ADDRESS, RTT, the round trip, DISK, what is free on the
+file system of its state folder, ACCEL, the accelerators that the owner lends, TEMP,
+that of the hottest sensor, THROTTLED, how much of its speed heat or power takes away,
+FETCH, how many bytes a second images came at lately, VERSION and LABELS. They are
+measured at each beat of the score: a device does not send a new one because it grew
+warmer.
 
 JSON: an array of objects with the keys name, peer_id, self, role, draining,
-not_ready, missing_limits (memory, cpus, pids), arch, os, drivers, speed (of a core; 1 is the reference device's), cpus, cpu_free,
-cpu_others (cores that other programs use), memory_total, memory_free and disk_free
-(bytes), slots, running, queued, score, address (of the connection), addresses,
+not_ready, missing_limits (memory, cpus, pids), arch, os, drivers, speed (of a core;
+1 is the reference device's), cpus, cpu_free, cpu_others (cores that other programs
+use), memory_total, memory_free and disk_free (bytes; see DISK), slots, running,
+queued, score, address (of the connection), addresses,
 age_ms, rtt_ms, accelerators, labels, temperature_c, throttled (0 to 1), pull_rate
 (bytes a second), long_running (what has run for several times as long as usual:
 count, cpus, memory, and ran_ms of the youngest), youngest_ms (of all that runs) and
@@ -51,9 +53,10 @@ version; of address, rtt_ms and the last six only what is known. claimed_name is
 where a device claims a name that is another's, so that it is shown with the end of
 its ID, and copy_address where another device runs with a copy of its state folder.
 
-With --watch the list is printed anew on every change until Ctrl-C; with --json
-as well, as one line of JSON for each change. What always moves a little, as free
-memory does, is a change when it moved by a twentieth.
+With --watch the list is printed anew on every change until Ctrl-C, on a terminal in
+the place of the last one; with --json as well, as one line of JSON for each change.
+What always moves a little, as free memory does, is a change when it moved by a
+twentieth.
 
   hearth nodes
   hearth nodes -q | xargs -n1 -I{} hearth run --node {} busybox hostname`,

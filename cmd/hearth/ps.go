@@ -46,8 +46,8 @@ label=KEY=VALUE (what --name and --label of 'hearth run' wrote), status=STATE as
 is shown, of which exited is any end, exited=CODE, image=NAME (or ancestor), node=NAME,
 from=NAME and id=BEGINNING. Of several all must fit.
 
-With --watch the list is printed anew on every change until Ctrl-C; with --json
-as well, as one line of JSON for each change.
+With --watch the list is printed anew on every change until Ctrl-C, on a terminal in
+the place of the last one; with --json as well, as one line of JSON for each change.
 
 JSON: an array of objects with the keys id, image, args, tags, detached, state, code,
 reason, exit_code, attempt, node, node_name, from, from_name, container,

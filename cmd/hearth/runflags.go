@@ -49,7 +49,7 @@ func (f *runFlags) describe(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "set a variable for the container, `K=V`, or K to pass on this one's")
 	flags.StringArrayVar(&f.envFiles, "env-file", nil, "read variables from `FILE`, a K=V or K a line, # for comments")
 	flags.StringVar(&f.cpus, "cpus", "", "cores that it needs; `N` may be a fraction")
-	flags.StringVarP(&f.memory, "memory", "m", "", "memory that it needs and may use at most: `SIZE` such as 512m or 2g")
+	flags.StringVarP(&f.memory, "memory", "m", "", "memory that it needs and may use at most: `SIZE` such as 512m or 2g, 6m or more")
 	flags.StringVar(&f.shmSize, "shm-size", "", "`SIZE` of /dev/shm, which is part of its memory (default 64m)")
 	flags.StringArrayVar(&f.tmpfs, "tmpfs", nil, "give it an empty folder in memory, `PATH[:size=64m,mode=1777,exec]`")
 	flags.StringVar(&f.accelerator, "accelerator", "", "accelerator that it needs, of a `KIND` such as gpu or npu, where the owner lends one")

@@ -31,8 +31,10 @@ placed yet is cancelled at once. Any device's requests can be named: by ID, by
 name, by a beginning of the ID that no other has, or by ID@DEVICE. Stopping one that
 has ended is no error.
 
-It waits until each has ended and prints its ID then. With --signal-only the
-request is not asked to end: it gets the signal, and nothing is waited for.
+It waits until each has ended and prints its ID then. What it ends is cancelled,
+whatever the signal; 'hearth wait' tells the container's own exit code. With
+--signal-only the request is not asked to end: it gets the signal, and nothing is
+waited for.
 
 Exit codes: 0 if all have ended, or got the signal; 125 otherwise.
 
@@ -63,7 +65,7 @@ Exit codes: 0 if all have ended, or got the signal; 125 otherwise.
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&s.Signal, "signal", "s", "", "send `SIGNAL` first, such as INT or USR1 (default: the image's STOPSIGNAL, or TERM)")
+	flags.StringVarP(&s.Signal, "signal", "s", "", "send `SIGNAL` first, such as INT, USR1 or 15 (default: the image's STOPSIGNAL, or TERM)")
 	flags.DurationVarP(&s.Grace, "grace", "g", stopGrace, "kill it if it has not ended after `D`, such as 30s")
 	flags.Uint32VarP(&seconds, "time", "t", 0, "") // docker's --grace
 	_ = flags.MarkHidden("time")

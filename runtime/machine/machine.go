@@ -25,8 +25,8 @@ type Config struct {
 	// Memory to lend; 0 is what there is, less a fifth and at least 256 MiB
 	// for the system and its own programs.
 	Memory protocol.Bytes
-	// Dir is a folder on the file system whose free space counts: where images
-	// are kept. Where it does not exist, its nearest parent counts.
+	// Dir is a folder on the file system whose free space counts. Where it does not
+	// exist, its nearest parent counts.
 	Dir string
 }
 

@@ -271,8 +271,7 @@ func TestPlatformRefusesBeforeAnOffer(t *testing.T) {
 		m.start(DefaultParams())
 		defer m.close()
 		end := m.run(protocol.Run{Service: protocol.Service{Image: "tool"}}).end()
-		want := "no node can run it: a is linux/amd64, and the image is made for linux/s390x; " +
-			"b is linux/amd64, and the image is made for linux/s390x; c is linux/amd64, and the image is made for linux/s390x"
+		want := "no node can run it: a, b, c: is linux/amd64, and the image is made for linux/s390x"
 		if end.State != protocol.StateRefused || end.Code != protocol.CodeNoNode || end.Reason != want {
 			t.Errorf("%v %v %q", end.State, end.Code, end.Reason)
 		}

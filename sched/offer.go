@@ -234,8 +234,7 @@ func (r *request) refuse(d *protocol.Decision) {
 	r.node, r.name = "", ""
 	asked := r.service.Constraints.Node
 	if asked == "" {
-		r.end(protocol.StateRefused, protocol.CodeNoNode, "no node can run it: %s", list(d,
-			func(c *protocol.Candidate) string { return nameOr(c.Name, c.Node) + " " + c.Excluded }))
+		r.end(protocol.StateRefused, protocol.CodeNoNode, "no node can run it: %s", reasons(d))
 		return
 	}
 	for i := range d.Candidates {
@@ -244,20 +243,43 @@ func (r *request) refuse(d *protocol.Decision) {
 			return
 		}
 	}
-	r.end(protocol.StateRefused, protocol.CodeUnknownNode, "no device named %s is in the mesh; there are: %s", asked,
-		list(d, func(c *protocol.Candidate) string { return nameOr(c.Name, c.Node) }))
+	r.end(protocol.StateRefused, protocol.CodeUnknownNode, "no device named %s is in the mesh; there are: %s", asked, names(d))
 }
 
 // listed is how many devices a text names; the decision has them all.
 const listed = 8
 
-func list(d *protocol.Decision, text func(*protocol.Candidate) string) string {
-	all := d.Candidates[:min(len(d.Candidates), listed)]
+// reasons tells why the devices of a decision were left out, those with the same
+// reason together.
+func reasons(d *protocol.Decision) string {
 	var parts []string
-	for i := range all {
-		parts = append(parts, text(&all[i]))
+	at := make(map[string]int) // of a reason in parts
+	for _, c := range d.Candidates[:min(len(d.Candidates), listed)] {
+		name := nameOr(c.Name, c.Node)
+		if i, ok := at[c.Excluded]; ok {
+			parts[i] += ", " + name
+			continue
+		}
+		at[c.Excluded] = len(parts)
+		parts = append(parts, name)
 	}
-	if more := len(d.Candidates) + d.Unnamed - len(all); more > 0 {
+	for why, i := range at {
+		parts[i] += ": " + why
+	}
+	return withMore(d, parts)
+}
+
+func names(d *protocol.Decision) string {
+	var parts []string
+	for _, c := range d.Candidates[:min(len(d.Candidates), listed)] {
+		parts = append(parts, nameOr(c.Name, c.Node))
+	}
+	return withMore(d, parts)
+}
+
+// withMore joins what is told of the first devices with how many there are more.
+func withMore(d *protocol.Decision, parts []string) string {
+	if more := len(d.Candidates) + d.Unnamed - listed; more > 0 {
 		parts = append(parts, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(parts, "; ")

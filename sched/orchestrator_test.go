@@ -148,7 +148,7 @@ func TestHardRefusalsLeadOn(t *testing.T) {
 		app := m.run(protocol.Run{})
 		app.end()
 		app.wants(protocol.StateRefused, protocol.CodeNoNode,
-			"no node can run it: a its owner forbids it; b cannot be reached; c has no engine")
+			"no node can run it: a: its owner forbids it; b: cannot be reached; c: has no engine")
 		last := app.decisions[len(app.decisions)-1]
 		for _, c := range last.Candidates {
 			if c.Excluded == "" {

@@ -17,7 +17,7 @@ var foreignVerbs = []foreignVerb{
 	{[]string{"images", "image", "pull", "load", "import", "history", "rmi"}, "each node keeps its own images, and fetches one when it first runs it: use 'docker pull' on a node to have it there before"},
 	{[]string{"build", "buildx", "push", "save", "tag", "search", "manifest"}, "hearth runs images and does not make them: use docker for that"},
 	{[]string{"login", "logout"}, "a node fetches images with the logins of docker: use 'docker login' there, as the user that runs hearth"},
-	{[]string{"top", "stats"}, "'hearth ps' shows what runs in the mesh, 'hearth nodes' how busy each device is"},
+	{[]string{"top", "stats"}, "'hearth ps --watch' shows what runs in the mesh, 'hearth nodes --watch' how busy each device is"},
 	{[]string{"ls", "list", "container"}, "'hearth ps' shows the requests of the mesh, 'hearth nodes' its devices"},
 	{[]string{"start", "create", "restart", "pause", "unpause", "update", "rename"}, "a request runs once: 'hearth stop' ends it, 'hearth run' asks anew; --retry has a lost one run again"},
 	{[]string{"port", "port-forward", "network", "serve", "funnel"}, "'hearth forward' connects to a port of a container; 'hearth run --network' says which network it is on"},

@@ -26,9 +26,9 @@ func (a *announcedAddrs) get() []ma.Multiaddr {
 	return nil
 }
 
-// refresh computes them from the addresses that are listened on, and reports
-// whether they changed. Those that were named are announced as they are; those
-// of the kind "every interface" are spelt out and filtered.
+// refresh computes the addresses to announce from the addresses listened on. It
+// reports whether they changed. An address that the owner named is announced as
+// it is; "every interface" is spelt out and filtered.
 func (a *announcedAddrs) refresh(listening []ma.Multiaddr) (bool, error) {
 	ifs, err := netif.List(a.interfaces)
 	if err != nil {

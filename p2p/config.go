@@ -19,15 +19,15 @@ import (
 // DefaultPort is the TCP port that is listened on where none was named.
 const DefaultPort = 7117
 
-// A Config says who this device is, where it listens and whom it dials.
+// A Config holds the device's identity, its addresses and its callbacks.
 type Config struct {
 	Secret keys.Secret
 	// Key is the device's identity, as made by keys.Identity.
 	Key crypto.PrivKey
 	// Name of the device, as keys.ValidName allows it.
 	Name string
-	// ProtectedNames are names that stay with their holders whatever the owners of other
-	// devices say, as those that a policy mentions.
+	// ProtectedNames stay with their holders: the owners of other devices
+	// cannot free them. The names in a policy are such.
 	ProtectedNames []string
 	// StateDir holds the known peers, names and the boot counter. Empty keeps none:
 	// the device is then found anew after each restart.
@@ -46,8 +46,8 @@ type Config struct {
 	// OnStatus is told each fresh and valid status of other devices, by one
 	// goroutine. May be nil.
 	OnStatus func(protocol.Status)
-	// OnPeer is told that a device joined (usable for streams and gossip) or
-	// that it is gone, by one goroutine and in order. May be nil.
+	// OnPeer is called when a device joined or left. A device has joined once
+	// streams and gossip work. One goroutine calls it, in order. May be nil.
 	OnPeer func(p Peer, joined bool, how Departure)
 	// OnRTT is told the smoothed round trip time to a device, after each ping; it
 	// must not block. May be nil.

@@ -41,9 +41,9 @@ const (
 )
 
 // A connector decides whom to dial and when. One goroutine, run, owns the
-// table; everybody else sends it hints, which are dropped when it is too busy,
-// for they come again. That a connection ended is told once: it is kept until run
-// has seen it.
+// table. Others send it hints; it drops them when busy, since they come again.
+// The end of a connection is never dropped: disconnected keeps it until run has
+// seen it.
 type connector struct {
 	self    peer.ID
 	sw      *swarm.Swarm
@@ -265,8 +265,9 @@ func (c *connector) redialAll() {
 	}
 }
 
-// makeRoom forgets the candidate that failed most, of those that were never
-// members, if the table is full. It returns false if there is none.
+// makeRoom evicts the candidate with the most failures if the table is full.
+// Members and configured peers stay. It returns false if there was nobody to
+// evict.
 func (c *connector) makeRoom() bool {
 	if len(c.table) < maxCandidates {
 		return true
@@ -378,9 +379,8 @@ func (c *connector) finish(a attempt) {
 		failures = cand.failures + maxSteadyFailures // until it is updated
 	}
 	if errors.As(a.err, new(sec.ErrPeerIDMismatch)) && !cand.configured || errors.Is(a.err, errCopy) {
-		// Another device has its address, which is not to be troubled for every
-		// device that once had it. When this one is back it is heard of. Or a copy of
-		// this device is connected there.
+		// Another device has this address now, or a copy of this device does.
+		// Dial it rarely: a device that comes back announces itself.
 		failures = cand.failures + maxSteadyFailures
 	}
 	cand.nextDial = time.Now().Add(backoff(failures))

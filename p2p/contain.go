@@ -6,13 +6,12 @@ import (
 	"runtime/debug"
 )
 
-// errPanic is what becomes of a handshake or a message over which this device has
-// panicked.
+// errPanic is the error of a handler that panicked.
 var errPanic = errors.New("a failure of this device, which its log tells")
 
-// contain runs f, which handles what a device has sent. If f panics, that is
-// logged, and the error is errPanic: what was sent is refused, and nothing else.
-// It has no place where f can leave a mutex locked.
+// contain runs f, the handler of something a device sent. A panic in f is
+// logged and becomes errPanic, so only this input is refused. f must not hold a
+// mutex where it can panic.
 func contain(log *slog.Logger, from any, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

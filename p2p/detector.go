@@ -25,8 +25,9 @@ const (
 	goodbyeTimeout = 250 * time.Millisecond
 )
 
-// detector watches connections and says goodbye on them. One goroutine, run, sends
-// all pings, at the ticks of the device; what comes is taken by who reads (line).
+// detector finds dead connections and says goodbye on live ones. One goroutine,
+// run, sends all pings of the device at the same ticks. The reader of each
+// frameConn calls the handlers of frames.
 type detector struct {
 	epoch         time.Time // what the times in pings and the ticks count from
 	members       *members
@@ -60,10 +61,10 @@ func (d *detector) run(ctx context.Context) {
 	}
 }
 
-// check goes over all connections: it pings where it is time to, and ends those
-// that are dead. It returns when to look again. late is by how much it was called
-// too late: a device that gets no processor hears nobody, and must not take all
-// others for dead.
+// check pings the connections whose turn it is and ends the dead ones. It
+// returns when to check again. late is how much later than planned it was
+// called: a device without processor time hears nobody, and must not blame the
+// others.
 func (d *detector) check(now time.Time, late time.Duration) time.Duration {
 	all := d.all()
 	ticks := max(1, (len(all)+maxPingsPerSecond-1)/maxPingsPerSecond)
@@ -79,8 +80,8 @@ func (d *detector) tickCount(now time.Time) int {
 	return int((now.Sub(d.epoch) + pingSlack) / pingInterval)
 }
 
-// nextTick returns when, about after that time, this device wakes up anyway: all its
-// pings go out together, for what costs is to wake up.
+// nextTick returns the time until the tick nearest to about. All pings go out
+// together, because waking up is the expensive part.
 func (d *detector) nextTick(about time.Duration) time.Duration {
 	next := pingInterval - time.Since(d.epoch)%pingInterval
 	return max(next+(about-next).Round(pingInterval), next)
@@ -164,8 +165,8 @@ func (d *detector) requestStatus(id peer.ID) {
 	}
 }
 
-// sendStatus sends this device's status to those that have had none from it, and to those
-// that are new: that gossip goes as far as them takes a moment.
+// sendStatus sends this device's status to every device without one. New
+// devices get it too, since gossip takes a moment to reach them.
 func (d *detector) sendStatus(status []byte) {
 	for _, w := range d.all() {
 		if !w.statusSent.Load() || time.Since(w.since) < readyTimeout && !d.members.isReached(w.conn) {

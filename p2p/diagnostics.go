@@ -22,13 +22,14 @@ const (
 	// about names and copies: anybody can be any number of devices.
 	logBurst    = 16
 	logInterval = time.Minute
-	// copyTTL is for how long a copy is told of that was not seen again. A device that
-	// is refused for it tries once in maxBackoff.
+	// copyTTL is how long a copy is listed after it was last seen. A refused
+	// device tries again within maxBackoff.
 	copyTTL = 3 * maxBackoff
 )
 
-// diagnostics keeps what the owner should know of devices that do not belong here,
-// and logs each once. It is safe for concurrent use.
+// diagnostics keeps reports about devices for the owner: strangers, copies,
+// claimed names, other versions. It logs each once. It is safe for concurrent
+// use.
 type diagnostics struct {
 	ours keys.Fingerprint
 	log  *slog.Logger
@@ -81,7 +82,7 @@ func (d *diagnostics) noteStranger(addr, fingerprint string, why error) {
 	}
 }
 
-// noteConflict logs that a member claims a name that it does not have.
+// noteConflict logs that a member claims a name of another device.
 func (d *diagnostics) noteConflict(name string, holder, claimant peer.ID, shown, addr string) {
 	d.mu.Lock()
 	first := d.firstTime("conflict "+name+string(holder)+string(claimant)) && d.memberLimiter.Allow()
@@ -126,8 +127,8 @@ func (d *diagnostics) noteRefused(self peer.ID, addr string) {
 	}
 }
 
-// recordCopy keeps what was seen, and reports whether this device was known to be the
-// one that is refused, and whether it is to be logged.
+// recordCopy keeps c. It reports whether this device is already known to be the
+// refused one, and whether to log c.
 func (d *diagnostics) recordCopy(c Copy) (known, log bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

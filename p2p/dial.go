@@ -13,8 +13,8 @@ import (
 	mss "github.com/multiformats/go-multistream"
 )
 
-// connect makes a connection. With probe it first finds out who is at the
-// address: libp2p does not dial a device whose ID is not known.
+// connect makes a connection. With probe it asks first for the ID at the
+// address, because libp2p dials known IDs only.
 func (c *connector) connect(ctx context.Context, id peer.ID, addrs []ma.Multiaddr, probe bool) (peer.ID, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 	defer cancel()
@@ -60,8 +60,8 @@ func (c *connector) probe(ctx context.Context, addr ma.Multiaddr) (peer.ID, erro
 	return id, err
 }
 
-// backoff returns how long to wait after so many failures, with jitter, so that
-// devices that came up together do not go on trying together.
+// backoff returns the pause after so many failures in a row. It has jitter, so
+// that devices started together spread out.
 func backoff(failures int) time.Duration {
 	d := maxBackoff
 	if shift := failures - 1; shift < 6 {
@@ -70,7 +70,7 @@ func backoff(failures int) time.Duration {
 	return d*3/4 + rand.N(d/2)
 }
 
-// probeCopy looks who is at an address that announces this device's own ID.
+// probeCopy plans a look at an address that announces this device's own ID.
 func (c *connector) probeCopy(addrs []ma.Multiaddr) {
 	if len(addrs) == 0 || time.Since(c.lastCopyProbe) < copyInterval || !c.makeRoom() {
 		return

@@ -9,9 +9,11 @@ import (
 )
 
 const (
-	// A device that never proved to be a member is dialled because somebody said
-	// so. In all so many attempts are made, and so many at one address: enough for
-	// a home that starts all at once, and no burden to anybody who is lied about.
+	// Anybody can name a device to dial, so dials of unproven devices are
+	// bounded: in all by dialRate and dialBurst, at one host by
+	// hostDialInterval and hostDialBurst. That is enough for a home in which
+	// all devices start at once, and harmless to a host that somebody lied
+	// about.
 	dialRate, dialBurst             = 4, 256
 	hostDialInterval, hostDialBurst = 2 * time.Second, 128
 	// distrustTTL is how long an address is left alone where no member answered, as

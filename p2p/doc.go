@@ -1,6 +1,6 @@
 // Package p2p connects the devices of one mesh: authenticated streams and
-// gossip. It knows nothing of containers or of placement, and never talks to a
-// device that does not hold the secret.
+// gossip. It never talks to a device without the mesh's secret, and knows nothing
+// of containers or placement.
 //
 //	mDNS ┐
 //	peers.json ┤                        ┌ membership handshake (inside Noise)
@@ -10,7 +10,7 @@
 //	                                         ├ gossipsub, with neighbours   OnStatus, Publish
 //	                                         └ yamux → streams              Handle / Open
 //
-// Reading order: membership.go (who may connect), frameconn.go and frames.go (what is
-// said), members.go (who is connected), connector.go (whom to dial), detector.go,
-// neighbours.go, gossip.go, and mesh.go which puts them together.
+// Reading order: membership.go (authentication), frameconn.go and frames.go (the
+// wire), members.go (the table), connector.go (dialling), detector.go (liveness),
+// neighbours.go, gossip.go; mesh.go puts them together.
 package p2p

@@ -15,10 +15,10 @@ import (
 // bootFile counts the starts of the device.
 const bootFile = "boot"
 
-// nextBoot returns the number of this start, greater than that of every
-// earlier one. It comes from a counter on disk, because the clock of a home
-// device may go backwards; the clock only begins the count, so that a device
-// that lost its file still goes on above it.
+// nextBoot returns the number of this start. It is greater than the number of
+// every earlier start. A counter on disk makes it so, because the clock of a
+// home device may go backwards. The clock only sets the first value, for
+// devices without the file.
 func nextBoot(dir string, log *slog.Logger) uint64 {
 	clock := uint64(uint32(time.Now().Unix()))
 	if dir == "" {

@@ -16,40 +16,41 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 )
 
-// muxID names frames with yamux in them where libp2p negotiates the multiplexer, and
-// with that the version of what devices speak after the handshake.
+// muxID names the frames in libp2p's negotiation of the multiplexer, and so the
+// version of everything after the handshake.
 const muxID libp2pproto.ID = "/hearth/lines/2.0.0"
 
-// A frameConn is the connection to a member, as the swarm's multiplexer of streams: the
-// frames on it (frames.go), and yamux from the first stream on. Most members of a large
-// mesh only say that they live: yamux, its goroutines and their buffers would be most
-// of what each of them costs.
+// A frameConn is the connection to a member: frames (frames.go), with yamux
+// inside of them from the first stream on. It is the swarm's multiplexer. Most
+// members of a large mesh only send signs of life; yamux with its goroutines
+// and buffers would be most of their cost.
 //
-// Each side starts yamux with the first frame of streams that it sends or gets, and
-// keeps it to the end of the connection.
+// Each side starts yamux with its first frame of streams, in or out. Yamux then
+// stays until the connection ends.
 //
-// Who accepts streams reads, until there is a frame of streams; from then on yamux.
+// The goroutine that accepts streams is the reader. From the first frame of
+// streams on, yamux reads.
 type frameConn struct {
 	member *memberConn
 	server bool
 	scope  network.PeerScope
 	yamux  *yamux.Transport
-	// handle takes the body of a frame that is not one of streams. It is set before
-	// anything is read, is called by who reads, and must not wait for the other side.
-	// An error ends the connection.
+	// handle takes each frame but those of streams. It is set before the first
+	// read. The reader calls it, so it must not wait for the other side. An
+	// error ends the connection.
 	handle func(kind byte, body []byte) error
 	// done is closed with the connection.
 	done chan struct{}
 
-	// What follows is of who reads: the head of a frame; how much of a frame of streams
-	// is still to come; how often something had been carried for streams since when, or
-	// ever; and for how long nothing had been when the last other frame came.
+	// The reader owns these: the head of the current frame, the rest of a frame
+	// of streams, the value of carried seen last, since when that is unchanged,
+	// and for how long it was when the last frame came.
 	head        [headSize]byte
 	remaining   int
 	lastCarried uint64
 	idleSince   time.Time
 	idle        time.Duration
-	// reader is yamux where that reads; it is of who accepts streams.
+	// reader is yamux, once yamux reads. The accepting goroutine owns it.
 	reader *yamuxConn
 
 	carried atomic.Uint64 // how often something was, for streams
@@ -63,7 +64,7 @@ type frameConn struct {
 
 var _ network.MuxedConn = (*frameConn)(nil)
 
-// muxer makes them: it is the only multiplexer spoken. It leaves it to liveness to
+// muxer makes them: it is the only multiplexer spoken. It leaves it to the detector to
 // tell a dead connection from a slow one.
 type muxer struct {
 	yamux yamux.Transport
@@ -189,8 +190,8 @@ func (f *frameConn) readFrame() error {
 	return f.handle(kind, body)
 }
 
-// writeFrame sends a frame, after those that others are sending. The connection ends where
-// that fails: part of the frame may have gone out.
+// writeFrame sends a frame. The caller keeps frames apart. An error closes the
+// connection, since part of the frame may be out.
 func (f *frameConn) writeFrame(kind byte, body []byte) error {
 	frame := pool.Get(headSize + len(body))
 	defer pool.Put(frame)
@@ -230,8 +231,8 @@ func goOnce(running *atomic.Bool, f func()) {
 	}
 }
 
-// sendLocked sends a frame; the caller holds sending. A connection that is full is not dead,
-// but one that stays so is ended, as by yamux.
+// sendLocked sends a frame; the caller holds sendMu. A full connection is not
+// dead, but after writeTimeout it is closed.
 func (f *frameConn) sendLocked(kind byte, body []byte) error {
 	if err := f.member.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err

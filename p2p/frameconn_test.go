@@ -256,7 +256,7 @@ func TestStreamsComeAndGo(t *testing.T) {
 	})
 }
 
-// A line on which a stream's data waits to be sent is not calm: who reads does not wait
+// A connection with stream data to send is not idle: the reader does not wait
 // behind it.
 func TestBlockedWriteIsNotCalm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -281,7 +281,7 @@ func TestBlockedWriteIsNotCalm(t *testing.T) {
 		ping()
 		time.Sleep(2 * inlineSendThreshold)
 		if still := ping(); still < inlineSendThreshold {
-			t.Errorf("calm for %v only, and nothing is sent", still)
+			t.Errorf("idle for %v only, and nothing is sent", still)
 		}
 		s, err := l.OpenStream(t.Context()) // whose first frame nobody reads
 		if err != nil {
@@ -290,7 +290,7 @@ func TestBlockedWriteIsNotCalm(t *testing.T) {
 		for range 3 {
 			time.Sleep(2 * inlineSendThreshold)
 			if still := ping(); still > 0 {
-				t.Errorf("calm for %v, while a frame of streams waits", still)
+				t.Errorf("idle for %v, while a frame of streams waits", still)
 			}
 		}
 		_ = s.Reset()

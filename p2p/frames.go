@@ -10,30 +10,30 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// What follows the handshake on a connection is frames, which each side sends
-// whenever it wants to:
+// After the handshake a connection carries frames. Each side sends at any time:
 //
 //	kind (1 byte), length of the body (3 bytes, big endian), body
 //
-// The first frame of each side is a start, whose body is the number of the device's
-// start (8 bytes); the listener's comes after the dialler's (startexchange.go). A copy says
-// that another device runs with a copy of this one's state folder: its body is 1 where
-// this connection is refused for that, else 0, and the address of the other device. A
-// name says that this device's name is another's for the sender: its body is the ID of
-// that one, or empty where it is not so any more. A forget lists names that the
-// sender's owner has forgotten (names.go).
+//	start           number of the device's start (8 bytes); the first frame of
+//	                each side, the dialler's first (startexchange.go)
+//	copy            1 if this connection is refused, else 0; address of the device
+//	                that runs with a copy of the receiver's state folder
+//	name            ID of the device that holds the receiver's name; empty again
+//	                when the receiver holds it
+//	forgotten       names that the sender's owner has forgotten (names.go)
+//	ping            4 bytes of the sender's choice; its last round trip time in
+//	                microseconds (big endian), 0 before the first
+//	echo            body of the ping that it answers
+//	goodbye         the sender leaves
+//	goodbye ack     answer to goodbye
+//	status          the sender's status, encoded as for gossip; the latest is sent
+//	                first of all
+//	status request  asks for the receiver's own status
+//	pick            1 if the sender picks the receiver for gossip, else 0
+//	gossip          one message of pubsub; follows the pick
+//	streams         one whole message of yamux; the dialler is its client
 //
-// The body of a ping is 4 bytes that mean something to its sender only, and the
-// round trip time that the sender measured last, in microseconds (big endian, 0
-// before the first). The other side sends it back as an echo. A goodbye, which says
-// that the device leaves, is answered with a farewell; neither has a body. The body
-// of a status is the device's own, encoded as for gossip: each side hands over its
-// latest first of all. The body of a pick is one byte, which says whether the sender
-// picks the other side to gossip with (1) or no longer does (0). Frames of gossip, which
-// come after the pick that they are for, carry what pubsub says, a message each. Frames of streams
-// carry yamux, a whole message each; the side that dialled is its client. A device that
-// needs the other's own status asks for it (wanted), without a body. Frames of other kinds
-// are passed over.
+// Frames of other kinds are ignored.
 const (
 	framePing byte = iota + 1
 	frameEcho

@@ -37,8 +37,8 @@ const (
 	forwardBeats, forwardInterval = 2, 16
 )
 
-// gossipProtocols is the only protocol that pubsub speaks here: what later ones add
-// is for messages that are longer, and all members must have it.
+// gossipProtocols is the only protocol of pubsub here. Later ones help with
+// long messages, and all members would need them.
 var gossipProtocols = []libp2pproto.ID{pubsub.GossipSubID_v11}
 
 // gossip is the status topic.
@@ -49,12 +49,12 @@ type gossip struct {
 	onAddresses func(peer.ID, []string)
 	// detector knows the connections, and has frames sent on them.
 	detector *detector
-	// handleStream is pubsub's for whispers of others; it returns when the whisper ends.
+	// handleStream is pubsub's handler of inbound gossip; it returns when the stream ends.
 	handleStream network.StreamHandler
-	// subscription is what pubsub says first to a neighbour: that it is subscribed to the topic.
-	// All members are, so each has its own pubsub hear it of a neighbour: that forgets what
-	// a neighbour subscribes to when either of its streams ends, which the neighbour does
-	// not know.
+	// subscription is a neighbour's first message to pubsub: it subscribes to
+	// the topic. All members subscribe, so each device feeds it to its own
+	// pubsub. Pubsub forgets subscriptions when a stream ends, and the
+	// neighbour would not know.
 	subscription []byte
 	done         <-chan struct{} // closed when pubsub ends
 	log          *slog.Logger
@@ -102,17 +102,16 @@ func (g *gossip) join(ctx context.Context, h *streams, topic string) (err error)
 	return err
 }
 
-// encodeSubscription says that who sends it is subscribed to the topic.
+// encodeSubscription returns pubsub's message to subscribe to the topic.
 func encodeSubscription(topic string) ([]byte, error) {
 	rpc := &pb.RPC{Subscriptions: []*pb.RPC_SubOpts{{Subscribe: proto.Bool(true), Topicid: &topic}}}
 	data, err := proto.Marshal(rpc)
 	return append(binary.AppendUvarint(nil, uint64(len(data))), data...), err
 }
 
-// gossipParams are the library's for statuses that go from each device to all its
-// neighbours: these are chosen already, and few. Of those the library would leave some
-// without any, where each of their neighbours has enough (1 % of statuses were missed, for
-// good). What was missed is not asked for, since a newer status follows.
+// gossipParams suit neighbours that are few and chosen already. The library's
+// own choice among them left some devices without any neighbour, for good.
+// Missed statuses are not asked for, since newer ones follow.
 func gossipParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
 	p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = maxNeighbours, maxNeighbours, maxNeighbours, 0, 0
@@ -131,8 +130,8 @@ func (g *gossip) publish(ctx context.Context, s protocol.Status) error {
 	return g.topic.Publish(ctx, data)
 }
 
-// republish gossips the latest status once more, so that those that this device is
-// not connected to learn where it is.
+// republish gossips the latest status once more. Devices without a connection
+// to this one learn its addresses from it.
 func (g *gossip) republish(ctx context.Context) {
 	status := g.ownStatus()
 	if status == nil {
@@ -218,9 +217,9 @@ func (g *gossip) receive(from, sender peer.ID, data []byte) pubsub.ValidationRes
 	return verdict
 }
 
-// shouldForward reports whether a status is to be passed on. Where all are neighbours it comes
-// straight from its device to everybody, as a rule: passing it on is for those who are
-// not connected to that yet.
+// shouldForward reports whether to pass a status on. In a full mesh every
+// device gets it from its sender; forwarding helps those that are not connected
+// to the sender yet.
 func (g *gossip) shouldForward(from peer.ID, s *protocol.Status) bool {
 	return !g.members.fullMesh() || (s.Sequence+g.forwardOffset())%forwardInterval == 0 || !g.members.has(from) || g.members.sinceJoin() < forwardBeats*s.Beat
 }
@@ -228,8 +227,8 @@ func (g *gossip) shouldForward(from peer.ID, s *protocol.Status) bool {
 // forwardOffset says which of the statuses this device passes on: others do so with others.
 func (g *gossip) forwardOffset() uint64 { return uint64(g.self[len(g.self)-1]) }
 
-// A checkedStatus status is one that may be taken. It counts here only if its device itself has
-// handed over one since it connected: what others pass on before that may be of any age.
+// A checkedStatus passed all checks. It is direct if its device handed one over
+// on the present connection. Until then a forwarded status may be of any age.
 type checkedStatus struct {
 	*protocol.Status
 	direct bool

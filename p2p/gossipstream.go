@@ -15,7 +15,7 @@ const maxQueuedGossip = 64
 
 // A gossipStream is one direction of gossip with a neighbour, as the stream that pubsub
 // takes it for. Its bytes go in frames of their own: a connection without work needs no
-// yamux. The other side is not told when it ends.
+// yamux. The other side does not see its end.
 type gossipStream struct {
 	conn      network.Conn
 	frames    *frameConn
@@ -35,7 +35,7 @@ func newGossipStream(c network.Conn, on *frameConn, queue int) *gossipStream {
 	return w
 }
 
-// deliver has a frame read, unless the whisper has ended. It waits for room.
+// deliver has a frame read, unless the stream is closed. It waits for room.
 func (s *gossipStream) deliver(body []byte) {
 	select {
 	case s.incoming <- body:
@@ -91,7 +91,7 @@ func (s *gossipStream) CloseWrite() error                            { return s.
 func (s *gossipStream) Reset() error                                 { return s.Close() }
 func (s *gossipStream) ResetWithError(network.StreamErrorCode) error { return s.Close() }
 
-// The line bounds how long a frame may wait to be sent.
+// The frameConn bounds how long a frame may wait to be sent.
 func (s *gossipStream) SetDeadline(time.Time) error      { return nil }
 func (s *gossipStream) SetReadDeadline(time.Time) error  { return nil }
 func (s *gossipStream) SetWriteDeadline(time.Time) error { return nil }

@@ -96,6 +96,6 @@ func TestNothingIsHeardOfWhoIsNoNeighbour(t *testing.T) {
 	<-w.inboundDone
 	w.deliverGossip([]byte{1, 2, 3})
 	if w.inbound != nil || w.openOutbound() != nil {
-		t.Error("a whisper began")
+		t.Error("a stream began")
 	}
 }

@@ -71,8 +71,8 @@ func newHost(cfg *Config, id peer.ID, secure *membership, preauth *preauthLimite
 		return nil, errors.Join(err, store.Close())
 	}
 	bus := eventbus.NewBus()
-	// The swarm's guesses about networks that swallow packets are off: the
-	// connector retries what is worth retrying.
+	// Switch off the swarm's black hole detection: the connector decides when
+	// to retry.
 	sw, err := swarm.NewSwarm(id, store, bus, swarm.WithResourceManager(limits),
 		swarm.WithDialTimeout(dialTimeout), swarm.WithDialTimeoutLocal(dialTimeout),
 		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil))

@@ -21,7 +21,7 @@ import (
 	"github.com/hearth-edge/hearth/keys"
 )
 
-// This file measures liveness over the kernel's own TCP on a bad link: two
+// This file measures the detector over the kernel's own TCP on a bad link: two
 // processes, each in a network namespace of its own with one end of a link that
 // this process carries, packet by packet, with loss and delay in both
 // directions. It needs root, and nothing of the kernel but TUN.

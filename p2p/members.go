@@ -21,9 +21,9 @@ const (
 	readyTimeout = 10 * time.Second
 )
 
-// members is the table of who is connected, and the queue of what is to be
-// told about it. It is a network.Notifiee: libp2p tells it of each connection.
-// It is safe for concurrent use and holds no lock while it calls others.
+// members is the table of connected devices and the queue of events about them.
+// libp2p calls it for each connection (network.Notifiee). It is safe for
+// concurrent use and calls nobody with a lock held.
 type members struct {
 	self  peer.ID
 	names *names
@@ -79,7 +79,7 @@ func newMembers(self peer.ID) *members {
 }
 
 // Connected implements network.Notifiee. A second connection to one device
-// replaces the first: a device dials only when it has none, and the arbiter
+// replaces the first: a device dials only when it has none, and the tie-breaker
 // keeps two from dialling each other at once.
 func (m *members) Connected(_ network.Network, c network.Conn) {
 	id := c.RemotePeer()
@@ -177,8 +177,8 @@ func (m *members) isReached(c network.Conn) bool {
 	return e != nil && e.reached
 }
 
-// updateReached takes whom gossip reaches now. It reports whether it reached nobody before, and
-// which neighbours it does not reach.
+// updateReached sets the devices that gossip reaches. It reports whether these
+// are the first, and the neighbours it does not reach.
 func (m *members) updateReached(reachable []peer.ID) (first bool, missing []network.Conn) {
 	among := make(map[peer.ID]struct{}, len(reachable))
 	for _, id := range reachable {
@@ -201,8 +201,8 @@ func (m *members) updateReached(reachable []peer.ID) (first bool, missing []netw
 	return before == 0 && now > 0, missing
 }
 
-// queueEvent queues news. A device that comes and goes faster than OnPeer returns
-// has at most two in the queue: what cancels out is not told.
+// queueEvent queues an event for OnPeer. A device has at most two events in the
+// queue: a join and a departure cancel out.
 func (m *members) queueEvent(n memberEvent) {
 	same := func(o memberEvent) bool { return o.id == n.id }
 	count := 0
@@ -327,8 +327,8 @@ func certifiedName(c network.Conn) string {
 	return ""
 }
 
-// claimants returns the connected devices that claim a name, the one that connected
-// first before the others.
+// claimants returns the connected devices that claim a name, the earliest
+// connection first.
 func (m *members) claimants(name string) (ids []peer.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -45,10 +45,10 @@ const (
 )
 
 var (
-	// errProbe ends a handshake that was only to learn who is there.
+	// errProbe ends a handshake of a dialler that only asked for the ID.
 	errProbe = errors.New("the dialler only asked who is there")
-	// errVersion ends a handshake between members that speak no common version of what
-	// follows it.
+	// errVersion ends a handshake of members without a common version of the
+	// frames.
 	errVersion = errors.New("the device is of another version")
 	// errNoCertificate: the listener closed instead of sending its certificate, as it
 	// does to devices of another mesh.
@@ -56,14 +56,14 @@ var (
 )
 
 // membership is the security transport: libp2p's Noise, and inside of it each
-// side's proof that it holds the mesh's secret. The dialler goes first:
+// side's proof of the mesh's secret. The dialler goes first:
 //
 //	dialler → listener   uvarint length, certificate
 //	listener → dialler   uvarint length, certificate; uvarint length, verdict
 //	dialler → listener   uvarint length, verdict
 //
-// A verdict is one byte. The listener sends nothing to a dialler whose certificate is not valid. Where
-// one of the verdicts is not welcome the listener closes the connection.
+// A verdict is one byte. The listener does not answer an invalid certificate. It
+// closes the connection unless both verdicts are accepted.
 type membership struct {
 	noise *noise.Transport
 	// anyPeer is noise without an expectation of whom the dialler meets.
@@ -165,8 +165,8 @@ func (m *membership) proveToListener(c sec.SecureConn, addr string, intent verdi
 	}
 	cert, err := m.readCertificate(c)
 	if err != nil {
-		// A listener that ends the connection here did not take the
-		// certificate; one that says something else is no member either.
+		// A listener closes here if it does not accept the certificate. Any
+		// other answer is no member's.
 		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 			err = errNoCertificate
 		}
@@ -235,8 +235,8 @@ func exchangeVerdicts(c sec.SecureConn, other peer.ID, mine verdict) error {
 	return verdictError(other, mine, theirs)
 }
 
-// recordMember takes note of a proven member and of its name. One whose name is another's is
-// welcome all the same: what is trusted is its ID.
+// recordMember records a proven member and pins its name. A member whose name
+// is taken is accepted all the same: the ID is trusted.
 func (m *membership) recordMember(cert keys.Certificate, addr string) {
 	if cert.Peer == m.self {
 		m.mu.Lock()
@@ -251,8 +251,8 @@ func (m *membership) recordMember(cert keys.Certificate, addr string) {
 	m.diagnostics.noteConflict(cert.Name, m.names.holder(cert.Name), cert.Peer, m.names.displayName(cert.Name, cert.Peer), addr)
 }
 
-// isOwnAddr reports whether it was this device itself that answered a connection which
-// it made from an address.
+// isOwnAddr reports whether this device accepted a connection from itself at
+// this address.
 func (m *membership) isOwnAddr(from net.Addr) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -303,8 +303,8 @@ func writeFrame(w io.Writer, data []byte) error {
 	return err
 }
 
-// readFrame reads what writeFrame wrote, at most limit bytes, and not one byte
-// more: what follows a handshake belongs to the multiplexer.
+// readFrame reads a frame of writeFrame, at most limit bytes. It never reads
+// ahead, because the multiplexer follows.
 func readFrame(r frameReader, limit int) ([]byte, error) {
 	size, err := binary.ReadUvarint(r)
 	if err != nil {

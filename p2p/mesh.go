@@ -146,8 +146,8 @@ func (m *Mesh) Publish(s protocol.Status) error {
 	return nil
 }
 
-// Tick returns after what time, some half a second less or more than about, this
-// device wakes up anyway. What is not urgent is best done then.
+// Tick returns the time until this device wakes up anyway, within half a second
+// of about. Work that is not urgent is cheapest then.
 func (m *Mesh) Tick(about time.Duration) time.Duration {
 	if l := m.live.Load(); l != nil {
 		return l.detector.nextTick(about)

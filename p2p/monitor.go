@@ -12,21 +12,22 @@ import (
 )
 
 const (
-	// frameRate and frameBurst bound the frames a second that are taken from the
-	// other side: who sends more waits.
+	// frameRate and frameBurst bound the frames a second of one connection. A
+	// faster sender is slowed down.
 	frameRate, frameBurst = 20, 50
 	// pingSlack is by how much a ping may be before its time, to go out with others.
 	pingSlack = checkInterval / 2
 	// minAnswerTimeout is what the answer to a ping gets at least.
 	minAnswerTimeout = 600 * time.Millisecond
-	// inlineSendThreshold is for how long nothing has been carried for streams when who reads may send:
-	// nothing is under way for which it would wait. Another goroutine is another wake-up.
+	// inlineSendThreshold is how long streams must have been idle for the
+	// reader to send by itself. Nothing can block it then, and a goroutine more
+	// is a wake-up more.
 	inlineSendThreshold = pingInterval / 2
 )
 
-// A monitor is a connection that is watched. The side that dialled pings, and the
-// other where it hears nothing, or where the link is bad, so that each of them has
-// something to hear.
+// A monitor watches one connection. The side that dialled pings. The other side
+// pings too if it hears nothing or if the link is bad, so that both hear
+// something.
 type monitor struct {
 	detector *detector
 	conn     network.Conn
@@ -38,7 +39,7 @@ type monitor struct {
 	pinging, echoing atomic.Bool
 	sendingStatus    atomic.Bool
 
-	// joined, that the other side was heard, and pace, of its frames, are of who reads.
+	// The reader owns joined and limiter.
 	joined  bool
 	limiter *rate.Limiter
 	// goodbyeAcked is closed when the other side knows that this device leaves.
@@ -133,8 +134,8 @@ func (m *monitor) check(now time.Time, late time.Duration, ticks int) time.Durat
 		return pingInterval
 	case !m.unansweredPing.IsZero() && m.timeLeft(now, silent) <= 0:
 		m.dead = true
-		// The other side's kernel acknowledges what this one sends, so that it is there: what
-		// it sends does not come through.
+		// The kernel on the other side acknowledges our packets, so the device
+		// is there and its own packets get lost.
 		m.stuck = m.stuck || m.busy() && m.frames.member.path().idle < pingInterval+minAnswerTimeout/2
 		m.detector.log.Info("a device stopped answering", "peer", m.conn.RemotePeer(), "silent", silent, "loss", m.suspicion.loss)
 		go m.close()
@@ -162,8 +163,8 @@ func (m *monitor) check(now time.Time, late time.Duration, ticks int) time.Durat
 	}
 }
 
-// isTurn reports whether it is this connection's turn to be pinged, which is each so
-// many ticks: that of others comes at other ticks, so that they are spread evenly.
+// isTurn reports whether to ping this connection at this tick. Turns differ
+// between connections, so that pings are spread evenly.
 func (m *monitor) isTurn(now time.Time, ticks int) bool {
 	id := m.conn.RemotePeer()
 	return (m.detector.tickCount(now)+int(id[len(id)-1]))%ticks == 0
@@ -190,7 +191,7 @@ func (m *monitor) handleFrame(kind byte, body []byte) error {
 		m.detector.members.join(m.conn)
 	}
 	switch kind {
-	case frameGossip: // at the pace of pubsub
+	case frameGossip: // as fast as pubsub takes it
 		m.deliverGossip(body)
 		return nil
 	case frameStatus:
@@ -218,9 +219,9 @@ func (m *monitor) openInbound() {
 	}
 }
 
-// startInbound begins to take what the other side gossips, once pubsub is through with what it
-// took before. Where pubsub ends it, since it did not understand something, that begins
-// anew. The caller holds the mutex.
+// startInbound starts pubsub's reader of the other side, after the reader
+// before it ended. If pubsub ends it over garbage, it starts again. The caller
+// holds the mutex.
 func (m *monitor) startInbound() {
 	in, before, heard := newGossipStream(m.conn, m.frames, maxQueuedGossip), m.inboundDone, make(chan struct{})
 	m.inbound, m.inboundDone = in, heard
@@ -239,8 +240,9 @@ func (m *monitor) startInbound() {
 	}()
 }
 
-// openOutbound begins to gossip to the other side; nil where that is no neighbour. Pubsub has
-// then forgotten what it subscribes to, and hears it again.
+// openOutbound returns a stream to gossip on; nil if the other side is no
+// neighbour. Pubsub forgot the subscription with the stream before, so it is
+// told again.
 func (m *monitor) openOutbound() *gossipStream {
 	m.mu.Lock()
 	in := m.inbound
@@ -258,8 +260,8 @@ func (m *monitor) openOutbound() *gossipStream {
 	return out
 }
 
-// deliverGossip has pubsub take what a neighbour gossips. Before it is one here nothing is
-// lost that does not come again.
+// deliverGossip hands a frame to pubsub. Before the device is a neighbour it
+// drops it: everything in gossip comes again.
 func (m *monitor) deliverGossip(body []byte) {
 	m.mu.Lock()
 	in := m.inbound
@@ -269,7 +271,7 @@ func (m *monitor) deliverGossip(body []byte) {
 	}
 }
 
-// closeGossip ends what is gossiped with who is no neighbour any more.
+// closeGossip ends gossip with a former neighbour.
 func (m *monitor) closeGossip() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -281,8 +283,8 @@ func (m *monitor) closeGossip() {
 	m.outbound, m.inbound = nil, nil
 }
 
-// handleStatus looks at a status on a stack of its own: who reads waits for the next
-// frame with this one's, and each member has one that does.
+// handleStatus handles a status on another stack. The reader waits with its
+// small stack, of which each member has one.
 func (m *monitor) handleStatus(status []byte) {
 	taken := make(chan struct{})
 	go func() {
@@ -329,12 +331,13 @@ func (m *monitor) handleControl(kind byte, body []byte) {
 	}
 }
 
-// ackGoodbye notes that the other side knows that this device leaves, or leaves as well.
+// ackGoodbye records that the other side knows of this device's departure, or
+// departs too.
 func (m *monitor) ackGoodbye() { m.ackOnce.Do(func() { close(m.goodbyeAcked) }) }
 
-// sayGoodbye tells the other side that this device leaves, and waits until it knows, the
-// connection ends, or ctx does. To close the connection alone could tell it nothing:
-// TCP may drop what was sent last.
+// sayGoodbye announces this device's departure and waits for the answer, the
+// end of the connection, or ctx. Closing alone could say nothing: TCP may drop
+// the last bytes.
 func (m *monitor) sayGoodbye(ctx context.Context) {
 	go m.send(frameGoodbye, nil)
 	select {

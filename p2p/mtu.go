@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	// smallSegment is the most data in a packet of a connection over a path on which
-	// large ones get lost: with its headers less than the 1280 bytes that each network
-	// with IPv6 carries.
+	// smallSegment is the maximum segment size on a path that loses large
+	// packets. With headers it stays below 1280 bytes, the minimum MTU of IPv6.
 	smallSegment = 1200
 	// stuckRetransmits is from how often on a packet was repeated in vain, while the other
 	// side is heard, that it seems too large for the path.
@@ -28,10 +27,10 @@ const (
 	stuckWithin = time.Minute
 )
 
-// smallPaths knows the devices to which large packets get lost: a tunnel, PPPoE or a
-// Wi-Fi bridge between has a smaller MTU than the network, and what should tell so
-// (ICMP) is filtered. Handshake and pings are small, so that such a device joins, and is
-// lost as soon as it has much to say. It is safe for concurrent use.
+// smallPaths holds the hosts that large packets do not reach: a tunnel, PPPoE
+// or a Wi-Fi bridge has a smaller MTU, and a filter drops the ICMP messages
+// about it. Handshakes and pings are small, so such a device joins and is lost
+// with its first large message. It is safe for concurrent use.
 type smallPaths struct {
 	log *slog.Logger
 
@@ -103,8 +102,8 @@ func (s *smallPaths) dialer(ma.Multiaddr) (tcp.ContextDialer, error) {
 // repeated in vain while the other side is heard.
 func (p *pathInfo) isStuck() bool { return p.retransmits >= stuckRetransmits }
 
-// SmallPackets returns the devices to which large packets get lost, so that connections
-// to them use small ones.
+// SmallPackets returns the devices whose paths lose large packets. New
+// connections to them use small ones.
 func (m *Mesh) SmallPackets() []Peer { return m.small.list() }
 
 // noteStuck counts a connection that ended while large packets got lost on it.

@@ -20,8 +20,7 @@ import (
 )
 
 const (
-	// NamesFile is the name of the file in the state folder that says which device
-	// has which name.
+	// NamesFile maps names to devices. It is in the state folder.
 	NamesFile = "names.json"
 	// maxPins is how many names have a holder. With more a newcomer gets none: a pin
 	// is never freed by what others claim.
@@ -54,11 +53,11 @@ type pin struct {
 	lastSeen time.Time
 }
 
-// names says which device has which name, as this device sees it. A name is of the
-// first device that proved to be a member under it, until the owner of this device
-// forgets it, or of another one while its holder is away for long. What is trusted is
-// the ID; a device without the name that it claims is shown with the end of its ID.
-// It is safe for concurrent use.
+// names maps each name to one device, as this device sees it. The first proven
+// member to claim a name holds it. The owner of this device can free it; the
+// owner of another can if the holder was away for long. The ID is what we
+// trust: a second claimant gets the end of its ID as a suffix. It is safe for
+// concurrent use.
 type names struct {
 	file stateFile
 	self pin
@@ -109,8 +108,7 @@ func (n *names) load(dir string) {
 	})
 }
 
-// importPeersFile reads the names that the release before kept with the peers: who had one
-// keeps it over the upgrade.
+// importPeersFile reads the names that the release before kept in PeersFile.
 func (n *names) importPeersFile(path string) {
 	var former []pin
 	data, err := os.ReadFile(path)
@@ -197,8 +195,9 @@ func (n *names) holderOf(name string) peer.ID {
 	return n.holders[name].ID
 }
 
-// displayName returns what a device is called that claims a name: that, where it has it,
-// else with as much of the end of its ID as is nobody's name.
+// displayName returns the name to show for a device: its claimed name if it
+// holds it. Otherwise it appends as much of the end of its ID as makes it
+// unique.
 func (n *names) displayName(claim string, id peer.ID) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -250,9 +249,9 @@ func (n *names) forget(name string) (pin, error) {
 	return p, nil
 }
 
-// acceptForgotten frees a name that the owner of another device forgot, unless this device's
-// policy mentions it, or its holder was seen within forgetTimeout. It reports whether it
-// did. The caller knows that the holder is not connected under it.
+// acceptForgotten frees a name that another owner forgot, and reports whether
+// it did. It keeps protected names and names whose holder was seen within
+// forgetTimeout. The caller knows that the holder is not connected.
 func (n *names) acceptForgotten(f pin) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -265,8 +264,8 @@ func (n *names) acceptForgotten(f pin) bool {
 	return true
 }
 
-// forgottenBody returns the body of a frame that tells others which names were forgotten here;
-// nil if none was.
+// forgottenBody returns the body of a frameForgotten; nil if no name was
+// forgotten here.
 func (n *names) forgottenBody() []byte {
 	n.mu.Lock()
 	defer n.mu.Unlock()

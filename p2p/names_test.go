@@ -67,7 +67,7 @@ func TestNamesHolderIsNeverChangedByClaims(t *testing.T) {
 		holders := map[string]peer.ID{"self": "me"}
 		for range rapid.IntRange(0, 100).Draw(t, "steps") {
 			name, id := names.Draw(t, "name"), ids.Draw(t, "id")
-			switch rapid.SampledFrom([]string{"claim", "claim", "claim", "claim", "claim", "claim", "crowd", "forget", "heed", "away"}).Draw(t, "step") {
+			switch rapid.SampledFrom([]string{"claim", "claim", "claim", "claim", "claim", "claim", "crowd", "forget", "accept", "away"}).Draw(t, "step") {
 			case "claim":
 				room := len(n.holders) < maxPins
 				has := n.pinName(name, id)
@@ -92,7 +92,7 @@ func TestNamesHolderIsNeverChangedByClaims(t *testing.T) {
 				if _, err := n.forget(name); err == nil {
 					delete(holders, name)
 				}
-			case "heed":
+			case "accept":
 				away := time.Since(n.holders[name].lastSeen) > forgetTimeout
 				if freed := n.acceptForgotten(pin{Name: name, ID: id}); freed != (holders[name] == id && away && name != "n0" && name != "self") {
 					t.Fatalf("another owner's word on %s of %s: freed %v, away %v", name, id, freed, away)
@@ -209,7 +209,7 @@ func TestSecondHolderOfANameJoins(t *testing.T) {
 }
 
 // A name stays with its holder, which is away; the owner of one device forgets it, and
-// the device that claims it has it. Others heed that once the holder was away long.
+// the device that claims it has it. Others accept that once the holder was away long.
 func TestForgottenNameIsOfWhoClaimsIt(t *testing.T) {
 	t.Parallel()
 	secret := keys.NewSecret()

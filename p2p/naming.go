@@ -11,10 +11,10 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// What devices tell each other of names, and who is called what.
+// Frames about names, and the Mesh's methods for them.
 
-// NameOf returns the name that a connected device has; empty where it is not
-// connected, or where the name that it claims is another's.
+// NameOf returns the name that a connected device holds. It is empty for other
+// devices, and for one whose claimed name another device holds.
 func (m *Mesh) NameOf(id protocol.PeerID) string {
 	p, err := peer.Decode(string(id))
 	if err != nil {
@@ -26,7 +26,8 @@ func (m *Mesh) NameOf(id protocol.PeerID) string {
 	return ""
 }
 
-// Conflicts returns the connected devices that claim a name which is another's.
+// Conflicts returns the connected devices whose claimed name another device
+// holds.
 func (m *Mesh) Conflicts() (all []Conflict) {
 	for _, p := range m.members.list() {
 		if p.Name == p.ClaimedName {
@@ -49,7 +50,7 @@ func (m *Mesh) Copies() []Copy { return m.diagnostics.seenCopies() }
 func (m *Mesh) NamesFull() bool { return m.names.full() }
 
 // Forget frees a name whose holder is no more, on this device at once. Others are told,
-// and heed it once they have not seen the holder for an hour. It is a *protocol.Error
+// and accept it once they have not seen the holder for an hour. It is a *protocol.Error
 // where nobody has the name, or its holder is connected.
 func (m *Mesh) Forget(name string) error {
 	if holder := m.names.holder(name); holder != "" && m.members.claimedNameOf(holder) == name {
@@ -72,8 +73,8 @@ func (m *Mesh) Forget(name string) error {
 	return nil
 }
 
-// reassignName gives a name that has no holder any more to the device that claims it and
-// connected first, and says so.
+// reassignName gives a free name to its earliest connected claimant, and tells
+// it.
 func (d *detector) reassignName(name string) {
 	ids := d.members.claimants(name)
 	if len(ids) > 0 {
@@ -89,8 +90,8 @@ func (d *detector) reassignName(name string) {
 	}
 }
 
-// repeatForgotten tells others from time to time which names were forgotten here,
-// until ctx ends: those that saw a holder lately did not heed it.
+// repeatForgotten sends the forgotten names every forgetInterval until ctx
+// ends. A device refuses them while it has seen the holder lately.
 func (d *detector) repeatForgotten(ctx context.Context) {
 	tick := time.NewTicker(forgetInterval)
 	defer tick.Stop()
@@ -112,8 +113,8 @@ func (d *detector) sendForgotten() {
 	}
 }
 
-// sendNames tells the other side which names were forgotten here, and, where its name
-// is another's here, whose.
+// sendNames sends the names forgotten here. If another device holds the other
+// side's name, it sends the holder too.
 func (m *monitor) sendNames() {
 	if rival := m.nameHolder(); len(rival) > 0 {
 		m.send(frameName, rival)
@@ -123,8 +124,8 @@ func (m *monitor) sendNames() {
 	}
 }
 
-// nameHolder is the body of a frame that tells whose the other side's name is; empty where
-// it has it, or nobody.
+// nameHolder is the body of a frameName: the holder of the other side's name;
+// empty if the other side holds it, or nobody does.
 func (m *monitor) nameHolder() []byte {
 	if holder := m.detector.names.holder(m.frames.member.name); holder != m.conn.RemotePeer() {
 		return []byte(holder)
@@ -155,9 +156,9 @@ func (m *monitor) handleForgotten(body []byte) {
 	}
 }
 
-// admitStart reports whether a connection may be: not where another device with the same ID,
-// but of another start, is connected and answers. That one came first. A device that
-// was started anew has no connection left that answers.
+// admitStart reports whether to admit a connection. It refuses a second device
+// with the same ID while the first one answers. After a restart the old
+// connection no longer answers.
 func (d *detector) admitStart(c *memberConn) (other string, ok bool) {
 	old := d.members.conn(c.RemotePeer())
 	if old == nil {

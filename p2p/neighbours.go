@@ -13,27 +13,28 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 )
 
-// maxPicks is how many others each device picks to gossip with. Two devices are
-// neighbours where one picks the other, so that each has about twice as many. A graph
-// in which each node picks two or more at random is connected, but for a chance that
-// shrinks with its size (T. I. Fenner, A. M. Frieze: On the connectivity of random
-// m-orientable graphs and digraphs, 1982).
+// maxPicks is how many devices each device picks for gossip. Two devices are
+// neighbours if either picks the other, so each has about twice as many. Such a
+// graph is connected, with a probability that grows with its size (T. I.
+// Fenner, A. M. Frieze: On the connectivity of random m-orientable graphs and
+// digraphs, 1982).
 const maxPicks = 2
 
-// maxNeighbours bounds those to whom what others gossip is passed on: each picks itself
-// whom it likes.
+// maxNeighbours bounds the neighbours, since each device chooses by itself whom
+// to pick.
 const maxNeighbours = 64
 
-// A device that has fewer picks at once, and those of the lowest ranks rankDelay the
-// members last changed, or maxRankDelay they did first: a mesh that comes up has news all
-// the time, and each would take up neighbours only to drop them.
+// A device with too few picks picks at once. It moves to the lowest ranks
+// rankDelay after the last change of members, and at most maxRankDelay after
+// the first. A starting mesh changes all the time, and early picks would be
+// dropped again.
 const rankDelay, maxRankDelay = 3 * time.Second, 10 * time.Second
 
 // rankSeed are this process's own: whom a device picks is nobody else's business.
 var rankSeed = maphash.MakeSeed()
 
-// rank says how soon a device picks another: the lowest first. It is as good as
-// drawn for each two, so that those that join or leave change no other pick.
+// rank orders the devices to pick, the lowest first. It is as good as random
+// for each pair, so joins and departures change no other pick.
 func rank(self, other peer.ID) uint64 { return maphash.String(rankSeed, string(self)+string(other)) }
 
 // A neighbourChange is what changed with the members.
@@ -119,7 +120,7 @@ func (m *members) neighbour(id peer.ID) bool {
 func (m *members) fullMesh() bool { return m.count() <= maxPicks }
 
 // A neighbourHost is the host as pubsub sees it: with nobody but the neighbours, and
-// with whispers for streams.
+// with a gossipStream for each stream.
 type neighbourHost struct {
 	*streams
 	gossip *gossip

@@ -170,7 +170,7 @@ func TestRewire(t *testing.T) {
 		{"one more", true, func() { join(6) }, []byte{6}, []byte{6}, nil},
 		{"nothing", false, func() {}, nil, nil, nil},
 		{"a better one", true, func() { join(0) }, nil, nil, nil},
-		{"calm", false, func() {}, []byte{0, 6}, []byte{0}, []byte{6}},
+		{"nothing changed", false, func() {}, []byte{0, 6}, []byte{0}, []byte{6}},
 		{"better ones, and a worse one that picks this", false, func() { join(3, 4); m.setPickedBy(conns[5], true) }, []byte{3, 5}, []byte{3}, nil},
 		{"no more, while members change", true, func() { m.setPickedBy(conns[5], false) }, nil, nil, nil},
 		{"no more", false, func() { m.setPickedBy(conns[5], false) }, nil, nil, []byte{5}},

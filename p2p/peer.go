@@ -9,13 +9,13 @@ import (
 // A Peer is a member of the mesh that this device is connected to.
 type Peer struct {
 	ID protocol.PeerID
-	// Name is what the device is called here: the name that it claims, or, where
-	// another device has that, the name and the end of its ID.
+	// Name is the name to show: the claimed one, with the end of the ID if
+	// another device holds that.
 	Name string
 	// ClaimedName is the name that it claims.
 	ClaimedName string
-	// Rival is the device that has the name of this device, as that one sees it; as a
-	// rule empty.
+	// Rival is the device that holds this device's name, as the peer sees it;
+	// usually empty.
 	Rival protocol.PeerID
 	// Address is the other end of the live connection, as a multiaddr.
 	Address string
@@ -31,7 +31,7 @@ const (
 	Stayed Departure = iota
 	// Left means that it said goodbye.
 	Left
-	// Lost means that its connection broke or that it stopped answering.
+	// Lost means a broken connection or a silent device.
 	Lost
 )
 
@@ -72,21 +72,21 @@ type Conflict struct {
 type Copy struct {
 	// Of is the ID that both have.
 	Of protocol.PeerID
-	// Address of the copy, an IP address since nobody knows where it listens, and of
-	// the device that came first; that is empty for this one.
+	// Address is the IP address of the copy, since its port is unknown. First
+	// is that of the first device; empty if that is this one.
 	Address, First string
-	// Refused says that this device came second: others refuse it, and Address is
-	// that of the first one.
+	// Refused says that this device came second. Others refuse it, and Address
+	// is that of the first.
 	Refused bool
 }
 
 // Stats counts what was turned away.
 type Stats struct {
-	// Statuses that were dropped, by the reason: "size", "rate", "malformed",
-	// "subject", "name", "sequence"; "garbled" is a message of gossip that was none,
-	// "unknown" one of a device that is not connected, of which a neighbour passed on too
-	// many. Others pass on a device's status that has handed over none itself: for the first
-	// moment after it joined that is "early", then "indirect".
+	// Statuses counts dropped statuses by reason: "size", "rate", "malformed",
+	// "subject", "name" and "sequence". "garbled" is malformed gossip,
+	// "unknown" too many statuses of unconnected devices from one neighbour.
+	// "early" and "indirect" are forwarded statuses of a device that sent none
+	// itself yet, in the first moment after it joined and later.
 	Statuses map[string]uint64
 	// Evicted are connections that were closed before they proved anything, because
 	// there were too many.

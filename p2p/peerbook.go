@@ -31,20 +31,20 @@ const (
 type peerBook struct {
 	file stateFile
 	self peer.ID
-	// connected is who is not forgotten. It must not call the roster.
+	// connected is who is not forgotten. It must not call the peerBook.
 	connected func(peer.ID) bool
 
 	mu      sync.Mutex  // owns what follows
 	members []bookEntry // the least recently heard of first
 }
 
-// bookEntry is one entry of the roster, and of the file.
+// bookEntry is one entry of the book, and of the file.
 type bookEntry struct {
 	ID        peer.ID  `json:"id"`
 	Addresses []string `json:"addresses"`
 }
 
-// newPeerBook reads the roster kept in dir. A file that cannot be understood is
+// newPeerBook reads the book in dir. A file that cannot be understood is
 // set aside: the mesh is then found anew by the other ways.
 func newPeerBook(dir string, self peer.ID, log *slog.Logger) *peerBook {
 	r := &peerBook{self: self, connected: func(peer.ID) bool { return false }}

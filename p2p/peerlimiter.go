@@ -10,14 +10,14 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// streamRate and streamBurst bound the streams a second that are served of one
-// member. Some more wait, which slows who opens them; the rest is reset, since
-// what a waiting stream brings stays in memory.
+// streamRate and streamBurst bound the streams a second of one member.
+// maxWaitingStreams more wait, so the sender slows down. The rest is reset,
+// because a waiting stream holds memory.
 const streamRate, streamBurst, maxWaitingStreams = 200, 1024, 64
 
 var errTooManyStreams = errors.New("too many streams")
 
-// peerLimiters keeps the pace of each member. It is safe for concurrent use.
+// peerLimiters holds the limiter of each member. It is safe for concurrent use.
 type peerLimiters struct {
 	of *lru.Cache[peer.ID, *peerLimiter]
 }

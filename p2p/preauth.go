@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// maxPreauthConns bounds the connections that others made and that have proved
-	// nothing yet, maxPreauthConnsPerIP those of one address.
+	// maxPreauthConns bounds the inbound connections before authentication,
+	// maxPreauthConnsPerIP those of one address.
 	maxPreauthConns, maxPreauthConnsPerIP = 64, 16
 )
 
-// A preauthLimiter bounds how many connections wait to prove that they are of a member.
-// When there are too many the oldest goes, not the newest: a member is done in
-// milliseconds, and so is never the oldest of many that hold still. It is an
-// upgrader, since that is where libp2p accepts connections.
+// A preauthLimiter bounds the connections that have not authenticated yet. If
+// there are too many it closes the oldest: a member needs milliseconds, so the
+// oldest is an idle stranger. libp2p accepts connections in its upgrader, so
+// this is one.
 type preauthLimiter struct {
 	transport.Upgrader
 
@@ -54,7 +54,7 @@ func (l *preauthListener) Accept() (manet.Conn, network.ConnManagementScope, err
 	return g, scope, nil
 }
 
-// admit takes note of a guest, and shows another the door if need be.
+// admit adds a connection, and closes the oldest one if there are too many.
 func (l *preauthLimiter) admit(g *pendingConn) {
 	l.mu.Lock()
 	l.waiting = append(l.waiting, g)
@@ -81,7 +81,7 @@ func (l *preauthLimiter) admit(g *pendingConn) {
 	}
 }
 
-// remove strikes a guest off: it proved its membership, or is gone.
+// remove drops a connection that has authenticated or is closed.
 func (l *preauthLimiter) remove(g *pendingConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -100,7 +100,7 @@ func (l *preauthLimiter) evictions() uint64 {
 	return l.evicted
 }
 
-// tcpOptions are what libp2p and tolerance ask of a TCP connection.
+// tcpOptions are what libp2p and suspicion ask of a TCP connection.
 type tcpOptions interface {
 	SetLinger(seconds int) error
 	SetKeepAlive(keep bool) error

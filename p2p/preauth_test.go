@@ -42,7 +42,7 @@ func TestMemberAmongSilentGuests(t *testing.T) {
 	d.joins(member)
 	t.Logf("a member joined after %v", time.Since(began))
 	if n := d.Stats().Evicted; n < maxPreauthConnsPerIP {
-		t.Errorf("%d guests were shown the door", n)
+		t.Errorf("%d connections were evicted", n)
 	}
 	eventually(t, func() bool {
 		door := d.live.Load().preauth

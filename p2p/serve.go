@@ -49,7 +49,8 @@ func (m *Mesh) handle(ctx context.Context, h func(context.Context, protocol.Peer
 	}
 }
 
-// handlerGroup counts goroutines that others start, so that Run outlives them.
+// handlerGroup counts the goroutines of handlers, so that Run can wait for
+// them.
 type handlerGroup struct {
 	mu     sync.Mutex // owns what follows, and orders Add before Wait
 	closed bool

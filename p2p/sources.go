@@ -10,17 +10,17 @@ import (
 const (
 	// sourceRate and sourceBurst bound the statuses a second that are taken of one device.
 	sourceRate, sourceBurst = 20, 50
-	// unknownRate and unknownBurst bound those that one neighbour passes on of devices
-	// which are not connected here: anybody can sign as any number of them. They tell
-	// where to dial, and what is dropped comes again.
+	// unknownRate and unknownBurst bound the forwarded statuses of unconnected
+	// devices, per neighbour: anybody can sign as any number of devices. Such a
+	// status only says where to dial, and it comes again.
 	unknownRate, unknownBurst = 20, 200
 	// statusRequestInterval is the least time between two questions for a device's own status, and
 	// after it connected, when it hands one over by itself.
 	statusRequestInterval = time.Second
 )
 
-// A source is what is remembered of a connected device's statuses. So it is bounded by
-// the connections, and of devices that are not connected nothing is.
+// A source is the state of a connected device's statuses. There is one per
+// connection, and none for other devices, so it is bounded.
 type source struct {
 	sequence    uint64 // of the last status that was taken
 	direct      bool   // one came from the device itself

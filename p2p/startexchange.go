@@ -19,9 +19,9 @@ const (
 // errCopy ends a connection, because another device with the same ID is connected.
 var errCopy = errors.New("another device runs with a copy of this device's state folder")
 
-// An startExchange is how each connection begins after its handshake: both sides say the
-// number of their start. Two numbers for one ID are two devices, of which one has a
-// copy of the other's state folder, or a device that was started anew.
+// A startExchange begins each connection after its handshake: both sides send
+// the number of their start. A second number under one ID is a restarted
+// device, or a device with a copy of the state folder.
 type startExchange struct {
 	start uint64 // of this device
 	// admit reports whether a connection to a device of that start may be, else where

@@ -10,15 +10,16 @@ import (
 	"time"
 )
 
-// minWriteInterval is the least time between two writes of a kept file, and writeBackoffFactor the
-// least in units of what one took: a mesh that comes up changes it hundreds of
-// times, and a memory card takes up to 50 ms for each.
+// minWriteInterval is the least time between two writes of a state file.
+// writeBackoffFactor is the least in multiples of the last write's duration. A
+// starting mesh changes the file hundreds of times, and a memory card takes up
+// to 50 ms a write.
 const (
 	minWriteInterval, writeBackoffFactor = time.Second, 100
 )
 
-// A stateFile is a file of the state folder that is written when what it holds has
-// changed. Its owner calls touch then.
+// A stateFile is a file of the state folder. Its owner calls markDirty after a
+// change, and run writes it.
 type stateFile struct {
 	path    string // empty keeps nothing
 	content string // it holds, for the log
@@ -59,9 +60,9 @@ func (f *stateFile) read(limit int64, take func([]byte) error) {
 // markDirty says that the file is out of date. It never blocks.
 func (f *stateFile) markDirty() { notify(f.notify) }
 
-// run writes the file when it has changed, the first change at once and what
-// follows closely together, until ctx ends; what changed last is written then. It
-// owns the file.
+// run writes the file after changes until ctx ends: the first one at once,
+// further ones together. The last change is written before it returns. It owns
+// the file.
 func (f *stateFile) run(ctx context.Context) {
 	if f.path == "" {
 		return

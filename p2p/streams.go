@@ -61,8 +61,8 @@ func (h *streams) disconnected(_ network.Network, c network.Conn) {
 	}
 }
 
-// accept finds out which protocol a stream is for and has it served, which may take
-// long: on a stack that has not grown for this.
+// accept negotiates a stream's protocol and serves it in a goroutine of its
+// own, whose stack is small.
 func (h *streams) accept(s network.Stream) {
 	handle := h.negotiate(s)
 	if handle == nil {
@@ -76,7 +76,7 @@ func (h *streams) accept(s network.Stream) {
 	}()
 }
 
-// negotiate returns who serves the protocol that a stream is for, or nil.
+// negotiate returns the handler of the stream's protocol, or nil.
 func (h *streams) negotiate(s network.Stream) mss.HandlerFunc[libp2pproto.ID] {
 	if s.SetDeadline(time.Now().Add(negotiationTimeout)) != nil {
 		return nil
@@ -88,10 +88,10 @@ func (h *streams) negotiate(s network.Stream) mss.HandlerFunc[libp2pproto.ID] {
 	return handle
 }
 
-// NewStream implements host.Host. It never dials, and it returns at once: that the
-// other side does not serve the protocol is an error of the first Read. Only the
-// first protocol is offered. Where there is more than one connection it uses the
-// newest, since that replaces the others.
+// NewStream implements host.Host. It never dials and returns at once. If the
+// other side does not serve the protocol, the first Read fails. Only the first
+// protocol is offered. It uses the newest connection, which replaces the
+// others.
 func (h *streams) NewStream(ctx context.Context, id peer.ID, protos ...libp2pproto.ID) (network.Stream, error) {
 	conns := h.ConnsToPeer(id)
 	if len(conns) == 0 {
@@ -113,8 +113,8 @@ func openLazy(s network.Stream, proto libp2pproto.ID) (network.Stream, error) {
 	return &lazyStream{Stream: s, lazy: mss.NewMSSelect(s, proto)}, nil
 }
 
-// A lazyStream stream names its protocol with the first bytes that are written, and
-// expects the other side's agreement before the first that are read.
+// A lazyStream sends its protocol with the first bytes written, and reads the
+// other side's agreement before the first bytes read.
 type lazyStream struct {
 	network.Stream
 	lazy mss.LazyConn

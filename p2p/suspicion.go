@@ -12,8 +12,8 @@ const (
 	silenceTimeout = 2400 * time.Millisecond
 	// maxSilenceTimeout is how long a device may be silent on the worst link.
 	maxSilenceTimeout = 20 * time.Second
-	// falsePositiveRate is the chance at which a packet and all its repetitions may get
-	// lost within the silence that is tolerated.
+	// falsePositiveRate is the accepted probability to declare a live device
+	// dead: a packet and all its retransmissions got lost.
 	falsePositiveRate = 1e-6
 	// Every link is taken to lose minLoss; one that repeats and is answered
 	// while nothing is heard, highLoss; none more than maxLoss.
@@ -22,9 +22,8 @@ const (
 	// maxRTO.
 	quickRetransmits = 4
 	maxRTO           = time.Second
-	// lossWindow is over how long losses are counted, and minWindowPackets the
-	// fewest packets that they are compared with: what is lost of one or two
-	// says nothing.
+	// lossWindow is the period over which losses are counted. minWindowPackets
+	// is the least denominator, since one or two packets say nothing.
 	lossWindow       = 10 * time.Second
 	minWindowPackets = 10
 	// lossHalfLife is how long until half of the worst that was seen is forgotten.
@@ -35,7 +34,7 @@ const (
 type pathInfo struct {
 	sent, retransmitted uint64        // packets with data, and those of them sent again
 	spurious            uint64        // those sent again that the other side had already, as it tells
-	rto                 time.Duration // after which what was not acknowledged is sent again
+	rto                 time.Duration // retransmission timeout
 	idle                time.Duration // for how long no packet of any kind came
 	retransmits         int           // how often the packet was repeated that is to be acknowledged next
 }
@@ -44,15 +43,15 @@ type pathInfo struct {
 func (p *pathInfo) lost() uint64 { return p.retransmitted - min(p.spurious, p.retransmitted) }
 
 // A suspicion learns how long one connection may be silent before it is dead.
-// TCP repeats what was lost after a timeout; a link that loses one packet in
-// three is therefore silent for seconds every few minutes, and alive. The kernel
-// counts what it repeats, which shows loss long before a silence does. While the
-// device is silent a repetition shows nothing, for it may be in vain, unless a
-// packet comes after it. One that was needless shows nothing either: the kernel of
-// a device that hangs acknowledges, and late, and one that is busy late enough for
-// TCP to probe (RFC 8985, tail loss probes).
+// TCP retransmits lost packets after a timeout, so a link with a third of its
+// packets lost is silent for seconds every few minutes. The kernel counts
+// retransmissions, and they show loss long before a silence does.
 //
-// Its owner is the goroutine that watches the connection.
+// During a silence a retransmission proves nothing, unless a packet follows it.
+// A spurious one proves nothing either: a hanging device acknowledges late, and
+// so does a busy one, after TCP's probes (RFC 8985).
+//
+// Its owner is the goroutine of the monitor.
 type suspicion struct {
 	window          pathInfo // as the present window began
 	began           time.Time
@@ -64,10 +63,10 @@ type suspicion struct {
 	silentRTO       time.Duration // what it has come to in the present silence
 }
 
-// observe notes what the kernel said when the device was just heard: what was
-// repeated until then had a reason, unless the other side had it already, and the
-// timeout grew for one. At any other time both may be the beginning of a silence
-// without end.
+// observe takes the kernel's counters just after the device was heard.
+// Retransmissions until then had a reason, unless they were spurious, and so
+// had a longer timeout. At any other time both may be the start of an endless
+// silence.
 func (s *suspicion) observe(now time.Time, p pathInfo) {
 	if s.seen.IsZero() {
 		s.began, s.window = now, p
@@ -75,7 +74,7 @@ func (s *suspicion) observe(now time.Time, p pathInfo) {
 	fade := math.Exp2(-float64(now.Sub(s.seen)) / float64(lossHalfLife))
 	s.seen, s.heardLost, s.retransmittedAt = now, p.lost(), time.Time{}
 	sent, before := p.sent-s.window.sent, s.window.lost()
-	lost := max(p.lost(), before) - before // what was needless may be told late
+	lost := max(p.lost(), before) - before // spurious ones may be reported late
 	s.loss = max(s.loss*fade, float64(lost)/float64(max(sent, minWindowPackets)))
 	s.rto = max(time.Duration(float64(s.rto)*fade), p.rto, s.silentRTO)
 	s.silentRTO = 0
@@ -84,8 +83,8 @@ func (s *suspicion) observe(now time.Time, p pathInfo) {
 	}
 }
 
-// observeSilence notes what the kernel said while the device was silent, which was asked
-// for a sign of life at some time before; zero if it was not yet.
+// observeSilence takes the kernel's counters during a silence. asked is when
+// the first unanswered ping was sent; zero if none was.
 func (s *suspicion) observeSilence(now, asked time.Time, p pathInfo) {
 	s.silentRTO = max(s.silentRTO, p.rto)
 	if p.lost() <= s.heardLost {
@@ -106,7 +105,7 @@ func (s *suspicion) observeSilence(now, asked time.Time, p pathInfo) {
 func (s *suspicion) lossy() bool { return s.loss > minLoss }
 
 // timeout is how long the device may be silent now: until its next ping is due,
-// and then for as many repetitions as make its loss as unlikely as wronged.
+// and then for as many repetitions as make its loss as unlikely as falsePositiveRate.
 func (s *suspicion) timeout() time.Duration {
 	loss := min(max(s.loss, minLoss), maxLoss)
 	repeats := math.Log(falsePositiveRate) / math.Log(loss)

@@ -12,13 +12,12 @@ import (
 // ahead.
 var errDuplicateConn = errors.New("another connection to the same device is ahead")
 
-// An dialTieBreaker sees to it that two devices which dial each other end up with one
-// connection. Closing the second one afterwards would be too late: gossip may
-// have settled on it already. So the device with the lower ID decides, within
-// the handshake: it has one place for each other device, and whichever
-// handshake takes that place first, its own or the other's, goes through. The
-// device with the higher ID welcomes what comes, and uses its places only to
-// not dial two addresses of one device at once.
+// A dialTieBreaker keeps two devices that dial each other to one connection.
+// Closing the second one later would be too late, because gossip may use it
+// already. So the device with the lower ID decides within the handshake. It has
+// one place for each other device, and the first handshake to take it wins. The
+// device with the higher ID accepts everything; its own places only prevent two
+// dials to one device.
 type dialTieBreaker struct {
 	self peer.ID
 
@@ -39,9 +38,10 @@ func (t *dialTieBreaker) releaseAccept(id peer.ID) {
 	}
 }
 
-// reserve takes the place for as long as a handshake lasts. After a good one it
-// stays taken as long again, for what the other device began before; after
-// that, a device that dials has lost the connection, and may.
+// reserve takes the place for the duration of a handshake. After success it
+// stays taken for as long again, to cover a dial that the other side started
+// before. After that, a device that dials has lost the connection and may
+// connect.
 func (t *dialTieBreaker) reserve(id peer.ID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/hearth-edge/hearth/keys"
 )
 
-// checkVersion refuses a proven member that speaks no version of what follows the
-// handshake which this device does: libp2p found none within Noise. Both sides see that.
+// checkVersion refuses a proven member without a common version of the frames:
+// libp2p's negotiation within Noise found none. Both sides see that.
 func (d *diagnostics) checkVersion(c sec.SecureConn, cert keys.Certificate, addr string) error {
 	if c.ConnState().StreamMultiplexer != "" {
 		return nil

@@ -48,7 +48,7 @@ func newSeed(path string) (Seed, error) {
 	_, _ = rand.Read(seed)
 	var text string
 	onWipedStack(func() { text = hex.EncodeToString(seed) + "\n" })
-	return seed, replace(path, text)
+	return seed, ReplacePrivate(path, text)
 }
 
 // Identity returns the device's key, from which libp2p makes its peer ID. It

@@ -186,7 +186,7 @@ func WriteSecretFile(path string, s Secret) error {
 
 // ReplaceSecretFile writes the secret to the file, with mode 0600 and in place
 // of what was there; a power cut leaves the old one or the new one.
-func ReplaceSecretFile(path string, s Secret) error { return replace(path, s.Text()+"\n") }
+func ReplaceSecretFile(path string, s Secret) error { return ReplacePrivate(path, s.Text()+"\n") }
 
 // An existsError is fs.ErrExist for people.
 type existsError string
@@ -232,9 +232,9 @@ func syncDir(path string) error {
 	return dir.Sync()
 }
 
-// replace writes a file for its owner only, in place of what was there: under
+// ReplacePrivate writes a file for its owner only, in place of what was there: under
 // another name first, so that a power cut leaves the old text or the new one.
-func replace(path, text string) error {
+func ReplacePrivate(path, text string) error {
 	temp := path + ".new"
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

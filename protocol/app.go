@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"context"
-	"crypto/subtle"
 
 	"google.golang.org/protobuf/proto"
 
@@ -158,24 +157,28 @@ type Guarded interface {
 }
 
 // ServeApp holds a device's end of one conversation with an app over s, which it
-// closes. It compares the app's token with token in constant time, tells a Guarded
-// stream that it was right, and hands what is asked to app. When the app goes away its session is closed, which may
+// closes. It asks rights what the app's token may do, tells a Guarded stream that it
+// is a known one, and hands what is asked to app, where the right includes it. When the app goes away its session is closed, which may
 // cancel the request; see App. When ctx ends, the stream is reset, but sessions of
 // Run are left to the device's own end: ServeApp returns when app has ended them.
 //
 // The error is for the caller's log: what was told to the app without its text,
 // what was wrong with its messages or its token, or how the stream broke.
-func ServeApp(ctx context.Context, s Stream, token string, app App) error {
+func ServeApp(ctx context.Context, s Stream, rights func(token string) Right, app App) error {
 	w := newWire(s)
 	request := new(pb.AppRequest)
 	if err := w.first(request); err != nil {
 		return w.reject(err)
 	}
-	if token == "" || subtle.ConstantTimeCompare([]byte(request.GetToken()), []byte(token)) != 1 {
-		return w.reject(Errorf(CodeUnauthorized, "the token is not the one of this device: read it from the token file in its state folder"))
+	right := rights(request.GetToken())
+	if right == RightNone {
+		return w.reject(Errorf(CodeUnauthorized, "the token is not one of this device: read it from the token file in its state folder, or see 'hearth token'"))
 	}
 	if guarded, ok := s.(Guarded); ok {
 		guarded.Proved()
+	}
+	if err := right.Check(needed(request)); err != nil {
+		return w.reject(err)
 	}
 	switch v := request.GetVerb().(type) {
 	case *pb.AppRequest_Run:
@@ -185,7 +188,7 @@ func ServeApp(ctx context.Context, s Stream, token string, app App) error {
 	case *pb.AppRequest_Diagnose:
 		return serveDiagnose(ctx, w, app)
 	case *pb.AppRequest_Requests:
-		return serveRequests(ctx, w, app, v.Requests)
+		return serveRequests(ctx, w, limited(app, right), v.Requests)
 	case *pb.AppRequest_Plan:
 		return servePlan(ctx, w, app, v.Plan)
 	case *pb.AppRequest_Manage:

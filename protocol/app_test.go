@@ -134,7 +134,9 @@ func TestWrongToken(t *testing.T) {
 			t.Errorf("token %q: served with %v", token, err)
 		}
 	}
-	l := newLink(t, func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, "", &device{}) })
+	l := newLink(t, func(ctx context.Context, s Stream) error {
+		return ServeApp(ctx, s, func(string) Right { return RightNone }, &device{})
+	})
 	if _, err := NewAppClient(l.open, "").Diagnose(t.Context()); CodeOf(err) != CodeUnauthorized {
 		t.Errorf("a device without a token let an app in: %v", err)
 	}

@@ -96,7 +96,7 @@ func TestBadFirstFrames(t *testing.T) {
 			"execute": func(ctx context.Context, s Stream) error {
 				return ServeExecute(ctx, s, &device{}, &device{}, &device{}, nodeA)
 			},
-			"app": func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testToken, &device{}) },
+			"app": func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testRights, &device{}) },
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := protocoltest.Pipe()

@@ -60,7 +60,7 @@ func FuzzConversation(f *testing.F) {
 			func(s Stream) error {
 				return ServeExecute(ctx, s, running(ending()), running(ending()), running(ending()), nodeA)
 			},
-			func(s Stream) error { return ServeApp(ctx, s, testToken, running(ending())) },
+			func(s Stream) error { return ServeApp(ctx, s, testRights, running(ending())) },
 		} {
 			_ = serve(received(b))
 		}

@@ -148,8 +148,23 @@ func executeLink(t testing.TB, d *device) (*ExecuteClient, *link) {
 
 const testToken = "right"
 
+// testRights are those of a device that knows testToken, and one that may only read.
+func testRights(token string) Right {
+	switch token {
+	case testToken:
+		return RightAll
+	case readToken:
+		return RightRead
+	case runToken:
+		return RightRun
+	}
+	return RightNone
+}
+
+const readToken, runToken = "read", "run"
+
 func appLink(t testing.TB, d *device) (*AppClient, *link) {
-	l := newLink(t, func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testToken, d) })
+	l := newLink(t, func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testRights, d) })
 	return NewAppClient(l.open, testToken), l
 }
 

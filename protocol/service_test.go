@@ -154,7 +154,7 @@ func TestServiceIsReadAfterTheTokenOnly(t *testing.T) {
 	d := running(ending())
 	l := newLink(t, func(ctx context.Context, s Stream) error {
 		counted := &countingStream{Stream: s}
-		err := ServeApp(ctx, counted, testToken, d)
+		err := ServeApp(ctx, counted, testRights, d)
 		left = counted.read
 		return err
 	})
@@ -207,7 +207,7 @@ func TestServiceFrameOutOfBounds(t *testing.T) {
 		"none":  {},
 		"cut":   {Service: &pb.Service{Image: "a", Secrets: []*pb.Secret{{Name: "x", Size: 3}}}},
 	} {
-		l := newLink(t, func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testToken, running(ending())) })
+		l := newLink(t, func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testRights, running(ending())) })
 		_, _, err := ask(t.Context(), l.open, &pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Run{Run: run}})
 		if CodeOf(err) != CodeInvalid {
 			t.Errorf("%s: %v", name, err)

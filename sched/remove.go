@@ -22,21 +22,7 @@ func (o *Orchestrator) Remove(ctx context.Context, rm protocol.Remove) error {
 	if err := o.removeRecord(ctx, r); err != nil {
 		return err
 	}
-	info, _, _ := r.account.line()
-	return o.do(ctx, func(t *table) {
-		t.forget(r)
-		t.clean(r.removal(), info.Last.Node)
-	})
-}
-
-// removal is what is remembered of the request when it is removed.
-func (r *request) removal() journal.Removal {
-	info, _, _ := r.account.line()
-	x := journal.Removal{ID: r.id, Attempt: info.Last.Attempt}
-	if info.Last.State == protocol.StateUnknown {
-		x.Node = info.Last.Node
-	}
-	return x
+	return o.do(ctx, func(t *table) { t.forget(r) })
 }
 
 // removesItself reports whether a request that was looked after to its end is to be
@@ -90,7 +76,8 @@ func (o *Orchestrator) removeRecord(ctx context.Context, r *request) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		err := o.cfg.Journal.Removed(ctx, r.removal())
+		info, _, _ := r.account.line()
+		err := o.cfg.Journal.Removed(ctx, r.id, info.Last.Attempt)
 		switch {
 		case errors.Is(err, journal.ErrNotEnded):
 			pause.Reset(o.cfg.Params.RegainPause)
@@ -116,7 +103,6 @@ func (t *table) recallRemovals(of []journal.Removal) {
 	now := t.o.cfg.Clock()
 	for _, x := range of {
 		t.removed = append(t.removed, removal{x.ID, x.Attempt, now - x.Age})
-		t.clean(x, x.Node)
 	}
 }
 

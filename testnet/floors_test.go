@@ -49,7 +49,10 @@ var floors = []floor{
 	{"cmd/hearth/compose", []string{"keys", "protocol", "cmd/hearth/compose"}, map[string]string{
 		libp2p + "/p2p": "it reads files", "github.com/docker/docker": "it asks no engine",
 	}},
-	{"cmd/hearth/device", []string{"keys", "protocol", "sched", "runtime", "p2p", "cmd/hearth/device"}, nil},
+	{"cmd/hearth/door", []string{"keys", "protocol", "cmd/hearth/door"}, map[string]string{
+		libp2p + "/p2p": "it knows no mesh", "github.com/docker/docker": "it knows no engine", "html/template": "the page is no template, and it makes the program 4 MB larger",
+	}},
+	{"cmd/hearth/device", []string{"keys", "protocol", "sched", "runtime", "p2p", "cmd/hearth/device", "cmd/hearth/door"}, nil},
 	{"cmd/hearth", []string{"keys", "protocol", "sched", "runtime", "p2p", "cmd/hearth"}, map[string]string{
 		"github.com/miekg/dns": "p2p/mdns reads packets by x/net/dns/dnsmessage",
 	}},
@@ -142,6 +145,9 @@ func TestFloorsForbid(t *testing.T) {
 		{"protocol/pb", libp2p + "/core/host", false},
 		{"cmd/hearth/device", module + "/cmd/hearth", false},
 		{"cmd/hearth", module + "/testnet", false},
+		{"cmd/hearth/door/web", module + "/sched", false},
+		{"cmd/hearth/door/web", module + "/cmd/hearth/device", false},
+		{"cmd/hearth/device", module + "/cmd/hearth/door/web", true},
 		{"cmd/hearth/compose", module + "/sched", false},
 		{"runtime/docker", "github.com/docker/docker/client", true},
 		{"keys", libp2p + "/core/crypto", true},

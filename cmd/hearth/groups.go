@@ -7,7 +7,7 @@ var verbGroups = []struct {
 	title string
 	verbs []string
 }{
-	{"This device:", []string{"up", "down", "status", "drain", "doctor", "policy", "install", "uninstall"}},
+	{"This device:", []string{"up", "down", "status", "drain", "web", "token", "doctor", "policy", "install", "uninstall"}},
 	{"The mesh:", []string{"secret", "nodes", "forget"}},
 	{"Requests:", []string{"run", "ps", "logs", "attach", "wait", "inspect", "explain", "events", "stop", "kill", "rm"}},
 	{"Containers that run:", []string{"exec"}},

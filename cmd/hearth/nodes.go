@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/protocol/api"
 )
@@ -135,7 +134,7 @@ func (c *cli) writeDevices(w io.Writer, ds []protocol.Device, f nodesFlags) erro
 
 // alike reports whether two lists say the same of a device, but for how old that is.
 func alike(a, b protocol.Device) bool {
-	return a.Self == b.Self && a.Address == b.Address && device.AlikeStatuses(&a.Status, &b.Status)
+	return a.Self == b.Self && a.Address == b.Address && a.Status.Alike(&b.Status)
 }
 
 func deviceRows(ds []protocol.Device, wide bool) [][]string {

@@ -91,7 +91,7 @@ HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
 	root.Flags().BoolP("version", "v", false, "show the version")
 	root.PersistentFlags().StringVar(&c.state, "state", defaultState(), "`DIR` that the device keeps its state in [$HEARTH_STATE]")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(c.secretCommand(), c.upCommand(), c.nodesCommand(), c.runCommand(),
+	root.AddCommand(c.webCommand(), c.tokenCommand(), c.secretCommand(), c.upCommand(), c.nodesCommand(), c.runCommand(),
 		c.psCommand(), c.attachCommand(), c.logsCommand(), c.waitCommand(), c.stopCommand(), c.killCommand(), c.rmCommand(), c.execCommand(),
 		c.statusCommand(), c.drainCommand(), c.downCommand(), c.forgetCommand(),
 		c.inspectCommand(), c.explainCommand(), c.eventsCommand(),
@@ -152,15 +152,20 @@ func defaultState() string {
 func (c *cli) device(ctx context.Context) (*protocol.AppClient, func(), error) {
 	device, err := app.Connect(ctx, c.state)
 	if errors.Is(err, app.ErrNotRunning) {
-		return nil, nil, &failure{
-			err:  fmt.Errorf("no device is running with its state in %s", c.state),
-			hint: notRunningHint(c.state == defaultState(), rootState, os.Geteuid()),
-		}
+		return nil, nil, c.notRunning()
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	return device.AppClient, func() { _ = device.Close() }, nil
+}
+
+// notRunning says that no device runs on the state folder, and what to do.
+func (c *cli) notRunning() error {
+	return &failure{
+		err:  fmt.Errorf("no device is running with its state in %s", c.state),
+		hint: notRunningHint(c.state == defaultState(), rootState, os.Geteuid()),
+	}
 }
 
 // notRunningHint says what to do where no device runs on the state folder: for a

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hearth-edge/hearth/cmd/hearth/device"
+	"github.com/hearth-edge/hearth/cmd/hearth/door"
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
@@ -25,9 +26,9 @@ import (
 
 // upFlags are the flags of `hearth up` as they were typed.
 type upFlags struct {
-	secretFile, name, driver, cpus, memory, policy string
-	listen, interfaces, peers, labels              []string
-	noDiscovery, verbose                           bool
+	secretFile, name, driver, cpus, memory, policy, http string
+	listen, interfaces, peers, labels                    []string
+	noDiscovery, verbose                                 bool
 }
 
 func (c *cli) upCommand() *cobra.Command {
@@ -69,6 +70,7 @@ func (f *upFlags) register(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.labels, "label", nil, "label `K=V` that --constraint can ask for; may be repeated")
 	flags.StringVar(&f.policy, "policy", "", "`FILE` that says what a container may have here (default policy.toml in the state folder, if there is one)")
 	flags.StringVar(&f.driver, "driver", "", "run work with `docker`, or none to only ask for it (default docker while it answers)")
+	flags.StringVar(&f.http, "http", door.DefaultAddr, "answer HTTP on this `ADDRESS` of this machine: the page of 'hearth web', and programs; the next port where that is taken, or none")
 	flags.BoolVar(&f.noDiscovery, "no-discovery", false, "do not use mDNS; find devices by --peer and from earlier starts only")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log details too")
 	_ = cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions([]cobra.Completion{"docker", "none"}, cobra.ShellCompDirectiveNoFileComp))
@@ -130,7 +132,7 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 		defer close(announced)
 		select {
 		case <-d.Ready():
-			log.Info("ready", "name", cfg.Name, "peer", d.ID(), "mesh", cfg.Secret.Fingerprint(), "addresses", d.Addresses())
+			log.Info("ready", "name", cfg.Name, "peer", d.ID(), "mesh", cfg.Secret.Fingerprint(), "addresses", d.Addresses(), "http", d.HTTP())
 			notify(log, daemon.SdNotifyReady)
 		case <-ctx.Done():
 		}
@@ -178,6 +180,9 @@ func (c *cli) settings(f upFlags, log *slog.Logger) (device.Config, error) {
 	}
 	if cfg.Peers, err = parseAddrs("--peer", f.peers); err != nil {
 		return cfg, err
+	}
+	if cfg.HTTP, err = door.ParseAddr(f.http); err != nil {
+		return cfg, fmt.Errorf("--http: %w", err)
 	}
 	if cfg.CPUs, err = parseCores(f.cpus); err != nil {
 		return cfg, fmt.Errorf("--cpus: %w", err)

@@ -9,7 +9,7 @@
 //
 // Three files in the state folder are for apps:
 //
-//	app.json  {"peer_id": "12D3KooW…", "addresses": ["/unix/…", "/ip4/127.0.0.1/tcp/…/p2p/…"], "pid": 1234}
+//	app.json  {"peer_id": "12D3KooW…", "addresses": ["/unix/…", "/ip4/127.0.0.1/tcp/…/p2p/…"], "pid": 1234, "http": "127.0.0.1:7118"}
 //	app.sock  the unix socket
 //	token     64 hexadecimal digits, to be sent by the app on each stream
 //
@@ -115,6 +115,7 @@ type Endpoint struct {
 	// known are the protocols that are served.
 	known *mss.MultistreamMuxer[string]
 	ready chan struct{}
+	http  string // where the device answers HTTP
 	// maxStreams is maxStreams, but in tests.
 	maxStreams int
 }
@@ -146,6 +147,10 @@ func New(cfg Config) (*Endpoint, error) {
 
 // Ready is closed when apps can connect.
 func (e *Endpoint) Ready() <-chan struct{} { return e.ready }
+
+// TellHTTP has app.json say where the device answers HTTP. It must be called before
+// Run.
+func (e *Endpoint) TellHTTP(addr string) { e.http = addr }
 
 // Token is what an app has to show.
 func (e *Endpoint) Token() string { return e.token }

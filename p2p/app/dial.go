@@ -65,6 +65,20 @@ func Dial(ctx context.Context, stateDir string) (*Conn, error) {
 	return nil, errors.Join(errs...)
 }
 
+// HTTP returns host:port where the device that runs on a state folder answers HTTP;
+// "" where it does on no port. It returns an ErrNotRunning where none runs.
+func HTTP(stateDir string) (string, error) {
+	in, err := readInfo(stateDir)
+	if err != nil {
+		return "", err
+	}
+	ended, err := Ended(stateDir)
+	if ended {
+		return "", notRunning(stateDir)
+	}
+	return in.HTTP, err
+}
+
 // stale reports whether a failure to connect means that app.json is of a
 // process that ended without removing it: nobody is there, or somebody else.
 func stale(err error) bool {

@@ -30,11 +30,13 @@ type info struct {
 	PeerID    peer.ID  `json:"peer_id"`
 	Addresses []string `json:"addresses"`
 	PID       int      `json:"pid"`
+	// HTTP is host:port, where the device answers HTTP on a port.
+	HTTP string `json:"http,omitempty"`
 }
 
 // writeInfo writes app.json and returns its path.
-func writeInfo(dir string, id peer.ID, listeners []transport.Listener) (string, error) {
-	in := info{PeerID: id, PID: os.Getpid()}
+func writeInfo(dir, http string, id peer.ID, listeners []transport.Listener) (string, error) {
+	in := info{PeerID: id, PID: os.Getpid(), HTTP: http}
 	for _, l := range listeners {
 		addr := l.Multiaddr().String()
 		if l.Addr().Network() != "unix" {

@@ -53,7 +53,7 @@ func (e *Endpoint) Run(ctx context.Context) error {
 			}
 		})
 	}
-	path, err := writeInfo(e.cfg.StateDir, e.id, listeners)
+	path, err := writeInfo(e.cfg.StateDir, e.http, e.id, listeners)
 	if err == nil {
 		close(e.ready)
 		select {

@@ -196,16 +196,14 @@ func (c *container) script() (code int, oom bool) {
 			c.describe(value)
 		case "oom":
 			return exitKill, true
-		case "oom-child":
-			oom = true
 		case "unstartable":
 			if code, err = strconv.Atoi(value); err == nil {
 				c.unstartable = protocol.Errorf(protocol.CodeStartFailed, "the command could not be run: its script says so")
-				return code, oom
+				return code, false
 			}
 		case "exit":
 			if code, err = strconv.Atoi(value); err == nil {
-				return code, oom
+				return code, false
 			}
 		default:
 			err = errors.New("no such step")
@@ -215,7 +213,7 @@ func (c *container) script() (code int, oom bool) {
 			return exitUnknownStep, false
 		}
 	}
-	return 0, oom
+	return 0, false
 }
 
 // serve listens on a port from here on.

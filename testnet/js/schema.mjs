@@ -182,8 +182,7 @@ export const messages = {
     4: ['stderr', 'uint'],
     5: ['noFollow', 'bool'],
     6: ['noOutput', 'bool'],
-    7: ['since', 'uint'],
-    8: ['forget', 'bool']
+    7: ['since', 'uint']
   },
   Run: {
     1: ['request', 'string'],

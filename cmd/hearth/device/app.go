@@ -12,10 +12,12 @@ const watchPause = 20 * time.Millisecond
 
 // serveApp answers an app of this device.
 func (d *Device) serveApp(ctx context.Context, s protocol.Stream) {
-	if err := protocol.ServeApp(ctx, s, d.app.Token(), appServer{d.requests, d.appContainers(), d}); err != nil {
+	if err := protocol.ServeApp(ctx, s, d.tokens.Right, d.appServer()); err != nil {
 		d.log.Debug("app stream ended", "err", err)
 	}
 }
+
+func (d *Device) appServer() appServer { return appServer{d.requests, d.appContainers(), d} }
 
 // appServer is the device as its apps see it: protocol.App.
 type appServer struct {

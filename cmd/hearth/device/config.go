@@ -28,6 +28,9 @@ type Config struct {
 	Listen     []ma.Multiaddr
 	Interfaces []string
 	Peers      []ma.Multiaddr
+	// HTTP is the address of this machine alone (see door.ParseAddr) that the door for
+	// people and programs listens on, beside its socket in the state folder; "" is none.
+	HTTP string
 	// NoDiscovery leaves mDNS off: peers are then found by Peers and by those
 	// known from earlier.
 	NoDiscovery bool

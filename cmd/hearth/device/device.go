@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/hearth-edge/hearth/cmd/hearth/door"
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/p2p"
 	"github.com/hearth-edge/hearth/p2p/app"
@@ -40,6 +41,8 @@ type Device struct {
 	// requests are those of the whole mesh, for the apps of this device.
 	requests *meshRequests
 	app      *app.Endpoint
+	tokens   *door.Tokens
+	http     *door.Server
 	machine  *machine.Machine
 	driver   runtime.Driver // nil where no work is run
 	runtime  *runtime.Node  // nil where no work is run
@@ -100,8 +103,11 @@ func New(cfg Config) (_ *Device, err error) {
 		Executor: d.executor, Inspect: d.imageFacts(), ImageID: d.imageID(), Journal: d.journal, Params: sched.DefaultParams(), Log: cfg.Log,
 	})
 	d.requests = d.meshRequests()
-	d.app, err = app.New(app.Config{StateDir: cfg.StateDir, Handle: d.serveApp, Log: cfg.Log})
-	return d, err
+	if d.app, err = app.New(app.Config{StateDir: cfg.StateDir, Handle: d.serveApp, Log: cfg.Log}); err != nil {
+		return nil, err
+	}
+	d.buildDoors()
+	return d, nil
 }
 
 // tellWhatIsLent says where there is less to lend than was asked.
@@ -226,6 +232,9 @@ func (d *Device) Close() {
 // parts have ended. Containers that run here go on.
 func (d *Device) Run(ctx context.Context) error {
 	defer d.Close()
+	if err := d.openDoors(); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	run := func(what string, f func(context.Context) error) {
 		g.Go(func() error {
@@ -243,6 +252,7 @@ func (d *Device) Run(ctx context.Context) error {
 	run("gossip", d.gossip.run)
 	run("benchmark", d.gossip.measure)
 	run("app endpoint", d.app.Run)
+	run("http", d.http.Run)
 	g.Go(func() error {
 		for _, part := range []<-chan struct{}{d.mesh.Ready(), d.app.Ready()} {
 			select {

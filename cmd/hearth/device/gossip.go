@@ -3,8 +3,6 @@ package device
 import (
 	"context"
 	"fmt"
-	"math"
-	"reflect"
 	goruntime "runtime"
 	"runtime/debug"
 	"strings"
@@ -28,9 +26,6 @@ const (
 	// changeDelay is how long after a change it is gossiped: several close together
 	// go out as one, and what is over by then is nobody's business.
 	changeDelay = 25 * time.Millisecond
-	// little is the share of what there is by which a status's amounts may differ
-	// and still say the same.
-	little = 0.05
 )
 
 // changesPerBeat bounds how often a change is gossiped at once; placement counts
@@ -124,7 +119,7 @@ func (g *gossip) run(ctx context.Context) error {
 		case <-soon.C:
 			changing = false
 			status := g.compose(ctx)
-			if alike(&status, &g.told) {
+			if status.Alike(&g.told) {
 				continue
 			}
 			g.publish(ctx, status)
@@ -143,33 +138,6 @@ func (g *gossip) publish(ctx context.Context, status protocol.Status) {
 	if err := g.d.mesh.Publish(status); err != nil && ctx.Err() == nil {
 		g.d.log.Warn("the score could not be gossiped", "err", err)
 	}
-}
-
-// alike reports whether two statuses of one device say the same, but for what always
-// moves a little.
-func alike(a, b *protocol.Status) bool {
-	near := func(x, y, whole float64) bool { return math.Abs(x-y) <= little*whole }
-	if !near(a.Score, b.Score, b.Score) ||
-		!near(float64(a.CPUOthers), float64(b.CPUOthers), float64(b.CPUs)) ||
-		!near(float64(a.MemoryFree), float64(b.MemoryFree), float64(b.MemoryTotal)) ||
-		!near(float64(a.DiskFree), float64(b.DiskFree), float64(b.DiskFree)) {
-		return false
-	}
-	if a.Youngest < b.Youngest || a.LongRunning.Ran < b.LongRunning.Ran {
-		return false // else they have just grown older
-	}
-	c := *a
-	c.Youngest, c.LongRunning.Ran = b.Youngest, b.LongRunning.Ran
-	c.Beat, c.Score, c.CPUOthers, c.MemoryFree, c.DiskFree = b.Beat, b.Score, b.CPUOthers, b.MemoryFree, b.DiskFree
-	return reflect.DeepEqual(&c, b)
-}
-
-// AlikeStatuses reports whether two statuses as they were gossiped say the same, but
-// for what always moves a little.
-func AlikeStatuses(a, b *protocol.Status) bool {
-	c := *a
-	c.Sequence = b.Sequence
-	return alike(&c, b)
 }
 
 // compose makes the status as things are now and puts it into the own view. Its beat
@@ -195,7 +163,7 @@ func (g *gossip) compose(ctx context.Context) protocol.Status {
 			g.addWork(ctx, &s, &state)
 		}
 	}
-	s.Beat = g.beat(s.Running+s.Queued == 0 && alike(&s, &g.told))
+	s.Beat = g.beat(s.Running+s.Queued == 0 && s.Alike(&g.told))
 	g.mu.Lock()
 	g.status = s
 	g.mu.Unlock()

@@ -1,0 +1,23 @@
+package web
+
+import "time"
+
+const (
+	// maxStreams bounds the answers that go on (watched lists, events, output, run)
+	// at a time; one more is answered with 503.
+	maxStreams = 256
+	// streamTimeout bounds how long a client may leave a line of a watched list, or
+	// an event, unread: then it is cut off. Output waits for its reader instead.
+	streamTimeout = time.Minute
+	// maxServiceBody bounds the body that a service comes in, in bytes: it may be
+	// protocol.MaxService, of which JSON makes more.
+	maxServiceBody = 2 << 20
+	// maxListed is the most requests that a list has.
+	maxListed = 10_000
+	// maxGraceMS and maxForMS bound how long a container may take to end, and a
+	// token lasts, in milliseconds.
+	maxGraceMS = int64(24 * time.Hour / time.Millisecond)
+	maxForMS   = int64(10 * 365 * 24 * time.Hour / time.Millisecond)
+	// stderrTail is how many bytes of a container's errors the trailer of a run has.
+	stderrTail = 4 << 10
+)

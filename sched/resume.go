@@ -71,6 +71,10 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 	if r.lost = rec.Offer.Lost; rec.Doubtful {
 		r.lost = r.service.Retry // it may have ended, and that was told
 	}
+	if r.lost > 0 { // whatever becomes of this attempt: what has run is not refused
+		r.before = &protocol.Event{State: protocol.StateLost, Code: protocol.CodeNodeLost, Attempt: r.attempt,
+			Reason: "an attempt of it was lost before this device was restarted; there is no node to run it again"}
+	}
 	r.beginAt(position{rec.Offer.Stdout, rec.Offer.Stderr})
 	r.report(protocol.Event{State: protocol.StatePlacing, Reason: "this device was restarted: asking " + r.name})
 	s, err := r.regain(ctx, newPatience(params, params.ResumeTimeout))

@@ -337,3 +337,35 @@ func TestRetryOnTheSameNode(t *testing.T) {
 		}
 	})
 }
+
+// TestLostIsNotRefusedAfterARestart: where an attempt has run, a request that no node
+// takes any more is lost. Refused means that nothing ran.
+func TestLostIsNotRefusedAfterARestart(t *testing.T) {
+	withJournal(t, abc, func(t *testing.T, m *mesh) {
+		never := func(nodes ...protocol.PeerID) {
+			for _, node := range nodes {
+				m.nodes[node].set(func() {
+					m.nodes[node].answers = []error{&protocol.Refusal{Code: protocol.CodePolicy, Reason: "its owner does not allow it"}}
+				})
+			}
+		}
+		m.run(retried("r", 2))
+		e := m.nodes["c"].only(t)
+		if m.renew("c", "r", 1) != protocol.CodeNone {
+			t.Fatal("not renewed")
+		}
+		e.say(protocol.StateRunning)
+		never("b")
+		m.vanish("c", e)
+		time.Sleep(span + 2*time.Second)
+		m.nodes["a"].only(t) // in its queue
+		m.kill()
+		m.nodes["a"].set(func() { m.nodes["a"].amnesia = true })
+		never("a", "b")
+		m.revive()
+		time.Sleep(DefaultParams().ResumeTimeout + time.Second)
+		if last := m.inspect("r").Last; last.State != protocol.StateLost || last.Code != protocol.CodeNodeLost {
+			t.Errorf("%+v", last)
+		}
+	})
+}

@@ -17,13 +17,7 @@ import (
 	"github.com/hearth-edge/hearth/protocol/api"
 )
 
-func (c *cli) nodesCommand() *cobra.Command {
-	var f nodesFlags
-	cmd := &cobra.Command{
-		Use:     "nodes",
-		Aliases: []string{"devices"},
-		Short:   "Show every device of the mesh",
-		Long: `Show every device of the mesh as this device sees it: its own first (*), then
+const nodesHelp = `Show every device of the mesh as this device sees it: its own first (*), then
 by name. A device is gone from the list as soon as it leaves or is lost.
 
 CPUS is what the device lends, FREE the memory that a new container could get,
@@ -58,8 +52,16 @@ What always moves a little, as free memory does, is a change when it moved by a
 twentieth.
 
   hearth nodes
-  hearth nodes -q | xargs -n1 -I{} hearth run --node {} busybox hostname`,
-		Args: noArgs,
+  hearth nodes -q | xargs -n1 -I{} hearth run --node {} busybox hostname`
+
+func (c *cli) nodesCommand() *cobra.Command {
+	var f nodesFlags
+	cmd := &cobra.Command{
+		Use:     "nodes",
+		Aliases: []string{"devices"},
+		Short:   "Show every device of the mesh",
+		Long:    nodesHelp,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			device, done, err := c.device(ctx)

@@ -18,14 +18,7 @@ import (
 // signalNames are those offered by the shell's completion.
 var signalNames = []string{"TERM", "INT", "HUP", "QUIT", "KILL", "USR1", "USR2", "STOP", "CONT", "WINCH"}
 
-func (c *cli) stopCommand() *cobra.Command {
-	var s protocol.Stop
-	var noWait bool
-	var seconds uint32
-	cmd := &cobra.Command{
-		Use:   "stop [flags] ID...",
-		Short: "End requests, or send them a signal",
-		Long: `Ask requests to end: the container gets its image's STOPSIGNAL, SIGTERM where that
+const stopHelp = `Ask requests to end: the container gets its image's STOPSIGNAL, SIGTERM where that
 names none, and SIGKILL if it has not ended after the grace period; what is not
 placed yet is cancelled at once. Any device's requests can be named: by ID, by
 name, by a beginning of the ID that no other has, or by ID@DEVICE. Stopping one that
@@ -40,7 +33,16 @@ Exit codes: 0 if all have ended, or got the signal; 125 otherwise.
 
   hearth stop k3v
   hearth stop --grace 1m --signal INT k3v m8p
-  hearth stop --signal-only --signal HUP web`,
+  hearth stop --signal-only --signal HUP web`
+
+func (c *cli) stopCommand() *cobra.Command {
+	var s protocol.Stop
+	var noWait bool
+	var seconds uint32
+	cmd := &cobra.Command{
+		Use:               "stop [flags] ID...",
+		Short:             "End requests, or send them a signal",
+		Long:              stopHelp,
 		Args:              someRequests,
 		ValidArgsFunction: c.completeRequests(0),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -43,6 +43,15 @@ func listing(key string, have, usual []string, add string) string {
 	return line(key, "["+strings.Join(quoted, ", ")+"]")
 }
 
+// amountInFile writes an amount of memory as the policy file has it.
+func amountInFile(b protocol.Bytes) string {
+	unit := 0
+	for b > 0 && b%1024 == 0 && unit < 3 {
+		b, unit = b/1024, unit+1
+	}
+	return fmt.Sprintf(`"%d%c"`, uint64(b), "bkmg"[unit])
+}
+
 // maxQuoted is how much of what was asked for a reason repeats.
 const maxQuoted = 120
 

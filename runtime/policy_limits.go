@@ -77,7 +77,7 @@ func (p *Policy) memory(asked protocol.Bytes, lent Lent) (protocol.Bytes, error)
 		return 0, protocol.Errorf(protocol.CodeResources, "asks for %s of memory, this node lends %s", asked, lent.Memory)
 	}
 	if p.MaxMemory > 0 && asked > p.MaxMemory {
-		return 0, deny("max_memory", line("max_memory", fmt.Sprintf("\"%db\"", asked)), "asks for %s of memory, this node allows a container %s", asked, p.MaxMemory)
+		return 0, deny("max_memory", line("max_memory", amountInFile(asked)), "asks for %s of memory, this node allows a container %s", asked, p.MaxMemory)
 	}
 	return asked, nil
 }

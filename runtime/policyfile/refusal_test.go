@@ -60,6 +60,7 @@ func TestRefusalPrintsTheLineThatAllows(t *testing.T) {
 		{`run_as_nonroot = true`, tv, protocol.Service{User: "0"}},
 		{`max_cpus = 0.5`, tv, protocol.Service{CPUs: 1.5}},
 		{`max_memory = "64m"`, tv, protocol.Service{Memory: 100<<20 + 1}},
+		{`max_memory = "64m"`, tv, protocol.Service{Memory: 2 << 30}},
 		{`max_timeout = "1m"`, tv, protocol.Service{Timeout: 90 * time.Minute}},
 	} {
 		if c.service.Image == "" {

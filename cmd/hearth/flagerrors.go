@@ -25,9 +25,18 @@ func flagError(cmd *cobra.Command, err error) error {
 		return &failure{err: err, hint: hint}
 	}
 	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		return &failure{err: fmt.Errorf("--%s: %s", bad.GetFlag().Name, badValue(bad.GetFlag().Value.Type(), bad.GetValue(), bad.Unwrap())), hint: hint}
+		err = valueError("--"+bad.GetFlag().Name, err)
 	}
 	return &failure{err: err, hint: hint}
+}
+
+// valueError says what is wrong with a value that a flag does not take, which is
+// called name where it was typed.
+func valueError(name string, err error) error {
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return fmt.Errorf("%s: %s", name, badValue(bad.GetFlag().Value.Type(), bad.GetValue(), bad.Unwrap()))
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // badValue says why a value is none of its type, and what one looks like.

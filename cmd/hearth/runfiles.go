@@ -108,7 +108,9 @@ func parseDockerMount(text string) (*protocol.Mount, *protocol.Tmpfs, error) {
 		case "readonly", "ro":
 			ro := true
 			if valued {
-				ro, err = strconv.ParseBool(value)
+				if ro, err = strconv.ParseBool(value); err != nil {
+					err = fmt.Errorf("%q is neither true nor false", value)
+				}
 			}
 			m.Writable = !ro
 		case "tmpfs-size":

@@ -91,7 +91,7 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 		}
 		for _, v := range values {
 			if err := flags.Set(f.Name, v); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+				errs = append(errs, valueError(name, err))
 			}
 		}
 	})

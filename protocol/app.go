@@ -13,6 +13,8 @@ import (
 type AppClient struct {
 	RequestsClient
 	ContainersClient
+	StacksClient
+	open  func(context.Context) (Stream, error)
 	token string
 }
 
@@ -22,7 +24,10 @@ func NewAppClient(open func(context.Context) (Stream, error), token string) *App
 	first := func(r *pb.Requests) proto.Message {
 		return &pb.AppRequest{Token: token, Verb: &pb.AppRequest_Requests{Requests: r}}
 	}
-	return &AppClient{RequestsClient{open, first}, ContainersClient{open, func(v containerVerb) proto.Message {
+	stacks := func(s *pb.Stacks) proto.Message {
+		return &pb.AppRequest{Token: token, Verb: &pb.AppRequest_Stacks{Stacks: s}}
+	}
+	containers := func(v containerVerb) proto.Message {
 		r := &pb.AppRequest{Token: token}
 		switch {
 		case v.exec != nil:
@@ -33,7 +38,8 @@ func NewAppClient(open func(context.Context) (Stream, error), token string) *App
 			r.Verb = &pb.AppRequest_Copy{Copy: v.copy}
 		}
 		return r
-	}}, token}
+	}
+	return &AppClient{RequestsClient{open, first}, ContainersClient{open, containers}, StacksClient{open, stacks}, open, token}
 }
 
 // Run implements App. ctx bounds the wait for the acceptance only. Unless it is
@@ -199,6 +205,8 @@ func ServeApp(ctx context.Context, s Stream, rights func(token string) Right, ap
 		return serveDial(ctx, w, app, v.Dial)
 	case *pb.AppRequest_Copy:
 		return serveCopy(ctx, w, app, v.Copy)
+	case *pb.AppRequest_Stacks:
+		return serveStacks(ctx, w, app, v.Stacks, "")
 	}
 	return w.reject(unknownVerb())
 }

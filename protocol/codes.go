@@ -73,37 +73,40 @@ const (
 	// CodeNotReady means that the device does not know yet whether it runs work, as
 	// its container engine has not answered since it started.
 	CodeNotReady
+	// CodeStackUnhealthy means that a stack was not up in time.
+	CodeStackUnhealthy
 	codeEnd
 )
 
 var codeNames = [codeEnd]string{
-	CodeNone:          "none",
-	CodeInvalid:       "invalid",
-	CodeUnauthorized:  "unauthorized",
-	CodeNoNode:        "no_node",
-	CodeUnknownNode:   "unknown_node",
-	CodeConstraint:    "constraint",
-	CodeResources:     "resources",
-	CodeBusy:          "busy",
-	CodePolicy:        "policy",
-	CodeImageNotFound: "image_not_found",
-	CodeImagePlatform: "image_platform",
-	CodePullFailed:    "pull_failed",
-	CodeEngineDown:    "engine_down",
-	CodeStartFailed:   "start_failed",
-	CodeNodeLost:      "node_lost",
-	CodeLeaving:       "leaving",
-	CodeConflict:      "conflict",
-	CodeNotFound:      "not_found",
-	CodeTimeout:       "timeout",
-	CodeCancelled:     "cancelled",
-	CodeOverloaded:    "overloaded",
-	CodeDiskFull:      "disk_full",
-	CodeInternal:      "internal",
-	CodeLeaseExpired:  "lease_expired",
-	CodeQueueTimeout:  "queue_timeout",
-	CodeNotReady:      "not_ready",
-	CodeImageMismatch: "image_mismatch",
+	CodeNone:           "none",
+	CodeInvalid:        "invalid",
+	CodeUnauthorized:   "unauthorized",
+	CodeNoNode:         "no_node",
+	CodeUnknownNode:    "unknown_node",
+	CodeConstraint:     "constraint",
+	CodeResources:      "resources",
+	CodeBusy:           "busy",
+	CodePolicy:         "policy",
+	CodeImageNotFound:  "image_not_found",
+	CodeImagePlatform:  "image_platform",
+	CodePullFailed:     "pull_failed",
+	CodeEngineDown:     "engine_down",
+	CodeStartFailed:    "start_failed",
+	CodeNodeLost:       "node_lost",
+	CodeLeaving:        "leaving",
+	CodeConflict:       "conflict",
+	CodeNotFound:       "not_found",
+	CodeTimeout:        "timeout",
+	CodeCancelled:      "cancelled",
+	CodeOverloaded:     "overloaded",
+	CodeDiskFull:       "disk_full",
+	CodeInternal:       "internal",
+	CodeLeaseExpired:   "lease_expired",
+	CodeQueueTimeout:   "queue_timeout",
+	CodeNotReady:       "not_ready",
+	CodeStackUnhealthy: "stack_unhealthy",
+	CodeImageMismatch:  "image_mismatch",
 }
 
 // String returns the code's stable name.

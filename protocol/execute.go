@@ -103,6 +103,8 @@ func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orc
 		return serveDial(ctx, w, containers, v.Dial)
 	case *pb.ExecuteRequest_Copy:
 		return serveCopy(ctx, w, containers, v.Copy)
+	case *pb.ExecuteRequest_Stacks:
+		return serveStacks(ctx, w, orchestrator, v.Stacks, from)
 	}
 	return w.reject(unknownVerb())
 }

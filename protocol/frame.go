@@ -24,7 +24,8 @@ const (
 	// frameTimeout is how long the first frame of a conversation may take to
 	// come, and any frame from its first byte to its last.
 	frameTimeout = 10 * time.Second
-	// serviceTimeout is how long a service in a frame of its own may take.
+	// serviceTimeout is how long a service in a frame of its own may take, and
+	// each MaxService bytes of what is larger.
 	serviceTimeout = 30 * time.Second
 	// joinData is up to where raw bytes are copied behind their header, to be
 	// one write instead of two.
@@ -163,9 +164,14 @@ func (w *wire) fill(b []byte, n int) ([]byte, error) {
 	return b, nil
 }
 
+// bodyTimeout is how long n bytes behind a first frame may take.
+func bodyTimeout(n int) time.Duration {
+	return serviceTimeout * time.Duration(1+n/(MaxService+1))
+}
+
 // receiveService reads the n bytes of a service that a first frame announced.
 func (w *wire) receiveService(n int) ([]byte, error) {
-	if err := w.stream.SetReadDeadline(time.Now().Add(serviceTimeout)); err != nil {
+	if err := w.stream.SetReadDeadline(time.Now().Add(bodyTimeout(n))); err != nil {
 		return nil, err
 	}
 	defer w.noReadDeadline()
@@ -174,7 +180,7 @@ func (w *wire) receiveService(n int) ([]byte, error) {
 
 // sendService sends the encoded service after its first frame.
 func (w *wire) sendService(raw []byte) error {
-	if err := w.stream.SetWriteDeadline(time.Now().Add(serviceTimeout)); err != nil {
+	if err := w.stream.SetWriteDeadline(time.Now().Add(bodyTimeout(len(raw)))); err != nil {
 		return err
 	}
 	defer func() { _ = w.stream.SetWriteDeadline(time.Time{}) }()

@@ -51,6 +51,10 @@ func FuzzConversation(f *testing.F) {
 	f.Add(join(&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Exec{Exec: &pb.Exec{Target: target, Args: []string{"sh"}}}}))
 	f.Add(append(join(&pb.ExecuteRequest{Verb: &pb.ExecuteRequest_Dial{Dial: &pb.Dial{Target: target, Port: 80}}}), "GET / HTTP/1.0\r\n"...))
 	f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Copy{Copy: &pb.Copy{Target: target, Path: "/etc"}}}))
+	stacks, document := stackVerbs(f)
+	for _, verb := range stacks {
+		f.Add(append(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Stacks{Stacks: verb}}), document...))
+	}
 	for _, verb := range requestVerbs() {
 		f.Add(join(&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Requests{Requests: verb}}))
 	}

@@ -79,6 +79,35 @@ type device struct {
 	exec     func(context.Context, Exec) (Session, error)
 	dial     func(context.Context, Dial) (Stream, error)
 	copies   func(context.Context, Copy) (Session, error)
+	stacks   Stacks
+}
+
+func (d *device) PlanStack(ctx context.Context, u UpStack) (StackPlan, error) {
+	return d.stacks.PlanStack(ctx, u)
+}
+
+func (d *device) UpStack(ctx context.Context, u UpStack, yield func(StackUpdate) error) error {
+	return d.stacks.UpStack(ctx, u, yield)
+}
+
+func (d *device) ListStacks(ctx context.Context, l ListStacks, yield func([]StackStatus) error) error {
+	return d.stacks.ListStacks(ctx, l, yield)
+}
+
+func (d *device) ControlStack(ctx context.Context, c ControlStack) error {
+	return d.stacks.ControlStack(ctx, c)
+}
+
+func (d *device) StackLogs(ctx context.Context, l StackLogs, yield func(LogLine) error) error {
+	return d.stacks.StackLogs(ctx, l, yield)
+}
+
+func (d *device) StackHistory(ctx context.Context, name StackName, yield func(StackRecord) error) error {
+	return d.stacks.StackHistory(ctx, name, yield)
+}
+
+func (d *device) RollbackStack(ctx context.Context, r RollbackStack, yield func(StackUpdate) error) error {
+	return d.stacks.RollbackStack(ctx, r, yield)
 }
 
 func (d *device) Exec(ctx context.Context, e Exec) (Session, error) { return d.exec(ctx, e) }
@@ -198,6 +227,7 @@ func running(s Session) *device {
 			return near, nil
 		},
 		copies: func(context.Context, Copy) (Session, error) { return s, nil },
+		stacks: new(stackScript),
 	}
 }
 

@@ -161,12 +161,12 @@ const (
 // Constraints say where a service may run. The zero value allows every node.
 type Constraints struct {
 	// Node is the only node it may run on, by name or by ID; empty is any.
-	Node string
+	Node string `json:"node,omitempty"`
 	// Labels must all be present on the node with these values. The keys
 	// "arch", "os", "driver" and "name" are answered by the node itself.
-	Labels map[string]string
+	Labels map[string]string `json:"labels,omitempty"`
 	// NotHere leaves the orchestrator's own device out.
-	NotHere bool
+	NotHere bool `json:"nothere,omitempty"`
 }
 
 // Role says whether a device runs work.
@@ -255,6 +255,9 @@ type Status struct {
 	// LongRunning and Youngest are as in Load.
 	LongRunning LongRunning
 	Youngest    time.Duration
+	// Stacks are those that the device holds, UnnamedStacks how many more.
+	Stacks        []PublishedStack
+	UnnamedStacks uint32
 
 	// What follows a device adds to the statuses of others that it lists; it is never
 	// gossiped. ClaimedName is the name that the device claims, where that is

@@ -180,9 +180,10 @@ type Requests interface {
 }
 
 // An Orchestrator is a device as those see it that run its requests, or ask about
-// them.
+// them or about the stacks that it holds.
 type Orchestrator interface {
 	Requests
+	Stacks
 	// Renew answers a node that asks whether its execution is still wanted: nil,
 	// or an *Error with CodeLeaseExpired where it is not. It does not block.
 	Renew(ctx context.Context, node PeerID, r Renewal) error
@@ -248,6 +249,7 @@ type Manager interface {
 type App interface {
 	Requests
 	Containers
+	Stacks
 	Manager
 	// Run accepts a request and attaches to it. Running an ID again that is
 	// known with the same service attaches to it; with another service it is

@@ -238,8 +238,11 @@ type StackFile struct {
 	Name string `json:"name"`
 	// Data is the file's content; of a Folder a tar archive. All files of a
 	// stack together hold at most MaxStackFiles.
-	Data   []byte `json:"data,omitempty"`
-	Folder bool   `json:"folder,omitempty"`
+	Data []byte `json:"data,omitempty"`
+	// Size is how many bytes Data has, also where it is left out. What makes a
+	// stack need not set it: see Stack.Normalize.
+	Size   Bytes `json:"size,omitempty"`
+	Folder bool  `json:"folder,omitempty"`
 	// Secret files are kept sealed, are mounted from memory, and are told to
 	// nobody but the node that runs the stack: others see Data empty.
 	Secret bool `json:"secret,omitempty"`

@@ -15,6 +15,9 @@ type StackRecord struct {
 	By        PeerID `json:"by"`
 	ByName    string `json:"by_name,omitempty"`
 	Signature []byte `json:"signature,omitempty"`
+	// Salt keeps what secret files hold from being guessed by the signature. Like
+	// them it is told to nobody but the holder.
+	Salt []byte `json:"salt,omitempty"`
 	// Note says why there is this version: "rolled back to version 3: web was
 	// not healthy within 1m0s".
 	Note string `json:"note,omitempty"`

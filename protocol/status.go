@@ -75,7 +75,7 @@ func statusToPB(s *Status) *pb.Score {
 		Throttled: uint32(math.Round(s.Throttled * 1000)), PullRate: uint64(s.PullRate), Addresses: s.Addresses,
 		Draining: s.Draining, Version: s.Version, ClaimedName: s.ClaimedName, CopyAddress: s.CopyAddress,
 		NotReady: s.NotReady, LongRunning: longRunningToPB(&s.LongRunning), Youngest: durationToPB(s.Youngest),
-		MissingLimits: s.MissingLimits,
+		MissingLimits: s.MissingLimits, Stacks: publishedToPB(s.Stacks, s.UnnamedStacks),
 	}
 }
 
@@ -104,6 +104,9 @@ func statusFromPB(p *pb.Score) (Status, error) {
 		return Status{}, err
 	}
 	if s.Youngest, err = durationFromPB("youngest", p.GetYoungest()); err != nil {
+		return Status{}, err
+	}
+	if s.Stacks, s.UnnamedStacks, err = publishedFromPB(p.GetStacks()); err != nil {
 		return Status{}, err
 	}
 	if err := s.validate(); err != nil {
@@ -139,6 +142,9 @@ func (s *Status) validate() error {
 		return Errorf(CodeInvalid, "image sizes: %d of them for %d images", n, len(s.Images))
 	}
 	if err := s.LongRunning.validate(); err != nil {
+		return err
+	}
+	if err := validatePublished(s.Stacks); err != nil {
 		return err
 	}
 	return checkWords("address", s.Addresses, MaxStatusAddresses, maxAddress)

@@ -62,6 +62,7 @@ const (
 	Code_CODE_IMAGE_MISMATCH  Code = 24
 	Code_CODE_QUEUE_TIMEOUT   Code = 25
 	Code_CODE_NOT_READY       Code = 26
+	Code_CODE_STACK_UNHEALTHY Code = 27
 )
 
 // Enum value maps for Code.
@@ -94,6 +95,7 @@ var (
 		24: "CODE_IMAGE_MISMATCH",
 		25: "CODE_QUEUE_TIMEOUT",
 		26: "CODE_NOT_READY",
+		27: "CODE_STACK_UNHEALTHY",
 	}
 	Code_value = map[string]int32{
 		"CODE_NONE":            0,
@@ -123,6 +125,7 @@ var (
 		"CODE_IMAGE_MISMATCH":  24,
 		"CODE_QUEUE_TIMEOUT":   25,
 		"CODE_NOT_READY":       26,
+		"CODE_STACK_UNHEALTHY": 27,
 	}
 )
 
@@ -392,6 +395,7 @@ type ExecuteRequest struct {
 	//	*ExecuteRequest_Exec
 	//	*ExecuteRequest_Dial
 	//	*ExecuteRequest_Copy
+	//	*ExecuteRequest_Stacks
 	Verb          isExecuteRequest_Verb `protobuf_oneof:"verb"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -497,6 +501,15 @@ func (x *ExecuteRequest) GetCopy() *Copy {
 	return nil
 }
 
+func (x *ExecuteRequest) GetStacks() *Stacks {
+	if x != nil {
+		if x, ok := x.Verb.(*ExecuteRequest_Stacks); ok {
+			return x.Stacks
+		}
+	}
+	return nil
+}
+
 type isExecuteRequest_Verb interface {
 	isExecuteRequest_Verb()
 }
@@ -529,6 +542,10 @@ type ExecuteRequest_Copy struct {
 	Copy *Copy `protobuf:"bytes,8,opt,name=copy,proto3,oneof"`
 }
 
+type ExecuteRequest_Stacks struct {
+	Stacks *Stacks `protobuf:"bytes,5,opt,name=stacks,proto3,oneof"` // those that the other device holds, or could hold
+}
+
 func (*ExecuteRequest_Offer) isExecuteRequest_Verb() {}
 
 func (*ExecuteRequest_Attach) isExecuteRequest_Verb() {}
@@ -542,6 +559,8 @@ func (*ExecuteRequest_Exec) isExecuteRequest_Verb() {}
 func (*ExecuteRequest_Dial) isExecuteRequest_Verb() {}
 
 func (*ExecuteRequest_Copy) isExecuteRequest_Verb() {}
+
+func (*ExecuteRequest_Stacks) isExecuteRequest_Verb() {}
 
 // The first frame of an app to its device.
 type AppRequest struct {
@@ -559,6 +578,7 @@ type AppRequest struct {
 	//	*AppRequest_Exec
 	//	*AppRequest_Dial
 	//	*AppRequest_Copy
+	//	*AppRequest_Stacks
 	Verb          isAppRequest_Verb `protobuf_oneof:"verb"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -689,6 +709,15 @@ func (x *AppRequest) GetCopy() *Copy {
 	return nil
 }
 
+func (x *AppRequest) GetStacks() *Stacks {
+	if x != nil {
+		if x, ok := x.Verb.(*AppRequest_Stacks); ok {
+			return x.Stacks
+		}
+	}
+	return nil
+}
+
 type isAppRequest_Verb interface {
 	isAppRequest_Verb()
 }
@@ -729,6 +758,10 @@ type AppRequest_Copy struct {
 	Copy *Copy `protobuf:"bytes,11,opt,name=copy,proto3,oneof"`
 }
 
+type AppRequest_Stacks struct {
+	Stacks *Stacks `protobuf:"bytes,8,opt,name=stacks,proto3,oneof"`
+}
+
 func (*AppRequest_Run) isAppRequest_Verb() {}
 
 func (*AppRequest_Devices) isAppRequest_Verb() {}
@@ -746,6 +779,8 @@ func (*AppRequest_Exec) isAppRequest_Verb() {}
 func (*AppRequest_Dial) isAppRequest_Verb() {}
 
 func (*AppRequest_Copy) isAppRequest_Verb() {}
+
+func (*AppRequest_Stacks) isAppRequest_Verb() {}
 
 // The answer to either.
 type Answer struct {
@@ -3188,6 +3223,556 @@ func (x *Copy) GetFollowLink() bool {
 	return false
 }
 
+// What is asked of stacks, or done to them; the same for apps and for devices.
+type Stacks struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Verb:
+	//
+	//	*Stacks_Up
+	//	*Stacks_List
+	//	*Stacks_Control
+	//	*Stacks_Logs
+	//	*Stacks_History
+	//	*Stacks_Rollback
+	Verb          isStacks_Verb `protobuf_oneof:"verb"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stacks) Reset() {
+	*x = Stacks{}
+	mi := &file_hearth_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stacks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stacks) ProtoMessage() {}
+
+func (x *Stacks) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stacks.ProtoReflect.Descriptor instead.
+func (*Stacks) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Stacks) GetVerb() isStacks_Verb {
+	if x != nil {
+		return x.Verb
+	}
+	return nil
+}
+
+func (x *Stacks) GetUp() *UpStack {
+	if x != nil {
+		if x, ok := x.Verb.(*Stacks_Up); ok {
+			return x.Up
+		}
+	}
+	return nil
+}
+
+func (x *Stacks) GetList() *ListStacks {
+	if x != nil {
+		if x, ok := x.Verb.(*Stacks_List); ok {
+			return x.List
+		}
+	}
+	return nil
+}
+
+func (x *Stacks) GetControl() *ControlStack {
+	if x != nil {
+		if x, ok := x.Verb.(*Stacks_Control); ok {
+			return x.Control
+		}
+	}
+	return nil
+}
+
+func (x *Stacks) GetLogs() *StackLogs {
+	if x != nil {
+		if x, ok := x.Verb.(*Stacks_Logs); ok {
+			return x.Logs
+		}
+	}
+	return nil
+}
+
+func (x *Stacks) GetHistory() *StackHistory {
+	if x != nil {
+		if x, ok := x.Verb.(*Stacks_History); ok {
+			return x.History
+		}
+	}
+	return nil
+}
+
+func (x *Stacks) GetRollback() *RollbackStack {
+	if x != nil {
+		if x, ok := x.Verb.(*Stacks_Rollback); ok {
+			return x.Rollback
+		}
+	}
+	return nil
+}
+
+type isStacks_Verb interface {
+	isStacks_Verb()
+}
+
+type Stacks_Up struct {
+	Up *UpStack `protobuf:"bytes,1,opt,name=up,proto3,oneof"`
+}
+
+type Stacks_List struct {
+	List *ListStacks `protobuf:"bytes,2,opt,name=list,proto3,oneof"`
+}
+
+type Stacks_Control struct {
+	Control *ControlStack `protobuf:"bytes,3,opt,name=control,proto3,oneof"`
+}
+
+type Stacks_Logs struct {
+	Logs *StackLogs `protobuf:"bytes,4,opt,name=logs,proto3,oneof"`
+}
+
+type Stacks_History struct {
+	History *StackHistory `protobuf:"bytes,5,opt,name=history,proto3,oneof"`
+}
+
+type Stacks_Rollback struct {
+	Rollback *RollbackStack `protobuf:"bytes,6,opt,name=rollback,proto3,oneof"`
+}
+
+func (*Stacks_Up) isStacks_Verb() {}
+
+func (*Stacks_List) isStacks_Verb() {}
+
+func (*Stacks_Control) isStacks_Verb() {}
+
+func (*Stacks_Logs) isStacks_Verb() {}
+
+func (*Stacks_History) isStacks_Verb() {}
+
+func (*Stacks_Rollback) isStacks_Verb() {}
+
+// Asks for a stack to be as its document says. After the frame come
+// document_length bytes, its StackRecord in JSON without the data of its files,
+// and then that of each file, in the document's order.
+type UpStack struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	DocumentLength uint32                 `protobuf:"varint,1,opt,name=document_length,json=documentLength,proto3" json:"document_length,omitempty"`
+	FileLengths    []uint32               `protobuf:"varint,2,rep,packed,name=file_lengths,json=fileLengths,proto3" json:"file_lengths,omitempty"` // one for each file; 0: it comes without
+	Plan           bool                   `protobuf:"varint,3,opt,name=plan,proto3" json:"plan,omitempty"`                                         // tell what would be done, and do nothing
+	New            bool                   `protobuf:"varint,4,opt,name=new,proto3" json:"new,omitempty"`                                           // also where the device that holds this name is away
+	Detach         bool                   `protobuf:"varint,5,opt,name=detach,proto3" json:"detach,omitempty"`
+	Timeout        uint64                 `protobuf:"varint,6,opt,name=timeout,proto3" json:"timeout,omitempty"` // 0: the holder's choice
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *UpStack) Reset() {
+	*x = UpStack{}
+	mi := &file_hearth_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpStack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpStack) ProtoMessage() {}
+
+func (x *UpStack) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpStack.ProtoReflect.Descriptor instead.
+func (*UpStack) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *UpStack) GetDocumentLength() uint32 {
+	if x != nil {
+		return x.DocumentLength
+	}
+	return 0
+}
+
+func (x *UpStack) GetFileLengths() []uint32 {
+	if x != nil {
+		return x.FileLengths
+	}
+	return nil
+}
+
+func (x *UpStack) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+func (x *UpStack) GetNew() bool {
+	if x != nil {
+		return x.New
+	}
+	return false
+}
+
+func (x *UpStack) GetDetach() bool {
+	if x != nil {
+		return x.Detach
+	}
+	return false
+}
+
+func (x *UpStack) GetTimeout() uint64 {
+	if x != nil {
+		return x.Timeout
+	}
+	return 0
+}
+
+type ListStacks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // this one only; empty: all
+	All           bool                   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`  // those too that were taken down and left data
+	Watch         bool                   `protobuf:"varint,3,opt,name=watch,proto3" json:"watch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStacks) Reset() {
+	*x = ListStacks{}
+	mi := &file_hearth_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStacks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStacks) ProtoMessage() {}
+
+func (x *ListStacks) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStacks.ProtoReflect.Descriptor instead.
+func (*ListStacks) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListStacks) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ListStacks) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *ListStacks) GetWatch() bool {
+	if x != nil {
+		return x.Watch
+	}
+	return false
+}
+
+type ControlStack struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Action        string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"` // "start", "stop", "restart", "down"
+	Services      []string               `protobuf:"bytes,3,rep,name=services,proto3" json:"services,omitempty"`
+	Data          bool                   `protobuf:"varint,4,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ControlStack) Reset() {
+	*x = ControlStack{}
+	mi := &file_hearth_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ControlStack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ControlStack) ProtoMessage() {}
+
+func (x *ControlStack) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ControlStack.ProtoReflect.Descriptor instead.
+func (*ControlStack) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ControlStack) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ControlStack) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ControlStack) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *ControlStack) GetData() bool {
+	if x != nil {
+		return x.Data
+	}
+	return false
+}
+
+type StackLogs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Services      []string               `protobuf:"bytes,2,rep,name=services,proto3" json:"services,omitempty"`
+	Follow        bool                   `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	Since         uint64                 `protobuf:"varint,4,opt,name=since,proto3" json:"since,omitempty"` // 0: all that is kept
+	Tail          uint32                 `protobuf:"varint,5,opt,name=tail,proto3" json:"tail,omitempty"`   // the last lines of each service; 0: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StackLogs) Reset() {
+	*x = StackLogs{}
+	mi := &file_hearth_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StackLogs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StackLogs) ProtoMessage() {}
+
+func (x *StackLogs) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StackLogs.ProtoReflect.Descriptor instead.
+func (*StackLogs) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *StackLogs) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StackLogs) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *StackLogs) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *StackLogs) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *StackLogs) GetTail() uint32 {
+	if x != nil {
+		return x.Tail
+	}
+	return 0
+}
+
+type StackHistory struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StackHistory) Reset() {
+	*x = StackHistory{}
+	mi := &file_hearth_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StackHistory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StackHistory) ProtoMessage() {}
+
+func (x *StackHistory) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StackHistory.ProtoReflect.Descriptor instead.
+func (*StackHistory) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *StackHistory) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RollbackStack struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"` // 0: the one before
+	Detach        bool                   `protobuf:"varint,3,opt,name=detach,proto3" json:"detach,omitempty"`
+	Timeout       uint64                 `protobuf:"varint,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackStack) Reset() {
+	*x = RollbackStack{}
+	mi := &file_hearth_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackStack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackStack) ProtoMessage() {}
+
+func (x *RollbackStack) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackStack.ProtoReflect.Descriptor instead.
+func (*RollbackStack) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *RollbackStack) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RollbackStack) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RollbackStack) GetDetach() bool {
+	if x != nil {
+		return x.Detach
+	}
+	return false
+}
+
+func (x *RollbackStack) GetTimeout() uint64 {
+	if x != nil {
+		return x.Timeout
+	}
+	return 0
+}
+
 // From the one who asked.
 type Wish struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3205,7 +3790,7 @@ type Wish struct {
 
 func (x *Wish) Reset() {
 	*x = Wish{}
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3217,7 +3802,7 @@ func (x *Wish) String() string {
 func (*Wish) ProtoMessage() {}
 
 func (x *Wish) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[35]
+	mi := &file_hearth_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3230,7 +3815,7 @@ func (x *Wish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wish.ProtoReflect.Descriptor instead.
 func (*Wish) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{35}
+	return file_hearth_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Wish) GetWish() isWish_Wish {
@@ -3327,7 +3912,7 @@ type CloseInput struct {
 
 func (x *CloseInput) Reset() {
 	*x = CloseInput{}
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3339,7 +3924,7 @@ func (x *CloseInput) String() string {
 func (*CloseInput) ProtoMessage() {}
 
 func (x *CloseInput) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[36]
+	mi := &file_hearth_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3352,7 +3937,7 @@ func (x *CloseInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseInput.ProtoReflect.Descriptor instead.
 func (*CloseInput) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{36}
+	return file_hearth_proto_rawDescGZIP(), []int{43}
 }
 
 type Stop struct {
@@ -3364,7 +3949,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3376,7 +3961,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[37]
+	mi := &file_hearth_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3389,7 +3974,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{37}
+	return file_hearth_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Stop) GetGrace() uint64 {
@@ -3408,7 +3993,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3420,7 +4005,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[38]
+	mi := &file_hearth_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3433,7 +4018,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{38}
+	return file_hearth_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Signal) GetName() string {
@@ -3454,7 +4039,7 @@ type Resize struct {
 
 func (x *Resize) Reset() {
 	*x = Resize{}
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3466,7 +4051,7 @@ func (x *Resize) String() string {
 func (*Resize) ProtoMessage() {}
 
 func (x *Resize) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[39]
+	mi := &file_hearth_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3479,7 +4064,7 @@ func (x *Resize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resize.ProtoReflect.Descriptor instead.
 func (*Resize) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{39}
+	return file_hearth_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Resize) GetRows() uint32 {
@@ -3515,7 +4100,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3527,7 +4112,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[40]
+	mi := &file_hearth_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3540,7 +4125,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{40}
+	return file_hearth_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Update) GetUpdate() isUpdate_Update {
@@ -3677,7 +4262,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_hearth_proto_msgTypes[41]
+	mi := &file_hearth_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3689,7 +4274,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[41]
+	mi := &file_hearth_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3702,7 +4287,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{41}
+	return file_hearth_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Data) GetChannel() Channel {
@@ -3750,7 +4335,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_hearth_proto_msgTypes[42]
+	mi := &file_hearth_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3762,7 +4347,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[42]
+	mi := &file_hearth_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3775,7 +4360,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{42}
+	return file_hearth_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Credit) GetBytes() uint32 {
@@ -3794,7 +4379,7 @@ type InputClosed struct {
 
 func (x *InputClosed) Reset() {
 	*x = InputClosed{}
-	mi := &file_hearth_proto_msgTypes[43]
+	mi := &file_hearth_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3806,7 +4391,7 @@ func (x *InputClosed) String() string {
 func (*InputClosed) ProtoMessage() {}
 
 func (x *InputClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[43]
+	mi := &file_hearth_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3819,7 +4404,7 @@ func (x *InputClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputClosed.ProtoReflect.Descriptor instead.
 func (*InputClosed) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{43}
+	return file_hearth_proto_rawDescGZIP(), []int{50}
 }
 
 type Event struct {
@@ -3843,7 +4428,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_hearth_proto_msgTypes[44]
+	mi := &file_hearth_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3855,7 +4440,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[44]
+	mi := &file_hearth_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3868,7 +4453,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{44}
+	return file_hearth_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Event) GetRequest() string {
@@ -3974,7 +4559,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_hearth_proto_msgTypes[45]
+	mi := &file_hearth_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3986,7 +4571,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[45]
+	mi := &file_hearth_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3999,7 +4584,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{45}
+	return file_hearth_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Progress) GetCurrent() uint64 {
@@ -4045,7 +4630,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_hearth_proto_msgTypes[46]
+	mi := &file_hearth_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4057,7 +4642,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[46]
+	mi := &file_hearth_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4070,7 +4655,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{46}
+	return file_hearth_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Decision) GetLevel() uint64 {
@@ -4129,7 +4714,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_hearth_proto_msgTypes[47]
+	mi := &file_hearth_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4141,7 +4726,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[47]
+	mi := &file_hearth_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4154,7 +4739,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{47}
+	return file_hearth_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Candidate) GetNode() string {
@@ -4262,7 +4847,7 @@ type DevicesItem struct {
 
 func (x *DevicesItem) Reset() {
 	*x = DevicesItem{}
-	mi := &file_hearth_proto_msgTypes[48]
+	mi := &file_hearth_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4274,7 +4859,7 @@ func (x *DevicesItem) String() string {
 func (*DevicesItem) ProtoMessage() {}
 
 func (x *DevicesItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[48]
+	mi := &file_hearth_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4287,7 +4872,7 @@ func (x *DevicesItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DevicesItem.ProtoReflect.Descriptor instead.
 func (*DevicesItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{48}
+	return file_hearth_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *DevicesItem) GetItem() isDevicesItem_Item {
@@ -4360,7 +4945,7 @@ type ChecksItem struct {
 
 func (x *ChecksItem) Reset() {
 	*x = ChecksItem{}
-	mi := &file_hearth_proto_msgTypes[49]
+	mi := &file_hearth_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4372,7 +4957,7 @@ func (x *ChecksItem) String() string {
 func (*ChecksItem) ProtoMessage() {}
 
 func (x *ChecksItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[49]
+	mi := &file_hearth_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4385,7 +4970,7 @@ func (x *ChecksItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksItem.ProtoReflect.Descriptor instead.
 func (*ChecksItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{49}
+	return file_hearth_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ChecksItem) GetItem() isChecksItem_Item {
@@ -4458,7 +5043,7 @@ type StatusItem struct {
 
 func (x *StatusItem) Reset() {
 	*x = StatusItem{}
-	mi := &file_hearth_proto_msgTypes[50]
+	mi := &file_hearth_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4470,7 +5055,7 @@ func (x *StatusItem) String() string {
 func (*StatusItem) ProtoMessage() {}
 
 func (x *StatusItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[50]
+	mi := &file_hearth_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4483,7 +5068,7 @@ func (x *StatusItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusItem.ProtoReflect.Descriptor instead.
 func (*StatusItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{50}
+	return file_hearth_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *StatusItem) GetItem() isStatusItem_Item {
@@ -4554,7 +5139,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_hearth_proto_msgTypes[51]
+	mi := &file_hearth_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4566,7 +5151,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[51]
+	mi := &file_hearth_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4579,7 +5164,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{51}
+	return file_hearth_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Complete) GetSilent() []string {
@@ -4602,7 +5187,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_hearth_proto_msgTypes[52]
+	mi := &file_hearth_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4614,7 +5199,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[52]
+	mi := &file_hearth_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4627,7 +5212,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{52}
+	return file_hearth_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Device) GetScore() *Score {
@@ -4685,7 +5270,7 @@ type DeviceInfo struct {
 
 func (x *DeviceInfo) Reset() {
 	*x = DeviceInfo{}
-	mi := &file_hearth_proto_msgTypes[53]
+	mi := &file_hearth_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4697,7 +5282,7 @@ func (x *DeviceInfo) String() string {
 func (*DeviceInfo) ProtoMessage() {}
 
 func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[53]
+	mi := &file_hearth_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4710,7 +5295,7 @@ func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceInfo.ProtoReflect.Descriptor instead.
 func (*DeviceInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{53}
+	return file_hearth_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *DeviceInfo) GetNode() string {
@@ -4802,7 +5387,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_hearth_proto_msgTypes[54]
+	mi := &file_hearth_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4814,7 +5399,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[54]
+	mi := &file_hearth_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4827,7 +5412,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{54}
+	return file_hearth_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Check) GetName() string {
@@ -4876,7 +5461,7 @@ type RequestsItem struct {
 
 func (x *RequestsItem) Reset() {
 	*x = RequestsItem{}
-	mi := &file_hearth_proto_msgTypes[55]
+	mi := &file_hearth_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4888,7 +5473,7 @@ func (x *RequestsItem) String() string {
 func (*RequestsItem) ProtoMessage() {}
 
 func (x *RequestsItem) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[55]
+	mi := &file_hearth_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4901,7 +5486,7 @@ func (x *RequestsItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsItem.ProtoReflect.Descriptor instead.
 func (*RequestsItem) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{55}
+	return file_hearth_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *RequestsItem) GetItem() isRequestsItem_Item {
@@ -5031,7 +5616,7 @@ type ServicePart struct {
 
 func (x *ServicePart) Reset() {
 	*x = ServicePart{}
-	mi := &file_hearth_proto_msgTypes[56]
+	mi := &file_hearth_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5043,7 +5628,7 @@ func (x *ServicePart) String() string {
 func (*ServicePart) ProtoMessage() {}
 
 func (x *ServicePart) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[56]
+	mi := &file_hearth_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5056,7 +5641,7 @@ func (x *ServicePart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicePart.ProtoReflect.Descriptor instead.
 func (*ServicePart) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{56}
+	return file_hearth_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ServicePart) GetData() []byte {
@@ -5064,6 +5649,222 @@ func (x *ServicePart) GetData() []byte {
 		return x.Data
 	}
 	return nil
+}
+
+type StacksItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Item:
+	//
+	//	*StacksItem_Plan
+	//	*StacksItem_Accepted
+	//	*StacksItem_Status
+	//	*StacksItem_Record
+	//	*StacksItem_Line
+	//	*StacksItem_Complete
+	//	*StacksItem_Error
+	Item          isStacksItem_Item `protobuf_oneof:"item"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StacksItem) Reset() {
+	*x = StacksItem{}
+	mi := &file_hearth_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StacksItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StacksItem) ProtoMessage() {}
+
+func (x *StacksItem) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StacksItem.ProtoReflect.Descriptor instead.
+func (*StacksItem) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *StacksItem) GetItem() isStacksItem_Item {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+func (x *StacksItem) GetPlan() *DocumentPart {
+	if x != nil {
+		if x, ok := x.Item.(*StacksItem_Plan); ok {
+			return x.Plan
+		}
+	}
+	return nil
+}
+
+func (x *StacksItem) GetAccepted() uint64 {
+	if x != nil {
+		if x, ok := x.Item.(*StacksItem_Accepted); ok {
+			return x.Accepted
+		}
+	}
+	return 0
+}
+
+func (x *StacksItem) GetStatus() *DocumentPart {
+	if x != nil {
+		if x, ok := x.Item.(*StacksItem_Status); ok {
+			return x.Status
+		}
+	}
+	return nil
+}
+
+func (x *StacksItem) GetRecord() *DocumentPart {
+	if x != nil {
+		if x, ok := x.Item.(*StacksItem_Record); ok {
+			return x.Record
+		}
+	}
+	return nil
+}
+
+func (x *StacksItem) GetLine() *DocumentPart {
+	if x != nil {
+		if x, ok := x.Item.(*StacksItem_Line); ok {
+			return x.Line
+		}
+	}
+	return nil
+}
+
+func (x *StacksItem) GetComplete() *Complete {
+	if x != nil {
+		if x, ok := x.Item.(*StacksItem_Complete); ok {
+			return x.Complete
+		}
+	}
+	return nil
+}
+
+func (x *StacksItem) GetError() *Error {
+	if x != nil {
+		if x, ok := x.Item.(*StacksItem_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+type isStacksItem_Item interface {
+	isStacksItem_Item()
+}
+
+type StacksItem_Plan struct {
+	Plan *DocumentPart `protobuf:"bytes,1,opt,name=plan,proto3,oneof"` // a StackPlan
+}
+
+type StacksItem_Accepted struct {
+	Accepted uint64 `protobuf:"varint,2,opt,name=accepted,proto3,oneof"` // the version that is on the holder's disk
+}
+
+type StacksItem_Status struct {
+	Status *DocumentPart `protobuf:"bytes,3,opt,name=status,proto3,oneof"` // a StackStatus
+}
+
+type StacksItem_Record struct {
+	Record *DocumentPart `protobuf:"bytes,4,opt,name=record,proto3,oneof"` // a StackRecord without what its files hold
+}
+
+type StacksItem_Line struct {
+	Line *DocumentPart `protobuf:"bytes,5,opt,name=line,proto3,oneof"` // a LogLine
+}
+
+type StacksItem_Complete struct {
+	Complete *Complete `protobuf:"bytes,6,opt,name=complete,proto3,oneof"` // the last frame, but in a list with watch: another follows
+}
+
+type StacksItem_Error struct {
+	Error *Error `protobuf:"bytes,7,opt,name=error,proto3,oneof"` // the last frame
+}
+
+func (*StacksItem_Plan) isStacksItem_Item() {}
+
+func (*StacksItem_Accepted) isStacksItem_Item() {}
+
+func (*StacksItem_Status) isStacksItem_Item() {}
+
+func (*StacksItem_Record) isStacksItem_Item() {}
+
+func (*StacksItem_Line) isStacksItem_Item() {}
+
+func (*StacksItem_Complete) isStacksItem_Item() {}
+
+func (*StacksItem_Error) isStacksItem_Item() {}
+
+// A document in JSON, or a part of one: all up to the first without more belong
+// together.
+type DocumentPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Json          []byte                 `protobuf:"bytes,1,opt,name=json,proto3" json:"json,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DocumentPart) Reset() {
+	*x = DocumentPart{}
+	mi := &file_hearth_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DocumentPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DocumentPart) ProtoMessage() {}
+
+func (x *DocumentPart) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DocumentPart.ProtoReflect.Descriptor instead.
+func (*DocumentPart) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *DocumentPart) GetJson() []byte {
+	if x != nil {
+		return x.Json
+	}
+	return nil
+}
+
+func (x *DocumentPart) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 type RequestInfo struct {
@@ -5087,7 +5888,7 @@ type RequestInfo struct {
 
 func (x *RequestInfo) Reset() {
 	*x = RequestInfo{}
-	mi := &file_hearth_proto_msgTypes[57]
+	mi := &file_hearth_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5099,7 +5900,7 @@ func (x *RequestInfo) String() string {
 func (*RequestInfo) ProtoMessage() {}
 
 func (x *RequestInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[57]
+	mi := &file_hearth_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5112,7 +5913,7 @@ func (x *RequestInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestInfo.ProtoReflect.Descriptor instead.
 func (*RequestInfo) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{57}
+	return file_hearth_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RequestInfo) GetRequest() string {
@@ -5228,10 +6029,11 @@ type Score struct {
 	MissingLimits []string `protobuf:"bytes,28,rep,name=missing_limits,json=missingLimits,proto3" json:"missing_limits,omitempty"`
 	Draining      bool     `protobuf:"varint,29,opt,name=draining,proto3" json:"draining,omitempty"` // it takes no new work
 	// The device does not know yet whether it runs work: its role may change.
-	NotReady    bool         `protobuf:"varint,30,opt,name=not_ready,json=notReady,proto3" json:"not_ready,omitempty"`
-	Version     string       `protobuf:"bytes,31,opt,name=version,proto3" json:"version,omitempty"` // of the program, for people
-	LongRunning *LongRunning `protobuf:"bytes,32,opt,name=long_running,json=longRunning,proto3" json:"long_running,omitempty"`
-	Youngest    uint64       `protobuf:"varint,33,opt,name=youngest,proto3" json:"youngest,omitempty"` // how long the running execution that started last has run
+	NotReady    bool             `protobuf:"varint,30,opt,name=not_ready,json=notReady,proto3" json:"not_ready,omitempty"`
+	Version     string           `protobuf:"bytes,31,opt,name=version,proto3" json:"version,omitempty"` // of the program, for people
+	LongRunning *LongRunning     `protobuf:"bytes,32,opt,name=long_running,json=longRunning,proto3" json:"long_running,omitempty"`
+	Youngest    uint64           `protobuf:"varint,33,opt,name=youngest,proto3" json:"youngest,omitempty"` // how long the running execution that started last has run
+	Stacks      *PublishedStacks `protobuf:"bytes,37,opt,name=stacks,proto3" json:"stacks,omitempty"`
 	// What the device that lists others adds; never gossiped.
 	ClaimedName   string `protobuf:"bytes,35,opt,name=claimed_name,json=claimedName,proto3" json:"claimed_name,omitempty"` // the name that it claims and that is another's
 	CopyAddress   string `protobuf:"bytes,36,opt,name=copy_address,json=copyAddress,proto3" json:"copy_address,omitempty"` // where another device runs with a copy of its state folder
@@ -5241,7 +6043,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_hearth_proto_msgTypes[58]
+	mi := &file_hearth_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5253,7 +6055,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_proto_msgTypes[58]
+	mi := &file_hearth_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5266,7 +6068,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_hearth_proto_rawDescGZIP(), []int{58}
+	return file_hearth_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Score) GetNode() string {
@@ -5500,6 +6302,13 @@ func (x *Score) GetYoungest() uint64 {
 	return 0
 }
 
+func (x *Score) GetStacks() *PublishedStacks {
+	if x != nil {
+		return x.Stacks
+	}
+	return nil
+}
+
 func (x *Score) GetClaimedName() string {
 	if x != nil {
 		return x.ClaimedName
@@ -5514,11 +6323,201 @@ func (x *Score) GetCopyAddress() string {
 	return ""
 }
 
+// The stacks that a device holds.
+type PublishedStacks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stacks        []*PublishedStack      `protobuf:"bytes,1,rep,name=stacks,proto3" json:"stacks,omitempty"`
+	Unnamed       uint32                 `protobuf:"varint,2,opt,name=unnamed,proto3" json:"unnamed,omitempty"` // how many more it holds than are named
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishedStacks) Reset() {
+	*x = PublishedStacks{}
+	mi := &file_hearth_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishedStacks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishedStacks) ProtoMessage() {}
+
+func (x *PublishedStacks) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishedStacks.ProtoReflect.Descriptor instead.
+func (*PublishedStacks) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *PublishedStacks) GetStacks() []*PublishedStack {
+	if x != nil {
+		return x.Stacks
+	}
+	return nil
+}
+
+func (x *PublishedStacks) GetUnnamed() uint32 {
+	if x != nil {
+		return x.Unnamed
+	}
+	return 0
+}
+
+type PublishedStack struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// It is not up: it was stopped, or taken down and its data is kept.
+	Stopped       bool             `protobuf:"varint,3,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	Down          bool             `protobuf:"varint,4,opt,name=down,proto3" json:"down,omitempty"`
+	Ports         []*PublishedPort `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishedStack) Reset() {
+	*x = PublishedStack{}
+	mi := &file_hearth_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishedStack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishedStack) ProtoMessage() {}
+
+func (x *PublishedStack) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishedStack.ProtoReflect.Descriptor instead.
+func (*PublishedStack) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *PublishedStack) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PublishedStack) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *PublishedStack) GetStopped() bool {
+	if x != nil {
+		return x.Stopped
+	}
+	return false
+}
+
+func (x *PublishedStack) GetDown() bool {
+	if x != nil {
+		return x.Down
+	}
+	return false
+}
+
+func (x *PublishedStack) GetPorts() []*PublishedPort {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+type PublishedPort struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Port          uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	Udp           bool                   `protobuf:"varint,2,opt,name=udp,proto3" json:"udp,omitempty"`
+	HostIp        string                 `protobuf:"bytes,3,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"` // empty: loopback and the private addresses
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishedPort) Reset() {
+	*x = PublishedPort{}
+	mi := &file_hearth_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishedPort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishedPort) ProtoMessage() {}
+
+func (x *PublishedPort) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishedPort.ProtoReflect.Descriptor instead.
+func (*PublishedPort) Descriptor() ([]byte, []int) {
+	return file_hearth_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *PublishedPort) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *PublishedPort) GetUdp() bool {
+	if x != nil {
+		return x.Udp
+	}
+	return false
+}
+
+func (x *PublishedPort) GetHostIp() string {
+	if x != nil {
+		return x.HostIp
+	}
+	return ""
+}
+
 var File_hearth_proto protoreflect.FileDescriptor
 
 const file_hearth_proto_rawDesc = "" +
 	"\n" +
-	"\fhearth.proto\x12\thearth.v1\"\xc1\x02\n" +
+	"\fhearth.proto\x12\thearth.v1\"\xee\x02\n" +
 	"\x0eExecuteRequest\x12(\n" +
 	"\x05offer\x18\x01 \x01(\v2\x10.hearth.v1.OfferH\x00R\x05offer\x12+\n" +
 	"\x06attach\x18\x02 \x01(\v2\x11.hearth.v1.AttachH\x00R\x06attach\x121\n" +
@@ -5526,8 +6525,9 @@ const file_hearth_proto_rawDesc = "" +
 	"\x05renew\x18\x04 \x01(\v2\x10.hearth.v1.RenewH\x00R\x05renew\x12%\n" +
 	"\x04exec\x18\x06 \x01(\v2\x0f.hearth.v1.ExecH\x00R\x04exec\x12%\n" +
 	"\x04dial\x18\a \x01(\v2\x0f.hearth.v1.DialH\x00R\x04dial\x12%\n" +
-	"\x04copy\x18\b \x01(\v2\x0f.hearth.v1.CopyH\x00R\x04copyB\x06\n" +
-	"\x04verb\"\xad\x03\n" +
+	"\x04copy\x18\b \x01(\v2\x0f.hearth.v1.CopyH\x00R\x04copy\x12+\n" +
+	"\x06stacks\x18\x05 \x01(\v2\x11.hearth.v1.StacksH\x00R\x06stacksB\x06\n" +
+	"\x04verb\"\xda\x03\n" +
 	"\n" +
 	"AppRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\"\n" +
@@ -5540,7 +6540,8 @@ const file_hearth_proto_rawDesc = "" +
 	"\x04exec\x18\t \x01(\v2\x0f.hearth.v1.ExecH\x00R\x04exec\x12%\n" +
 	"\x04dial\x18\n" +
 	" \x01(\v2\x0f.hearth.v1.DialH\x00R\x04dial\x12%\n" +
-	"\x04copy\x18\v \x01(\v2\x0f.hearth.v1.CopyH\x00R\x04copyB\x06\n" +
+	"\x04copy\x18\v \x01(\v2\x0f.hearth.v1.CopyH\x00R\x04copy\x12+\n" +
+	"\x06stacks\x18\b \x01(\v2\x11.hearth.v1.StacksH\x00R\x06stacksB\x06\n" +
 	"\x04verb\"\x9f\x01\n" +
 	"\x06Answer\x121\n" +
 	"\baccepted\x18\x01 \x01(\v2\x13.hearth.v1.AcceptedH\x00R\baccepted\x12.\n" +
@@ -5726,7 +6727,45 @@ const file_hearth_proto_rawDesc = "" +
 	"\x04into\x18\x03 \x01(\bR\x04into\x12\x1a\n" +
 	"\bcontents\x18\x04 \x01(\bR\bcontents\x12\x1f\n" +
 	"\vfollow_link\x18\x05 \x01(\bR\n" +
-	"followLink\"\xf2\x01\n" +
+	"followLink\"\xb1\x02\n" +
+	"\x06Stacks\x12$\n" +
+	"\x02up\x18\x01 \x01(\v2\x12.hearth.v1.UpStackH\x00R\x02up\x12+\n" +
+	"\x04list\x18\x02 \x01(\v2\x15.hearth.v1.ListStacksH\x00R\x04list\x123\n" +
+	"\acontrol\x18\x03 \x01(\v2\x17.hearth.v1.ControlStackH\x00R\acontrol\x12*\n" +
+	"\x04logs\x18\x04 \x01(\v2\x14.hearth.v1.StackLogsH\x00R\x04logs\x123\n" +
+	"\ahistory\x18\x05 \x01(\v2\x17.hearth.v1.StackHistoryH\x00R\ahistory\x126\n" +
+	"\brollback\x18\x06 \x01(\v2\x18.hearth.v1.RollbackStackH\x00R\brollbackB\x06\n" +
+	"\x04verb\"\xad\x01\n" +
+	"\aUpStack\x12'\n" +
+	"\x0fdocument_length\x18\x01 \x01(\rR\x0edocumentLength\x12!\n" +
+	"\ffile_lengths\x18\x02 \x03(\rR\vfileLengths\x12\x12\n" +
+	"\x04plan\x18\x03 \x01(\bR\x04plan\x12\x10\n" +
+	"\x03new\x18\x04 \x01(\bR\x03new\x12\x16\n" +
+	"\x06detach\x18\x05 \x01(\bR\x06detach\x12\x18\n" +
+	"\atimeout\x18\x06 \x01(\x04R\atimeout\"H\n" +
+	"\n" +
+	"ListStacks\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\x12\x14\n" +
+	"\x05watch\x18\x03 \x01(\bR\x05watch\"j\n" +
+	"\fControlStack\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
+	"\bservices\x18\x03 \x03(\tR\bservices\x12\x12\n" +
+	"\x04data\x18\x04 \x01(\bR\x04data\"}\n" +
+	"\tStackLogs\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bservices\x18\x02 \x03(\tR\bservices\x12\x16\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x14\n" +
+	"\x05since\x18\x04 \x01(\x04R\x05since\x12\x12\n" +
+	"\x04tail\x18\x05 \x01(\rR\x04tail\"\"\n" +
+	"\fStackHistory\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"o\n" +
+	"\rRollbackStack\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x16\n" +
+	"\x06detach\x18\x03 \x01(\bR\x06detach\x12\x18\n" +
+	"\atimeout\x18\x04 \x01(\x04R\atimeout\"\xf2\x01\n" +
 	"\x04Wish\x12'\n" +
 	"\x05input\x18\x01 \x01(\v2\x0f.hearth.v1.DataH\x00R\x05input\x128\n" +
 	"\vclose_input\x18\x02 \x01(\v2\x15.hearth.v1.CloseInputH\x00R\n" +
@@ -5861,7 +6900,20 @@ const file_hearth_proto_rawDesc = "" +
 	"\fservice_part\x18\a \x01(\v2\x16.hearth.v1.ServicePartH\x00R\vservicePartB\x06\n" +
 	"\x04item\"!\n" +
 	"\vServicePart\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"\x9f\x03\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\xd3\x02\n" +
+	"\n" +
+	"StacksItem\x12-\n" +
+	"\x04plan\x18\x01 \x01(\v2\x17.hearth.v1.DocumentPartH\x00R\x04plan\x12\x1c\n" +
+	"\baccepted\x18\x02 \x01(\x04H\x00R\baccepted\x121\n" +
+	"\x06status\x18\x03 \x01(\v2\x17.hearth.v1.DocumentPartH\x00R\x06status\x121\n" +
+	"\x06record\x18\x04 \x01(\v2\x17.hearth.v1.DocumentPartH\x00R\x06record\x12-\n" +
+	"\x04line\x18\x05 \x01(\v2\x17.hearth.v1.DocumentPartH\x00R\x04line\x121\n" +
+	"\bcomplete\x18\x06 \x01(\v2\x13.hearth.v1.CompleteH\x00R\bcomplete\x12(\n" +
+	"\x05error\x18\a \x01(\v2\x10.hearth.v1.ErrorH\x00R\x05errorB\x06\n" +
+	"\x04item\"6\n" +
+	"\fDocumentPart\x12\x12\n" +
+	"\x04json\x18\x01 \x01(\fR\x04json\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\x9f\x03\n" +
 	"\vRequestInfo\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\"\n" +
 	"\forchestrator\x18\x02 \x01(\tR\forchestrator\x12+\n" +
@@ -5877,7 +6929,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\x04tags\x18\v \x03(\v2 .hearth.v1.RequestInfo.TagsEntryR\x04tags\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc7\b\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfb\b\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -5915,12 +6967,26 @@ const file_hearth_proto_rawDesc = "" +
 	"\tnot_ready\x18\x1e \x01(\bR\bnotReady\x12\x18\n" +
 	"\aversion\x18\x1f \x01(\tR\aversion\x129\n" +
 	"\flong_running\x18  \x01(\v2\x16.hearth.v1.LongRunningR\vlongRunning\x12\x1a\n" +
-	"\byoungest\x18! \x01(\x04R\byoungest\x12!\n" +
+	"\byoungest\x18! \x01(\x04R\byoungest\x122\n" +
+	"\x06stacks\x18% \x01(\v2\x1a.hearth.v1.PublishedStacksR\x06stacks\x12!\n" +
 	"\fclaimed_name\x18# \x01(\tR\vclaimedName\x12!\n" +
 	"\fcopy_address\x18$ \x01(\tR\vcopyAddress\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xb2\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"^\n" +
+	"\x0fPublishedStacks\x121\n" +
+	"\x06stacks\x18\x01 \x03(\v2\x19.hearth.v1.PublishedStackR\x06stacks\x12\x18\n" +
+	"\aunnamed\x18\x02 \x01(\rR\aunnamed\"\x9c\x01\n" +
+	"\x0ePublishedStack\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x18\n" +
+	"\astopped\x18\x03 \x01(\bR\astopped\x12\x12\n" +
+	"\x04down\x18\x04 \x01(\bR\x04down\x12.\n" +
+	"\x05ports\x18\x05 \x03(\v2\x18.hearth.v1.PublishedPortR\x05ports\"N\n" +
+	"\rPublishedPort\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12\x10\n" +
+	"\x03udp\x18\x02 \x01(\bR\x03udp\x12\x17\n" +
+	"\ahost_ip\x18\x03 \x01(\tR\x06hostIp*\xcc\x04\n" +
 	"\x04Code\x12\r\n" +
 	"\tCODE_NONE\x10\x00\x12\x10\n" +
 	"\fCODE_INVALID\x10\x01\x12\x15\n" +
@@ -5949,7 +7015,8 @@ const file_hearth_proto_rawDesc = "" +
 	"\x12CODE_LEASE_EXPIRED\x10\x17\x12\x17\n" +
 	"\x13CODE_IMAGE_MISMATCH\x10\x18\x12\x16\n" +
 	"\x12CODE_QUEUE_TIMEOUT\x10\x19\x12\x12\n" +
-	"\x0eCODE_NOT_READY\x10\x1a*\xff\x01\n" +
+	"\x0eCODE_NOT_READY\x10\x1a\x12\x18\n" +
+	"\x14CODE_STACK_UNHEALTHY\x10\x1b*\xff\x01\n" +
 	"\x05State\x12\x0e\n" +
 	"\n" +
 	"STATE_NONE\x10\x00\x12\x12\n" +
@@ -5992,169 +7059,198 @@ func file_hearth_proto_rawDescGZIP() []byte {
 }
 
 var file_hearth_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_hearth_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
 var file_hearth_proto_goTypes = []any{
-	(Code)(0),              // 0: hearth.v1.Code
-	(State)(0),             // 1: hearth.v1.State
-	(Channel)(0),           // 2: hearth.v1.Channel
-	(Role)(0),              // 3: hearth.v1.Role
-	(Level)(0),             // 4: hearth.v1.Level
-	(*ExecuteRequest)(nil), // 5: hearth.v1.ExecuteRequest
-	(*AppRequest)(nil),     // 6: hearth.v1.AppRequest
-	(*Answer)(nil),         // 7: hearth.v1.Answer
-	(*Accepted)(nil),       // 8: hearth.v1.Accepted
-	(*Refusal)(nil),        // 9: hearth.v1.Refusal
-	(*LongRunning)(nil),    // 10: hearth.v1.LongRunning
-	(*Error)(nil),          // 11: hearth.v1.Error
-	(*Service)(nil),        // 12: hearth.v1.Service
-	(*Secret)(nil),         // 13: hearth.v1.Secret
-	(*Mount)(nil),          // 14: hearth.v1.Mount
-	(*Tmpfs)(nil),          // 15: hearth.v1.Tmpfs
-	(*Offer)(nil),          // 16: hearth.v1.Offer
-	(*Renew)(nil),          // 17: hearth.v1.Renew
-	(*Attach)(nil),         // 18: hearth.v1.Attach
-	(*Run)(nil),            // 19: hearth.v1.Run
-	(*Devices)(nil),        // 20: hearth.v1.Devices
-	(*Diagnose)(nil),       // 21: hearth.v1.Diagnose
-	(*Manage)(nil),         // 22: hearth.v1.Manage
-	(*Forget)(nil),         // 23: hearth.v1.Forget
-	(*Drain)(nil),          // 24: hearth.v1.Drain
-	(*Down)(nil),           // 25: hearth.v1.Down
-	(*Status)(nil),         // 26: hearth.v1.Status
-	(*Plan)(nil),           // 27: hearth.v1.Plan
-	(*Requests)(nil),       // 28: hearth.v1.Requests
-	(*StopRequest)(nil),    // 29: hearth.v1.StopRequest
-	(*Remove)(nil),         // 30: hearth.v1.Remove
-	(*List)(nil),           // 31: hearth.v1.List
-	(*Inspect)(nil),        // 32: hearth.v1.Inspect
-	(*Watch)(nil),          // 33: hearth.v1.Watch
-	(*Target)(nil),         // 34: hearth.v1.Target
-	(*RequestTarget)(nil),  // 35: hearth.v1.RequestTarget
-	(*ServiceTarget)(nil),  // 36: hearth.v1.ServiceTarget
-	(*Exec)(nil),           // 37: hearth.v1.Exec
-	(*Dial)(nil),           // 38: hearth.v1.Dial
-	(*Copy)(nil),           // 39: hearth.v1.Copy
-	(*Wish)(nil),           // 40: hearth.v1.Wish
-	(*CloseInput)(nil),     // 41: hearth.v1.CloseInput
-	(*Stop)(nil),           // 42: hearth.v1.Stop
-	(*Signal)(nil),         // 43: hearth.v1.Signal
-	(*Resize)(nil),         // 44: hearth.v1.Resize
-	(*Update)(nil),         // 45: hearth.v1.Update
-	(*Data)(nil),           // 46: hearth.v1.Data
-	(*Credit)(nil),         // 47: hearth.v1.Credit
-	(*InputClosed)(nil),    // 48: hearth.v1.InputClosed
-	(*Event)(nil),          // 49: hearth.v1.Event
-	(*Progress)(nil),       // 50: hearth.v1.Progress
-	(*Decision)(nil),       // 51: hearth.v1.Decision
-	(*Candidate)(nil),      // 52: hearth.v1.Candidate
-	(*DevicesItem)(nil),    // 53: hearth.v1.DevicesItem
-	(*ChecksItem)(nil),     // 54: hearth.v1.ChecksItem
-	(*StatusItem)(nil),     // 55: hearth.v1.StatusItem
-	(*Complete)(nil),       // 56: hearth.v1.Complete
-	(*Device)(nil),         // 57: hearth.v1.Device
-	(*DeviceInfo)(nil),     // 58: hearth.v1.DeviceInfo
-	(*Check)(nil),          // 59: hearth.v1.Check
-	(*RequestsItem)(nil),   // 60: hearth.v1.RequestsItem
-	(*ServicePart)(nil),    // 61: hearth.v1.ServicePart
-	(*RequestInfo)(nil),    // 62: hearth.v1.RequestInfo
-	(*Score)(nil),          // 63: hearth.v1.Score
-	nil,                    // 64: hearth.v1.Service.LabelsEntry
-	nil,                    // 65: hearth.v1.Service.TagsEntry
-	nil,                    // 66: hearth.v1.RequestInfo.TagsEntry
-	nil,                    // 67: hearth.v1.Score.LabelsEntry
+	(Code)(0),               // 0: hearth.v1.Code
+	(State)(0),              // 1: hearth.v1.State
+	(Channel)(0),            // 2: hearth.v1.Channel
+	(Role)(0),               // 3: hearth.v1.Role
+	(Level)(0),              // 4: hearth.v1.Level
+	(*ExecuteRequest)(nil),  // 5: hearth.v1.ExecuteRequest
+	(*AppRequest)(nil),      // 6: hearth.v1.AppRequest
+	(*Answer)(nil),          // 7: hearth.v1.Answer
+	(*Accepted)(nil),        // 8: hearth.v1.Accepted
+	(*Refusal)(nil),         // 9: hearth.v1.Refusal
+	(*LongRunning)(nil),     // 10: hearth.v1.LongRunning
+	(*Error)(nil),           // 11: hearth.v1.Error
+	(*Service)(nil),         // 12: hearth.v1.Service
+	(*Secret)(nil),          // 13: hearth.v1.Secret
+	(*Mount)(nil),           // 14: hearth.v1.Mount
+	(*Tmpfs)(nil),           // 15: hearth.v1.Tmpfs
+	(*Offer)(nil),           // 16: hearth.v1.Offer
+	(*Renew)(nil),           // 17: hearth.v1.Renew
+	(*Attach)(nil),          // 18: hearth.v1.Attach
+	(*Run)(nil),             // 19: hearth.v1.Run
+	(*Devices)(nil),         // 20: hearth.v1.Devices
+	(*Diagnose)(nil),        // 21: hearth.v1.Diagnose
+	(*Manage)(nil),          // 22: hearth.v1.Manage
+	(*Forget)(nil),          // 23: hearth.v1.Forget
+	(*Drain)(nil),           // 24: hearth.v1.Drain
+	(*Down)(nil),            // 25: hearth.v1.Down
+	(*Status)(nil),          // 26: hearth.v1.Status
+	(*Plan)(nil),            // 27: hearth.v1.Plan
+	(*Requests)(nil),        // 28: hearth.v1.Requests
+	(*StopRequest)(nil),     // 29: hearth.v1.StopRequest
+	(*Remove)(nil),          // 30: hearth.v1.Remove
+	(*List)(nil),            // 31: hearth.v1.List
+	(*Inspect)(nil),         // 32: hearth.v1.Inspect
+	(*Watch)(nil),           // 33: hearth.v1.Watch
+	(*Target)(nil),          // 34: hearth.v1.Target
+	(*RequestTarget)(nil),   // 35: hearth.v1.RequestTarget
+	(*ServiceTarget)(nil),   // 36: hearth.v1.ServiceTarget
+	(*Exec)(nil),            // 37: hearth.v1.Exec
+	(*Dial)(nil),            // 38: hearth.v1.Dial
+	(*Copy)(nil),            // 39: hearth.v1.Copy
+	(*Stacks)(nil),          // 40: hearth.v1.Stacks
+	(*UpStack)(nil),         // 41: hearth.v1.UpStack
+	(*ListStacks)(nil),      // 42: hearth.v1.ListStacks
+	(*ControlStack)(nil),    // 43: hearth.v1.ControlStack
+	(*StackLogs)(nil),       // 44: hearth.v1.StackLogs
+	(*StackHistory)(nil),    // 45: hearth.v1.StackHistory
+	(*RollbackStack)(nil),   // 46: hearth.v1.RollbackStack
+	(*Wish)(nil),            // 47: hearth.v1.Wish
+	(*CloseInput)(nil),      // 48: hearth.v1.CloseInput
+	(*Stop)(nil),            // 49: hearth.v1.Stop
+	(*Signal)(nil),          // 50: hearth.v1.Signal
+	(*Resize)(nil),          // 51: hearth.v1.Resize
+	(*Update)(nil),          // 52: hearth.v1.Update
+	(*Data)(nil),            // 53: hearth.v1.Data
+	(*Credit)(nil),          // 54: hearth.v1.Credit
+	(*InputClosed)(nil),     // 55: hearth.v1.InputClosed
+	(*Event)(nil),           // 56: hearth.v1.Event
+	(*Progress)(nil),        // 57: hearth.v1.Progress
+	(*Decision)(nil),        // 58: hearth.v1.Decision
+	(*Candidate)(nil),       // 59: hearth.v1.Candidate
+	(*DevicesItem)(nil),     // 60: hearth.v1.DevicesItem
+	(*ChecksItem)(nil),      // 61: hearth.v1.ChecksItem
+	(*StatusItem)(nil),      // 62: hearth.v1.StatusItem
+	(*Complete)(nil),        // 63: hearth.v1.Complete
+	(*Device)(nil),          // 64: hearth.v1.Device
+	(*DeviceInfo)(nil),      // 65: hearth.v1.DeviceInfo
+	(*Check)(nil),           // 66: hearth.v1.Check
+	(*RequestsItem)(nil),    // 67: hearth.v1.RequestsItem
+	(*ServicePart)(nil),     // 68: hearth.v1.ServicePart
+	(*StacksItem)(nil),      // 69: hearth.v1.StacksItem
+	(*DocumentPart)(nil),    // 70: hearth.v1.DocumentPart
+	(*RequestInfo)(nil),     // 71: hearth.v1.RequestInfo
+	(*Score)(nil),           // 72: hearth.v1.Score
+	(*PublishedStacks)(nil), // 73: hearth.v1.PublishedStacks
+	(*PublishedStack)(nil),  // 74: hearth.v1.PublishedStack
+	(*PublishedPort)(nil),   // 75: hearth.v1.PublishedPort
+	nil,                     // 76: hearth.v1.Service.LabelsEntry
+	nil,                     // 77: hearth.v1.Service.TagsEntry
+	nil,                     // 78: hearth.v1.RequestInfo.TagsEntry
+	nil,                     // 79: hearth.v1.Score.LabelsEntry
 }
 var file_hearth_proto_depIdxs = []int32{
-	16, // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
-	18, // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
-	28, // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
-	17, // 3: hearth.v1.ExecuteRequest.renew:type_name -> hearth.v1.Renew
-	37, // 4: hearth.v1.ExecuteRequest.exec:type_name -> hearth.v1.Exec
-	38, // 5: hearth.v1.ExecuteRequest.dial:type_name -> hearth.v1.Dial
-	39, // 6: hearth.v1.ExecuteRequest.copy:type_name -> hearth.v1.Copy
-	19, // 7: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
-	20, // 8: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
-	21, // 9: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
-	28, // 10: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
-	27, // 11: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
-	22, // 12: hearth.v1.AppRequest.manage:type_name -> hearth.v1.Manage
-	37, // 13: hearth.v1.AppRequest.exec:type_name -> hearth.v1.Exec
-	38, // 14: hearth.v1.AppRequest.dial:type_name -> hearth.v1.Dial
-	39, // 15: hearth.v1.AppRequest.copy:type_name -> hearth.v1.Copy
-	8,  // 16: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
-	9,  // 17: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
-	11, // 18: hearth.v1.Answer.error:type_name -> hearth.v1.Error
-	0,  // 19: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
-	10, // 20: hearth.v1.Refusal.long_running:type_name -> hearth.v1.LongRunning
-	0,  // 21: hearth.v1.Error.code:type_name -> hearth.v1.Code
-	64, // 22: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
-	14, // 23: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
-	65, // 24: hearth.v1.Service.tags:type_name -> hearth.v1.Service.TagsEntry
-	13, // 25: hearth.v1.Service.secrets:type_name -> hearth.v1.Secret
-	15, // 26: hearth.v1.Service.tmpfs:type_name -> hearth.v1.Tmpfs
-	12, // 27: hearth.v1.Offer.service:type_name -> hearth.v1.Service
-	12, // 28: hearth.v1.Run.service:type_name -> hearth.v1.Service
-	24, // 29: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
-	25, // 30: hearth.v1.Manage.down:type_name -> hearth.v1.Down
-	26, // 31: hearth.v1.Manage.status:type_name -> hearth.v1.Status
-	23, // 32: hearth.v1.Manage.forget:type_name -> hearth.v1.Forget
-	12, // 33: hearth.v1.Plan.service:type_name -> hearth.v1.Service
-	18, // 34: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
-	29, // 35: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
-	31, // 36: hearth.v1.Requests.list:type_name -> hearth.v1.List
-	32, // 37: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
-	33, // 38: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
-	30, // 39: hearth.v1.Requests.remove:type_name -> hearth.v1.Remove
-	35, // 40: hearth.v1.Target.request:type_name -> hearth.v1.RequestTarget
-	36, // 41: hearth.v1.Target.service:type_name -> hearth.v1.ServiceTarget
-	34, // 42: hearth.v1.Exec.target:type_name -> hearth.v1.Target
-	34, // 43: hearth.v1.Dial.target:type_name -> hearth.v1.Target
-	34, // 44: hearth.v1.Copy.target:type_name -> hearth.v1.Target
-	46, // 45: hearth.v1.Wish.input:type_name -> hearth.v1.Data
-	41, // 46: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
-	42, // 47: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
-	43, // 48: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
-	44, // 49: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
-	49, // 50: hearth.v1.Update.event:type_name -> hearth.v1.Event
-	46, // 51: hearth.v1.Update.output:type_name -> hearth.v1.Data
-	51, // 52: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
-	47, // 53: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
-	48, // 54: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
-	11, // 55: hearth.v1.Update.error:type_name -> hearth.v1.Error
-	56, // 56: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
-	2,  // 57: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
-	1,  // 58: hearth.v1.Event.state:type_name -> hearth.v1.State
-	0,  // 59: hearth.v1.Event.code:type_name -> hearth.v1.Code
-	50, // 60: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
-	52, // 61: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
-	0,  // 62: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
-	57, // 63: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
-	56, // 64: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
-	11, // 65: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
-	59, // 66: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
-	56, // 67: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
-	11, // 68: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
-	58, // 69: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
-	56, // 70: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
-	11, // 71: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
-	63, // 72: hearth.v1.Device.score:type_name -> hearth.v1.Score
-	4,  // 73: hearth.v1.Check.level:type_name -> hearth.v1.Level
-	62, // 74: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
-	12, // 75: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
-	49, // 76: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
-	51, // 77: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
-	56, // 78: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
-	11, // 79: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
-	61, // 80: hearth.v1.RequestsItem.service_part:type_name -> hearth.v1.ServicePart
-	49, // 81: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
-	66, // 82: hearth.v1.RequestInfo.tags:type_name -> hearth.v1.RequestInfo.TagsEntry
-	3,  // 83: hearth.v1.Score.role:type_name -> hearth.v1.Role
-	67, // 84: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
-	10, // 85: hearth.v1.Score.long_running:type_name -> hearth.v1.LongRunning
-	86, // [86:86] is the sub-list for method output_type
-	86, // [86:86] is the sub-list for method input_type
-	86, // [86:86] is the sub-list for extension type_name
-	86, // [86:86] is the sub-list for extension extendee
-	0,  // [0:86] is the sub-list for field type_name
+	16,  // 0: hearth.v1.ExecuteRequest.offer:type_name -> hearth.v1.Offer
+	18,  // 1: hearth.v1.ExecuteRequest.attach:type_name -> hearth.v1.Attach
+	28,  // 2: hearth.v1.ExecuteRequest.requests:type_name -> hearth.v1.Requests
+	17,  // 3: hearth.v1.ExecuteRequest.renew:type_name -> hearth.v1.Renew
+	37,  // 4: hearth.v1.ExecuteRequest.exec:type_name -> hearth.v1.Exec
+	38,  // 5: hearth.v1.ExecuteRequest.dial:type_name -> hearth.v1.Dial
+	39,  // 6: hearth.v1.ExecuteRequest.copy:type_name -> hearth.v1.Copy
+	40,  // 7: hearth.v1.ExecuteRequest.stacks:type_name -> hearth.v1.Stacks
+	19,  // 8: hearth.v1.AppRequest.run:type_name -> hearth.v1.Run
+	20,  // 9: hearth.v1.AppRequest.devices:type_name -> hearth.v1.Devices
+	21,  // 10: hearth.v1.AppRequest.diagnose:type_name -> hearth.v1.Diagnose
+	28,  // 11: hearth.v1.AppRequest.requests:type_name -> hearth.v1.Requests
+	27,  // 12: hearth.v1.AppRequest.plan:type_name -> hearth.v1.Plan
+	22,  // 13: hearth.v1.AppRequest.manage:type_name -> hearth.v1.Manage
+	37,  // 14: hearth.v1.AppRequest.exec:type_name -> hearth.v1.Exec
+	38,  // 15: hearth.v1.AppRequest.dial:type_name -> hearth.v1.Dial
+	39,  // 16: hearth.v1.AppRequest.copy:type_name -> hearth.v1.Copy
+	40,  // 17: hearth.v1.AppRequest.stacks:type_name -> hearth.v1.Stacks
+	8,   // 18: hearth.v1.Answer.accepted:type_name -> hearth.v1.Accepted
+	9,   // 19: hearth.v1.Answer.refusal:type_name -> hearth.v1.Refusal
+	11,  // 20: hearth.v1.Answer.error:type_name -> hearth.v1.Error
+	0,   // 21: hearth.v1.Refusal.code:type_name -> hearth.v1.Code
+	10,  // 22: hearth.v1.Refusal.long_running:type_name -> hearth.v1.LongRunning
+	0,   // 23: hearth.v1.Error.code:type_name -> hearth.v1.Code
+	76,  // 24: hearth.v1.Service.labels:type_name -> hearth.v1.Service.LabelsEntry
+	14,  // 25: hearth.v1.Service.mounts:type_name -> hearth.v1.Mount
+	77,  // 26: hearth.v1.Service.tags:type_name -> hearth.v1.Service.TagsEntry
+	13,  // 27: hearth.v1.Service.secrets:type_name -> hearth.v1.Secret
+	15,  // 28: hearth.v1.Service.tmpfs:type_name -> hearth.v1.Tmpfs
+	12,  // 29: hearth.v1.Offer.service:type_name -> hearth.v1.Service
+	12,  // 30: hearth.v1.Run.service:type_name -> hearth.v1.Service
+	24,  // 31: hearth.v1.Manage.drain:type_name -> hearth.v1.Drain
+	25,  // 32: hearth.v1.Manage.down:type_name -> hearth.v1.Down
+	26,  // 33: hearth.v1.Manage.status:type_name -> hearth.v1.Status
+	23,  // 34: hearth.v1.Manage.forget:type_name -> hearth.v1.Forget
+	12,  // 35: hearth.v1.Plan.service:type_name -> hearth.v1.Service
+	18,  // 36: hearth.v1.Requests.attach:type_name -> hearth.v1.Attach
+	29,  // 37: hearth.v1.Requests.stop:type_name -> hearth.v1.StopRequest
+	31,  // 38: hearth.v1.Requests.list:type_name -> hearth.v1.List
+	32,  // 39: hearth.v1.Requests.inspect:type_name -> hearth.v1.Inspect
+	33,  // 40: hearth.v1.Requests.watch:type_name -> hearth.v1.Watch
+	30,  // 41: hearth.v1.Requests.remove:type_name -> hearth.v1.Remove
+	35,  // 42: hearth.v1.Target.request:type_name -> hearth.v1.RequestTarget
+	36,  // 43: hearth.v1.Target.service:type_name -> hearth.v1.ServiceTarget
+	34,  // 44: hearth.v1.Exec.target:type_name -> hearth.v1.Target
+	34,  // 45: hearth.v1.Dial.target:type_name -> hearth.v1.Target
+	34,  // 46: hearth.v1.Copy.target:type_name -> hearth.v1.Target
+	41,  // 47: hearth.v1.Stacks.up:type_name -> hearth.v1.UpStack
+	42,  // 48: hearth.v1.Stacks.list:type_name -> hearth.v1.ListStacks
+	43,  // 49: hearth.v1.Stacks.control:type_name -> hearth.v1.ControlStack
+	44,  // 50: hearth.v1.Stacks.logs:type_name -> hearth.v1.StackLogs
+	45,  // 51: hearth.v1.Stacks.history:type_name -> hearth.v1.StackHistory
+	46,  // 52: hearth.v1.Stacks.rollback:type_name -> hearth.v1.RollbackStack
+	53,  // 53: hearth.v1.Wish.input:type_name -> hearth.v1.Data
+	48,  // 54: hearth.v1.Wish.close_input:type_name -> hearth.v1.CloseInput
+	49,  // 55: hearth.v1.Wish.stop:type_name -> hearth.v1.Stop
+	50,  // 56: hearth.v1.Wish.signal:type_name -> hearth.v1.Signal
+	51,  // 57: hearth.v1.Wish.resize:type_name -> hearth.v1.Resize
+	56,  // 58: hearth.v1.Update.event:type_name -> hearth.v1.Event
+	53,  // 59: hearth.v1.Update.output:type_name -> hearth.v1.Data
+	58,  // 60: hearth.v1.Update.decision:type_name -> hearth.v1.Decision
+	54,  // 61: hearth.v1.Update.credit:type_name -> hearth.v1.Credit
+	55,  // 62: hearth.v1.Update.input_closed:type_name -> hearth.v1.InputClosed
+	11,  // 63: hearth.v1.Update.error:type_name -> hearth.v1.Error
+	63,  // 64: hearth.v1.Update.complete:type_name -> hearth.v1.Complete
+	2,   // 65: hearth.v1.Data.channel:type_name -> hearth.v1.Channel
+	1,   // 66: hearth.v1.Event.state:type_name -> hearth.v1.State
+	0,   // 67: hearth.v1.Event.code:type_name -> hearth.v1.Code
+	57,  // 68: hearth.v1.Event.progress:type_name -> hearth.v1.Progress
+	59,  // 69: hearth.v1.Decision.candidates:type_name -> hearth.v1.Candidate
+	0,   // 70: hearth.v1.Candidate.code:type_name -> hearth.v1.Code
+	64,  // 71: hearth.v1.DevicesItem.device:type_name -> hearth.v1.Device
+	63,  // 72: hearth.v1.DevicesItem.complete:type_name -> hearth.v1.Complete
+	11,  // 73: hearth.v1.DevicesItem.error:type_name -> hearth.v1.Error
+	66,  // 74: hearth.v1.ChecksItem.check:type_name -> hearth.v1.Check
+	63,  // 75: hearth.v1.ChecksItem.complete:type_name -> hearth.v1.Complete
+	11,  // 76: hearth.v1.ChecksItem.error:type_name -> hearth.v1.Error
+	65,  // 77: hearth.v1.StatusItem.info:type_name -> hearth.v1.DeviceInfo
+	63,  // 78: hearth.v1.StatusItem.complete:type_name -> hearth.v1.Complete
+	11,  // 79: hearth.v1.StatusItem.error:type_name -> hearth.v1.Error
+	72,  // 80: hearth.v1.Device.score:type_name -> hearth.v1.Score
+	4,   // 81: hearth.v1.Check.level:type_name -> hearth.v1.Level
+	71,  // 82: hearth.v1.RequestsItem.info:type_name -> hearth.v1.RequestInfo
+	12,  // 83: hearth.v1.RequestsItem.service:type_name -> hearth.v1.Service
+	56,  // 84: hearth.v1.RequestsItem.event:type_name -> hearth.v1.Event
+	58,  // 85: hearth.v1.RequestsItem.decision:type_name -> hearth.v1.Decision
+	63,  // 86: hearth.v1.RequestsItem.complete:type_name -> hearth.v1.Complete
+	11,  // 87: hearth.v1.RequestsItem.error:type_name -> hearth.v1.Error
+	68,  // 88: hearth.v1.RequestsItem.service_part:type_name -> hearth.v1.ServicePart
+	70,  // 89: hearth.v1.StacksItem.plan:type_name -> hearth.v1.DocumentPart
+	70,  // 90: hearth.v1.StacksItem.status:type_name -> hearth.v1.DocumentPart
+	70,  // 91: hearth.v1.StacksItem.record:type_name -> hearth.v1.DocumentPart
+	70,  // 92: hearth.v1.StacksItem.line:type_name -> hearth.v1.DocumentPart
+	63,  // 93: hearth.v1.StacksItem.complete:type_name -> hearth.v1.Complete
+	11,  // 94: hearth.v1.StacksItem.error:type_name -> hearth.v1.Error
+	56,  // 95: hearth.v1.RequestInfo.last:type_name -> hearth.v1.Event
+	78,  // 96: hearth.v1.RequestInfo.tags:type_name -> hearth.v1.RequestInfo.TagsEntry
+	3,   // 97: hearth.v1.Score.role:type_name -> hearth.v1.Role
+	79,  // 98: hearth.v1.Score.labels:type_name -> hearth.v1.Score.LabelsEntry
+	10,  // 99: hearth.v1.Score.long_running:type_name -> hearth.v1.LongRunning
+	73,  // 100: hearth.v1.Score.stacks:type_name -> hearth.v1.PublishedStacks
+	74,  // 101: hearth.v1.PublishedStacks.stacks:type_name -> hearth.v1.PublishedStack
+	75,  // 102: hearth.v1.PublishedStack.ports:type_name -> hearth.v1.PublishedPort
+	103, // [103:103] is the sub-list for method output_type
+	103, // [103:103] is the sub-list for method input_type
+	103, // [103:103] is the sub-list for extension type_name
+	103, // [103:103] is the sub-list for extension extendee
+	0,   // [0:103] is the sub-list for field type_name
 }
 
 func init() { file_hearth_proto_init() }
@@ -6170,6 +7266,7 @@ func file_hearth_proto_init() {
 		(*ExecuteRequest_Exec)(nil),
 		(*ExecuteRequest_Dial)(nil),
 		(*ExecuteRequest_Copy)(nil),
+		(*ExecuteRequest_Stacks)(nil),
 	}
 	file_hearth_proto_msgTypes[1].OneofWrappers = []any{
 		(*AppRequest_Run)(nil),
@@ -6181,6 +7278,7 @@ func file_hearth_proto_init() {
 		(*AppRequest_Exec)(nil),
 		(*AppRequest_Dial)(nil),
 		(*AppRequest_Copy)(nil),
+		(*AppRequest_Stacks)(nil),
 	}
 	file_hearth_proto_msgTypes[2].OneofWrappers = []any{
 		(*Answer_Accepted)(nil),
@@ -6206,13 +7304,21 @@ func file_hearth_proto_init() {
 		(*Target_Service)(nil),
 	}
 	file_hearth_proto_msgTypes[35].OneofWrappers = []any{
+		(*Stacks_Up)(nil),
+		(*Stacks_List)(nil),
+		(*Stacks_Control)(nil),
+		(*Stacks_Logs)(nil),
+		(*Stacks_History)(nil),
+		(*Stacks_Rollback)(nil),
+	}
+	file_hearth_proto_msgTypes[42].OneofWrappers = []any{
 		(*Wish_Input)(nil),
 		(*Wish_CloseInput)(nil),
 		(*Wish_Stop)(nil),
 		(*Wish_Signal)(nil),
 		(*Wish_Resize)(nil),
 	}
-	file_hearth_proto_msgTypes[40].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[47].OneofWrappers = []any{
 		(*Update_Event)(nil),
 		(*Update_Output)(nil),
 		(*Update_Decision)(nil),
@@ -6221,22 +7327,22 @@ func file_hearth_proto_init() {
 		(*Update_Error)(nil),
 		(*Update_Complete)(nil),
 	}
-	file_hearth_proto_msgTypes[48].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[55].OneofWrappers = []any{
 		(*DevicesItem_Device)(nil),
 		(*DevicesItem_Complete)(nil),
 		(*DevicesItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[49].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[56].OneofWrappers = []any{
 		(*ChecksItem_Check)(nil),
 		(*ChecksItem_Complete)(nil),
 		(*ChecksItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[50].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[57].OneofWrappers = []any{
 		(*StatusItem_Info)(nil),
 		(*StatusItem_Complete)(nil),
 		(*StatusItem_Error)(nil),
 	}
-	file_hearth_proto_msgTypes[55].OneofWrappers = []any{
+	file_hearth_proto_msgTypes[62].OneofWrappers = []any{
 		(*RequestsItem_Info)(nil),
 		(*RequestsItem_Service)(nil),
 		(*RequestsItem_Event)(nil),
@@ -6245,13 +7351,22 @@ func file_hearth_proto_init() {
 		(*RequestsItem_Error)(nil),
 		(*RequestsItem_ServicePart)(nil),
 	}
+	file_hearth_proto_msgTypes[64].OneofWrappers = []any{
+		(*StacksItem_Plan)(nil),
+		(*StacksItem_Accepted)(nil),
+		(*StacksItem_Status)(nil),
+		(*StacksItem_Record)(nil),
+		(*StacksItem_Line)(nil),
+		(*StacksItem_Complete)(nil),
+		(*StacksItem_Error)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_proto_rawDesc), len(file_hearth_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   63,
+			NumMessages:   75,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -75,7 +75,7 @@ func Renew(ctx context.Context, open func(context.Context) (Stream, error), r Re
 //
 // The error is for the caller's log: what was told to the asker without its text,
 // what was wrong with its messages, or how the stream broke.
-func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orchestrator, containers Containers, from PeerID) error {
+func ServeExecute(ctx context.Context, s Stream, node Executor, member Member, containers Containers, from PeerID) error {
 	w := newWire(s)
 	request := new(pb.ExecuteRequest)
 	if err := w.first(request); err != nil {
@@ -94,9 +94,9 @@ func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orc
 	case *pb.ExecuteRequest_Attach:
 		return serveAttach(ctx, w, node.Attach, v.Attach)
 	case *pb.ExecuteRequest_Requests:
-		return serveRequests(ctx, w, orchestrator, v.Requests)
+		return serveRequests(ctx, w, member, v.Requests)
 	case *pb.ExecuteRequest_Renew:
-		return serveRenew(ctx, w, orchestrator, from, v.Renew)
+		return serveRenew(ctx, w, member, from, v.Renew)
 	case *pb.ExecuteRequest_Exec:
 		return serveExec(ctx, w, containers, v.Exec)
 	case *pb.ExecuteRequest_Dial:
@@ -104,7 +104,7 @@ func ServeExecute(ctx context.Context, s Stream, node Executor, orchestrator Orc
 	case *pb.ExecuteRequest_Copy:
 		return serveCopy(ctx, w, containers, v.Copy)
 	case *pb.ExecuteRequest_Stacks:
-		return serveStacks(ctx, w, orchestrator, v.Stacks, from)
+		return serveStacks(ctx, w, member, v.Stacks, from)
 	}
 	return w.reject(unknownVerb())
 }

@@ -180,13 +180,19 @@ type Requests interface {
 }
 
 // An Orchestrator is a device as those see it that run its requests, or ask about
-// them or about the stacks that it holds.
+// them.
 type Orchestrator interface {
 	Requests
-	Stacks
 	// Renew answers a node that asks whether its execution is still wanted: nil,
 	// or an *Error with CodeLeaseExpired where it is not. It does not block.
 	Renew(ctx context.Context, node PeerID, r Renewal) error
+}
+
+// A Member is a device as the other devices of its mesh see it: of requests and
+// stacks it tells those that are its own.
+type Member interface {
+	Orchestrator
+	Stacks
 }
 
 // A Check is one finding of `hearth doctor`.

@@ -49,6 +49,7 @@ const (
 	StackDegraded StackState = "degraded" // some do not run, or are unhealthy
 	StackStopped  StackState = "stopped"  // as its owner wished
 	StackAway     StackState = "away"     // its holder cannot be reached
+	StackGone     StackState = "down"     // it was taken down, and its data is kept
 )
 
 // An InstanceStatus is what the container of a service does now.
@@ -94,8 +95,10 @@ const (
 // A StackPlan is what `stack up` would do.
 type StackPlan struct {
 	Name StackName `json:"name"`
-	// Version that it would become; 1 for a new stack.
+	// Version that it would become; 1 for a new stack. Current is the one that it
+	// is at, 0 for a new one: the same where there is nothing to change.
 	Version uint64 `json:"version"`
+	Current uint64 `json:"current"`
 	// Holder is the node that would run it, Why says what chose it: "it holds the
 	// stack", "the least loaded of 3 nodes". Empty where none can.
 	Holder     PeerID `json:"holder,omitempty"`
@@ -125,6 +128,7 @@ const (
 	ActionCreate   Action = "create"
 	ActionRecreate Action = "recreate"
 	ActionKeep     Action = "keep"
+	ActionStart    Action = "start" // it is as it should be, and was stopped
 	ActionRemove   Action = "remove"
 )
 

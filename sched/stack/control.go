@@ -1,0 +1,133 @@
+package stack
+
+import (
+	"context"
+	"slices"
+
+	"github.com/hearth-edge/hearth/protocol"
+)
+
+// ControlStack implements protocol.Stacks.
+func (h *Holder) ControlStack(ctx context.Context, c protocol.ControlStack) error {
+	if c.Action == protocol.StackDown {
+		return h.down(ctx, c)
+	}
+	e, err := h.up(&c.Name)
+	if err != nil {
+		return err
+	}
+	if err := hasServices(h.latest(e), c.Services); err != nil {
+		return err
+	}
+	if c.Action == protocol.StackStop {
+		h.abort(e)
+	}
+	if !e.acquire(ctx) {
+		return ctx.Err()
+	}
+	defer e.release()
+	k := h.latest(e)
+	if k.Phase != phaseUp {
+		return noStack(c.Name)
+	}
+	whole := len(c.Services) == 0
+	switch c.Action {
+	case protocol.StackRestart:
+		err = h.cfg.Keeper.Restart(ctx, c.Name, c.Services)
+	case protocol.StackStop:
+		// Written down first, so that it stays stopped whatever happens.
+		if whole && !k.Record.Stopped {
+			k.Record.Stopped, k.Pending = true, 0
+			err = h.write(e, k)
+		}
+		if err == nil {
+			err = h.cfg.Keeper.Stop(ctx, c.Name, c.Services)
+		}
+	case protocol.StackStart:
+		if err = h.cfg.Keeper.Start(ctx, c.Name, c.Services); err == nil && k.Record.Stopped {
+			k.Record.Stopped = false
+			err = h.write(e, k)
+		}
+	}
+	h.notify()
+	return err
+}
+
+// abort has a change under way end, and waits for that.
+func (h *Holder) abort(e *entry) {
+	h.mu.Lock()
+	c := e.change
+	h.mu.Unlock()
+	if c != nil {
+		c.stop()
+		<-c.done
+	}
+}
+
+// down ends a stack. What has data on this node keeps its record, so that its name
+// stays with it, unless the data goes, too.
+func (h *Holder) down(ctx context.Context, c protocol.ControlStack) error {
+	name, _, _ := protocol.ParseStackRef(string(c.Name))
+	e := h.entry(name)
+	switch {
+	case e == nil:
+		return noStack(name)
+	case h.cfg.Keeper == nil:
+		return protocol.Errorf(protocol.CodeEngineDown, "this device runs no work: %s", h.cfg.NoKeeper)
+	}
+	h.abort(e)
+	if !e.acquire(ctx) {
+		return ctx.Err()
+	}
+	k := h.latest(e)
+	if k.Phase == phaseDown && !c.Data {
+		e.release()
+		return protocol.Errorf(protocol.CodeConflict, "the stack %s is down already, and its data is kept: --data removes that", name)
+	}
+	k.Phase, k.Data, k.Pending = phaseRemoving, c.Data || k.Data, 0
+	err := h.write(e, k)
+	e.release()
+	if err != nil {
+		return err
+	}
+	h.notify()
+	return h.remove(ctx, name, k.Data)
+}
+
+// remove carries out what phaseRemoving says.
+func (h *Holder) remove(ctx context.Context, name protocol.StackName, data bool) error {
+	e := h.entry(name)
+	if e == nil {
+		return nil
+	}
+	if !e.acquire(ctx) {
+		return ctx.Err()
+	}
+	defer e.release()
+	k := h.latest(e)
+	if k.Phase != phaseRemoving {
+		return nil
+	}
+	if err := h.cfg.Keeper.Remove(ctx, name, data); err != nil {
+		return err
+	}
+	defer h.notify()
+	h.mu.Lock()
+	history := slices.Clone(e.history)
+	h.mu.Unlock()
+	if !data && slices.ContainsFunc(history, func(k kept) bool { return len(k.Record.Stack.Volumes) > 0 }) {
+		k.Phase = phaseDown
+		return h.write(e, k)
+	}
+	var versions []uint64 // the current one last: as long as it is there, the next start goes on
+	for _, k := range slices.Backward(history) {
+		versions = append(versions, k.Record.Version)
+	}
+	if err := h.store.delete(name, versions...); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	delete(h.entries, name)
+	h.mu.Unlock()
+	return nil
+}

@@ -65,6 +65,19 @@ func (r Right) Check(need Right) error {
 	return Errorf(CodeUnauthorized, "this token may only %s, and that needs the right '%s': see 'hearth token new --may %s'", r, need, need)
 }
 
+// neededForStacks returns the right that a verb of Stacks needs.
+func neededForStacks(s *pb.Stacks) Right {
+	switch v := s.GetVerb().(type) {
+	case *pb.Stacks_List, *pb.Stacks_Logs, *pb.Stacks_History:
+		return RightRead
+	case *pb.Stacks_Up:
+		if v.Up.GetPlan() {
+			return RightRead
+		}
+	}
+	return RightRun
+}
+
 // needed returns the right that a verb of an app needs.
 func needed(r *pb.AppRequest) Right {
 	switch v := r.GetVerb().(type) {
@@ -72,6 +85,8 @@ func needed(r *pb.AppRequest) Right {
 		return RightRead
 	case *pb.AppRequest_Run, *pb.AppRequest_Exec, *pb.AppRequest_Dial, *pb.AppRequest_Copy:
 		return RightRun
+	case *pb.AppRequest_Stacks:
+		return neededForStacks(v.Stacks)
 	case *pb.AppRequest_Requests:
 		switch v.Requests.GetVerb().(type) {
 		case *pb.Requests_Attach, *pb.Requests_List, *pb.Requests_Inspect, *pb.Requests_Watch:

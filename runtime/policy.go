@@ -197,6 +197,9 @@ func (a Asker) text() string {
 	return a.Name
 }
 
+// Admit says whether a device may ask for work here: nil, or a *protocol.Error.
+func (p *Policy) Admit(a Asker) error { return p.mayAsk(a) }
+
 func (p *Policy) mayAsk(a Asker) error {
 	switch {
 	case a.Self && !p.AllowSelf:

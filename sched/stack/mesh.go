@@ -29,10 +29,9 @@ type MeshConfig struct {
 	Rank func(service *protocol.Service) protocol.Decision
 	Keys
 	// Salt makes a new one.
-	Salt  func() []byte
-	Now   func() time.Time     // for people
-	Clock func() time.Duration // monotonic
-	Log   *slog.Logger
+	Salt func() []byte
+	Now  func() time.Time // for people
+	Log  *slog.Logger
 }
 
 // A Mesh is the stacks of all devices, for the apps of this one: it asks their

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/sched/stack"
 )
 
 // watchPause is the least time between two lists of `nodes --watch`.
@@ -17,12 +18,13 @@ func (d *Device) serveApp(ctx context.Context, s protocol.Stream) {
 	}
 }
 
-func (d *Device) appServer() appServer { return appServer{d.requests, d.appContainers(), d} }
+func (d *Device) appServer() appServer { return appServer{d.requests, d.appContainers(), d.stacks.mesh, d} }
 
 // appServer is the device as its apps see it: protocol.App.
 type appServer struct {
 	*meshRequests
 	reacher
+	*stack.Mesh
 	d *Device
 }
 

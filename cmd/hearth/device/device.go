@@ -46,6 +46,7 @@ type Device struct {
 	machine  *machine.Machine
 	driver   runtime.Driver // nil where no work is run
 	runtime  *runtime.Node  // nil where no work is run
+	stacks   stacks
 	gossip   *gossip
 	ready    chan struct{}
 	// ending is closed when the device's owner has it end.
@@ -102,6 +103,9 @@ func New(cfg Config) (_ *Device, err error) {
 		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Executor: d.executor, Inspect: d.imageFacts(), ImageID: d.imageID(), Journal: d.journal, Params: sched.DefaultParams(), Log: cfg.Log,
 	})
+	if err := d.buildStacks(); err != nil {
+		return nil, err
+	}
 	d.requests = d.meshRequests()
 	if d.app, err = app.New(app.Config{StateDir: cfg.StateDir, Handle: d.serveApp, Log: cfg.Log}); err != nil {
 		return nil, err
@@ -139,7 +143,7 @@ func (d *Device) buildMesh() error {
 	d.mesh, err = p2p.New(p2p.Config{
 		Secret: d.cfg.Secret, Key: key, Name: d.cfg.Name, ProtectedNames: d.cfg.Policy.Askers(), StateDir: d.cfg.StateDir,
 		Listen: d.cfg.Listen, Interfaces: d.cfg.Interfaces, Peers: d.cfg.Peers, Discovery: !d.cfg.NoDiscovery,
-		OnStatus: func(s protocol.Status) { d.view.UpdateStatus(s) }, OnPeer: d.peerChanged,
+		OnStatus: d.statusCame, OnPeer: d.peerChanged,
 		OnRTT: func(id protocol.PeerID, rtt time.Duration) { d.view.RTT(id, rtt) }, Log: d.cfg.Log,
 	})
 	if err == nil {
@@ -247,6 +251,11 @@ func (d *Device) Run(ctx context.Context) error {
 	if d.runtime != nil {
 		run("runtime", d.runtime.Run)
 	}
+	if d.stacks.keeper != nil {
+		run("keeper of stacks", d.stacks.keeper.Run)
+	}
+	run("stacks", d.stacks.holder.Run)
+	run("names of stacks", d.stacks.names.Run)
 	run("orchestrator", d.orch.Run)
 	run("mesh", d.mesh.Run)
 	run("gossip", d.gossip.run)
@@ -296,6 +305,7 @@ func (d *Device) peerChanged(p p2p.Peer, joined bool, how p2p.Departure) {
 		d.log.Info("device joined", "peer", p.ID, "name", p.Name, "address", p.Address)
 		return
 	}
+	d.stacks.names.Left(p.ID)
 	d.view.Left(p.ID)
 	d.log.Info("device is gone", "peer", p.ID, "name", p.Name, "how", how.String())
 }

@@ -29,7 +29,7 @@ func (d *Device) open(id protocol.PeerID) func(context.Context) (protocol.Stream
 // serveExecute answers another device: its orchestrator, and its apps where they
 // ask about the requests of this one, which are all that it tells.
 func (d *Device) serveExecute(ctx context.Context, from protocol.PeerID, s protocol.Stream) {
-	if err := protocol.ServeExecute(ctx, s, d.executorHere(from), d.orch, d.containersFor(from), from); err != nil {
+	if err := protocol.ServeExecute(ctx, s, d.executorHere(from), member{d.orch, d.stacks.holder}, d.containersFor(from), from); err != nil {
 		d.log.Debug("execute stream ended", "peer", from, "err", err)
 	}
 }

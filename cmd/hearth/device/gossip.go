@@ -152,6 +152,7 @@ func (g *gossip) compose(ctx context.Context) protocol.Status {
 	for _, a := range d.mesh.Addresses() { // whose they are the status says already
 		s.Addresses = append(s.Addresses, strings.TrimSuffix(a, "/p2p/"+string(d.id)))
 	}
+	s.Stacks, s.UnnamedStacks = protocol.Publish(d.stacks.holder.Published())
 	g.mu.Lock()
 	s.Speed = g.speed
 	g.mu.Unlock()

@@ -34,9 +34,29 @@ func TestRights(t *testing.T) {
 		"run":    {RightRun, func(c *AppClient) error { return closing(c.Run(ctx, Run{Service: Service{Image: "i"}})) }},
 		"stop":   {RightRun, func(c *AppClient) error { return c.Stop(ctx, Stop{Request: "r"}) }},
 		"remove": {RightRun, func(c *AppClient) error { return c.Remove(ctx, Remove{Request: "r"}) }},
-		"drain":  {RightAll, func(c *AppClient) error { return c.Drain(ctx, false) }},
-		"down":   {RightAll, func(c *AppClient) error { return c.Down(ctx) }},
-		"forget": {RightAll, func(c *AppClient) error { return c.Forget(ctx, "n") }},
+		"list stacks": {RightRead, func(c *AppClient) error {
+			return c.ListStacks(ctx, ListStacks{}, func([]StackStatus) error { return nil })
+		}},
+		"stack logs": {RightRead, func(c *AppClient) error {
+			return c.StackLogs(ctx, StackLogs{Name: "a"}, func(LogLine) error { return nil })
+		}},
+		"stack history": {RightRead, func(c *AppClient) error {
+			return c.StackHistory(ctx, "a", func(StackRecord) error { return nil })
+		}},
+		"plan stack": {RightRead, func(c *AppClient) error {
+			_, err := c.PlanStack(ctx, UpStack{Record: StackRecord{Stack: sampleStack()}})
+			return err
+		}},
+		"up stack": {RightRun, func(c *AppClient) error {
+			return c.UpStack(ctx, UpStack{Record: StackRecord{Stack: sampleStack()}}, func(StackUpdate) error { return nil })
+		}},
+		"roll back stack": {RightRun, func(c *AppClient) error {
+			return c.RollbackStack(ctx, RollbackStack{Name: "a"}, func(StackUpdate) error { return nil })
+		}},
+		"stop stack": {RightRun, func(c *AppClient) error { return c.ControlStack(ctx, ControlStack{Name: "a", Action: StackStop}) }},
+		"drain":      {RightAll, func(c *AppClient) error { return c.Drain(ctx, false) }},
+		"down":       {RightAll, func(c *AppClient) error { return c.Down(ctx) }},
+		"forget":     {RightAll, func(c *AppClient) error { return c.Forget(ctx, "n") }},
 	}
 	tokens := map[Right]string{RightRead: readToken, RightRun: runToken, RightAll: testToken}
 	for name, verb := range verbs {

@@ -468,7 +468,7 @@ func TestBadStackVerbs(t *testing.T) {
 	} {
 		d := running(nil)
 		d.stacks = &stackScript{}
-		l := newLink(t, func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testToken, d) })
+		l := newLink(t, func(ctx context.Context, s Stream) error { return ServeApp(ctx, s, testRights, d) })
 		_, _, err := ask(t.Context(), l.open, opening{&pb.AppRequest{Token: testToken, Verb: &pb.AppRequest_Stacks{Stacks: verb}}, body})
 		if CodeOf(err) != CodeInvalid {
 			t.Errorf("%s: %v", name, err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -215,6 +216,7 @@ type rig struct {
 type home struct {
 	t       *testing.T
 	devices []*rig
+	mu      sync.Mutex // guards away
 	away    map[protocol.PeerID]bool
 }
 
@@ -295,7 +297,7 @@ func (h *home) gossip() {
 
 func (h *home) seenBy(id protocol.PeerID) (list []protocol.Device) {
 	for _, d := range h.devices {
-		if h.away[d.id] || h.away[id] && d.id != id {
+		if h.isAway(d.id) || h.isAway(id) && d.id != id {
 			continue
 		}
 		s := protocol.Status{Node: d.id, Name: nameOf(d.id), Role: protocol.RoleNode}
@@ -305,9 +307,26 @@ func (h *home) seenBy(id protocol.PeerID) (list []protocol.Device) {
 	return list
 }
 
+func (h *home) isAway(id protocol.PeerID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.away[id]
+}
+
+// comeBack ends what leave began.
+func (h *home) comeBack(d *rig) {
+	h.mu.Lock()
+	delete(h.away, d.id)
+	h.mu.Unlock()
+	h.gossip()
+}
+
 // leave takes a device off the network.
 func (h *home) leave(d *rig) {
+	synctest.Wait()
+	h.mu.Lock()
 	h.away[d.id] = true
+	h.mu.Unlock()
 	for _, other := range h.devices {
 		other.names.Left(d.id)
 	}
@@ -325,13 +344,13 @@ func (h *home) rank(self protocol.PeerID) (all protocol.Decision) {
 // open opens a stream from one device to another.
 func (h *home) open(from, to protocol.PeerID) func(context.Context) (protocol.Stream, error) {
 	return func(context.Context) (protocol.Stream, error) {
-		i := slices.IndexFunc(h.devices, func(d *rig) bool { return d.id == to && !h.away[to] && !h.away[from] })
+		i := slices.IndexFunc(h.devices, func(d *rig) bool { return d.id == to && !h.isAway(to) && !h.isAway(from) })
 		if i < 0 {
 			return nil, fmt.Errorf("no route to %s", to)
 		}
 		a, b := protocoltest.Pipe()
 		m := member{Holder: h.devices[i].holder}
-		go func() { _ = protocol.ServeExecute(context.Background(), b, nil, m, from) }() // ends with the stream
+		go func() { _ = protocol.ServeExecute(context.Background(), b, nil, m, nil, from) }() // ends with the stream
 		return a, nil
 	}
 }

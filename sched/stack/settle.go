@@ -31,8 +31,8 @@ func (h *Holder) settle(ctx context.Context, c *change) {
 		e.change = nil
 	}
 	h.mu.Unlock()
-	close(c.done)
 	h.notify()
+	close(c.done)
 }
 
 // conclude writes down what came of a change; why is nil where it is up.

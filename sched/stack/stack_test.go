@@ -290,8 +290,7 @@ func TestHolderIsAway(t *testing.T) {
 		u := stackOf("web", "web=good")
 		u.New = true
 		want(t, b.mustUp(u), "plan 0→1 on node1: create web", "accepted 2", "up")
-		delete(h.away, a.id)
-		h.gossip()
+		h.comeBack(a)
 		want(t, b.list(false), "web 1 up on node0", "web 2 up on node1")
 		wantCode(t, a.mesh.ControlStack(t.Context(), protocol.ControlStack{Name: "web", Action: protocol.StackDown}), protocol.CodeInvalid, "web@node0 or web@node1")
 		if err := a.mesh.ControlStack(t.Context(), protocol.ControlStack{Name: "web@node1", Action: protocol.StackDown}); err != nil {
@@ -429,11 +428,13 @@ func TestWatchTellsChanges(t *testing.T) {
 			})
 		}()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		want(t, last, "one up")
 		if err := a.mesh.ControlStack(t.Context(), protocol.ControlStack{Name: "one", Action: protocol.StackStop}); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		want(t, last, "one stopped")
 		cancel()
 		<-ended

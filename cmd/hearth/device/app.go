@@ -18,7 +18,9 @@ func (d *Device) serveApp(ctx context.Context, s protocol.Stream) {
 	}
 }
 
-func (d *Device) appServer() appServer { return appServer{d.requests, d.appContainers(), d.stacks.mesh, d} }
+func (d *Device) appServer() appServer {
+	return appServer{d.requests, d.appContainers(), d.stacks.mesh, d}
+}
 
 // appServer is the device as its apps see it: protocol.App.
 type appServer struct {

@@ -27,6 +27,7 @@ const owner = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 // writes, its answers are fields.
 type fakeApp struct {
 	protocol.Containers // nobody asks for them here
+	protocol.Stacks
 
 	mu       sync.Mutex // guards what follows
 	devices  []protocol.Device

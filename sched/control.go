@@ -18,8 +18,8 @@ const maxSignals = 16
 type control struct {
 	mu      sync.Mutex       // guards all that follows; never held across I/O
 	session protocol.Session // of the execution; nil while there is none
-	news    chan struct{}    // closed when session or over changes
-	over    bool             // the request has ended
+	changed chan struct{}    // closed when session or over changes
+	ended   bool             // the request has ended
 	final   bool             // and nothing can be wished any more
 
 	stopping chan struct{} // closed at the first stop
@@ -40,7 +40,7 @@ type control struct {
 }
 
 func newControl() *control {
-	return &control{news: make(chan struct{}), stopping: make(chan struct{})}
+	return &control{changed: make(chan struct{}), stopping: make(chan struct{})}
 }
 
 // attach makes s the session that input and wishes go to, and passes on what was
@@ -49,7 +49,7 @@ func newControl() *control {
 func (c *control) attach(s protocol.Session) error {
 	c.mu.Lock()
 	c.session = s
-	c.tell()
+	c.notifyChanged()
 	endInput := c.inputEnded && !c.sent
 	signals := c.signals
 	c.signals = nil
@@ -109,20 +109,20 @@ func (c *control) detach() {
 func (c *control) end(final bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session, c.over, c.final = nil, true, final
-	c.tell()
+	c.session, c.ended, c.final = nil, true, final
+	c.notifyChanged()
 }
 
-// again tells that the execution is over, and another one may follow.
-func (c *control) again() {
+// attemptOver tells that the execution is over, and another one may follow.
+func (c *control) attemptOver() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.session, c.running = nil, false
 }
 
-func (c *control) tell() {
-	close(c.news)
-	c.news = make(chan struct{})
+func (c *control) notifyChanged() {
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
 // stop asks the execution to end: by signal, or as Session.Stop does where that
@@ -173,8 +173,8 @@ func (c *control) stopGrace() time.Duration {
 func (c *control) write(p []byte, quit <-chan struct{}) (int, error) {
 	for {
 		c.mu.Lock()
-		s, news := c.session, c.news
-		over := c.over || c.inputEnded
+		s, news := c.session, c.changed
+		over := c.ended || c.inputEnded
 		lost := c.inputLost
 		if !c.running {
 			s = nil
@@ -209,7 +209,7 @@ func errInputLost() error {
 // closeWrite ends the input.
 func (c *control) closeWrite() error {
 	c.mu.Lock()
-	if c.over || c.inputEnded {
+	if c.ended || c.inputEnded {
 		c.mu.Unlock()
 		return nil
 	}
@@ -254,12 +254,12 @@ func (c *control) resize(rows, columns uint16) error {
 	return s.Resize(rows, columns)
 }
 
-// began tells that the execution runs.
-func (c *control) began() error {
+// started tells that the execution runs.
+func (c *control) started() error {
 	c.mu.Lock()
 	c.running = true
 	s, rows, columns := c.session, c.rows, c.columns
-	c.tell()
+	c.notifyChanged()
 	c.mu.Unlock()
 	if s == nil || rows == 0 {
 		return nil

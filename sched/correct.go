@@ -18,16 +18,16 @@ func (r *request) correctable() bool {
 	return r.state == protocol.StateUnknown && r.node != ""
 }
 
-// correctLater has the end of r corrected, if it is unknown, when the node is
+// scheduleCorrection has the end of r corrected, if it is unknown, when the node is
 // seen again. The oldest are given up for the newest.
-func (t *table) correctLater(r *request) {
+func (t *table) scheduleCorrection(r *request) {
 	if !r.correctable() || t.leaving() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &correction{r, cancel}
 	t.unknown = append(t.unknown, c)
-	if len(t.unknown) > t.o.cfg.Params.KeepUnknown {
+	if len(t.unknown) > t.o.cfg.Params.MaxUnknown {
 		t.unknown[0].cancel()
 		t.unknown = slices.Delete(t.unknown, 0, 1)
 	}
@@ -49,11 +49,11 @@ func (t *table) corrected(c *correction) {
 // askers the request has ended. A stop still reaches the execution.
 func (r *request) correct(ctx context.Context) {
 	defer r.control.end(true)
-	feed := r.again(ctx)
-	touch := newPatience(&r.o.cfg.Params, 0)
+	feed := r.copyFeed(ctx)
+	touch := newReattachBackoff(&r.o.cfg.Params, 0)
 	for {
 		if !r.o.cfg.View.Connected(r.node) {
-			r.o.presence.await(ctx, r.node)
+			r.o.peerWaiter.await(ctx, r.node)
 			touch.pause = 0
 		}
 		touch.wait(ctx)
@@ -62,7 +62,7 @@ func (r *request) correct(ctx context.Context) {
 		}
 		s, err := r.attachFrom(ctx, feed)
 		if protocol.CodeOf(err) == protocol.CodeNotFound {
-			r.settle(ctx, protocol.Event{State: protocol.StateLost, Code: protocol.CodeNodeLost,
+			r.replaceEnd(ctx, protocol.Event{State: protocol.StateLost, Code: protocol.CodeNodeLost,
 				Reason: r.name + " is back and knows nothing of it; whether it ran is not known"}, feed)
 			return
 		}
@@ -70,25 +70,25 @@ func (r *request) correct(ctx context.Context) {
 			continue
 		}
 		if e, ok := r.trueEnd(ctx, s, feed); ok {
-			r.settle(ctx, e, feed)
+			r.replaceEnd(ctx, e, feed)
 			return
 		}
 	}
 }
 
-// settle replaces the unknown end by the true one.
-func (r *request) settle(ctx context.Context, e protocol.Event, feed *protocol.Feed) {
-	r.account.reopen(feed, r.o.cfg.Clock(), r.now())
-	r.report(e)
+// replaceEnd replaces the unknown end by the true one.
+func (r *request) replaceEnd(ctx context.Context, e protocol.Event, feed *protocol.Feed) {
+	r.progress.replaceFeed(feed, r.o.cfg.Clock(), r.wallClock())
+	r.publish(e)
 	feed.End()
-	r.kept = false
-	r.keepTrying(ctx)
+	r.persisted = false
+	r.retryPersist(ctx)
 }
 
-// again returns a feed that tells what r's did but for the end, and can go on.
-func (r *request) again(ctx context.Context) *protocol.Feed {
-	feed := protocol.NewFeed(r.o.cfg.Params.OutputKept)
-	reader := r.account.output().ReaderOfNow(0, 0)
+// copyFeed returns a feed that tells what r's did but for the end, and can go on.
+func (r *request) copyFeed(ctx context.Context) *protocol.Feed {
+	feed := protocol.NewFeed(r.o.cfg.Params.MaxOutput)
+	reader := r.progress.currentFeed().ReaderOfNow(0, 0)
 	defer reader.Close()
 	for {
 		u, err := reader.Next()
@@ -117,7 +117,7 @@ func (r *request) trueEnd(ctx context.Context, s protocol.Session, feed *protoco
 		case err != nil:
 			return protocol.Event{}, false
 		case u.Output != nil:
-			_ = passOn(ctx, feed, r.base.shifted(u.Output))
+			_ = passOn(ctx, feed, r.outputBase.shifted(u.Output))
 		case u.Event != nil && u.Event.State.Ended():
 			return *u.Event, mayFollow(protocol.StateUnknown, u.Event.State)
 		}

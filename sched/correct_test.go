@@ -66,7 +66,7 @@ func TestUnknownIsCorrected(t *testing.T) {
 	}
 }
 
-// To the app it had ended when it let go.
+// To the app it had ended when it released it.
 func TestUnknownIsNotStoppedByItsApp(t *testing.T) {
 	inMesh(t, abc, func(t *testing.T, m *mesh) {
 		m.nodes["b"].mute, m.nodes["b"].gone = true, true
@@ -106,7 +106,7 @@ func TestUnknownIsLostWhereTheNodeForgot(t *testing.T) {
 func TestUnknownIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		params := DefaultParams()
-		params.KeepUnknown = 1
+		params.MaxUnknown = 1
 		m := newMesh(t, params, abc...)
 		defer m.close()
 		m.nodes["b"].mute, m.nodes["b"].gone = true, true

@@ -120,7 +120,7 @@ func load(peer *Peer, takes float64) float64 {
 		c = min(c, max(0, slotsFree(&anyService, s)))
 	}
 	turns := peer.Age.Seconds() / max(takes, s.Youngest.Seconds())
-	return max(drained(n-long, c, turns)+long+float64(peer.Sent-peer.Returned), float64(peer.Own))
+	return max(drained(n-long, c, turns)+long+float64(peer.Sent-peer.Finished), float64(peer.Inflight))
 }
 
 // anyService asks for one slot.

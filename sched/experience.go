@@ -21,12 +21,12 @@ type experience struct {
 	last   uint64 // experiences.count when it was last learned from
 }
 
-// ran takes in that an execution ran e^residual times as long as it should have.
-func (e *experience) ran(p *Params, residual float64) {
-	weight := max(p.RanWeight, 1/(e.runs+1))
+// addRun takes in that an execution ran e^residual times as long as it should have.
+func (e *experience) addRun(p *Params, residual float64) {
+	weight := max(p.RunWeight, 1/(e.runs+1))
 	e.slow += weight * (residual - e.slow)
 	e.spread += weight * (residual*residual - e.spread)
-	e.runs = min(e.runs+1, 2/p.RanWeight) // as many as a moving average is worth
+	e.runs = min(e.runs+1, 2/p.RunWeight) // as many as a moving average is worth
 }
 
 // slower returns ln of the factor by which executions run longer there than by
@@ -40,19 +40,19 @@ func (e *experience) slower(p *Params) float64 {
 		return 0
 	}
 	chance := max(0, e.spread-square) / e.runs
-	if e.runs < leastRuns {
+	if e.runs < minRuns {
 		return 0 // their variance tells nothing
 	}
-	m := e.slow * max(0, 1-p.RanProof*p.RanProof*chance/square)
-	most := math.Log(p.RanMost)
+	m := e.slow * max(0, 1-p.RunDeviations*p.RunDeviations*chance/square)
+	most := math.Log(p.MaxSlowdown)
 	return min(max(m, -most), most)
 }
 
-// leastRuns is how many executions a correction of a node's speed needs.
-const leastRuns = 4
+// minRuns is how many executions a correction of a node's speed needs.
+const minRuns = 4
 
-// deliver takes in whether the node brought an execution to its end.
-func (e *experience) deliver(p *Params, now time.Duration, delivered bool) {
+// addOutcome takes in whether the node brought an execution to its end.
+func (e *experience) addOutcome(p *Params, now time.Duration, delivered bool) {
 	e.faults, e.at = e.faulty(p, now)*(1-p.FaultWeight), now
 	if !delivered {
 		e.faults += p.FaultWeight
@@ -80,35 +80,35 @@ func (e *experience) factor(p *Params, now time.Duration) float64 {
 
 // experiences are those of all nodes that were met. Not safe for concurrent use.
 type experiences struct {
-	kept  int
-	of    map[protocol.PeerID]*experience
-	count uint64
+	max    int
+	byNode map[protocol.PeerID]*experience
+	count  uint64
 }
 
-// about returns what is known of the node, to learn from it. It forgets the node
+// of returns what is known of the node, to learn from it. It forgets the node
 // that was not learned of for longest, where there are too many.
-func (x *experiences) about(node protocol.PeerID) *experience {
+func (x *experiences) of(node protocol.PeerID) *experience {
 	x.count++
-	e := x.of[node]
+	e := x.byNode[node]
 	if e == nil {
 		x.makeRoom()
 		e = new(experience)
-		x.of[node] = e
+		x.byNode[node] = e
 	}
 	e.last = x.count
 	return e
 }
 
 func (x *experiences) makeRoom() {
-	if len(x.of) < x.kept {
+	if len(x.byNode) < x.max {
 		return
 	}
 	var oldest protocol.PeerID
 	last := uint64(math.MaxUint64)
-	for node, e := range x.of {
+	for node, e := range x.byNode {
 		if e.last < last {
 			oldest, last = node, e.last
 		}
 	}
-	delete(x.of, oldest)
+	delete(x.byNode, oldest)
 }

@@ -14,7 +14,7 @@ import (
 func ranOn(v *View, service string, n int, nodes []protocol.PeerID, took func(i int) float64) {
 	for range n {
 		for i, id := range nodes {
-			v.Ran(&protocol.Service{Image: service}, id, time.Duration(took(i)*1e9))
+			v.RecordRun(&protocol.Service{Image: service}, id, time.Duration(took(i)*1e9))
 		}
 	}
 }
@@ -86,7 +86,7 @@ func TestChanceIsNoProof(t *testing.T) {
 func TestCorrectionIsBounded(t *testing.T) {
 	v, _, nodes := threeNodes(t)
 	ranOn(v, "tool", 200, nodes, func(i int) float64 { return []float64{1, 1, 1e6}[i] })
-	most := DefaultParams().RanMost
+	most := DefaultParams().MaxSlowdown
 	if got := 1 + peerNamed(t, v, "3").Slower; math.Abs(got-most) > 1e-9 {
 		t.Errorf("%v times slower, the most is %v", got, most)
 	}
@@ -98,7 +98,7 @@ func TestFaultsCount(t *testing.T) {
 	v, now, _ := threeNodes(t)
 	slower := func() float64 { return peerNamed(t, v, "2").Slower }
 	for range 20 {
-		v.Failed("2")
+		v.RecordFault("2")
 	}
 	p := DefaultParams()
 	if got := slower(); got < 0.95*(p.FaultCost-1) || got > p.FaultCost-1 {
@@ -109,7 +109,7 @@ func TestFaultsCount(t *testing.T) {
 	if half < 0.45*(p.FaultCost-1) || half > 0.55*(p.FaultCost-1) {
 		t.Errorf("after a while: %v slower", half)
 	}
-	v.Ran(&protocol.Service{Image: "tool"}, "2", time.Second)
+	v.RecordRun(&protocol.Service{Image: "tool"}, "2", time.Second)
 	if got := slower(); got >= half {
 		t.Errorf("after one that it brought to its end: %v slower, %v before", got, half)
 	}
@@ -126,13 +126,13 @@ func TestFaultsCount(t *testing.T) {
 
 func TestExperienceIsBounded(t *testing.T) {
 	v, _ := testView()
-	kept := DefaultParams().ExperienceKept
+	kept := DefaultParams().MaxExperiences
 	for i := range kept + 100 {
-		v.Failed(protocol.PeerID(fmt.Sprint("n", i)))
-		v.Failed("always")
+		v.RecordFault(protocol.PeerID(fmt.Sprint("n", i)))
+		v.RecordFault("always")
 	}
-	if len(v.learned.of) != kept || v.learned.of["always"] == nil || v.learned.of["n0"] != nil {
-		t.Errorf("%d are remembered", len(v.learned.of))
+	if len(v.experiences.byNode) != kept || v.experiences.byNode["always"] == nil || v.experiences.byNode["n0"] != nil {
+		t.Errorf("%d are remembered", len(v.experiences.byNode))
 	}
 }
 

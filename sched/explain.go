@@ -18,7 +18,7 @@ func (p *Placer) Explain(most int) protocol.Decision {
 		named = append(named, p.others(room)...)
 	}
 	d := protocol.Decision{
-		Level: seconds(p.poured.level), Places: p.poured.wanted,
+		Level: seconds(p.filled.level), Places: p.filled.wanted,
 		Candidates: make([]protocol.Candidate, len(named)),
 		Unnamed:    len(p.snapshot.Peers) - len(named),
 	}
@@ -28,8 +28,8 @@ func (p *Placer) Explain(most int) protocol.Decision {
 	return d
 }
 
-// A prospect is a device as a Decision names it.
-type prospect struct {
+// A rankedPeer is a device as a Decision names it.
+type rankedPeer struct {
 	*Peer
 	index            int // in Snapshot.Peers
 	estimate, chance float64
@@ -37,19 +37,19 @@ type prospect struct {
 
 // best returns those who could run it, the best first, at most so many; the
 // chosen one is among them.
-func (p *Placer) best(most int) []prospect {
-	top := make([]prospect, 0, min(most, len(p.ranked)))
-	var chosen prospect
+func (p *Placer) best(most int) []rankedPeer {
+	top := make([]rankedPeer, 0, min(most, len(p.ranked)))
+	var chosen rankedPeer
 	for i := range p.ranked {
 		c := &p.ranked[i]
-		n := prospect{Peer: &p.snapshot.Peers[c.peer], index: c.peer, estimate: c.start}
-		if i < len(p.poured.below) { // which is where p.ranked begins
-			n.chance = c.places(p.poured.level) / p.poured.places
+		n := rankedPeer{Peer: &p.snapshot.Peers[c.peer], index: c.peer, estimate: c.start}
+		if i < len(p.filled.below) { // which is where p.ranked begins
+			n.chance = c.places(p.filled.level) / p.filled.places
 		}
 		if c.peer == p.chosen {
 			chosen = n
 		}
-		top = insert(top, n, most, func(a, b prospect) int {
+		top = insert(top, n, most, func(a, b rankedPeer) int {
 			return cmp.Or(cmp.Compare(a.estimate, b.estimate), cmp.Compare(b.chance, a.chance), byName(a, b))
 		})
 	}
@@ -61,10 +61,10 @@ func (p *Placer) best(most int) []prospect {
 
 // others returns those left out, by name, at most so many; one that was asked
 // for comes first.
-func (p *Placer) others(most int) []prospect {
-	var all []prospect
+func (p *Placer) others(most int) []rankedPeer {
+	var all []rankedPeer
 	asked := p.demand.Service.Constraints.Node
-	wanted := func(n prospect) int {
+	wanted := func(n rankedPeer) int {
 		if asked != "" && (n.Name == asked || string(n.Node) == asked) {
 			return 0
 		}
@@ -72,8 +72,8 @@ func (p *Placer) others(most int) []prospect {
 	}
 	for i := range p.snapshot.Peers {
 		peer := &p.snapshot.Peers[i]
-		if p.leftOut(peer).why != fits {
-			all = insert(all, prospect{Peer: peer, index: i}, most, func(a, b prospect) int {
+		if p.ineligibility(peer).why != feasible {
+			all = insert(all, rankedPeer{Peer: peer, index: i}, most, func(a, b rankedPeer) int {
 				return cmp.Or(cmp.Compare(wanted(a), wanted(b)), byName(a, b))
 			})
 		}
@@ -81,12 +81,12 @@ func (p *Placer) others(most int) []prospect {
 	return all
 }
 
-func byName(a, b prospect) int {
+func byName(a, b rankedPeer) int {
 	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Node, b.Node))
 }
 
 // insert puts n into its place among the first most of all, which are in order.
-func insert(all []prospect, n prospect, most int, compare func(a, b prospect) int) []prospect {
+func insert(all []rankedPeer, n rankedPeer, most int, compare func(a, b rankedPeer) int) []rankedPeer {
 	i, _ := slices.BinarySearchFunc(all, n, compare)
 	if i == most {
 		return all
@@ -95,36 +95,36 @@ func insert(all []prospect, n prospect, most int, compare func(a, b prospect) in
 }
 
 // reason says why placement left the peer out.
-func (m misfit) reason(peer *Peer, d *Demand) (protocol.Code, string) {
+func (m ineligible) reason(peer *Peer, d *Demand) (protocol.Code, string) {
 	switch m.why {
-	case misfitRefused:
+	case ineligibleRefused:
 		refusal := d.Excluded[peer.Node]
 		return refusal.Code, refusal.Reason
-	case misfitNoStatus:
+	case ineligibleNoStatus:
 		return protocol.CodeNotReady, "has told no score yet"
-	case misfitStale:
+	case ineligibleStale:
 		return protocol.CodeNodeLost, "no score of it has come for too long; 'hearth doctor' on this device tells what was dropped"
-	case misfitNoImage:
+	case ineligibleNoImage:
 		return protocol.CodeImageNotFound, "does not have the image"
-	case misfitPlatform:
+	case ineligiblePlatform:
 		return protocol.CodeImagePlatform, d.Facts.otherPlatform(peer.Status)
 	}
 	refusal := m.explain(d.Service, peer.Status)
 	return refusal.Code, refusal.Reason
 }
 
-func (p *Placer) explain(n prospect) protocol.Candidate {
+func (p *Placer) explain(n rankedPeer) protocol.Candidate {
 	c := protocol.Candidate{Node: n.Node, Name: n.Name, Self: n.Self, Chance: n.chance}
 	if n.index == p.chosen {
 		c.Chosen = true
-		if len(p.poured.below) == 0 {
+		if len(p.filled.below) == 0 {
 			c.Chance = 1 // there was no draw
 		}
 	}
 	if n.Status != nil {
 		c.Score = n.Status.Score
 	}
-	if m := p.leftOut(n.Peer); m.why != fits {
+	if m := p.ineligibility(n.Peer); m.why != feasible {
 		c.Code, c.Excluded = m.reason(n.Peer, p.demand)
 		return c
 	}

@@ -76,8 +76,8 @@ type imageTable struct {
 	clock   Clock
 	params  *Params
 
-	mu    sync.Mutex // guards known; never held across I/O
-	known map[string]*imageLookup
+	mu      sync.Mutex // guards known; never held across I/O
+	lookups map[string]*imageLookup
 }
 
 // imageLookup is one question, with its answer once done is closed.
@@ -89,16 +89,16 @@ type imageLookup struct {
 }
 
 func newImageTable(cfg *Config) *imageTable {
-	return &imageTable{inspect: cfg.Inspect, clock: cfg.Clock, params: &cfg.Params, known: make(map[string]*imageLookup)}
+	return &imageTable{inspect: cfg.Inspect, clock: cfg.Clock, params: &cfg.Params, lookups: make(map[string]*imageLookup)}
 }
 
 // facts returns what is known of the image, or can be found out soon: nothing
 // where ctx ends, or nobody tells in time. Those who ask for the same image at the
 // same time wait for one answer.
 func (t *imageTable) facts(ctx context.Context, image string) ImageFacts {
-	ctx, cancel := context.WithTimeout(ctx, t.params.ImageWait)
+	ctx, cancel := context.WithTimeout(ctx, t.params.ImageTimeout)
 	defer cancel()
-	look, mine := t.look(image)
+	look, mine := t.lookup(image)
 	switch {
 	case look == nil:
 		return ImageFacts{}
@@ -113,48 +113,48 @@ func (t *imageTable) facts(ctx context.Context, image string) ImageFacts {
 	}
 }
 
-// remembered returns the answer that there is already, and that counts still.
-func (t *imageTable) remembered(image string) (facts ImageFacts, known bool) {
+// cached returns the answer that there is already, and that counts still.
+func (t *imageTable) cached(image string) (facts ImageFacts, known bool) {
 	now := t.clock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if look := t.known[image]; look != nil && now < look.until {
+	if look := t.lookups[image]; look != nil && now < look.until {
 		return look.facts, true
 	}
 	return ImageFacts{}, false
 }
 
-// look returns the lookup of the image, and whether it is the caller's to ask;
+// lookup returns the lookup of the image, and whether it is the caller's to ask;
 // nil where so many are under way that there is no room for another one.
-func (t *imageTable) look(image string) (look *imageLookup, mine bool) {
+func (t *imageTable) lookup(image string) (look *imageLookup, mine bool) {
 	now := t.clock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if look := t.known[image]; look != nil && (look.until == 0 || now < look.until) {
+	if look := t.lookups[image]; look != nil && (look.until == 0 || now < look.until) {
 		return look, false
 	}
-	delete(t.known, image)
+	delete(t.lookups, image)
 	if !t.makeRoom() {
 		return nil, false
 	}
 	look = &imageLookup{done: make(chan struct{})}
-	t.known[image] = look
+	t.lookups[image] = look
 	return look, true
 }
 
 // makeRoom forgets the answer that would be out of date first, where there are
 // too many, and reports whether there is room.
 func (t *imageTable) makeRoom() bool {
-	if len(t.known) < t.params.ImagesKept {
+	if len(t.lookups) < t.params.MaxImageFacts {
 		return true
 	}
 	first, oldest := "", time.Duration(0)
-	for image, look := range t.known {
+	for image, look := range t.lookups {
 		if look.until != 0 && (oldest == 0 || look.until < oldest) {
 			first, oldest = image, look.until
 		}
 	}
-	delete(t.known, first)
+	delete(t.lookups, first)
 	return oldest != 0
 }
 
@@ -166,17 +166,17 @@ func (t *imageTable) ask(ctx context.Context, image string, look *imageLookup) {
 	now := t.clock()
 	switch {
 	case err == nil:
-		look.facts, look.until = facts, now+t.params.ImageFactsFor
+		look.facts, look.until = facts, now+t.params.ImageFactsTTL
 	case errors.Is(ctx.Err(), context.Canceled):
-		delete(t.known, image)
+		delete(t.lookups, image)
 	default:
-		look.until = now + t.params.ImageSilentFor
+		look.until = now + t.params.ImageRetryInterval
 	}
 	close(look.done)
 }
 
 // demand returns what placing the service needs to know of it. It asks the engine
-// or the registry about the image, for Params.ImageWait at most, where the answer
+// or the registry about the image, for Params.ImageTimeout at most, where the answer
 // can make a difference.
 func (o *Orchestrator) demand(ctx context.Context, service *protocol.Service) Demand {
 	d, whole := o.demandAtOnce(service)
@@ -199,7 +199,7 @@ func (o *Orchestrator) demandAtOnce(service *protocol.Service) (d Demand, whole 
 	if o.cfg.Inspect == nil || !o.cfg.View.unsure(&d) {
 		return d, true
 	}
-	facts, known := o.images.remembered(service.Image)
+	facts, known := o.images.cached(service.Image)
 	if known {
 		d.learn(facts, &o.cfg.Params)
 	}

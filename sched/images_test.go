@@ -188,7 +188,7 @@ func TestImageFactsAreAskedOnce(t *testing.T) {
 		if n := i.asked.Load(); n != 1 {
 			t.Errorf("asked %d times", n)
 		}
-		time.Sleep(DefaultParams().ImageFactsFor)
+		time.Sleep(DefaultParams().ImageFactsTTL)
 		table.facts(t.Context(), "tool")
 		if n := i.asked.Load(); n != 2 {
 			t.Errorf("asked %d times, once more after the answer was out of date", n)
@@ -202,14 +202,14 @@ func TestImageFactsAreNotWaitedForLong(t *testing.T) {
 		i := inspector{after: time.Hour, facts: ImageFacts{Size: 7}}
 		table := i.table(p)
 		begin := time.Now()
-		if got := table.facts(t.Context(), "tool"); got.Size != 0 || time.Since(begin) != p.ImageWait {
+		if got := table.facts(t.Context(), "tool"); got.Size != 0 || time.Since(begin) != p.ImageTimeout {
 			t.Errorf("%+v after %v", got, time.Since(begin))
 		}
 		i.after = 0
 		if got := table.facts(t.Context(), "tool"); got.Size != 0 || i.asked.Load() != 1 {
 			t.Errorf("one who did not answer was asked again at once: %+v", got)
 		}
-		time.Sleep(p.ImageSilentFor)
+		time.Sleep(p.ImageRetryInterval)
 		if got := table.facts(t.Context(), "tool"); got.Size != 7 {
 			t.Errorf("one who did not answer was never asked again: %+v", got)
 		}
@@ -235,15 +235,15 @@ func TestImageFactsOfOneWhoIsGone(t *testing.T) {
 func TestImageFactsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := DefaultParams()
-		p.ImagesKept = 3
+		p.MaxImageFacts = 3
 		i := inspector{facts: ImageFacts{Size: 7}}
 		table := i.table(p)
 		for n := range 10 {
 			table.facts(t.Context(), fmt.Sprint(n))
 			time.Sleep(time.Second)
 		}
-		if len(table.known) != 3 {
-			t.Errorf("%d are kept", len(table.known))
+		if len(table.lookups) != 3 {
+			t.Errorf("%d are kept", len(table.lookups))
 		}
 		table.facts(t.Context(), "9")
 		if n := i.asked.Load(); n != 10 {

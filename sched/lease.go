@@ -28,13 +28,13 @@ type leases struct {
 type lease struct {
 	node    protocol.PeerID
 	attempt uint32
-	over    time.Duration // it has surely stopped, by the clock
+	expiry  time.Duration // it has surely stopped, by the clock
 	granted bool          // since this process began it
 	revoked bool          // nothing more is granted
 }
 
 func newLeases(clock Clock, p *Params) *leases {
-	return &leases{clock: clock, span: p.Lease + p.LeaseSlack, held: make(map[protocol.RequestID]*lease)}
+	return &leases{clock: clock, span: p.Lease + p.LeaseGrace, held: make(map[protocol.RequestID]*lease)}
 }
 
 // begin lets the attempt run on node, and no other of that request. It has its
@@ -44,7 +44,7 @@ func (l *leases) begin(id protocol.RequestID, attempt uint32, node protocol.Peer
 	now := l.clock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held[id] = &lease{node: node, attempt: attempt, over: now + l.span}
+	l.held[id] = &lease{node: node, attempt: attempt, expiry: now + l.span}
 }
 
 // renew grants the attempt more time, or says why not.
@@ -59,17 +59,17 @@ func (l *leases) renew(node protocol.PeerID, r protocol.Renewal) error {
 		return protocol.Errorf(protocol.CodeLeaseExpired, "attempt %d of request %s is not wanted any more", r.Attempt, r.Request)
 	}
 	held.granted = true
-	held.over = l.clock() + l.span // read under the lock: nothing is given up in between
+	held.expiry = l.clock() + l.span // read under the lock: nothing is given up in between
 	return nil
 }
 
-// left returns how long it takes until the attempt has surely stopped, if
+// remaining returns how long it takes until the attempt has surely stopped, if
 // nothing more is granted.
-func (l *leases) left(id protocol.RequestID) time.Duration {
+func (l *leases) remaining(id protocol.RequestID) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if held := l.held[id]; held != nil {
-		return max(held.over-l.clock(), 0)
+		return max(held.expiry-l.clock(), 0)
 	}
 	return 0
 }
@@ -91,20 +91,20 @@ func (l *leases) revoke(id protocol.RequestID) {
 	}
 }
 
-// giveUp ends the lease if the attempt has surely stopped, and reports whether
+// expire ends the lease if the attempt has surely stopped, and reports whether
 // it has.
-func (l *leases) giveUp(id protocol.RequestID) bool {
+func (l *leases) expire(id protocol.RequestID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if held := l.held[id]; held != nil && l.clock() < held.over {
+	if held := l.held[id]; held != nil && l.clock() < held.expiry {
 		return false
 	}
 	delete(l.held, id)
 	return true
 }
 
-// drop forgets the request: none of its attempts is wanted.
-func (l *leases) drop(id protocol.RequestID) {
+// release forgets the request: none of its attempts is wanted.
+func (l *leases) release(id protocol.RequestID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.held, id)

@@ -45,9 +45,9 @@ func TestEveryTransitionFromAnExecution(t *testing.T) {
 			})
 			r := newRequest(o, "r", protocol.Service{}, [32]byte{})
 			r.state = from
-			ended := r.told(protocol.Event{State: to, Reason: "news"})
+			ended := r.handleEvent(protocol.Event{State: to, Reason: "news"})
 			as := max(to, protocol.StatePlacing)
-			history, _ := r.account.history()
+			history, _ := r.progress.history()
 			moved := r.state == as && len(history) == 1
 			if mayFollow(from, as) != moved {
 				t.Errorf("%d after %d: now in %d", to, from, r.state)

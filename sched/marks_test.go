@@ -65,7 +65,7 @@ func TestAttachSince(t *testing.T) {
 func TestAttachSinceDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		params := DefaultParams()
-		params.OutputKept = 4
+		params.MaxOutput = 4
 		m := newMesh(t, params, abc...)
 		defer m.close()
 		m.run(on("b", "r"))
@@ -87,7 +87,7 @@ func TestAttachSinceDropped(t *testing.T) {
 func TestAttachSinceSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		params := DefaultParams()
-		params.OutputKept = 4
+		params.MaxOutput = 4
 		m := newMesh(t, params, abc...)
 		defer m.close()
 		app, err := m.orch.Accept(t.Context(), on("b", "r"))

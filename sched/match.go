@@ -9,36 +9,36 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// A misfit is why a device cannot run a service. It is kept apart from its
+// A ineligible is why a device cannot run a service. It is kept apart from its
 // text, which is only made for those who read it: placement looks at every
 // device for every request.
-type misfit struct {
-	why misfitKind
-	key string // of the label, with misfitLabel
+type ineligible struct {
+	why ineligibleKind
+	key string // of the label, with ineligibleLabel
 }
 
-type misfitKind uint8
+type ineligibleKind uint8
 
 const (
-	fits misfitKind = iota
-	misfitRefused
-	misfitNoStatus
-	misfitNotReady
-	misfitStale
-	misfitRole
-	misfitDraining
-	misfitLimits
-	misfitNode
-	misfitHere
-	misfitStatus
-	misfitDriver
-	misfitLabel
-	misfitCPUs
-	misfitMemory
-	misfitAccelerator
+	feasible ineligibleKind = iota
+	ineligibleRefused
+	ineligibleNoStatus
+	ineligibleNotReady
+	ineligibleStale
+	ineligibleRole
+	ineligibleDraining
+	ineligibleLimits
+	ineligibleNode
+	ineligibleHere
+	ineligibleStatus
+	ineligibleDriver
+	ineligibleLabel
+	ineligibleCPUs
+	ineligibleMemory
+	ineligibleAccelerator
 	// Only placement knows these: see Demand.
-	misfitNoImage
-	misfitPlatform
+	ineligibleNoImage
+	ineligiblePlatform
 )
 
 // Match returns why the device that s speaks of can never run the service, or
@@ -50,13 +50,13 @@ func Match(service *protocol.Service, s *protocol.Status, self bool) *protocol.R
 
 // pending reports whether the device may yet turn out to run the service: it does
 // not know whether it runs work, or has said so when the request was offered to it.
-func (m misfit) pending(peer *Peer, d *Demand) bool {
+func (m ineligible) pending(peer *Peer, d *Demand) bool {
 	switch m.why {
-	case misfitNoStatus:
+	case ineligibleNoStatus:
 		return peer.New
-	case misfitNotReady:
+	case ineligibleNotReady:
 		return true
-	case misfitRefused:
+	case ineligibleRefused:
 		return d.Excluded[peer.Node].Code == protocol.CodeNotReady
 	}
 	return false
@@ -72,53 +72,53 @@ func loadOf(s *protocol.Status) protocol.Load {
 }
 
 // match does what Match does, for a device called name; labels are the service's.
-func match(service *protocol.Service, labels []label, s *protocol.Status, name string, self bool) misfit {
+func match(service *protocol.Service, labels []label, s *protocol.Status, name string, self bool) ineligible {
 	want := &service.Constraints
 	switch {
 	case want.Node != "" && want.Node != name && want.Node != string(s.Node):
-		return misfit{why: misfitNode}
+		return ineligible{why: ineligibleNode}
 	case want.NotHere && self:
-		return misfit{why: misfitHere}
+		return ineligible{why: ineligibleHere}
 	case s.NotReady:
 		return notReady(labels, s, name)
 	case s.Role != protocol.RoleNode:
-		return misfit{why: misfitRole}
+		return ineligible{why: ineligibleRole}
 	case s.Draining:
-		return misfit{why: misfitDraining}
+		return ineligible{why: ineligibleDraining}
 	case len(s.MissingLimits) > 0:
-		return misfit{why: misfitLimits}
+		return ineligible{why: ineligibleLimits}
 	case !plausible(s):
-		return misfit{why: misfitStatus}
+		return ineligible{why: ineligibleStatus}
 	case len(s.Drivers) == 0:
-		return misfit{why: misfitDriver}
+		return ineligible{why: ineligibleDriver}
 	case service.CPUs*almostOne > s.CPUs:
-		return misfit{why: misfitCPUs}
+		return ineligible{why: ineligibleCPUs}
 	case service.Memory > s.MemoryTotal:
-		return misfit{why: misfitMemory}
+		return ineligible{why: ineligibleMemory}
 	case service.Accelerator != "" && !slices.Contains(s.Accelerators, service.Accelerator):
-		return misfit{why: misfitAccelerator}
+		return ineligible{why: ineligibleAccelerator}
 	}
 	for _, l := range labels {
 		if !hasLabel(s, name, l.key, l.value) {
-			return misfit{why: misfitLabel, key: l.key}
+			return ineligible{why: ineligibleLabel, key: l.key}
 		}
 	}
-	return misfit{}
+	return ineligible{}
 }
 
 // notReady judges a device that does not know yet whether it runs work: what its
 // engine tells, arch, os and driver, is not known either.
-func notReady(labels []label, s *protocol.Status, name string) misfit {
+func notReady(labels []label, s *protocol.Status, name string) ineligible {
 	for _, l := range labels {
 		switch l.key {
 		case "arch", "os", "driver":
 		default:
 			if !hasLabel(s, name, l.key, l.value) {
-				return misfit{why: misfitLabel, key: l.key}
+				return ineligible{why: ineligibleLabel, key: l.key}
 			}
 		}
 	}
-	return misfit{why: misfitNotReady}
+	return ineligible{why: ineligibleNotReady}
 }
 
 type label struct{ key, value string }
@@ -157,35 +157,35 @@ func plausible(s *protocol.Status) bool {
 		s.Score >= 0 && s.Score <= math.MaxFloat32
 }
 
-func (m misfit) explain(service *protocol.Service, s *protocol.Status) *protocol.Refusal {
+func (m ineligible) explain(service *protocol.Service, s *protocol.Status) *protocol.Refusal {
 	want := &service.Constraints
 	refuse := func(code protocol.Code, format string, args ...any) *protocol.Refusal {
 		return &protocol.Refusal{Code: code, Reason: fmt.Sprintf(format, args...), Load: loadOf(s)}
 	}
 	switch m.why {
-	case misfitNode:
+	case ineligibleNode:
 		return refuse(protocol.CodeConstraint, "is not %s, the only node allowed", want.Node)
-	case misfitHere:
+	case ineligibleHere:
 		return refuse(protocol.CodeConstraint, "is the asking device, which was left out by wish")
-	case misfitNotReady:
+	case ineligibleNotReady:
 		return refuse(protocol.CodeNotReady, "has just started, and does not know yet whether it runs work")
-	case misfitRole:
+	case ineligibleRole:
 		return refuse(protocol.CodeConstraint, "runs no work: no container engine is in use there")
-	case misfitDraining:
+	case ineligibleDraining:
 		return refuse(protocol.CodePolicy, "%s", protocol.ReasonDraining)
-	case misfitLimits:
+	case ineligibleLimits:
 		return refuse(protocol.CodePolicy, "cannot limit a container's %s, as its owner's policy asks: 'hearth doctor' there says what helps", strings.Join(s.MissingLimits, ", "))
-	case misfitDriver:
+	case ineligibleDriver:
 		return refuse(protocol.CodeEngineDown, "has no container engine that answers")
-	case misfitStatus:
+	case ineligibleStatus:
 		return refuse(protocol.CodeInvalid, "gives out a score that makes no sense: look at its log")
-	case misfitLabel:
+	case ineligibleLabel:
 		return refuse(protocol.CodeConstraint, "%s", m.labels(want, s))
-	case misfitCPUs:
+	case ineligibleCPUs:
 		return refuse(protocol.CodeResources, "has %s, %s asked", s.CPUs, service.CPUs)
-	case misfitMemory:
+	case ineligibleMemory:
 		return refuse(protocol.CodeResources, "has %s of memory, %s asked", s.MemoryTotal, service.Memory)
-	case misfitAccelerator:
+	case ineligibleAccelerator:
 		return refuse(protocol.CodeConstraint, "%s", lacksAccelerator(service.Accelerator, s))
 	}
 	return nil
@@ -199,7 +199,7 @@ func lacksAccelerator(kind string, s *protocol.Status) string {
 	return text
 }
 
-func (m misfit) labels(want *protocol.Constraints, s *protocol.Status) string {
+func (m ineligible) labels(want *protocol.Constraints, s *protocol.Status) string {
 	asked := want.Labels[m.key]
 	have, ok := s.Labels[m.key]
 	switch m.key {

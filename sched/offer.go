@@ -18,12 +18,12 @@ var errUnreachable = errors.New("cannot be reached")
 func (r *request) place(ctx context.Context) protocol.Session {
 	for {
 		if r.stopping() {
-			r.dropFirst()
+			r.dropFirstPlacement()
 			r.endUnplaced()
 			return nil
 		}
 		if ctx.Err() != nil {
-			r.dropFirst()
+			r.dropFirstPlacement()
 			return nil
 		}
 		if !r.secrets.complete() {
@@ -35,22 +35,22 @@ func (r *request) place(ctx context.Context) protocol.Session {
 		if !p.found && r.awaitMesh(ctx, changed, p) {
 			continue
 		}
-		r.account.decision(p.decision)
+		r.progress.addDecision(p.decision)
 		if !p.found {
 			r.refuse(&p.decision)
 			return nil
 		}
 		r.node, r.name = p.Node, nameOr(p.Name, p.Node)
-		if !p.kept && !r.keepOffer(ctx) {
-			r.o.cfg.View.Forgotten(p.Node)
+		if !p.persisted && !r.persistOffer(ctx) {
+			r.o.cfg.View.OfferFailed(p.Node)
 			return nil
 		}
 		s, err := r.offer(ctx, p.Choice)
 		if err == nil {
-			r.report(protocol.Event{State: r.state}) // with the node that takes it
+			r.publish(protocol.Event{State: r.state}) // with the node that takes it
 			return s
 		}
-		if !r.another(ctx, err) {
+		if !r.mayOfferAgain(ctx, err) {
 			return nil
 		}
 		r.node, r.name = "", ""
@@ -60,38 +60,38 @@ func (r *request) place(ctx context.Context) protocol.Session {
 // A placement is what becomes of choosing a node.
 type placement struct {
 	Choice
-	found    bool // there is a node
-	kept     bool // the offer is written down
-	decision protocol.Decision
+	found     bool // there is a node
+	persisted bool // the offer is written down
+	decision  protocol.Decision
 }
 
 // choose returns the node that is offered the request next.
 func (r *request) choose(ctx context.Context) *placement {
-	if p := r.first; p != nil {
-		r.first = nil
+	if p := r.firstPlacement; p != nil {
+		r.firstPlacement = nil
 		return p
 	}
-	r.reckon(ctx)
+	r.refreshDemand(ctx)
 	return r.o.choose(&r.demand)
 }
 
-// dropFirst gives up a first offer that was not sent.
-func (r *request) dropFirst() {
-	p := r.first
+// dropFirstPlacement gives up a first offer that was not sent.
+func (r *request) dropFirstPlacement() {
+	p := r.firstPlacement
 	if p == nil {
 		return
 	}
-	r.first = nil
-	r.o.cfg.View.Forgotten(p.Node)
-	if p.kept {
-		r.takeBackOffer()
+	r.firstPlacement = nil
+	r.o.cfg.View.OfferFailed(p.Node)
+	if p.persisted {
+		r.withdrawOffer()
 	}
 }
 
-// reckon brings up to date what is demanded: another attempt may come hours after the
+// refreshDemand brings up to date what is demanded: another attempt may come hours after the
 // first, and after a restart the mesh, which says whether the image is to be asked
 // for, is known only by and by. What nodes have said of this request stays.
-func (r *request) reckon(ctx context.Context) {
+func (r *request) refreshDemand(ctx context.Context) {
 	d := r.o.demand(ctx, &r.service)
 	d.Refusals, d.Excluded, d.NoFetch = r.demand.Refusals, r.demand.Excluded, r.demand.NoFetch || d.NoFetch
 	d.Waited = r.demand.Waited
@@ -101,7 +101,7 @@ func (r *request) reckon(ctx context.Context) {
 // endUnplaced ends the request because somebody wanted that before it was placed.
 func (r *request) endUnplaced() {
 	when := "cancelled before it was placed"
-	if r.lost > 0 {
+	if r.lostAttempts > 0 {
 		when = "cancelled before it was run again"
 	}
 	r.end(protocol.StateCancelled, protocol.CodeCancelled, "%s", when)
@@ -113,13 +113,13 @@ func (r *request) endUnplaced() {
 // even itself, and what was accepted must not end by that; and where an attempt
 // was lost: its node may be the only one.
 func (r *request) awaitMesh(ctx context.Context, changed <-chan struct{}, p *placement) bool {
-	now, until := r.o.cfg.Clock(), r.patientUntil
+	now, until := r.o.cfg.Clock(), r.nodeDeadline
 	if p.Pending {
-		if r.readyUntil == 0 {
-			r.readyUntil = now + r.o.cfg.Params.ReadyTimeout
-			r.note(protocol.CodeNotReady, "waiting up to %v for devices that have just started", r.o.cfg.Params.ReadyTimeout)
+		if r.readyDeadline == 0 {
+			r.readyDeadline = now + r.o.cfg.Params.ReadyTimeout
+			r.publishNote(protocol.CodeNotReady, "waiting up to %v for devices that have just started", r.o.cfg.Params.ReadyTimeout)
 		}
-		until = max(until, r.readyUntil)
+		until = max(until, r.readyDeadline)
 	}
 	left := until - now
 	if left <= 0 {
@@ -133,7 +133,7 @@ func (r *request) awaitMesh(ctx context.Context, changed <-chan struct{}, p *pla
 	case <-r.control.stopping:
 	case <-ctx.Done():
 	}
-	r.forgive()
+	r.resetAvoided()
 	return true
 }
 
@@ -144,11 +144,11 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 	view := r.o.cfg.View
 	executor, err := r.o.cfg.Executor(c.Node)
 	if err != nil {
-		view.Forgotten(c.Node)
+		view.OfferFailed(c.Node)
 		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
 	offer := protocol.Offer{
-		Request: r.id, Attempt: r.attempt, Service: r.secrets.into(r.service), Bound: c.Bound,
+		Request: r.id, Attempt: r.attempt, Service: r.secrets.fill(r.service), Bound: c.Bound,
 		Forced: c.Only || r.demand.Refusals >= r.o.cfg.Params.RefusableOffers, MaxWait: c.MaxWait,
 	}
 	if r.o.cfg.ImageID != nil && c.Node != r.o.cfg.Self && r.service.Pull != protocol.PullAlways {
@@ -164,24 +164,24 @@ func (r *request) offer(ctx context.Context, c Choice) (protocol.Session, error)
 	refusal, refused := errors.AsType[*protocol.Refusal](err)
 	if err != nil && !refused {
 		r.log.Warn("no answer to an offer", "peer", c.Node, "attempt", r.attempt, "err", err)
-		s, err = r.regain(ctx, newPatience(&r.o.cfg.Params, r.o.cfg.Params.RegainTimeout))
+		s, err = r.reattach(ctx, newReattachBackoff(&r.o.cfg.Params, r.o.cfg.Params.ReattachTimeout))
 	}
 	switch {
 	case err == nil:
-		r.offered = r.o.cfg.Clock()
-		view.Accepted(c.Node)
+		r.offeredAt = r.o.cfg.Clock()
+		view.OfferAccepted(c.Node)
 	case refused:
-		view.Refused(c.Node, refusal.Load)
+		view.OfferRefused(c.Node, refusal.Load)
 	default:
-		view.Forgotten(c.Node)
+		view.OfferFailed(c.Node)
 	}
 	return s, err
 }
 
-// another decides, after an offer came to nothing, whether there may be another
+// mayOfferAgain decides, after an offer came to nothing, whether there may be another
 // one; if not, it ends the request, or lets it go. An offer whose answer was lost is repeated
 // only when the node surely has not got it.
-func (r *request) another(ctx context.Context, err error) bool {
+func (r *request) mayOfferAgain(ctx context.Context, err error) bool {
 	refusal, refused := errors.AsType[*protocol.Refusal](err)
 	switch {
 	case refused && refusal.Code == protocol.CodeLeaving && r.node == r.o.cfg.Self:
@@ -189,30 +189,30 @@ func (r *request) another(ctx context.Context, err error) bool {
 		return false
 	case refused && refusal.Code == protocol.CodeBusy && r.demand.Refusals < r.o.cfg.Params.RefusableOffers:
 		r.demand.Refusals++
-		r.note(refusal.Code, "%s is busy: %s", r.name, refusal.Reason)
+		r.publishNote(refusal.Code, "%s is busy: %s", r.name, refusal.Reason)
 	case refused:
-		r.note(refusal.Code, "%s refuses: %s", r.name, refusal.Reason)
-		if passing(refusal.Code) {
+		r.publishNote(refusal.Code, "%s refuses: %s", r.name, refusal.Reason)
+		if transient(refusal.Code) {
 			r.avoid(r.node, refusal)
 		} else {
 			r.exclude(r.node, refusal)
 		}
 	case errors.Is(err, errUnreachable):
 		r.log.Info("node not reached", "peer", r.node, "err", err)
-		r.note(protocol.CodeNodeLost, "%s cannot be reached", r.name)
+		r.publishNote(protocol.CodeNodeLost, "%s cannot be reached", r.name)
 		r.avoid(r.node, &protocol.Refusal{Code: protocol.CodeNodeLost, Reason: "cannot be reached"})
 	case errors.Is(err, errForgotten) && !r.o.leases.granted(r.id):
-		r.note(protocol.CodeNodeLost, "%s never got the offer", r.name)
+		r.publishNote(protocol.CodeNodeLost, "%s never got the offer", r.name)
 		r.avoid(r.node, &protocol.Refusal{Code: protocol.CodeNodeLost, Reason: "did not get the offer: the connection broke"})
 		r.attempt++
 	case errors.Is(err, errForgotten):
-		r.loseTouch(ctx, err)
+		r.connectionLost(ctx, err)
 		return false
 	case leaving(ctx):
 		return false
 	default:
-		r.lose(protocol.Event{State: protocol.StateUnknown, Code: codeOfLoss(ctx), Reason: fmt.Sprintf(
-			"%s did not answer the offer: %s; whether it runs there is not known", r.name, whyLost(ctx, r.waits(r.o.cfg.Params.RegainTimeout)))})
+		r.attemptLost(protocol.Event{State: protocol.StateUnknown, Code: lostCode(ctx), Reason: fmt.Sprintf(
+			"%s did not answer the offer: %s; whether it runs there is not known", r.name, lostReason(ctx, r.reattachTimeout(r.o.cfg.Params.ReattachTimeout)))})
 		return false
 	}
 	return true
@@ -228,7 +228,7 @@ func (r *request) exclude(node protocol.PeerID, why *protocol.Refusal) {
 
 // refuse ends the request because there is no node for it.
 func (r *request) refuse(d *protocol.Decision) {
-	if r.endAsBefore() {
+	if r.endAsLastAttempt() {
 		return
 	}
 	r.node, r.name = "", ""

@@ -48,12 +48,12 @@ type Config struct {
 type Orchestrator struct {
 	cfg Config
 	// asks leads to Run's goroutine, which owns the requests.
-	asks     chan func(*table)
-	stopped  chan struct{} // closed when Run takes nothing any more
-	watchers watchers
-	presence *presence
-	leases   *leases
-	images   *imageTable
+	asks       chan func(*table)
+	stopped    chan struct{} // closed when Run takes nothing any more
+	watchers   watchers
+	peerWaiter *peerWaiter
+	leases     *leases
+	images     *imageTable
 
 	mu       sync.Mutex // guards what placing uses; held for microseconds
 	placer   *Placer
@@ -63,12 +63,12 @@ type Orchestrator struct {
 // New returns an Orchestrator that does nothing until Run.
 func New(cfg Config) *Orchestrator {
 	o := &Orchestrator{
-		cfg:      cfg,
-		asks:     make(chan func(*table)),
-		stopped:  make(chan struct{}),
-		presence: newPresence(),
-		leases:   newLeases(cfg.Clock, &cfg.Params),
-		placer:   NewPlacer(cfg.Params),
+		cfg:        cfg,
+		asks:       make(chan func(*table)),
+		stopped:    make(chan struct{}),
+		peerWaiter: newPeerWaiter(),
+		leases:     newLeases(cfg.Clock, &cfg.Params),
+		placer:     NewPlacer(cfg.Params),
 	}
 	o.images = newImageTable(&o.cfg)
 	return o
@@ -108,7 +108,7 @@ func (o *Orchestrator) Accept(ctx context.Context, run protocol.Run) (protocol.S
 		if r == nil {
 			return nil, err
 		}
-		failure := r.decision(ctx)
+		failure := r.awaitDecision(ctx)
 		switch {
 		case s == nil && failure != nil && ctx.Err() == nil:
 			continue // the one in the way was not accepted itself
@@ -148,7 +148,7 @@ func (o *Orchestrator) abandon(r *request) {
 }
 
 // Run takes up the requests that the journal has, and serves until ctx ends.
-// Then all requests are let go: what runs goes on, sessions break, and nothing
+// Then all requests are released: what runs goes on, sessions break, and nothing
 // is said to have ended; the next Run takes them up. It returns when all that is
 // done. It runs once.
 func (o *Orchestrator) Run(ctx context.Context) error {
@@ -158,7 +158,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	t := newTable(o)
 	t.leaving = func() bool { return ctx.Err() != nil }
 	t.launch = func(f func(context.Context)) { children.Go(func() { f(ctx) }) }
-	t.launch(func(ctx context.Context) { o.presence.watch(ctx, o.cfg.View) })
+	t.launch(func(ctx context.Context) { o.peerWaiter.watch(ctx, o.cfg.View) })
 	err := o.load(t)
 	for err == nil && ctx.Err() == nil {
 		select {
@@ -187,19 +187,19 @@ func (o *Orchestrator) choose(d *Demand) *placement {
 	o.snapshot = o.cfg.View.Snapshot(o.snapshot.Peers)
 	choice, ok := o.placer.Place(&o.snapshot, d, o.cfg.Rand)
 	if !ok {
-		return &placement{Choice: choice, decision: o.placer.Explain(o.cfg.Params.MaxExplained)}
+		return &placement{Choice: choice, decision: o.placer.Explain(o.cfg.Params.MaxNamedDevices)}
 	}
-	o.cfg.View.Dispatched(choice.Node)
-	return &placement{Choice: choice, found: true, decision: o.placer.Explain(o.cfg.Params.Explained)}
+	o.cfg.View.OfferSent(choice.Node)
+	return &placement{Choice: choice, found: true, decision: o.placer.Explain(o.cfg.Params.NamedDevices)}
 }
 
 // Plan returns where the service would go if it were asked for now, and why. It
-// may wait for what is told of the image, for Params.ImageWait at most.
+// may wait for what is told of the image, for Params.ImageTimeout at most.
 func (o *Orchestrator) Plan(ctx context.Context, s *protocol.Service) protocol.Decision {
 	d := o.demand(ctx, s)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.snapshot = o.cfg.View.Snapshot(o.snapshot.Peers)
 	o.placer.Place(&o.snapshot, &d, o.cfg.Rand)
-	return o.placer.Explain(o.cfg.Params.MaxExplained)
+	return o.placer.Explain(o.cfg.Params.MaxNamedDevices)
 }

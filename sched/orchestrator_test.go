@@ -175,7 +175,7 @@ func TestNamedNode(t *testing.T) {
 func TestEndedRequestsAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		params := DefaultParams()
-		params.KeepEnded = 2
+		params.MaxEnded = 2
 		m := newMesh(t, params, abc...)
 		defer m.close()
 		once := func(id protocol.RequestID) {
@@ -208,10 +208,10 @@ func TestEndedRequestsAreDropped(t *testing.T) {
 		if offers() != 4 {
 			t.Errorf("%d offers; more than 2 ended requests were kept", offers())
 		}
-		time.Sleep(params.KeepEndedFor)
+		time.Sleep(params.EndedTTL)
 		once("r0")
 		if offers() != 5 {
-			t.Errorf("%d offers; an ended request was kept for longer than %v", offers(), params.KeepEndedFor)
+			t.Errorf("%d offers; an ended request was kept for longer than %v", offers(), params.EndedTTL)
 		}
 	})
 }

@@ -7,27 +7,27 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// output passes on what was not passed on before: no byte twice, and a cut
+// handleOutput passes on what was not passed on before: no byte twice, and a cut
 // where some are missing.
-func (r *request) output(ctx context.Context, out *protocol.Output) {
-	at := r.now()
+func (r *request) handleOutput(ctx context.Context, out *protocol.Output) {
+	at := r.wallClock()
 	if r.replay.covers(r.o.cfg.Clock()) {
 		at = time.Time{}
 	}
-	before := r.take(ctx, out, at)
+	before := r.passOutput(ctx, out, at)
 	if !at.IsZero() {
-		at = r.now()
+		at = r.wallClock()
 	}
-	r.account.outputComes(r.o.cfg.Clock(), at, before) // it may have waited for readers
+	r.progress.markOutput(r.o.cfg.Clock(), at, before) // it may have waited for readers
 }
 
-// take passes on output that was written at a time, or at none that is known. It
+// passOutput passes on output that was written at a time, or at none that is known. It
 // returns where in the feed it begins.
-func (r *request) take(ctx context.Context, out *protocol.Output, at time.Time) position {
-	feed := r.account.output()
+func (r *request) passOutput(ctx context.Context, out *protocol.Output, at time.Time) position {
+	feed := r.progress.currentFeed()
 	before := positionOf(feed)
-	r.account.outputComes(r.o.cfg.Clock(), at, before)
-	if err := passOn(ctx, feed, r.base.shifted(out)); err != nil {
+	r.progress.markOutput(r.o.cfg.Clock(), at, before)
+	if err := passOn(ctx, feed, r.outputBase.shifted(out)); err != nil {
 		r.log.Debug("output was not passed on", "err", err)
 	}
 	return before

@@ -15,9 +15,9 @@ type Params struct {
 	// QueueCost (κ) is what waiting costs: with all c slots taken and the
 	// queue c long, an execution takes 1+κ times as long as on an idle node.
 	QueueCost float64
-	// LevelCap bounds the water level to this many times the best estimate:
+	// MaxLevelFactor bounds the water level to this many times the best estimate:
 	// no node that is worse than that is ever drawn.
-	LevelCap float64
+	MaxLevelFactor float64
 	// Spread is the share of all slots that the water level makes room for at
 	// least: what other orchestrators may be placing with the same statuses.
 	Spread float64
@@ -31,10 +31,10 @@ type Params struct {
 	// WaitFactor times the second-best estimate, in which waiting counts QueueCost
 	// times, and at least MinWait, is how long a request may wait in a node's queue
 	// before the node gives it back. Where that is the only node that can run it, it
-	// is at least LoneMinWait: another one may join, else its place in the queue is
+	// is at least MinLoneWait: another one may join, else its place in the queue is
 	// lost for nothing.
 	WaitFactor           float64
-	MinWait, LoneMinWait time.Duration
+	MinWait, MinLoneWait time.Duration
 	// ReadyTimeout is how long a request waits for devices that do not know yet
 	// whether they run work, where no other one can run it.
 	ReadyTimeout time.Duration
@@ -48,20 +48,20 @@ type Params struct {
 	// WorkWeight is the weight of the newest execution in a service's moving
 	// average of work, and of the newest request in that of the request rate.
 	WorkWeight float64
-	// WorkKept is of how many services the work is remembered.
-	WorkKept int
-	// RanWeight is the weight of the newest execution in the moving average of
-	// how much longer executions run on a node than by its speed; RanProof is how
-	// many standard deviations of that may be chance; RanMost bounds it, to
+	// MaxWorkSeen is of how many services the work is remembered.
+	MaxWorkSeen int
+	// RunWeight is the weight of the newest execution in the moving average of
+	// how much longer executions run on a node than by its speed; RunDeviations is how
+	// many standard deviations of that may be chance; MaxSlowdown bounds it, to
 	// either side.
-	RanWeight, RanProof, RanMost float64
+	RunWeight, RunDeviations, MaxSlowdown float64
 	// FaultWeight is the weight of the newest execution in the share of those that
 	// a node lost by a fault of its own; it fades with FaultHalfLife. With all
 	// lost, executions are taken to last FaultCost times as long there.
 	FaultWeight, FaultCost float64
 	FaultHalfLife          time.Duration
-	// ExperienceKept is of how many nodes that is remembered.
-	ExperienceKept int
+	// MaxExperiences is of how many nodes that is remembered.
+	MaxExperiences int
 	// ColdStart is how long fetching an image takes where it is absent and
 	// nobody knows its size.
 	ColdStart time.Duration
@@ -74,12 +74,12 @@ type Params struct {
 	// ImageShrink is how much of its size on the disk a fetch moves, which is
 	// compressed.
 	ImageShrink float64
-	// ImageWait bounds the wait for what the engine or the registry tells of an
-	// image. ImageFactsFor is for how long that is taken to be true, and
-	// ImageSilentFor for how long they are not asked again who did not tell.
-	ImageWait, ImageFactsFor, ImageSilentFor time.Duration
-	// ImagesKept is of how many images that is remembered.
-	ImagesKept int
+	// ImageTimeout bounds the wait for what the engine or the registry tells of an
+	// image. ImageFactsTTL is for how long that is taken to be true, and
+	// ImageRetryInterval for how long they are not asked again who did not tell.
+	ImageTimeout, ImageFactsTTL, ImageRetryInterval time.Duration
+	// MaxImageFacts is of how many images that is remembered.
+	MaxImageFacts int
 	// StatusBeats is for how many of its beats a status counts.
 	StatusBeats int
 	// ChangesPerBeat is how often within a beat devices gossip that their load
@@ -89,26 +89,26 @@ type Params struct {
 
 	// AnswerTimeout bounds the wait for the answer to an offer or an attach.
 	AnswerTimeout time.Duration
-	// RegainTimeout is for how long an orchestrator tries to take up an
+	// ReattachTimeout is for how long an orchestrator tries to take up an
 	// execution again that it lost touch with.
-	RegainTimeout time.Duration
+	ReattachTimeout time.Duration
 	// ResumeTimeout is the same after a restart of this device: after a power cut
 	// others are starting, too. It is also how long such a request waits for a
 	// node that can run it.
 	ResumeTimeout time.Duration
 	// Lease is how long an attempt of a request that may be retried goes on
-	// after its last renewal. LeaseSlack is for clocks that run at different
+	// after its last renewal. LeaseGrace is for clocks that run at different
 	// speeds, and for how long it takes to kill a container.
-	Lease, LeaseSlack time.Duration
+	Lease, LeaseGrace time.Duration
 	// MaxMoves is how often a request is placed elsewhere because a node failed
 	// before it had started anything.
 	MaxMoves int
-	// RegainPause is the first pause between two such tries; it doubles up to
-	// RegainPauseMax.
-	RegainPause, RegainPauseMax time.Duration
-	// StopSlack is how long after the grace period of a Stop the end of the
+	// ReattachBackoff is the first pause between two such tries; it doubles up to
+	// MaxReattachBackoff.
+	ReattachBackoff, MaxReattachBackoff time.Duration
+	// StopGrace is how long after the grace period of a Stop the end of the
 	// execution is waited for.
-	StopSlack time.Duration
+	StopGrace time.Duration
 	// AbandonGrace is the grace period of a request that is cancelled because
 	// the last app that waited for it is gone.
 	AbandonGrace time.Duration
@@ -118,54 +118,54 @@ type Params struct {
 	// MaxServiceBytes is how much memory the services of requests may take, of
 	// those under way and those that ended lately.
 	MaxServiceBytes int
-	// KeepEnded and KeepEndedFor say how many ended requests are kept, and
+	// MaxEnded and EndedTTL say how many ended requests are kept, and
 	// for how long, so that asking again finds the answer.
-	KeepEnded    int
-	KeepEndedFor time.Duration
-	// OutputKept is how many bytes of output are kept for each request.
-	OutputKept int
-	// KeepUnknown is how many requests with an unknown end are asked about when
+	MaxEnded int
+	EndedTTL time.Duration
+	// MaxOutput is how many bytes of output are kept for each request.
+	MaxOutput int
+	// MaxUnknown is how many requests with an unknown end are asked about when
 	// the node is back.
-	KeepUnknown int
-	// HistoryKept is how many events are kept of each request, the first and the
-	// last ones; DecisionsKept how many decisions, the last ones.
-	HistoryKept, DecisionsKept int
-	// WatchBuffer is how many events may wait for one watcher.
-	WatchBuffer int
-	// JournalPause is the first pause before an end is written down again that
-	// could not be; it doubles up to JournalPauseMax.
-	JournalPause, JournalPauseMax time.Duration
-	// Explained is how many devices the decision about a request names, so that
-	// no request costs more in a large mesh. MaxExplained is how many are named
+	MaxUnknown int
+	// MaxHistory is how many events are kept of each request, the first and the
+	// last ones; MaxDecisions how many decisions, the last ones.
+	MaxHistory, MaxDecisions int
+	// MaxWatchQueue is how many events may wait for one watcher.
+	MaxWatchQueue int
+	// JournalBackoff is the first pause before an end is written down again that
+	// could not be; it doubles up to MaxJournalBackoff.
+	JournalBackoff, MaxJournalBackoff time.Duration
+	// NamedDevices is how many devices the decision about a request names, so that
+	// no request costs more in a large mesh. MaxNamedDevices is how many are named
 	// where that is all that is asked for, or why there is no node.
-	Explained, MaxExplained int
+	NamedDevices, MaxNamedDevices int
 }
 
 // DefaultParams returns what Hearth runs with.
 func DefaultParams() Params {
 	return Params{
 		QueueCost:       3,
-		LevelCap:        4,
+		MaxLevelFactor:  4,
 		Spread:          0.05,
 		BoundFactor:     3,
 		RefusableOffers: 2,
 
 		WaitFactor:   1,
 		MinWait:      time.Second,
-		LoneMinWait:  time.Minute,
+		MinLoneWait:  time.Minute,
 		ReadyTimeout: 30 * time.Second,
 
 		MinSpeedShare:  0.1,
 		DefaultWork:    2,
 		WorkWeight:     0.25,
-		WorkKept:       1024,
-		RanWeight:      0.05,
-		RanProof:       2,
-		RanMost:        4,
+		MaxWorkSeen:    1024,
+		RunWeight:      0.05,
+		RunDeviations:  2,
+		MaxSlowdown:    4,
 		FaultWeight:    0.25,
 		FaultCost:      10,
 		FaultHalfLife:  time.Minute,
-		ExperienceKept: 1024,
+		MaxExperiences: 1024,
 
 		ColdStart:   20 * time.Second,
 		ColdBase:    time.Second,
@@ -175,34 +175,34 @@ func DefaultParams() Params {
 
 		ChangesPerBeat: 10,
 
-		ImageWait:      1500 * time.Millisecond,
-		ImageFactsFor:  10 * time.Minute,
-		ImageSilentFor: time.Minute,
-		ImagesKept:     256,
+		ImageTimeout:       1500 * time.Millisecond,
+		ImageFactsTTL:      10 * time.Minute,
+		ImageRetryInterval: time.Minute,
+		MaxImageFacts:      256,
 
-		AnswerTimeout:  5 * time.Second,
-		RegainTimeout:  30 * time.Second,
-		ResumeTimeout:  3 * time.Minute,
-		Lease:          7 * time.Second,
-		LeaseSlack:     time.Second,
-		MaxMoves:       3,
-		RegainPause:    100 * time.Millisecond,
-		RegainPauseMax: 3 * time.Second,
-		StopSlack:      10 * time.Second,
-		AbandonGrace:   10 * time.Second,
+		AnswerTimeout:      5 * time.Second,
+		ReattachTimeout:    30 * time.Second,
+		ResumeTimeout:      3 * time.Minute,
+		Lease:              7 * time.Second,
+		LeaseGrace:         time.Second,
+		MaxMoves:           3,
+		ReattachBackoff:    100 * time.Millisecond,
+		MaxReattachBackoff: 3 * time.Second,
+		StopGrace:          10 * time.Second,
+		AbandonGrace:       10 * time.Second,
 
-		MaxRequests:     4096,
-		MaxServiceBytes: 64 << 20,
-		KeepEnded:       100,
-		KeepEndedFor:    5 * time.Minute,
-		OutputKept:      256 << 10,
-		KeepUnknown:     256,
-		HistoryKept:     64,
-		DecisionsKept:   4,
-		WatchBuffer:     4096,
-		JournalPause:    time.Second,
-		JournalPauseMax: time.Minute,
-		Explained:       32,
-		MaxExplained:    256,
+		MaxRequests:       4096,
+		MaxServiceBytes:   64 << 20,
+		MaxEnded:          100,
+		EndedTTL:          5 * time.Minute,
+		MaxOutput:         256 << 10,
+		MaxUnknown:        256,
+		MaxHistory:        64,
+		MaxDecisions:      4,
+		MaxWatchQueue:     4096,
+		JournalBackoff:    time.Second,
+		MaxJournalBackoff: time.Minute,
+		NamedDevices:      32,
+		MaxNamedDevices:   256,
 	}
 }

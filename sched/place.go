@@ -59,7 +59,7 @@ type Placer struct {
 	// The last placement.
 	snapshot *Snapshot
 	demand   *Demand
-	poured   poured
+	filled   fillResult
 	chosen   int // index in snapshot.Peers; -1 for none
 }
 
@@ -98,13 +98,13 @@ func (p *Placer) Place(s *Snapshot, d *Demand, rng *rand.Rand) (Choice, bool) {
 	p.labels = appendLabels(p.labels[:0], d.Service)
 	f := p.rank()
 	seed := rng.Uint64() // always one, whatever comes of it
-	p.chosen = f.atHome(d)
-	p.poured = poured{}
+	p.chosen = f.runsHere(d)
+	p.filled = fillResult{}
 	if len(p.ranked) == 0 {
 		return Choice{Pending: f.pending}, false
 	}
 	if p.chosen < 0 {
-		p.poured = pour(p.ranked, p.wanted(&f), p.params.LevelCap*f.best)
+		p.filled = waterFill(p.ranked, p.wantedPlaces(&f), p.params.MaxLevelFactor*f.best)
 		p.chosen = p.draw(seed)
 	}
 	peer := &s.Peers[p.chosen]
@@ -115,7 +115,7 @@ func (p *Placer) Place(s *Snapshot, d *Demand, rng *rand.Rand) (Choice, bool) {
 	}
 	least := p.params.MinWait
 	if c.Only {
-		least = p.params.LoneMinWait
+		least = p.params.MinLoneWait
 	}
 	if d.Service.Constraints.Node == "" {
 		c.MaxWait = max(least, seconds(p.params.WaitFactor*f.second))
@@ -123,8 +123,8 @@ func (p *Placer) Place(s *Snapshot, d *Demand, rng *rand.Rand) (Choice, bool) {
 	return c, true
 }
 
-// field is what ranking learns of all candidates together.
-type field struct {
+// rankSummary is what ranking learns of all candidates together.
+type rankSummary struct {
 	best, second float64 // the shortest estimates; both the same if there is but one
 	slots        float64 // of all
 	pace         float64 // how many executions all end a second
@@ -139,11 +139,11 @@ type field struct {
 	pending bool
 }
 
-// atHome returns the index of the device itself where the request should just
+// runsHere returns the index of the device itself where the request should just
 // run here: it has a slot free, and no peer is rated higher, or has the image
 // where it has not. Else it returns -1. A home where nothing is to be gained by
 // sending work around should not do so.
-func (f *field) atHome(d *Demand) int {
+func (f *rankSummary) runsHere(d *Demand) int {
 	if f.selfScore < f.topScore || f.selfCold > f.leastCold || d.Refusals > 0 {
 		return -1
 	}
@@ -151,14 +151,14 @@ func (f *field) atHome(d *Demand) int {
 }
 
 // rank fills p.ranked with those that could run the service, in no order.
-func (p *Placer) rank() field {
+func (p *Placer) rank() rankSummary {
 	s, d := p.snapshot, p.demand
-	f := field{best: math.Inf(1), second: math.Inf(1), self: -1, leastCold: math.Inf(1)}
+	f := rankSummary{best: math.Inf(1), second: math.Inf(1), self: -1, leastCold: math.Inf(1)}
 	p.ranked = p.ranked[:0]
 	queue := p.params.QueueCost * d.Work
 	for i := range s.Peers {
 		peer := &s.Peers[i]
-		if m := p.leftOut(peer); m.why != fits {
+		if m := p.ineligibility(peer); m.why != feasible {
 			f.pending = f.pending || m.pending(peer, d)
 			continue
 		}
@@ -178,12 +178,12 @@ func (p *Placer) rank() field {
 	return f
 }
 
-func (f *field) add(i int, peer *Peer, e *estimate) {
+func (f *rankSummary) add(i int, peer *Peer, e *estimate) {
 	est := e.total()
 	f.best, f.second = min(f.best, est), min(f.second, max(f.best, est))
 	f.slots += e.slots
 	f.pace += min(e.load, e.slots) * e.speed
-	f.ended += max(0, float64(peer.Status.Running)+float64(peer.Status.Queued)+float64(peer.Sent-peer.Returned)-e.long-e.load)
+	f.ended += max(0, float64(peer.Status.Running)+float64(peer.Status.Queued)+float64(peer.Sent-peer.Finished)-e.long-e.load)
 	switch {
 	case !peer.Self:
 		f.topScore = max(f.topScore, peer.Status.Score)
@@ -193,46 +193,46 @@ func (f *field) add(i int, peer *Peer, e *estimate) {
 	}
 }
 
-// leftOut returns why the peer is no candidate.
-func (p *Placer) leftOut(peer *Peer) misfit {
+// ineligibility returns why the peer is no candidate.
+func (p *Placer) ineligibility(peer *Peer) ineligible {
 	d := p.demand
 	switch {
 	case len(d.Excluded) > 0 && d.Excluded[peer.Node] != nil:
-		return misfit{why: misfitRefused}
+		return ineligible{why: ineligibleRefused}
 	case peer.Status == nil:
-		return p.unheard(peer)
+		return p.withoutStatus(peer)
 	case peer.Stale:
-		return misfit{why: misfitStale}
+		return ineligible{why: ineligibleStale}
 	}
 	m := match(d.Service, p.labels, peer.Status, peer.Name, peer.Self)
 	switch {
-	case m.why != fits:
+	case m.why != feasible:
 	case d.NoFetch && !hasImage(peer.Status, d.Image):
-		m.why = misfitNoImage
+		m.why = ineligibleNoImage
 	case !d.runsOn(peer):
-		m.why = misfitPlatform
+		m.why = ineligiblePlatform
 	}
 	return m
 }
 
-// unheard returns why a peer without a status is no candidate.
-func (p *Placer) unheard(peer *Peer) misfit {
+// withoutStatus returns why a peer without a status is no candidate.
+func (p *Placer) withoutStatus(peer *Peer) ineligible {
 	want := &p.demand.Service.Constraints
 	switch {
 	case want.Node != "" && want.Node != peer.Name && want.Node != string(peer.Node):
-		return misfit{why: misfitNode}
+		return ineligible{why: ineligibleNode}
 	case want.NotHere && peer.Self:
-		return misfit{why: misfitHere}
+		return ineligible{why: ineligibleHere}
 	}
-	return misfit{why: misfitNoStatus}
+	return ineligible{why: ineligibleNoStatus}
 }
 
-// wanted returns how many places there must be below the level: for what the
+// wantedPlaces returns how many places there must be below the level: for what the
 // other orchestrators are going to place by these statuses. Where requests do not
 // pile up, they come as fast as executions end; this orchestrator's own are
 // counted already. A refusal changes nothing here: the node that refused is seen
 // as it is from then on, and a higher level would only bring in slower nodes.
-func (p *Placer) wanted(f *field) float64 {
+func (p *Placer) wantedPlaces(f *rankSummary) float64 {
 	expected := p.params.Spread * f.slots
 	if others := f.pace - p.snapshot.Rate; others > 0 {
 		expected += f.ended * others / f.pace
@@ -240,19 +240,19 @@ func (p *Placer) wanted(f *field) float64 {
 	return max(1, expected)
 }
 
-// poured is the outcome of water-filling.
-type poured struct {
+// fillResult is the outcome of water-filling.
+type fillResult struct {
 	level  float64
 	wanted float64
 	below  []candidate // those with places below the level
 	places float64     // their places together
 }
 
-// pour finds the level below which there are wanted places, at most limit, and
+// waterFill finds the level below which there are wanted places, at most limit, and
 // reorders all. The places below a level are a sum of straight lines, of those
 // candidates that start below it. Which these are is found as by quicksort, but
 // going on in one of the two parts only: the time is linear.
-func pour(all []candidate, wanted, limit float64) poured {
+func waterFill(all []candidate, wanted, limit float64) fillResult {
 	all = all[:partition(all, func(start float64) bool { return start <= limit })]
 	// all[:lo] start below the level, all[hi:] do not. Those in all[:lo] have
 	// base + slope·L places below L, and none of them starts above floor.
@@ -276,36 +276,36 @@ func pour(all []candidate, wanted, limit float64) poured {
 		}
 	}
 	level := min(limit, max(floor, (wanted-base)/slope))
-	out := poured{level: level, wanted: wanted, below: all[:lo]}
-	out.spill()
+	out := fillResult{level: level, wanted: wanted, below: all[:lo]}
+	out.trim()
 	return out
 }
 
-// minBrim is the least share of its free slots that a candidate keeps whose start
+// minOverflowShare is the least share of its free slots that a candidate keeps whose start
 // is the level.
-const minBrim = 1e-6
+const minOverflowShare = 1e-6
 
-// spill takes away what is more than wanted: with the level at the very start
+// trim takes away what is more than wanted: with the level at the very start
 // of some candidates, all their free slots at once would be below it, and slow
 // nodes with many of them would be drawn for the sake of one or two.
-func (p *poured) spill() {
-	brim := 0.0
-	for i := range p.below {
-		c := &p.below[i]
-		p.places += c.places(p.level)
-		if c.start == p.level {
-			brim += c.step
+func (f *fillResult) trim() {
+	overflow := 0.0
+	for i := range f.below {
+		c := &f.below[i]
+		f.places += c.places(f.level)
+		if c.start == f.level {
+			overflow += c.step
 		}
 	}
-	if over := p.places - p.wanted; brim > 0 && over > 0 {
+	if over := f.places - f.wanted; overflow > 0 && over > 0 {
 		// At least a little is left, for who is drawn must have a chance.
-		share := max(minBrim, 1-over/brim)
-		for i := range p.below {
-			if c := &p.below[i]; c.start == p.level {
+		share := max(minOverflowShare, 1-over/overflow)
+		for i := range f.below {
+			if c := &f.below[i]; c.start == f.level {
 				c.step *= share
 			}
 		}
-		p.places -= brim * (1 - share)
+		f.places -= overflow * (1 - share)
 	}
 }
 
@@ -343,10 +343,10 @@ func middle(all []candidate) float64 {
 // its own: so the order in which they stand does not matter.
 func (p *Placer) draw(seed uint64) int {
 	first, winner := math.Inf(1), -1
-	for i := range p.poured.below {
-		c := &p.poured.below[i]
+	for i := range p.filled.below {
+		c := &p.filled.below[i]
 		u := uniform(seed, p.snapshot.Peers[c.peer].Node)
-		if t := -math.Log(u) / c.places(p.poured.level); t < first {
+		if t := -math.Log(u) / c.places(p.filled.level); t < first {
 			first, winner = t, c.peer
 		}
 	}

@@ -162,9 +162,9 @@ func TestPourFindsLevel(t *testing.T) {
 			return
 		}
 		wanted := rapid.Float64Range(1, 200).Draw(t, "wanted")
-		limit := p.params.LevelCap * f.best
+		limit := p.params.MaxLevelFactor * f.best
 		ranked := slices.Clone(p.ranked)
-		level := pour(p.ranked, wanted, limit).level
+		level := waterFill(p.ranked, wanted, limit).level
 		below := func(level float64) (sum float64) {
 			for i := range ranked {
 				sum += ranked[i].places(level)

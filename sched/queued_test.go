@@ -88,8 +88,8 @@ func TestOffersSayHowLongTheyMayWait(t *testing.T) {
 		run        protocol.Run
 		least, max time.Duration
 	}{
-		{[]protocol.PeerID{"b", "c"}, protocol.Run{}, p.MinWait, p.LoneMinWait - 1},
-		{[]protocol.PeerID{"b"}, protocol.Run{}, p.LoneMinWait, p.LoneMinWait},
+		{[]protocol.PeerID{"b", "c"}, protocol.Run{}, p.MinWait, p.MinLoneWait - 1},
+		{[]protocol.PeerID{"b"}, protocol.Run{}, p.MinLoneWait, p.MinLoneWait},
 		{[]protocol.PeerID{"b", "c"}, on("b", "r"), 0, 0},
 	} {
 		inMesh(t, c.names, func(t *testing.T, m *mesh) {
@@ -193,9 +193,9 @@ func TestRefusalTellsOfLongRunning(t *testing.T) {
 	v, _ := testView()
 	v.Joined("1", "tv", "")
 	v.UpdateStatus(nodeStatus("1", 1, 4))
-	v.Dispatched("1")
+	v.OfferSent("1")
 	long := protocol.LongRunning{Count: 1, CPUs: 1, Ran: time.Hour}
-	v.Refused("1", protocol.Load{Running: 4, Slots: 4, LongRunning: long, Youngest: time.Second})
+	v.OfferRefused("1", protocol.Load{Running: 4, Slots: 4, LongRunning: long, Youngest: time.Second})
 	if p := peerNamed(t, v, "1"); p.Status.LongRunning != long || p.Status.Youngest != time.Second {
 		t.Errorf("%+v", p.Status)
 	}
@@ -215,12 +215,12 @@ func TestUnseenIsAGuess(t *testing.T) {
 	if !guess() {
 		t.Error("it was never seen, and the estimate is no guess")
 	}
-	v.Ran(&service, "1", time.Second)
+	v.RecordRun(&service, "1", time.Second)
 	if guess() {
 		t.Error("it was seen, and the estimate is a guess")
 	}
 	service.Image = "elsewhere"
-	v.Ran(&service, "1", time.Second)
+	v.RecordRun(&service, "1", time.Second)
 	if !guess() {
 		t.Error("the image's size is not known, and the estimate is no guess")
 	}

@@ -41,9 +41,9 @@ func (r *request) accept(ctx context.Context) bool {
 		accepted.At = r.o.cfg.Now()
 	}
 	if r.o.cfg.Journal != nil {
-		info, _, _ := r.account.line()
-		request := journal.Request{ID: r.id, Service: r.secrets.into(r.service), Detached: info.Detached, At: accepted.At}
-		if f := r.first; f != nil {
+		info, _, _ := r.progress.summary()
+		request := journal.Request{ID: r.id, Service: r.secrets.fill(r.service), Detached: info.Detached, At: accepted.At}
+		if f := r.firstPlacement; f != nil {
 			request.Offer = journal.Offer{Attempt: r.attemptsBefore + 1, Node: f.Node, Name: nameOr(f.Name, f.Node)}
 		}
 		rec, err := r.o.cfg.Journal.Accepted(ctx, request)
@@ -53,19 +53,19 @@ func (r *request) accept(ctx context.Context) bool {
 				"the request ID %s is in use for a different service: choose another one, or none", r.id))
 			return false
 		case errors.Is(err, journal.ErrExists) && rec.End != nil:
-			r.recall(&rec)
+			r.restore(&rec)
 			r.decide(nil)
 			return false
 		case err != nil && !errors.Is(err, journal.ErrExists):
 			r.decide(journalError(ctx, err))
 			return false
 		}
-		r.account.numbered(rec.Sequence)
-		if r.first != nil {
-			r.first.kept = err == nil
+		r.progress.setSequence(rec.Sequence)
+		if r.firstPlacement != nil {
+			r.firstPlacement.persisted = err == nil
 		}
 	}
-	r.report(accepted)
+	r.publish(accepted)
 	r.decide(nil)
 	return true
 }
@@ -87,14 +87,14 @@ func journalError(ctx context.Context, err error) error {
 	return protocol.Errorf(protocol.CodeInternal, "the journal of this device cannot be written: its log says why")
 }
 
-// keepOffer writes down whom the request is about to be offered to, and reports
+// persistOffer writes down whom the request is about to be offered to, and reports
 // whether it may be: a node that nobody remembers would make it run twice.
-func (r *request) keepOffer(ctx context.Context) bool {
+func (r *request) persistOffer(ctx context.Context) bool {
 	if r.o.cfg.Journal == nil {
 		return true
 	}
-	r.marking.Wait() // of an earlier attempt: the last word counts
-	err := r.o.cfg.Journal.Offered(ctx, r.id, r.record())
+	r.writes.Wait() // of an earlier attempt: the last word counts
+	err := r.o.cfg.Journal.Offered(ctx, r.id, r.journalOffer())
 	switch {
 	case err == nil:
 		return true
@@ -105,7 +105,7 @@ func (r *request) keepOffer(ctx context.Context) bool {
 		return false
 	}
 	r.log.Error("the offer was not written down", "peer", r.node, "err", err)
-	if r.endAsBefore() {
+	if r.endAsLastAttempt() {
 		return false
 	}
 	why := journalError(ctx, err)
@@ -114,32 +114,32 @@ func (r *request) keepOffer(ctx context.Context) bool {
 	return false
 }
 
-// takeBackOffer writes down that nobody was offered the request, so that the next
+// withdrawOffer writes down that nobody was offered the request, so that the next
 // start of this device places it.
-func (r *request) takeBackOffer() {
+func (r *request) withdrawOffer() {
 	if err := r.o.cfg.Journal.Offered(context.Background(), r.id, journal.Offer{}); err != nil {
 		r.log.Warn("that it was not offered was not written down", "err", err)
 	}
 }
 
-// record returns what is written down of the attempt.
-func (r *request) record() journal.Offer {
+// journalOffer returns what is written down of the attempt.
+func (r *request) journalOffer() journal.Offer {
 	return journal.Offer{
 		Attempt: r.attempt, Node: r.node, Name: r.name,
-		Lost: r.lost, Stdout: r.base.stdout, Stderr: r.base.stderr,
+		Lost: r.lostAttempts, Stdout: r.outputBase.stdout, Stderr: r.outputBase.stderr,
 	}
 }
 
-// markBegun writes down, once and without waiting for it, that a container was
+// markContainerSeen writes down, once and without waiting for it, that a container was
 // seen on this device: see resume for what that is good for.
-func (r *request) markBegun(s protocol.State) {
-	if s < protocol.StateStarting || s.Ended() || r.begun || r.node != r.o.cfg.Self || r.o.cfg.Journal == nil {
+func (r *request) markContainerSeen(s protocol.State) {
+	if s < protocol.StateStarting || s.Ended() || r.containerSeen || r.node != r.o.cfg.Self || r.o.cfg.Journal == nil {
 		return
 	}
-	r.begun = true
-	offer := r.record()
+	r.containerSeen = true
+	offer := r.journalOffer()
 	offer.Begun = true
-	r.marking.Go(func() {
+	r.writes.Go(func() {
 		err := r.o.cfg.Journal.Offered(context.Background(), r.id, offer)
 		if err != nil && !errors.Is(err, journal.ErrEnded) {
 			r.log.Warn("the start was not written down", "err", err)
@@ -147,38 +147,38 @@ func (r *request) markBegun(s protocol.State) {
 	})
 }
 
-// keepEnd writes down that the request ended with e. told says that it was told,
+// persistEnd writes down that the request ended with e. told says that it was told,
 // so that nobody waits for the disk.
-func (r *request) keepEnd(e protocol.Event, told bool) {
+func (r *request) persistEnd(e protocol.Event, published bool) {
 	if r.o.cfg.Journal == nil {
-		r.kept = true
+		r.persisted = true
 		return
 	}
-	feed := r.account.output()
+	feed := r.progress.currentFeed()
 	// What has ended is written down while this device shuts down, too.
-	events, decisions := r.account.history()
+	events, decisions := r.progress.history()
 	err := r.o.cfg.Journal.Ended(context.Background(), r.id, journal.End{
-		Event: e, Attempts: r.attempt, Unhurried: told, History: before(events, e),
-		Decisions: decisions, Output: r.account.kept(feed),
+		Event: e, Attempts: r.attempt, Unhurried: published, History: withoutLast(events, e),
+		Decisions: decisions, Output: r.progress.keptOutput(feed),
 	})
 	switch {
 	case err == nil:
-		r.kept = true
+		r.persisted = true
 	case errors.Is(err, journal.ErrEnded), errors.Is(err, journal.ErrNotFound), errors.Is(err, journal.ErrClosed):
-		r.kept = true // there is nothing more to do
+		r.persisted = true // there is nothing more to do
 		r.log.Warn("the end was not written down", "err", err)
 	default:
 		r.log.Error("the end was not written down", "err", err)
 	}
 }
 
-// keepTrying writes the end down that was told already, until it is on disk or
+// retryPersist writes the end down that was told already, until it is on disk or
 // ctx ends: then the next start asks the node once more.
-func (r *request) keepTrying(ctx context.Context) {
+func (r *request) retryPersist(ctx context.Context) {
 	params := &r.o.cfg.Params
-	for pause := params.JournalPause; ; pause = min(2*pause, params.JournalPauseMax) {
-		info, _, _ := r.account.line()
-		if r.keepEnd(info.Last, true); r.kept {
+	for pause := params.JournalBackoff; ; pause = min(2*pause, params.MaxJournalBackoff) {
+		info, _, _ := r.progress.summary()
+		if r.persistEnd(info.Last, true); r.persisted {
 			return
 		}
 		timer := time.NewTimer(pause)
@@ -191,17 +191,17 @@ func (r *request) keepTrying(ctx context.Context) {
 	}
 }
 
-// before returns the events without e at their end.
-func before(events []protocol.Event, e protocol.Event) []protocol.Event {
+// withoutLast returns the events without e at their end.
+func withoutLast(events []protocol.Event, e protocol.Event) []protocol.Event {
 	if n := len(events); n > 0 && events[n-1] == e {
 		return events[:n-1]
 	}
 	return events
 }
 
-// kept returns the output that a feed holds, and when it came. It shares the feed's
+// keptOutput returns the output that a feed holds, and when it came. It shares the feed's
 // bytes, which never change.
-func (a *account) kept(feed *protocol.Feed) []protocol.Output {
+func (p *progress) keptOutput(feed *protocol.Feed) []protocol.Output {
 	reader := feed.ReaderOfNow(0, 0)
 	defer reader.Close()
 	var all []protocol.Output
@@ -212,25 +212,25 @@ func (a *account) kept(feed *protocol.Feed) []protocol.Output {
 		}
 		for out := u.Output; out != nil; {
 			var first *protocol.Output
-			first, out = a.timed(out)
-			all = appendKept(all, first)
+			first, out = p.splitByTime(out)
+			all = appendOutput(all, first)
 		}
 	}
 }
 
-// Output that came within keptSpan is kept as one piece, of keptPiece bytes or a
+// Output that came within outputPieceSpan is kept as one piece, of outputPieceSize bytes or a
 // little more.
 const (
-	keptSpan  = time.Second
-	keptPiece = 4 << 10
+	outputPieceSpan = time.Second
+	outputPieceSize = 4 << 10
 )
 
-// appendKept adds the next piece, to the last one where it follows that in its
+// appendOutput adds the next piece, to the last one where it follows that in its
 // channel and came soon after: pieces cost room.
-func appendKept(all []protocol.Output, out *protocol.Output) []protocol.Output {
+func appendOutput(all []protocol.Output, out *protocol.Output) []protocol.Output {
 	if n := len(all); n > 0 {
 		last := &all[n-1]
-		if last.Channel == out.Channel && out.Cut == 0 && out.At.IsZero() == last.At.IsZero() && out.At.Sub(last.At) < keptSpan && len(last.Data) < keptPiece {
+		if last.Channel == out.Channel && out.Cut == 0 && out.At.IsZero() == last.At.IsZero() && out.At.Sub(last.At) < outputPieceSpan && len(last.Data) < outputPieceSize {
 			last.Data = append(last.Data[:len(last.Data):len(last.Data)], out.Data...)
 			return all
 		}
@@ -238,29 +238,29 @@ func appendKept(all []protocol.Output, out *protocol.Output) []protocol.Output {
 	return append(all, *out)
 }
 
-// recall makes r what the journal knows of a request that has ended.
-func (r *request) recall(rec *journal.Record) {
+// restore makes r what the journal knows of a request that has ended.
+func (r *request) restore(rec *journal.Record) {
 	r.secrets.drop()
-	r.kept = true
+	r.persisted = true
 	r.state, r.attempt = rec.End.Event.State, rec.End.Attempts
 	r.node, r.name = rec.Offer.Node, rec.Offer.Name
-	r.account.numbered(rec.Sequence)
+	r.progress.setSequence(rec.Sequence)
 	for _, e := range rec.End.History {
-		r.account.past(e)
+		r.progress.addPast(e)
 	}
 	output, err := r.o.cfg.Journal.Output(r.id)
 	if err != nil {
 		r.log.Warn("the output kept cannot be read", "err", err)
 	}
 	for i := range output {
-		r.take(context.Background(), &output[i], output[i].At) // nobody reads yet: it cannot block
+		r.passOutput(context.Background(), &output[i], output[i].At) // nobody reads yet: it cannot block
 	}
-	r.beginAt(position{rec.Offer.Stdout, rec.Offer.Stderr})
+	r.setOutputBase(position{rec.Offer.Stdout, rec.Offer.Stderr})
 	for _, d := range rec.End.Decisions {
-		r.account.decision(d)
+		r.progress.addDecision(d)
 	}
-	r.account.event(rec.End.Event)
-	r.account.output().End()
+	r.progress.addEvent(rec.End.Event)
+	r.progress.currentFeed().End()
 	r.control.end(!r.correctable())
 }
 
@@ -268,12 +268,12 @@ func (r *request) recall(rec *journal.Record) {
 // asked for it went with the process that accepted it, so it goes on by itself.
 func (o *Orchestrator) fromRecord(rec *journal.Record) *request {
 	r := newRequest(o, rec.ID, rec.Service, rec.Hash)
-	r.goesOn, r.account.takenUp, r.replay.on = true, true, true
-	r.account.info.Detached = rec.Detached
-	r.account.info.Accepted = rec.At
-	r.account.numbered(rec.Sequence)
+	r.detached, r.progress.resumed, r.replay.on = true, true, true
+	r.progress.info.Detached = rec.Detached
+	r.progress.info.Accepted = rec.At
+	r.progress.setSequence(rec.Sequence)
 	if rec.End != nil {
-		r.recall(rec)
+		r.restore(rec)
 	}
 	r.decide(nil)
 	return r

@@ -37,7 +37,7 @@ func TestDiskFullAtAccept(t *testing.T) {
 			t.Errorf("%d offers, %v", m.offers("r"), w.all())
 		}
 		for _, p := range m.view.Snapshot(nil).Peers {
-			if p.Own != 0 || p.Sent != 0 {
+			if p.Inflight != 0 || p.Sent != 0 {
 				t.Errorf("what was not accepted counts on %s: %+v", p.Node, p)
 			}
 		}
@@ -77,12 +77,12 @@ func TestDiskFullAtEnd(t *testing.T) {
 			if end := app.end(); end.State != want || time.Since(start) != 0 {
 				t.Errorf("told %+v after %v", end, time.Since(start))
 			}
-			time.Sleep(DefaultParams().KeepEndedFor * 2)
+			time.Sleep(DefaultParams().EndedTTL * 2)
 			if d := m.inspect("r"); d.Last.State != want { // it is in memory still
 				t.Errorf("%+v", d.Last)
 			}
 			m.journal.set(nil)
-			time.Sleep(DefaultParams().JournalPauseMax)
+			time.Sleep(DefaultParams().MaxJournalBackoff)
 			clear(m.nodes["b"].executions)
 			m.restart()
 			if d := m.inspect("r"); d.Last.State != want || m.offers("r") > 1 {

@@ -28,12 +28,12 @@ func (o *Orchestrator) Remove(ctx context.Context, rm protocol.Remove) error {
 // removesItself reports whether a request that was looked after to its end is to be
 // forgotten. Who reads its end or its output goes on reading.
 func (r *request) removesItself() bool {
-	return r.service.AutoRemove && r.failure() == nil && r.state.Ended() && r.state != protocol.StateUnknown
+	return r.service.AutoRemove && r.rejection() == nil && r.state.Ended() && r.state != protocol.StateUnknown
 }
 
 // endFirst sees to it that the request has ended.
 func (r *request) endFirst(ctx context.Context, force bool) error {
-	info, _, _ := r.account.line()
+	info, _, _ := r.progress.summary()
 	switch {
 	case info.Last.State == protocol.StateUnknown && !force:
 		return protocol.Errorf(protocol.CodeConflict,
@@ -76,11 +76,11 @@ func (o *Orchestrator) removeRecord(ctx context.Context, r *request) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		info, _, _ := r.account.line()
+		info, _, _ := r.progress.summary()
 		err := o.cfg.Journal.Removed(ctx, r.id, info.Last.Attempt)
 		switch {
 		case errors.Is(err, journal.ErrNotEnded):
-			pause.Reset(o.cfg.Params.RegainPause)
+			pause.Reset(o.cfg.Params.ReattachBackoff)
 			continue
 		case err == nil, errors.Is(err, journal.ErrNotFound):
 			return nil
@@ -98,8 +98,8 @@ type removal struct {
 	at      time.Duration
 }
 
-// recallRemovals takes in what earlier processes removed.
-func (t *table) recallRemovals(of []journal.Removal) {
+// loadRemovals takes in what earlier processes removed.
+func (t *table) loadRemovals(of []journal.Removal) {
 	now := t.o.cfg.Clock()
 	for _, x := range of {
 		t.removed = append(t.removed, removal{x.ID, x.Attempt, now - x.Age})
@@ -109,7 +109,7 @@ func (t *table) recallRemovals(of []journal.Removal) {
 // forget drops a request that has ended, and whoever would correct its end.
 func (t *table) forget(r *request) {
 	now := t.o.cfg.Clock()
-	info, _, _ := r.account.line()
+	info, _, _ := r.progress.summary()
 	t.removed = slices.DeleteFunc(t.removed, func(x removal) bool { return x.id == r.id || now-x.at > journal.RemovalTTL })
 	if info.Last.Attempt > 0 {
 		t.removed = append(t.removed, removal{r.id, info.Last.Attempt, now})
@@ -130,8 +130,8 @@ func (t *table) forget(r *request) {
 	t.unknown = slices.DeleteFunc(t.unknown, func(c *correction) bool { return c.request.id == r.id })
 }
 
-// before returns the number of the last attempt of an ID that was removed lately.
-func (t *table) before(id protocol.RequestID) uint32 {
+// attemptsBefore returns the number of the last attempt of an ID that was removed lately.
+func (t *table) attemptsBefore(id protocol.RequestID) uint32 {
 	for _, x := range t.removed {
 		if x.id == id && t.o.cfg.Clock()-x.at <= journal.RemovalTTL {
 			return x.attempt

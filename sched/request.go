@@ -16,78 +16,78 @@ import (
 var errOverdue = errors.New("it did not end in time after it was asked to stop")
 
 // request is one request under way. Its goroutine, run, owns all fields but:
-// id, service, hash, size and decided, which stay the same; account, control and
-// secrets, which others use too; runs, goesOn and removed, which the table's
+// id, service, hash, size and decided, which stay the same; progress, control and
+// secrets, which others use too; runs, detached and removed, which the table's
 // goroutine owns.
 type request struct {
-	o       *Orchestrator
-	id      protocol.RequestID
-	service protocol.Service // without its secrets' data
-	hash    [sha256.Size]byte
-	size    int // of the service, encoded
-	secrets secrets
-	account account
-	control *control
-	log     *slog.Logger
+	o        *Orchestrator
+	id       protocol.RequestID
+	service  protocol.Service // without its secrets' data
+	hash     [sha256.Size]byte
+	size     int // of the service, encoded
+	secrets  secrets
+	progress progress
+	control  *control
+	log      *slog.Logger
 
 	// decided is closed when the request is accepted, or not: failed says why,
 	// and does not change after.
 	decided chan struct{}
 	failed  error
 
-	runs    int  // sessions of Accept
-	goesOn  bool // without them too
-	removed bool // somebody had it forgotten
+	acceptSessions int  // sessions of Accept
+	detached       bool // without them too
+	removed        bool // somebody had it forgotten
 
 	state   protocol.State
 	demand  Demand
 	attempt uint32
 	// attemptsBefore counts those of an earlier request of this ID.
 	attemptsBefore uint32
-	// first is the first placement where that was before the request was accepted,
+	// firstPlacement is the first placement where that was before the request was accepted,
 	// until the offer is sent.
-	first *placement
+	firstPlacement *placement
 	// node has the offer or the execution; name is what it is called.
 	node protocol.PeerID
 	name string
 	// last is the last event that the execution told.
 	last protocol.Event
-	// started is when the execution was seen running.
-	started time.Duration
-	// patientUntil is how long nodes that could run it are waited for.
-	patientUntil time.Duration
-	// onward: another attempt is to be placed. before is how the last one ended.
-	onward bool
-	before *protocol.Event
-	// lost counts the attempts that were lost and may have run, moves those that
+	// startedAt is when the execution was seen running.
+	startedAt time.Duration
+	// nodeDeadline is how long nodes that could run it are waited for.
+	nodeDeadline time.Duration
+	// placeAgain: another attempt is to be placed. before is how the last one ended.
+	placeAgain bool
+	lastEnd    *protocol.Event
+	// lostAttempts counts the attempts that were lost and may have run, moves those that
 	// have surely not started.
-	lost  uint32
-	moves int
-	// offered is when the offer was accepted that the node has.
-	offered time.Duration
-	// readyUntil is how long devices that do not know yet whether they run work are
+	lostAttempts uint32
+	moves        int
+	// offeredAt is when the offer was accepted that the node has.
+	offeredAt time.Duration
+	// readyDeadline is how long devices that do not know yet whether they run work are
 	// waited for; 0 before that was needed.
-	readyUntil time.Duration
+	readyDeadline time.Duration
 	// avoided are nodes that are left out of placement for a while.
 	avoided []protocol.PeerID
-	// base is where in the feed the attempt's output begins.
-	base position
+	// outputBase is where in the feed the attempt's output begins.
+	outputBase position
 	// replay is what the node kept while an earlier process had the request.
 	replay replay
-	// begun: a container on this device was seen; marking writes that down.
-	begun   bool
-	marking sync.WaitGroup
-	// read is the session on which the end came; nil before that.
-	read protocol.Session
-	// kept: the end is in the journal.
-	kept bool
+	// containerSeen: a container on this device was seen; writes counts the writes of that.
+	containerSeen bool
+	writes        sync.WaitGroup
+	// endSession is the session on which the end came; nil before that.
+	endSession protocol.Session
+	// persisted: the end is in the journal.
+	persisted bool
 }
 
 func newRequest(o *Orchestrator, id protocol.RequestID, s protocol.Service, hash [sha256.Size]byte) *request {
 	return &request{
 		o: o, id: id, service: s.WithoutSecrets(), hash: hash, size: s.EncodedSize(),
-		secrets: secrets{of: s.Secrets},
-		account: newAccount(&o.cfg.Params, protocol.RequestInfo{
+		secrets: secrets{list: s.Secrets},
+		progress: newProgress(&o.cfg.Params, protocol.RequestInfo{
 			ID: id, Orchestrator: o.cfg.Self, OrchestratorName: o.cfg.Name, Image: s.Image, Args: s.Args, Tags: s.Tags,
 		}),
 		control: newControl(),
@@ -96,9 +96,9 @@ func newRequest(o *Orchestrator, id protocol.RequestID, s protocol.Service, hash
 	}
 }
 
-// decision waits until the request is accepted; the error says why it is not,
+// awaitDecision waits until the request is accepted; the error says why it is not,
 // or is ctx's.
-func (r *request) decision(ctx context.Context) error {
+func (r *request) awaitDecision(ctx context.Context) error {
 	select {
 	case <-r.decided:
 		return r.failed
@@ -107,9 +107,9 @@ func (r *request) decision(ctx context.Context) error {
 	}
 }
 
-// failure returns why the request was not accepted; nil where it was, or where
+// rejection returns why the request was not accepted; nil where it was, or where
 // that is not decided yet.
-func (r *request) failure() error {
+func (r *request) rejection() error {
 	select {
 	case <-r.decided:
 		return r.failed
@@ -119,63 +119,63 @@ func (r *request) failure() error {
 }
 
 // run looks after the request until its end is known and kept, or until ctx
-// ends: then the request is let go. It begins with how, which returns the
+// ends: then the request is released. It begins with how, which returns the
 // execution's session where there is one.
 func (r *request) run(ctx context.Context, how func(context.Context) protocol.Session) {
-	r.attend(ctx, how)
+	r.supervise(ctx, how)
 	if r.state.Ended() {
-		r.o.leases.drop(r.id)
+		r.o.leases.release(r.id)
 		r.secrets.drop()
 	}
 	r.control.end(!r.correctable())
-	r.account.output().End()
-	r.marking.Wait()
-	if r.state.Ended() && !r.kept {
-		r.keepTrying(ctx)
+	r.progress.currentFeed().End()
+	r.writes.Wait()
+	if r.state.Ended() && !r.persisted {
+		r.retryPersist(ctx)
 	}
-	r.readOut(ctx)
+	r.drainSession(ctx)
 }
 
-// attend follows the request, and gives up where a stop comes to nothing.
-func (r *request) attend(ctx context.Context, how func(context.Context) protocol.Session) {
+// supervise follows the request, and gives up where a stop comes to nothing.
+func (r *request) supervise(ctx context.Context, how func(context.Context) protocol.Session) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		r.watchStop(ctx, cancel)
+		r.enforceStop(ctx, cancel)
 	}()
-	for s := how(ctx); s != nil || r.onward; s = r.place(ctx) {
+	for s := how(ctx); s != nil || r.placeAgain; s = r.place(ctx) {
 		if s != nil {
 			r.execute(ctx, s)
 		}
-		if !r.onward {
+		if !r.placeAgain {
 			break
 		}
-		r.onward = false
+		r.placeAgain = false
 	}
 	cancel(nil)
 	<-watched
 }
 
-// begin accepts a new request and places it. Where nobody has to be asked for
+// start accepts a new request and places it. Where nobody has to be asked for
 // that, it is placed before it is accepted, so that both are written down at once.
-func (r *request) begin(ctx context.Context) protocol.Session {
-	r.o.cfg.View.Arrived()
+func (r *request) start(ctx context.Context) protocol.Session {
+	r.o.cfg.View.RequestReceived()
 	if d, whole := r.o.demandAtOnce(&r.service); whole {
 		r.demand = d
 		if p := r.o.choose(&r.demand); p.found {
-			r.first = p
+			r.firstPlacement = p
 		}
 	}
 	if !r.accept(ctx) {
-		r.dropFirst()
+		r.dropFirstPlacement()
 		return nil
 	}
-	if r.first == nil {
+	if r.firstPlacement == nil {
 		return r.placeFirst(ctx)
 	}
 	r.attempt = r.attemptsBefore + 1
-	r.report(protocol.Event{State: protocol.StatePlacing})
+	r.publish(protocol.Event{State: protocol.StatePlacing})
 	return r.place(ctx)
 }
 
@@ -186,14 +186,14 @@ func (r *request) placeFirst(ctx context.Context) protocol.Session {
 }
 
 func (r *request) placeNew(ctx context.Context) protocol.Session {
-	r.report(protocol.Event{State: protocol.StatePlacing})
+	r.publish(protocol.Event{State: protocol.StatePlacing})
 	return r.place(ctx)
 }
 
-// watchStop sees to it that a stop has an end: what was sent another signal
+// enforceStop sees to it that a stop has an end: what was sent another signal
 // than SIGTERM is killed after the grace period, and a request that has not
 // ended long after that is given up.
-func (r *request) watchStop(ctx context.Context, giveUp context.CancelCauseFunc) {
+func (r *request) enforceStop(ctx context.Context, giveUp context.CancelCauseFunc) {
 	select {
 	case <-r.control.stopping:
 	case <-ctx.Done():
@@ -215,7 +215,7 @@ func (r *request) watchStop(ctx context.Context, giveUp context.CancelCauseFunc)
 	if err := r.control.kill(); err != nil {
 		r.log.Debug("the execution was not told to stop", "err", err)
 	}
-	if wait(r.o.cfg.Params.StopSlack) {
+	if wait(r.o.cfg.Params.StopGrace) {
 		giveUp(errOverdue)
 	}
 }
@@ -238,19 +238,19 @@ func (r *request) stopping() bool {
 // sessions as it takes.
 func (r *request) execute(ctx context.Context, s protocol.Session) {
 	params := &r.o.cfg.Params
-	touch := newPatience(params, params.RegainTimeout)
-	defer r.o.cfg.View.Returned(r.node)
+	touch := newReattachBackoff(params, params.ReattachTimeout)
+	defer r.o.cfg.View.Finished(r.node)
 	for {
 		since := r.o.cfg.Clock()
 		if r.follow(ctx, s) {
 			return
 		}
-		if r.o.cfg.Clock()-since > params.RegainPauseMax {
-			touch = newPatience(params, params.RegainTimeout) // it was not just a flicker
+		if r.o.cfg.Clock()-since > params.MaxReattachBackoff {
+			touch = newReattachBackoff(params, params.ReattachTimeout) // it was not just a flicker
 		}
 		var err error
-		if s, err = r.regain(ctx, touch); err != nil {
-			r.loseTouch(ctx, err)
+		if s, err = r.reattach(ctx, touch); err != nil {
+			r.connectionLost(ctx, err)
 			return
 		}
 	}
@@ -260,7 +260,7 @@ func (r *request) execute(ctx context.Context, s protocol.Session) {
 // the session broke, or ctx ended.
 func (r *request) follow(ctx context.Context, s protocol.Session) bool {
 	defer func() {
-		if r.read != s {
+		if r.endSession != s {
 			s.Close()
 		}
 	}()
@@ -276,8 +276,8 @@ func (r *request) follow(ctx context.Context, s protocol.Session) bool {
 			break
 		}
 		if r.relay(ctx, &u) {
-			if !r.onward {
-				r.read = s
+			if !r.placeAgain {
+				r.endSession = s
 			}
 			return true
 		}
@@ -286,17 +286,17 @@ func (r *request) follow(ctx context.Context, s protocol.Session) bool {
 	return false
 }
 
-// readOut reads the session on which the end came to its own end: a node keeps
+// drainSession reads the session on which the end came to its own end: a node keeps
 // what has ended until then, so that no end is lost, and forgets it after.
-func (r *request) readOut(ctx context.Context) {
-	if r.read == nil {
+func (r *request) drainSession(ctx context.Context) {
+	if r.endSession == nil {
 		return
 	}
-	defer r.read.Close()
-	release := context.AfterFunc(ctx, func() { r.read.Close() })
+	defer r.endSession.Close()
+	release := context.AfterFunc(ctx, func() { r.endSession.Close() })
 	defer release()
-	for r.kept {
-		if _, err := r.read.Next(); err != nil {
+	for r.persisted {
+		if _, err := r.endSession.Next(); err != nil {
 			return
 		}
 	}
@@ -305,19 +305,19 @@ func (r *request) readOut(ctx context.Context) {
 // relay passes an update on to the askers, and reports whether it was the end.
 func (r *request) relay(ctx context.Context, u *protocol.Update) bool {
 	switch {
-	case u.Event != nil && u.Event.Code == protocol.CodeLeaving && r.node == r.o.cfg.Self && r.unstarted(u.Event):
+	case u.Event != nil && u.Event.Code == protocol.CodeLeaving && r.node == r.o.cfg.Self && r.neverStarted(u.Event):
 		<-ctx.Done() // which is about to come: this device shuts down
 	case u.Event != nil:
-		return r.told(*u.Event)
+		return r.handleEvent(*u.Event)
 	case u.Output != nil:
-		r.output(ctx, u.Output)
+		r.handleOutput(ctx, u.Output)
 	}
 	return false
 }
 
-// told takes in an event of the execution, and reports whether it was its end.
+// handleEvent takes in an event of the execution, and reports whether it was its end.
 // After a session was taken up again, what was told before comes once more.
-func (r *request) told(e protocol.Event) bool {
+func (r *request) handleEvent(e protocol.Event) bool {
 	if e.State < protocol.StatePlacing {
 		e.State = protocol.StatePlacing // accepted is what this device says
 	}
@@ -329,35 +329,35 @@ func (r *request) told(e protocol.Event) bool {
 		return false
 	}
 	if r.state == protocol.StatePlacing && e.State != protocol.StatePlacing {
-		r.o.cfg.View.Begun(r.node)
+		r.o.cfg.View.Started(r.node)
 	}
-	if faulty(&e) && e.Code != protocol.CodeLeaving {
-		r.o.cfg.View.Failed(r.node)
+	if nodeFault(&e) && e.Code != protocol.CodeLeaving {
+		r.o.cfg.View.RecordFault(r.node)
 	}
 	switch {
-	case r.unstarted(&e):
-		r.move(e)
+	case r.neverStarted(&e):
+		r.moveAttempt(e)
 		return true
-	case faulty(&e) && r.mayRetry():
-		r.lose(e)
+	case nodeFault(&e) && r.mayRetry():
+		r.attemptLost(e)
 		return true
 	}
 	r.last = e
 	e = r.asStopped(e)
 	began := e.State == protocol.StateRunning && r.state != protocol.StateRunning
 	if began {
-		r.started = r.o.cfg.Clock()
+		r.startedAt = r.o.cfg.Clock()
 	}
 	if e.State.Ended() && r.leased() {
 		// Should this process die now and the node be gone, it would be run again.
 		e = r.stamp(e)
-		r.keepEnd(e, false)
+		r.persistEnd(e, false)
 	}
-	r.learn(e.State)
-	r.markBegun(e.State)
-	r.report(e)
+	r.recordRun(e.State)
+	r.markContainerSeen(e.State)
+	r.publish(e)
 	if began {
-		if err := r.control.began(); err != nil {
+		if err := r.control.started(); err != nil {
 			r.log.Debug("the terminal's size was not passed on", "err", err)
 		}
 	}
@@ -369,17 +369,17 @@ func sameNews(a, b *protocol.Event) bool {
 		a.QueuePlace == b.QueuePlace && a.Container == b.Container && a.Progress == nil && b.Progress == nil
 }
 
-// learn corrects what the service's work is taken to be, when an execution ended
+// recordRun corrects what the service's work is taken to be, when an execution ended
 // by itself. A node learns of what runs on itself for all orchestrators.
-func (r *request) learn(end protocol.State) {
+func (r *request) recordRun(end protocol.State) {
 	ran := end == protocol.StateSucceeded || end == protocol.StateFailed
 	if ran && r.state == protocol.StateRunning && r.node != r.o.cfg.Self {
-		r.o.cfg.View.Ran(&r.service, r.node, r.o.cfg.Clock()-r.started)
+		r.o.cfg.View.RecordRun(&r.service, r.node, r.o.cfg.Clock()-r.startedAt)
 	}
 }
 
-// now is the time for people; zero where there is none.
-func (r *request) now() time.Time {
+// wallClock is the time for people; zero where there is none.
+func (r *request) wallClock() time.Time {
 	if r.o.cfg.Now == nil {
 		return time.Time{}
 	}
@@ -391,21 +391,21 @@ func (r *request) stamp(e protocol.Event) protocol.Event {
 	e.Request, e.Attempt = r.id, r.attempt
 	e.Node, e.NodeName = r.node, r.name
 	if e.At.IsZero() {
-		e.At = r.now()
+		e.At = r.wallClock()
 	}
 	return e
 }
 
-// report tells an event about this device, or about the node where there is
+// publish tells an event about this device, or about the node where there is
 // one, and moves to its state.
-func (r *request) report(e protocol.Event) {
+func (r *request) publish(e protocol.Event) {
 	if !mayFollow(r.state, e.State) {
 		r.log.Error("impossible step in a request's life", "from", r.state.String(), "to", e.State.String())
 		return
 	}
 	r.state = e.State
 	e = r.stamp(e)
-	r.account.event(e)
+	r.progress.addEvent(e)
 	if e.Progress == nil {
 		r.o.watchers.tell(e)
 	}
@@ -414,9 +414,9 @@ func (r *request) report(e protocol.Event) {
 	}
 }
 
-// note tells the askers something within the present state.
-func (r *request) note(code protocol.Code, format string, args ...any) {
-	r.report(protocol.Event{State: r.state, Code: code, Reason: fmt.Sprintf(format, args...)})
+// publishNote tells the askers something within the present state.
+func (r *request) publishNote(code protocol.Code, format string, args ...any) {
+	r.publish(protocol.Event{State: r.state, Code: code, Reason: fmt.Sprintf(format, args...)})
 }
 
 // end ends the request by this device's own word. That is written down before
@@ -425,7 +425,7 @@ func (r *request) note(code protocol.Code, format string, args ...any) {
 func (r *request) end(s protocol.State, code protocol.Code, format string, args ...any) {
 	e := r.stamp(protocol.Event{State: s, Code: code, Reason: fmt.Sprintf(format, args...)})
 	if mayFollow(r.state, s) {
-		r.keepEnd(e, false)
+		r.persistEnd(e, false)
 	}
-	r.report(e)
+	r.publish(e)
 }

@@ -24,7 +24,7 @@ func (o *Orchestrator) Attach(ctx context.Context, a protocol.Attach) (protocol.
 	if err != nil {
 		return nil, err
 	}
-	r.account.claim(position{a.Stdout, a.Stderr})
+	r.progress.claimOutput(position{a.Stdout, a.Stderr})
 	return newSession(r, sessionOptions{attach: a}), nil
 }
 
@@ -55,7 +55,7 @@ func (o *Orchestrator) Inspect(ctx context.Context, id protocol.RequestID) (prot
 	if err != nil {
 		return protocol.RequestDetail{}, err
 	}
-	return r.account.detail(r.service), nil
+	return r.progress.detail(r.service), nil
 }
 
 // List implements protocol.Requests. No other device is asked.
@@ -68,7 +68,7 @@ func (o *Orchestrator) List(ctx context.Context, all bool, yield func(protocol.R
 	known := make(map[protocol.RequestID]bool)
 	err := o.do(ctx, func(t *table) {
 		t.all(func(r *request) {
-			info, sequence, accepted := r.account.line()
+			info, sequence, accepted := r.progress.summary()
 			if accepted {
 				known[r.id] = true
 			}
@@ -102,14 +102,14 @@ func (o *Orchestrator) List(ctx context.Context, all bool, yield func(protocol.R
 
 // line returns what a list says of a request that is only in the journal.
 func (o *Orchestrator) line(rec *journal.Record) protocol.RequestInfo {
-	a := newAccount(&o.cfg.Params, protocol.RequestInfo{
+	a := newProgress(&o.cfg.Params, protocol.RequestInfo{
 		ID: rec.ID, Orchestrator: o.cfg.Self, OrchestratorName: o.cfg.Name,
 		Image: rec.Service.Image, Args: rec.Service.Args, Tags: rec.Service.Tags, Detached: rec.Detached, Accepted: rec.At,
 	})
 	for _, e := range rec.End.History {
-		a.note(e)
+		a.record(e)
 	}
-	a.note(rec.End.Event)
+	a.record(rec.End.Event)
 	return a.info
 }
 
@@ -134,7 +134,7 @@ func (o *Orchestrator) find(ctx context.Context, id protocol.RequestID) (*reques
 			return nil, err
 		}
 	}
-	if exact.decision(ctx) != nil {
+	if exact.awaitDecision(ctx) != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -150,7 +150,7 @@ func (o *Orchestrator) search(id protocol.RequestID, inMemory []*request) (*requ
 	var named []protocol.RequestInfo
 	for _, r := range inMemory {
 		byID[r.id] = r
-		info, _, _ := r.account.line()
+		info, _, _ := r.progress.summary()
 		named = append(named, info)
 	}
 	if o.cfg.Journal != nil {

@@ -84,7 +84,7 @@ func TestWatch(t *testing.T) {
 func TestSlowWatcherIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		params := DefaultParams()
-		params.WatchBuffer = 3
+		params.MaxWatchQueue = 3
 		m := newMesh(t, params, abc...)
 		defer m.close()
 		read, seen, done := make(chan struct{}), 0, make(chan error, 1)
@@ -200,7 +200,7 @@ func TestInspect(t *testing.T) {
 		if d.Service.Image != "busybox" || len(d.Decisions) != 2 || d.Last.State != protocol.StateSucceeded {
 			t.Errorf("%+v", d)
 		}
-		if n := len(d.Events); n != DefaultParams().HistoryKept || d.Events[0].State != protocol.StateAccepted ||
+		if n := len(d.Events); n != DefaultParams().MaxHistory || d.Events[0].State != protocol.StateAccepted ||
 			d.Events[n-1].State != protocol.StateSucceeded {
 			t.Errorf("%d events: %+v", n, d.Events)
 		}

@@ -121,7 +121,7 @@ func TestStoppedBeforeTheFirstOffer(t *testing.T) {
 		})
 		app := m.run(on("b", "r"))
 		<-app.done
-		if own := m.view.Snapshot(nil).Peers[1]; m.offers("r") != 0 || own.Own != 0 || own.Sent != 0 {
+		if own := m.view.Snapshot(nil).Peers[1]; m.offers("r") != 0 || own.Inflight != 0 || own.Sent != 0 {
 			t.Errorf("%d offers, counted %+v", m.offers("r"), own)
 		}
 		m.restart()

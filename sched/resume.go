@@ -16,7 +16,7 @@ func (o *Orchestrator) load(t *table) error {
 		o.leases.serve(true)
 		return nil
 	}
-	t.recallRemovals(o.cfg.Journal.Removals())
+	t.loadRemovals(o.cfg.Journal.Removals())
 	taken := 0
 	var over []*request // that were to be forgotten, and this process ended first
 	err := o.cfg.Journal.Load(func(rec journal.Record) error {
@@ -24,14 +24,14 @@ func (o *Orchestrator) load(t *table) error {
 		case rec.End == nil:
 			taken++
 			r := o.fromRecord(&rec)
-			r.attemptsBefore = t.before(r.id)
+			r.attemptsBefore = t.attemptsBefore(r.id)
 			t.add(r)
 			if r.leased() && rec.Offer.Attempt > 0 {
 				o.leases.begin(r.id, rec.Offer.Attempt, rec.Offer.Node)
 			}
 			t.look(r, func(ctx context.Context) protocol.Session { return r.resume(ctx, &rec) })
 		case rec.End.Event.State == protocol.StateUnknown:
-			t.correctLater(o.fromRecord(&rec))
+			t.scheduleCorrection(o.fromRecord(&rec))
 		case rec.Service.AutoRemove:
 			over = append(over, o.fromRecord(&rec))
 		}
@@ -56,31 +56,31 @@ func (o *Orchestrator) load(t *table) error {
 // and no other: it may be running it.
 func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Session {
 	params := &r.o.cfg.Params
-	r.patientUntil = r.o.cfg.Clock() + params.ResumeTimeout
-	r.report(protocol.Event{State: protocol.StateAccepted, At: rec.At})
+	r.nodeDeadline = r.o.cfg.Clock() + params.ResumeTimeout
+	r.publish(protocol.Event{State: protocol.StateAccepted, At: rec.At})
 	switch {
 	case rec.Offer.Attempt == 0 && !rec.Doubtful:
 		return r.placeFirst(ctx)
 	case rec.Offer.Attempt == 0:
-		r.report(protocol.Event{State: protocol.StatePlacing})
+		r.publish(protocol.Event{State: protocol.StatePlacing})
 		r.end(protocol.StateUnknown, protocol.CodeInternal,
 			"the journal of this device was damaged, or an older version of hearth wrote it: whether this was run, and where, is not known")
 		return nil
 	}
 	r.attempt, r.node, r.name = rec.Offer.Attempt, rec.Offer.Node, rec.Offer.Name
-	if r.lost = rec.Offer.Lost; rec.Doubtful {
-		r.lost = r.service.Retry // it may have ended, and that was told
+	if r.lostAttempts = rec.Offer.Lost; rec.Doubtful {
+		r.lostAttempts = r.service.Retry // it may have ended, and that was told
 	}
-	if r.lost > 0 { // whatever becomes of this attempt: what has run is not refused
-		r.before = &protocol.Event{State: protocol.StateLost, Code: protocol.CodeNodeLost, Attempt: r.attempt,
+	if r.lostAttempts > 0 { // whatever becomes of this attempt: what has run is not refused
+		r.lastEnd = &protocol.Event{State: protocol.StateLost, Code: protocol.CodeNodeLost, Attempt: r.attempt,
 			Reason: "an attempt of it was lost before this device was restarted; there is no node to run it again"}
 	}
-	r.beginAt(position{rec.Offer.Stdout, rec.Offer.Stderr})
-	r.report(protocol.Event{State: protocol.StatePlacing, Reason: "this device was restarted: asking " + r.name})
-	s, err := r.regain(ctx, newPatience(params, params.ResumeTimeout))
+	r.setOutputBase(position{rec.Offer.Stdout, rec.Offer.Stderr})
+	r.publish(protocol.Event{State: protocol.StatePlacing, Reason: "this device was restarted: asking " + r.name})
+	s, err := r.reattach(ctx, newReattachBackoff(params, params.ResumeTimeout))
 	switch {
 	case err == nil:
-		r.o.cfg.View.Resumed(r.node)
+		r.o.cfg.View.Reattached(r.node)
 		return s
 	case leaving(ctx):
 	case errors.Is(err, errForgotten) && r.node == r.o.cfg.Self && !rec.Offer.Begun && !rec.Doubtful:
@@ -92,22 +92,22 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 	case errors.Is(err, errForgotten):
 		// Another node keeps what ended for minutes, and nobody knows for how long this
 		// device was down: that it never ran there would be a guess.
-		r.lose(protocol.Event{State: protocol.StateLost, Code: protocol.CodeNodeLost, Reason: fmt.Sprintf(
+		r.attemptLost(protocol.Event{State: protocol.StateLost, Code: protocol.CodeNodeLost, Reason: fmt.Sprintf(
 			"this device was restarted, and %s knows nothing of it: it never got it, or forgot it since; whether it ran is not known", r.name)})
 	default:
-		r.lose(protocol.Event{State: protocol.StateUnknown, Code: codeOfLoss(ctx), Reason: fmt.Sprintf(
+		r.attemptLost(protocol.Event{State: protocol.StateUnknown, Code: lostCode(ctx), Reason: fmt.Sprintf(
 			"this device was restarted, and %s does not answer: %s; whether it ran there is not known",
-			r.name, whyLost(ctx, r.waits(params.ResumeTimeout)))})
+			r.name, lostReason(ctx, r.reattachTimeout(params.ResumeTimeout)))})
 	}
 	return nil
 }
 
-// beginAt says where in the feed the attempt's output begins: what was written
+// setOutputBase says where in the feed the attempt's output begins: what was written
 // before is not there any more.
-func (r *request) beginAt(base position) {
-	feed := r.account.output()
+func (r *request) setOutputBase(base position) {
+	feed := r.progress.currentFeed()
 	have := positionOf(feed)
 	feed.Cut(protocol.Stdout, base.stdout-min(base.stdout, have.stdout))
 	feed.Cut(protocol.Stderr, base.stderr-min(base.stderr, have.stderr))
-	r.base = base
+	r.outputBase = base
 }

@@ -11,24 +11,24 @@ import (
 
 // secrets are those of a request, until it has ended.
 type secrets struct {
-	mu sync.Mutex // guards of
-	of []protocol.Secret
+	mu   sync.Mutex // guards of
+	list []protocol.Secret
 }
 
-// into returns the service with what its secrets hold: for the node that is
+// fill returns the service with what its secrets hold: for the node that is
 // offered it, and for the journal, which seals them.
-func (s *secrets) into(service protocol.Service) protocol.Service {
+func (s *secrets) fill(service protocol.Service) protocol.Service {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.of) > 0 {
-		service.Secrets = slices.Clone(s.of)
+	if len(s.list) > 0 {
+		service.Secrets = slices.Clone(s.list)
 	}
 	return service
 }
 
 // complete reports whether none is missing: the journal could not read them.
 func (s *secrets) complete() bool {
-	service := s.into(protocol.Service{})
+	service := s.fill(protocol.Service{})
 	return service.SecretsComplete()
 }
 
@@ -37,7 +37,7 @@ func (s *secrets) complete() bool {
 func (s *secrets) same(others []protocol.Secret) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.of == nil || slices.EqualFunc(s.of, others, func(a, b protocol.Secret) bool {
+	return s.list == nil || slices.EqualFunc(s.list, others, func(a, b protocol.Secret) bool {
 		return a.Name == b.Name && bytes.Equal(a.Data, b.Data)
 	})
 }
@@ -46,13 +46,13 @@ func (s *secrets) same(others []protocol.Secret) bool {
 func (s *secrets) drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.of = nil
+	s.list = nil
 }
 
 // endWithoutSecrets ends a request that cannot be offered any more.
 func (r *request) endWithoutSecrets() {
-	r.dropFirst()
-	if r.endAsBefore() {
+	r.dropFirstPlacement()
+	if r.endAsLastAttempt() {
 		return
 	}
 	r.node, r.name = "", ""
@@ -60,11 +60,11 @@ func (r *request) endWithoutSecrets() {
 		"its secrets cannot be read from the journal of this device any more: its seed has changed")
 }
 
-// slowest is how many bytes a second a link moves at least.
-const slowest = 128 << 10
+// minLinkRate is how many bytes a second a link moves at least.
+const minLinkRate = 128 << 10
 
 // answerTimeout bounds the wait for the answer to an offer with a service of so
 // many bytes.
 func (p *Params) answerTimeout(size int) time.Duration {
-	return p.AnswerTimeout + time.Duration(size)*time.Second/slowest
+	return p.AnswerTimeout + time.Duration(size)*time.Second/minLinkRate
 }

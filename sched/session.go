@@ -15,10 +15,10 @@ import (
 // io.ErrClosedPipe, as if the input had ended.
 type session struct {
 	*protocol.FeedReader
-	request *request
-	opts    sessionOptions
-	ended   bool             // Next has told the end
-	rest    *protocol.Output // of what Next told a part of
+	request       *request
+	opts          sessionOptions
+	ended         bool             // Next has told the end
+	pendingOutput *protocol.Output // of what Next told a part of
 
 	closing sync.Once
 	closed  chan struct{} // ends a Write that waits
@@ -27,18 +27,18 @@ type session struct {
 type sessionOptions struct {
 	// input: what is written goes to the container.
 	input bool
-	// run: the request is cancelled without a session of this kind.
-	run bool
+	// owner: the request is cancelled without a session of this kind.
+	owner bool
 	// attach says what is wanted of the output.
 	attach protocol.Attach
 }
 
 func newSession(r *request, opts sessionOptions) *session {
 	stdout, stderr := opts.attach.Stdout, opts.attach.Stderr
-	feed := r.account.output()
+	feed := r.progress.currentFeed()
 	if opts.attach.Since > 0 {
 		var from position
-		feed, from = r.account.outputSince(r.o.cfg.Clock() - opts.attach.Since)
+		feed, from = r.progress.outputSince(r.o.cfg.Clock() - opts.attach.Since)
 		stdout, stderr = max(stdout, from.stdout), max(stderr, from.stderr)
 	}
 	if opts.attach.NoOutput {
@@ -56,15 +56,15 @@ func newSession(r *request, opts sessionOptions) *session {
 // Next returns what comes next. When this device shuts down before the request
 // has ended, the error says that it goes on.
 func (s *session) Next() (protocol.Update, error) {
-	if s.rest != nil {
-		out := s.rest
-		out, s.rest = s.request.account.timed(out)
+	if s.pendingOutput != nil {
+		out := s.pendingOutput
+		out, s.pendingOutput = s.request.progress.splitByTime(out)
 		return protocol.Update{Output: out}, nil
 	}
 	u, err := s.FeedReader.Next()
 	switch {
 	case u.Output != nil:
-		u.Output, s.rest = s.request.account.timed(u.Output)
+		u.Output, s.pendingOutput = s.request.progress.splitByTime(u.Output)
 	case u.Event != nil:
 		s.ended = u.Event.State.Ended()
 	case errors.Is(err, io.EOF) && !s.ended && !s.opts.attach.NoFollow:
@@ -107,7 +107,7 @@ func (s *session) Close() error {
 	s.closing.Do(func() {
 		close(s.closed)
 		_ = s.FeedReader.Close()
-		if s.opts.run {
+		if s.opts.owner {
 			s.request.o.abandon(s.request)
 		}
 	})

@@ -168,22 +168,22 @@ func oracle(s *sim, _ *simNode, d *Demand) Choice {
 
 func (s *sim) arrive(j *simJob, choose policy) {
 	view := j.from.view
-	view.Arrived()
+	view.RequestReceived()
 	demand := view.Demand(&protocol.Service{Image: "busybox"})
 	for {
 		choice := choose(s, j.from, &demand)
 		to := s.nodes[slices.IndexFunc(s.nodes, func(n *simNode) bool { return n.id == choice.Node })]
-		view.Dispatched(to.id)
+		view.OfferSent(to.id)
 		s.offers++
 		forced := demand.Refusals >= DefaultParams().RefusableOffers
 		wait := to.view.EstimateHere(*demand.Service, to.running, len(to.queue), to.slots)
 		if to.running < to.slots || forced || wait <= choice.Bound {
-			view.Accepted(to.id)
+			view.OfferAccepted(to.id)
 			to.queue = append(to.queue, j)
 			s.pump(to)
 			return
 		}
-		view.Refused(to.id, protocol.Load{Running: uint32(to.running), Queued: uint32(len(to.queue))})
+		view.OfferRefused(to.id, protocol.Load{Running: uint32(to.running), Queued: uint32(len(to.queue))})
 		demand.Refusals++
 	}
 }
@@ -193,10 +193,10 @@ func (s *sim) pump(n *simNode) {
 		j := n.queue[0]
 		n.queue = n.queue[1:]
 		n.running++
-		j.from.view.Begun(n.id)
+		j.from.view.Started(n.id)
 		s.at(s.now+seconds(j.work/n.speed), func() {
 			n.running--
-			j.from.view.Returned(n.id)
+			j.from.view.Finished(n.id)
 			s.took = append(s.took, (s.now - j.arrived).Seconds())
 			s.pump(n)
 		})

@@ -21,9 +21,9 @@ type Peer struct {
 	// Age is how long ago the load was learned.
 	Age time.Duration
 	RTT time.Duration
-	// Sent counts what this orchestrator sent there since then, Returned what
+	// Sent counts what this orchestrator sent there since then, Finished what
 	// came back, and Own all that it has there now, whenever it was sent.
-	Sent, Returned, Own int
+	Sent, Finished, Inflight int
 	// Waited is for how long this device has been kept waiting there: for a
 	// status that is due, for the answer to an offer, or for an execution to begin.
 	Waited time.Duration
@@ -64,13 +64,13 @@ func (v *View) Snapshot(buf []Peer) Snapshot {
 func (v *View) peer(d *device, now time.Duration) Peer {
 	p := Peer{
 		Node: d.id, Name: d.label(), Self: d.id == v.self,
-		Status: d.status, Age: now - d.known, RTT: d.rtt,
-		Sent: d.pending + d.taken, Returned: d.returned, Own: v.own[d.id],
-		Slower: v.learned.of[d.id].factor(&v.params, now),
+		Status: d.status, Age: now - d.loadAt, RTT: d.rtt,
+		Sent: d.pending + d.accepted, Finished: d.finished, Inflight: v.inflight[d.id],
+		Slower: v.experiences.byNode[d.id].factor(&v.params, now),
 	}
 	p.New = d.status == nil && now-d.joined < v.params.ReadyTimeout
-	if len(d.waits) > 0 {
-		p.Waited = now - d.waits[0]
+	if len(d.unstarted) > 0 {
+		p.Waited = now - d.unstarted[0]
 	}
 	if p.Self {
 		p.Age = 0 // its load is told at once
@@ -121,7 +121,7 @@ func (v *View) ExpectedHere(service *protocol.Service) time.Duration {
 		return 0
 	}
 	work, _ := v.work.expect(keyOf(service))
-	return seconds(work / v.params.speed(here) * (1 + v.learned.of[v.self].factor(&v.params, v.clock())))
+	return seconds(work / v.params.speed(here) * (1 + v.experiences.byNode[v.self].factor(&v.params, v.clock())))
 }
 
 // EstimateHere is how long the service would take on this device from now to its
@@ -136,6 +136,6 @@ func (v *View) EstimateHere(service protocol.Service, running, queued, slots int
 	if here == nil || slots <= 0 {
 		return math.MaxInt64
 	}
-	slower := v.learned.of[v.self].factor(&v.params, v.clock())
+	slower := v.experiences.byNode[v.self].factor(&v.params, v.clock())
 	return seconds(v.params.expect(here, &demand, float64(running+queued), float64(slots), slower).total())
 }

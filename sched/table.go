@@ -45,7 +45,7 @@ func newTable(o *Orchestrator) *table {
 
 // find returns the request with exactly this ID; nil where it is not in memory.
 func (t *table) find(id protocol.RequestID) *request {
-	if r := t.known[id]; r != nil && r.failure() == nil {
+	if r := t.known[id]; r != nil && r.rejection() == nil {
 		return r
 	}
 	for _, c := range t.unknown {
@@ -73,8 +73,8 @@ func (t *table) all(f func(*request)) {
 func (t *table) namedBy(text protocol.RequestID) []*request {
 	var found []*request
 	t.all(func(r *request) {
-		info, _, _ := r.account.line()
-		if named, _ := info.NamedBy(text); named && r.failure() == nil {
+		info, _, _ := r.progress.summary()
+		if named, _ := info.NamedBy(text); named && r.rejection() == nil {
 			found = append(found, r)
 		}
 	})
@@ -87,10 +87,10 @@ func (t *table) holder(name string) *request {
 		return nil
 	}
 	for _, r := range t.known {
-		if r.service.Tags[protocol.TagName] != name || r.failure() != nil {
+		if r.service.Tags[protocol.TagName] != name || r.rejection() != nil {
 			continue
 		}
-		if info, _, _ := r.account.line(); !info.Last.State.Ended() {
+		if info, _, _ := r.progress.summary(); !info.Last.State.Ended() {
 			return r
 		}
 	}
@@ -109,23 +109,23 @@ func (t *table) admit(run *protocol.Run, hash [sha256.Size]byte) (r *request, s 
 			return nil, nil, err
 		}
 		r = newRequest(t.o, run.ID, run.Service, hash)
-		r.attemptsBefore = t.before(run.ID)
+		r.attemptsBefore = t.attemptsBefore(run.ID)
 		t.sequence++
-		r.account.numbered(t.sequence)
-		r.account.info.Detached = run.Detach
+		r.progress.setSequence(t.sequence)
+		r.progress.info.Detached = run.Detach
 		t.add(r)
-		s = newSession(r, sessionOptions{input: true, run: true})
-		t.look(r, r.begin)
+		s = newSession(r, sessionOptions{input: true, owner: true})
+		t.look(r, r.start)
 	} else if r.hash != hash || !r.secrets.same(run.Service.Secrets) {
 		return r, nil, protocol.Errorf(protocol.CodeConflict,
 			"the request ID %s is in use for a different service: choose another one, or none", run.ID)
 	} else {
-		s = newSession(r, sessionOptions{run: true})
+		s = newSession(r, sessionOptions{owner: true})
 	}
-	r.runs++
+	r.acceptSessions++
 	if run.Detach {
-		r.goesOn = true
-		r.account.detach()
+		r.detached = true
+		r.progress.detach()
 	}
 	return r, s, nil
 }
@@ -179,15 +179,15 @@ func (t *table) room(size int) error {
 // r is to be cancelled: nobody is left who wants it. What has ended is not: an
 // end as unknown may be that of an execution that goes on.
 func (t *table) release(r *request) bool {
-	r.runs--
-	info, _, _ := r.account.line()
-	return r.runs == 0 && !r.goesOn && !info.Last.State.Ended() && !t.leaving()
+	r.acceptSessions--
+	info, _, _ := r.progress.summary()
+	return r.acceptSessions == 0 && !r.detached && !info.Last.State.Ended() && !t.leaving()
 }
 
 // retire keeps a request that has ended for a while; one that was never
 // accepted is dropped.
 func (t *table) retire(r *request) {
-	if r.failure() != nil {
+	if r.rejection() != nil {
 		if t.known[r.id] == r {
 			t.drop(r)
 		}
@@ -197,7 +197,7 @@ func (t *table) retire(r *request) {
 		return
 	}
 	t.ended = append(t.ended, endedRequest{r, t.o.cfg.Clock()})
-	t.correctLater(r)
+	t.scheduleCorrection(r)
 	t.expire()
 }
 
@@ -210,10 +210,10 @@ func (t *table) dropOldest() {
 // expire drops those that are too many or too old.
 func (t *table) expire() {
 	now, p := t.o.cfg.Clock(), &t.o.cfg.Params
-	for len(t.ended) > 0 && (len(t.ended) > p.KeepEnded || now-t.ended[0].at >= p.KeepEndedFor) {
+	for len(t.ended) > 0 && (len(t.ended) > p.MaxEnded || now-t.ended[0].at >= p.EndedTTL) {
 		t.dropOldest()
 	}
 	if len(t.ended) > 0 {
-		t.expiry.Reset(t.ended[0].at + p.KeepEndedFor - now)
+		t.expiry.Reset(t.ended[0].at + p.EndedTTL - now)
 	}
 }

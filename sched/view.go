@@ -23,15 +23,15 @@ type View struct {
 	mu      sync.Mutex // guards all that follows; never held across I/O
 	devices map[protocol.PeerID]*device
 	list    []*device // the same devices, in no order
-	// early holds statuses that came before the news of their connection.
-	early map[protocol.PeerID]received
-	// own counts the executions and the open offers of this orchestrator's own,
+	// earlyStatuses holds statuses that came before the news of their connection.
+	earlyStatuses map[protocol.PeerID]received
+	// inflight counts the executions and the open offers of this orchestrator's own,
 	// by node, connected or not; there is no zero in it.
-	own      map[protocol.PeerID]int
-	work     workTable
-	learned  experiences
-	arrivals rate
-	changed  chan struct{} // closed at the next change; nil if nobody waits
+	inflight    map[protocol.PeerID]int
+	work        workTable
+	experiences experiences
+	arrivals    arrivalRate
+	changed     chan struct{} // closed at the next change; nil if nobody waits
 }
 
 // received is a status and when it came. The status is never written to.
@@ -47,27 +47,27 @@ type device struct {
 	rtt        time.Duration
 	joined     time.Duration // when it was connected
 	received
-	// known is when its load was learned: with the status, or with a refusal.
-	known time.Duration
+	// loadAt is when its load was learned: with the status, or with a refusal.
+	loadAt time.Duration
 	// pending counts the offers without an answer; taken those accepted since
 	// known; returned the executions that ended since.
-	pending, taken, returned int
-	// waits holds when this orchestrator sent what has not begun there, the
+	pending, accepted, finished int
+	// unstarted holds when this orchestrator sent what has not begun there, the
 	// oldest first.
-	waits []time.Duration
+	unstarted []time.Duration
 }
 
 // NewView returns the view of the device self, which knows nobody else yet.
 func NewView(self protocol.PeerID, clock Clock, params Params) *View {
 	v := &View{
-		self:    self,
-		clock:   clock,
-		params:  params,
-		devices: make(map[protocol.PeerID]*device),
-		early:   make(map[protocol.PeerID]received),
-		own:     make(map[protocol.PeerID]int),
-		work:    newWorkTable(params),
-		learned: experiences{kept: params.ExperienceKept, of: make(map[protocol.PeerID]*experience)},
+		self:          self,
+		clock:         clock,
+		params:        params,
+		devices:       make(map[protocol.PeerID]*device),
+		earlyStatuses: make(map[protocol.PeerID]received),
+		inflight:      make(map[protocol.PeerID]int),
+		work:          newWorkTable(params),
+		experiences:   experiences{max: params.MaxExperiences, byNode: make(map[protocol.PeerID]*experience)},
 	}
 	v.add(self)
 	return v
@@ -89,25 +89,25 @@ func (v *View) UpdateStatus(s protocol.Status) {
 	defer v.mu.Unlock()
 	d := v.devices[s.Node]
 	if d == nil {
-		if len(v.early) >= maxEarly {
-			clear(v.early) // they come again with their next beat
+		if len(v.earlyStatuses) >= maxEarly {
+			clear(v.earlyStatuses) // they come again with their next beat
 		}
-		v.early[s.Node] = received{&s, now}
+		v.earlyStatuses[s.Node] = received{&s, now}
 		return
 	}
 	if d.status != nil && s.Sequence < d.status.Sequence {
 		return
 	}
-	d.learn(received{&s, now})
+	d.setStatus(received{&s, now})
 	v.notify()
 }
 
-// learn replaces what is known of the device's load by a status. An offer that
+// setStatus replaces what is known of the device's load by a status. An offer that
 // is still without an answer is not in it.
-func (d *device) learn(s received) {
+func (d *device) setStatus(s received) {
 	d.received = s
-	d.known = s.at
-	d.taken, d.returned = 0, 0
+	d.loadAt = s.at
+	d.accepted, d.finished = 0, 0
 }
 
 // Joined tells that the device node is connected, with the name that it proved
@@ -118,9 +118,9 @@ func (v *View) Joined(node protocol.PeerID, name, addr string) {
 	d := v.devices[node]
 	if d == nil {
 		d = v.add(node)
-		if s, ok := v.early[node]; ok {
-			delete(v.early, node)
-			d.learn(s)
+		if s, ok := v.earlyStatuses[node]; ok {
+			delete(v.earlyStatuses, node)
+			d.setStatus(s)
 		}
 	}
 	d.name, d.addr = name, addr

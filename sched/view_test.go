@@ -66,8 +66,8 @@ func TestEarlyStatusesAreBounded(t *testing.T) {
 	for i := range 10 * maxEarly {
 		v.UpdateStatus(nodeStatus(protocol.PeerID(fmt.Sprint(i)), 1, 1))
 	}
-	if len(v.early) > maxEarly {
-		t.Errorf("%d scores of strangers kept", len(v.early))
+	if len(v.earlyStatuses) > maxEarly {
+		t.Errorf("%d scores of strangers kept", len(v.earlyStatuses))
 	}
 }
 
@@ -134,7 +134,7 @@ func TestOwnDispatchesAreCounted(t *testing.T) {
 	v.UpdateStatus(nodeStatus("1", 1, 4))
 	sent := func() int {
 		p := peerNamed(t, v, "1")
-		return p.Sent - p.Returned
+		return p.Sent - p.Finished
 	}
 	check := func(when string, want int) {
 		t.Helper()
@@ -142,14 +142,14 @@ func TestOwnDispatchesAreCounted(t *testing.T) {
 			t.Errorf("%s: %d counted, want %d", when, got, want)
 		}
 	}
-	v.Dispatched("1")
-	v.Dispatched("1")
+	v.OfferSent("1")
+	v.OfferSent("1")
 	check("two offers", 2)
-	v.Accepted("1")
+	v.OfferAccepted("1")
 	check("one accepted", 2)
 	v.UpdateStatus(nodeStatus("1", 1, 4))
 	check("the new score has the accepted one", 1)
-	v.Refused("1", protocol.Load{Running: 4, Queued: 3, Slots: 4})
+	v.OfferRefused("1", protocol.Load{Running: 4, Queued: 3, Slots: 4})
 	check("refused", 0)
 	*now = 50 * time.Millisecond
 	p := peerNamed(t, v, "1")
@@ -159,12 +159,12 @@ func TestOwnDispatchesAreCounted(t *testing.T) {
 	if idle := nodeStatus("1", 1, 4); p.Status.Score >= idle.Score {
 		t.Error("the rating does not show the refusal")
 	}
-	v.Dispatched("1")
-	v.Forgotten("1")
+	v.OfferSent("1")
+	v.OfferFailed("1")
 	check("forgotten", 0)
-	v.Returned("1")
+	v.Finished("1")
 	check("returned", -1)
-	v.Dispatched("nobody")
+	v.OfferSent("nobody")
 }
 
 // What this orchestrator has on a node is there, whatever the node says and
@@ -176,36 +176,36 @@ func TestOwnExecutionsAreAFloor(t *testing.T) {
 	check := func(when string, own int, want float64) {
 		t.Helper()
 		p := peerNamed(t, v, "1")
-		if p.Own != own {
-			t.Errorf("%s: %d of its own, want %d", when, p.Own, own)
+		if p.Inflight != own {
+			t.Errorf("%s: %d of its own, want %d", when, p.Inflight, own)
 		}
 		if got := load(&p, 4); got != want {
 			t.Errorf("%s: %v executions, want %v", when, got, want)
 		}
 	}
 	for range 3 {
-		v.Dispatched("1")
-		v.Accepted("1")
+		v.OfferSent("1")
+		v.OfferAccepted("1")
 	}
-	v.Dispatched("1")
+	v.OfferSent("1")
 	check("three accepted, one offered", 4, 4)
 	v.UpdateStatus(nodeStatus("1", 4, 4))
 	*now = time.Minute
 	check("the node says that it is idle", 4, 4)
-	v.Returned("1")
-	v.Refused("1", protocol.Load{})
+	v.Finished("1")
+	v.OfferRefused("1", protocol.Load{})
 	check("one is back, one refused", 2, 2)
 	v.Left("1")
 	v.Joined("1", "tv", "")
 	v.UpdateStatus(nodeStatus("1", 4, 4))
 	check("it was gone for a while", 2, 2)
-	v.Resumed("1")
+	v.Reattached("1")
 	check("one of an earlier process", 3, 3)
 	for range 3 {
-		v.Returned("1")
+		v.Finished("1")
 	}
-	if check("all are back", 0, 0); len(v.own) != 0 {
-		t.Errorf("remembered: %v", v.own)
+	if check("all are back", 0, 0); len(v.inflight) != 0 {
+		t.Errorf("remembered: %v", v.inflight)
 	}
 }
 
@@ -237,15 +237,15 @@ func TestWaiting(t *testing.T) {
 	at(1000, "the next one is due", func() {}, 0)
 	at(1300, "it is late", func() {}, 300)
 	at(1400, "there it is", status, 0)
-	at(1400, "an offer", func() { v.Dispatched("1") }, 0)
-	at(1500, "another one", func() { v.Dispatched("1") }, 100)
-	at(1600, "the newest is refused", func() { v.Refused("1", protocol.Load{}) }, 200)
-	at(1700, "the first is accepted, and an idle score comes", func() { v.Accepted("1"); status() }, 300)
-	at(1800, "a third", func() { v.Dispatched("1"); v.Accepted("1") }, 400)
-	at(1900, "the first begins", func() { v.Begun("1") }, 100)
-	at(2000, "and ends", func() { v.Returned("1") }, 200)
-	at(2100, "the third is lost before it began", func() { v.Returned("1") }, 0)
-	at(2200, "one that an earlier process sent", func() { v.Resumed("1"); v.Begun("1"); v.Returned("1") }, 0)
+	at(1400, "an offer", func() { v.OfferSent("1") }, 0)
+	at(1500, "another one", func() { v.OfferSent("1") }, 100)
+	at(1600, "the newest is refused", func() { v.OfferRefused("1", protocol.Load{}) }, 200)
+	at(1700, "the first is accepted, and an idle score comes", func() { v.OfferAccepted("1"); status() }, 300)
+	at(1800, "a third", func() { v.OfferSent("1"); v.OfferAccepted("1") }, 400)
+	at(1900, "the first begins", func() { v.Started("1") }, 100)
+	at(2000, "and ends", func() { v.Finished("1") }, 200)
+	at(2100, "the third is lost before it began", func() { v.Finished("1") }, 0)
+	at(2200, "one that an earlier process sent", func() { v.Reattached("1"); v.Started("1"); v.Finished("1") }, 0)
 }
 
 func TestWorkIsLearned(t *testing.T) {
@@ -256,11 +256,11 @@ func TestWorkIsLearned(t *testing.T) {
 	if got := v.Demand(s).Work; got != DefaultParams().DefaultWork {
 		t.Errorf("a service never seen is taken to need %v", got)
 	}
-	v.Ran(s, "1", 5*time.Second)
+	v.RecordRun(s, "1", 5*time.Second)
 	if got := v.Demand(&protocol.Service{Image: "busybox", Args: []string{"sleep", "9"}}).Work; got != 20 {
 		t.Errorf("after 5 s at speed 4: %v", got)
 	}
-	v.Ran(s, "1", 10*time.Second)
+	v.RecordRun(s, "1", 10*time.Second)
 	if got := v.Demand(s).Work; got != 25 {
 		t.Errorf("the average moved to %v", got)
 	}
@@ -268,9 +268,9 @@ func TestWorkIsLearned(t *testing.T) {
 		t.Errorf("another command: %v", got)
 	}
 	for i := range 3000 {
-		v.Ran(&protocol.Service{Image: fmt.Sprint(i)}, "1", time.Second)
+		v.RecordRun(&protocol.Service{Image: fmt.Sprint(i)}, "1", time.Second)
 	}
-	if n := len(v.work.seen); n != DefaultParams().WorkKept {
+	if n := len(v.work.seen); n != DefaultParams().MaxWorkSeen {
 		t.Errorf("%d services remembered", n)
 	}
 }
@@ -293,7 +293,7 @@ func TestEstimateHere(t *testing.T) {
 }
 
 func TestRateOfRequestsFades(t *testing.T) {
-	var r rate
+	var r arrivalRate
 	for i := range 100 {
 		r.count(time.Duration(i) * 100 * time.Millisecond)
 	}

@@ -75,10 +75,10 @@ func (w *watcher) end(err error) {
 	close(w.events)
 }
 
-// Watch implements protocol.Requests. Up to Params.WatchBuffer events wait for
+// Watch implements protocol.Requests. Up to Params.MaxWatchQueue events wait for
 // a yield that takes its time.
 func (o *Orchestrator) Watch(ctx context.Context, begun func(), yield func(protocol.Event) error) error {
-	one := o.watchers.add(o.cfg.Params.WatchBuffer)
+	one := o.watchers.add(o.cfg.Params.MaxWatchQueue)
 	defer o.watchers.remove(one)
 	begun()
 	for {

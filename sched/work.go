@@ -28,7 +28,7 @@ func keyOf(s *protocol.Service) workKey {
 // concurrent use.
 type workTable struct {
 	weight float64
-	kept   int
+	max    int
 	mean   float64 // of all services
 	def    float64
 	seen   map[workKey]*workSeen
@@ -47,7 +47,7 @@ type workSeen struct {
 
 func newWorkTable(p Params) workTable {
 	return workTable{
-		weight: p.WorkWeight, kept: p.WorkKept,
+		weight: p.WorkWeight, max: p.MaxWorkSeen,
 		mean: p.DefaultWork, def: p.DefaultWork,
 		seen: make(map[workKey]*workSeen),
 	}
@@ -81,7 +81,7 @@ func (t *workTable) learn(k workKey, node protocol.PeerID, work, slower float64)
 
 // makeRoom forgets the service that was not run for longest.
 func (t *workTable) makeRoom() {
-	if len(t.seen) < t.kept {
+	if len(t.seen) < t.max {
 		return
 	}
 	var oldest workKey
@@ -106,18 +106,18 @@ func (t *workTable) expect(k workKey) (work float64, seen bool) {
 // rateWindow is over how long the rate of requests is averaged.
 const rateWindow = 2 * time.Second
 
-// rate counts events, older ones fading away exponentially.
-type rate struct {
+// arrivalRate counts events, older ones fading away exponentially.
+type arrivalRate struct {
 	faded float64
 	last  time.Duration
 }
 
-func (r *rate) count(now time.Duration) {
+func (r *arrivalRate) count(now time.Duration) {
 	r.faded = r.at(now)*rateWindow.Seconds() + 1
 	r.last = now
 }
 
 // at returns events a second.
-func (r *rate) at(now time.Duration) float64 {
+func (r *arrivalRate) at(now time.Duration) float64 {
 	return r.faded * math.Exp(-(now-r.last).Seconds()/rateWindow.Seconds()) / rateWindow.Seconds()
 }

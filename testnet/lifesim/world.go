@@ -124,7 +124,7 @@ func Run(ctx context.Context, cfg Config) (violations, trace []string) {
 		links: make(map[protocol.PeerID]*link), disk: newDisk(), drawn: make(map[string]uint64), ctx: ctx,
 	}
 	if cfg.Bugs.HastyRetry {
-		w.params.Lease, w.params.LeaseSlack = time.Millisecond, 0
+		w.params.Lease, w.params.LeaseGrace = time.Millisecond, 0
 	}
 	w.log = newHistory(w)
 	for _, id := range []protocol.PeerID{home, "b", "c", "d"} {

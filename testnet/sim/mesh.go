@@ -159,7 +159,7 @@ func (m *mesh) arrive(j *job) {
 		return
 	}
 	if m.policy.gossips() {
-		j.from.view.Arrived()
+		j.from.view.RequestReceived()
 		j.demand = j.from.view.Demand(j.spec)
 	}
 	m.policy.place(m, j)

@@ -159,7 +159,7 @@ func (n *node) start(t ticket) {
 	crashes := n.crashes
 	m.after(m.distance(n, j.from)/2, func() {
 		if j.from.view != nil {
-			j.from.view.Begun(n.id)
+			j.from.view.Started(n.id)
 		}
 	})
 	m.expectEnd(n, j)
@@ -213,8 +213,8 @@ func (n *node) finish(j *job, ran time.Duration) {
 	n.memory -= j.service.MemoryMiB
 	m.after(m.distance(n, j.from)/2, func() {
 		if j.from.view != nil {
-			j.from.view.Returned(n.id)
-			j.from.view.Ran(j.spec, n.id, ran)
+			j.from.view.Finished(n.id)
+			j.from.view.RecordRun(j.spec, n.id, ran)
 		}
 		m.end(j, false)
 	})

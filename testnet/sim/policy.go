@@ -176,7 +176,7 @@ func (o ours) place(m *mesh, j *job) {
 		return
 	}
 	n := m.byID[choice.Node]
-	view.Dispatched(n.id)
+	view.OfferSent(n.id)
 	forced := choice.Only || j.demand.Refusals >= m.params.RefusableOffers
 	accept := func() bool {
 		queued := len(n.queue)
@@ -185,16 +185,16 @@ func (o ours) place(m *mesh, j *job) {
 	m.offer(j, n, forced, accept, func(a answer, load protocol.Load) {
 		switch a {
 		case accepted:
-			view.Accepted(n.id)
+			view.OfferAccepted(n.id)
 			if choice.MaxWait > 0 {
 				o.takeBack(m, j, n, choice.MaxWait)
 			}
 		case refused:
-			view.Refused(n.id, load)
+			view.OfferRefused(n.id, load)
 			j.demand.Refusals++
 			o.place(m, j)
 		case unreached:
-			view.Forgotten(n.id)
+			view.OfferFailed(n.id)
 			j.exclude(n)
 			m.again(j)
 		}
@@ -206,8 +206,8 @@ func (ours) takeBack(m *mesh, j *job, n *node, maxWait time.Duration) {
 	accepted := m.now
 	n.giveBack(j, maxWait-m.distance(j.from, n)/2, func() {
 		view := j.from.view
-		view.Begun(n.id)
-		view.Returned(n.id)
+		view.Started(n.id)
+		view.Finished(n.id)
 		if j.demand.Waited == nil {
 			j.demand.Waited = make(map[protocol.PeerID]time.Duration)
 		}

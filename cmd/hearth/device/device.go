@@ -178,7 +178,7 @@ func (d *Device) buildRuntime() (err error) {
 // learn takes in what an execution on this device really took.
 func (d *Device) learn(s protocol.Service, end protocol.Event, ran time.Duration) {
 	if ran > 0 && (end.State == protocol.StateSucceeded || end.State == protocol.StateFailed) {
-		d.view.Ran(&s, d.id, ran)
+		d.view.RecordRun(&s, d.id, ran)
 	}
 }
 

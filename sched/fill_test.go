@@ -49,7 +49,7 @@ func TestOnlyWhatIsWantedSpillsOver(t *testing.T) {
 	p.rank()
 	// Four free slots and the queue up to the slow node's start; one place more.
 	fastPlaces := p.ranked[0].places(p.ranked[1].start)
-	out := pour(p.ranked, fastPlaces+1, math.Inf(1))
+	out := waterFill(p.ranked, fastPlaces+1, math.Inf(1))
 	if math.Abs(out.places-(fastPlaces+1)) > 1e-9 || len(out.below) != 2 {
 		t.Fatalf("%+v, wanted %v", out, fastPlaces+1)
 	}

@@ -11,6 +11,7 @@ var verbGroups = []struct {
 	{"The mesh:", []string{"secret", "nodes", "forget"}},
 	{"Requests:", []string{"run", "ps", "logs", "attach", "wait", "inspect", "explain", "events", "stop", "kill", "rm"}},
 	{"Containers that run:", []string{"exec"}},
+	{"Stacks:", []string{"stack"}},
 	{"About hearth:", []string{"help", "completion", "version"}},
 }
 

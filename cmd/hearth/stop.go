@@ -156,7 +156,7 @@ if one has not ended by then, in all; the requests go on.
 				defer cancel()
 			}
 			device, done, err := c.device(ctx)
-			if err != nil && ctx.Err() != nil {
+			if err != nil && over(ctx) {
 				return interrupted(ctx, protocol.RequestID(args[0]))
 			}
 			if err != nil {
@@ -181,6 +181,14 @@ func interrupted(ctx context.Context, id protocol.RequestID) error {
 		return &failure{err: fmt.Errorf("%s has not ended after %v", id, time.Duration(t)), code: exitTimeout}
 	}
 	return exited(exitInterrupted)
+}
+
+// over reports whether ctx has ended. A connection may notice its deadline first.
+func over(ctx context.Context) bool {
+	if at, ok := ctx.Deadline(); ok && !time.Now().Before(at) {
+		<-ctx.Done()
+	}
+	return ctx.Err() != nil
 }
 
 // wait prints the exit codes in order; as all run at the same time, it takes as
@@ -211,7 +219,7 @@ func (c *cli) wait(ctx context.Context, device *protocol.AppClient, ids []string
 // awaitEnd waits for the ending event of a request.
 func awaitEnd(ctx context.Context, device *protocol.AppClient, id protocol.RequestID) (*protocol.Event, error) {
 	session, err := device.Attach(ctx, protocol.Attach{Request: id, NoOutput: true})
-	if err != nil && ctx.Err() != nil {
+	if err != nil && over(ctx) {
 		return nil, interrupted(ctx, id)
 	}
 	if err != nil {
@@ -221,7 +229,7 @@ func awaitEnd(ctx context.Context, device *protocol.AppClient, id protocol.Reque
 	defer context.AfterFunc(ctx, func() { _ = session.Close() })()
 	for {
 		u, err := session.Next()
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || err != nil && over(ctx) {
 			return nil, interrupted(ctx, id)
 		}
 		if errors.Is(err, io.EOF) {

@@ -37,7 +37,7 @@ func (r *request) endFirst(ctx context.Context, force bool) error {
 	switch {
 	case info.Last.State == protocol.StateUnknown && !force:
 		return protocol.Errorf(protocol.CodeConflict,
-			"what became of %s is not known, and %s may be running it: forget it all the same with --force", r.id, nameOr(info.Last.NodeName, info.Last.Node))
+			"what became of %s is not known, and %s may be running it: --force forgets it all the same, and kills it there when that device answers", r.id, nameOr(info.Last.NodeName, info.Last.Node))
 	case info.Last.State.Ended():
 		return nil
 	case !force:

@@ -21,7 +21,7 @@ by ID, by name, by a beginning of the ID that no other has, or by ID@DEVICE.
 
 One that has not ended is left alone; with --force it is killed first, without a
 grace period. With --force, one is forgotten as well whose end is unknown: its
-container goes on where its node still runs it.
+node kills it, at once or when it answers again.
 
 It prints each ID that is forgotten.
 

@@ -75,6 +75,8 @@ const (
 	CodeNotReady
 	// CodeStackUnhealthy means that a stack was not up in time.
 	CodeStackUnhealthy
+	// CodePortClosed means that nothing in the container listens on the port.
+	CodePortClosed
 	codeEnd
 )
 
@@ -107,6 +109,7 @@ var codeNames = [codeEnd]string{
 	CodeNotReady:       "not_ready",
 	CodeStackUnhealthy: "stack_unhealthy",
 	CodeImageMismatch:  "image_mismatch",
+	CodePortClosed:     "port_closed",
 }
 
 // String returns the code's stable name.

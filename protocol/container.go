@@ -81,7 +81,7 @@ type Copy struct {
 	// Path where that is a folder, else it takes the name Path.
 	Into bool
 	// Contents puts what is in the archive below the folder Path, whatever it is
-	// called. It is for Into only.
+	// called; the folder is made where there is none. It is for Into only.
 	Contents bool
 	// FollowLink takes what a symbolic link leads to, where Path is one. It is
 	// not for Into.
@@ -91,7 +91,8 @@ type Copy struct {
 // Containers reaches into containers that run: by a device's apps, and by other
 // devices. The node's owner decides who may (CodePolicy). CodeNotFound says that
 // there is no such container, CodeConflict that it does not run (yet, or any
-// more), CodeNodeLost that its node cannot be reached.
+// more), CodePortClosed that nothing listens,
+// CodeNodeLost that its node cannot be reached.
 type Containers interface {
 	// Exec runs a command. The session's events are running, then the end with
 	// the command's exit code; a command that cannot be run is CodeStartFailed

@@ -18,8 +18,8 @@ type Access interface {
 	Exec(ctx context.Context, container string, c Command) (Process, error)
 	// Dial connects to a port of the container, over TCP or UDP: at its address,
 	// and where nobody listens there on its loopback, as far as the driver can
-	// reach that. A read from a UDP stream yields one datagram. CodeConflict says
-	// that nobody listens.
+	// reach that. A read from a UDP stream yields one datagram. CodePortClosed
+	// says that nobody listens.
 	Dial(ctx context.Context, container string, port uint16, udp bool) (protocol.Stream, error)
 	// Stat tells of a file; fs.ErrNotExist where it is not there. Of a symbolic
 	// link it tells of what the link leads to, and Link is set.

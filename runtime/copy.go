@@ -94,12 +94,15 @@ func (c containers) openCopy(ctx context.Context, container string, v *protocol.
 	file := path.Clean(v.Path)
 	stat, err := c.node.cfg.Driver.Stat(ctx, container, file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, placing{}, protocol.Errorf(protocol.CodeNotFound, "the container has no %s", v.Path)
+		return nil, placing{}, protocol.Errorf(protocol.CodeConstraint, "the container has no %s", v.Path)
 	}
 	if err != nil {
 		return nil, placing{}, err
 	}
 	from := placing{top: path.Base(file)}
+	if file == "/" {
+		from = placing{prefix: "rootfs"}
+	}
 	if v.FollowLink && stat.Link != "" {
 		file = stat.Link
 	}
@@ -111,8 +114,8 @@ func (c containers) openCopy(ctx context.Context, container string, v *protocol.
 type placing struct {
 	dir string
 	// top is the name of the one file or folder at its top; empty leaves all names
-	// as they are.
-	top string
+	// as they are, below the folder prefix.
+	top, prefix string
 	// file says that it must be no folder, folder that it must be one.
 	file, folder bool
 	// guarded refuses what only an image may hold.
@@ -136,25 +139,32 @@ func placeCopy(ctx context.Context, d Driver, container string, v *protocol.Copy
 		return placing{dir: path.Dir(to), top: path.Base(to), file: true, guarded: true}, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return placing{}, err
-	case v.Contents:
-		return placing{}, protocol.Errorf(protocol.CodeNotFound, "the container has no folder %s", v.Path)
 	}
 	above, err := d.Stat(ctx, container, path.Dir(to))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return placing{}, protocol.Errorf(protocol.CodeNotFound, "the container has no folder %s: make it first with 'hearth exec'", path.Dir(to))
+		return placing{}, protocol.Errorf(protocol.CodeConstraint, "the container has no folder %s: make it first with 'hearth exec'", path.Dir(to))
 	case err != nil:
 		return placing{}, err
 	case !above.Mode.IsDir():
 		return placing{}, protocol.Errorf(protocol.CodeConflict, "%s is a file in the container, not a folder", path.Dir(to))
 	}
-	return placing{dir: path.Dir(to), top: path.Base(to), folder: slash, guarded: true}, nil
+	at := placing{dir: path.Dir(to), top: path.Base(to), folder: slash, guarded: true}
+	if v.Contents {
+		at.top, at.prefix = "", at.top
+	}
+	return at, nil
 }
 
 // rebase copies an archive and gives it the names that it is to have.
 func (p placing) rebase(to io.Writer, from io.Reader) error {
 	in, out := tar.NewReader(from), tar.NewWriter(to)
 	first := ""
+	if p.prefix != "" {
+		if err := out.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: p.prefix + "/", Mode: 0o755}); err != nil {
+			return err
+		}
+	}
 	for n := 0; ; n++ {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -210,7 +220,7 @@ func (p placing) rename(h *tar.Header, first *string) error {
 		case folder && p.file:
 			return protocol.Errorf(protocol.CodeConflict, "%s is a file in the container, and a folder is to be copied there", path.Join(p.dir, p.top))
 		case !folder && p.folder:
-			return protocol.Errorf(protocol.CodeNotFound, "the container has no folder %s/", path.Join(p.dir, p.top))
+			return protocol.Errorf(protocol.CodeConstraint, "the container has no folder %s/", path.Join(p.dir, p.top))
 		}
 	}
 	if h.Typeflag == tar.TypeDir {
@@ -223,11 +233,14 @@ func (p placing) rename(h *tar.Header, first *string) error {
 // moved returns what a name in the archive becomes.
 func (p placing) moved(name string, first *string) (string, error) {
 	clean := path.Clean(name)
+	if !p.guarded { // the engine calls a container's root /
+		clean = path.Join(".", clean)
+	}
 	if path.IsAbs(clean) || clean == ".." || strings.HasPrefix(clean, "../") {
 		return "", protocol.Errorf(protocol.CodeInvalid, "the archive holds %s, which leads out of it", quoted(name))
 	}
 	if p.top == "" {
-		return clean, nil
+		return path.Join(p.prefix, clean), nil
 	}
 	top, rest, _ := strings.Cut(clean, "/")
 	if *first == "" {

@@ -284,7 +284,7 @@ func TestContainersBoundWhatReachesIntoThem(t *testing.T) {
 		} else {
 			_ = s.Reset()
 		}
-		if _, err := c.Dial(b.t.Context(), protocol.Dial{Target: target, Port: 81}); protocol.CodeOf(err) != protocol.CodeConflict {
+		if _, err := c.Dial(b.t.Context(), protocol.Dial{Target: target, Port: 81}); protocol.CodeOf(err) != protocol.CodePortClosed {
 			t.Errorf("where nobody listens: %v", err)
 		}
 	})
@@ -379,12 +379,13 @@ func TestCopyPlacesFiles(t *testing.T) {
 			{"/tmp/e", false, folder, 0, "/tmp/e/d", []entry{{"d/", ""}, {"d/f", "two"}}},
 			{"/tmp/e", true, tarOf(t, entry{"x", "1"}, entry{"y", "2"}), 0, "/tmp/e/y", []entry{{"y", "2"}}},
 			{"/tmp/new/", false, folder, 0, "/tmp/new", []entry{{"new/", ""}, {"new/f", "two"}}},
-			{"/tmp/other/", false, file, protocol.CodeNotFound, "", nil},
+			{"/tmp/other/", false, file, protocol.CodeConstraint, "", nil},
 			{"/tmp/g/", false, file, protocol.CodeConflict, "", nil},
 			{"/tmp/g", false, folder, protocol.CodeConflict, "", nil},
 			{"/tmp/g", true, file, protocol.CodeConflict, "", nil},
-			{"/tmp/none", true, file, protocol.CodeNotFound, "", nil},
-			{"/none/f", false, file, protocol.CodeNotFound, "", nil},
+			{"/tmp/made", true, file, 0, "/tmp/made", []entry{{"made/", ""}, {"made/f", "one"}}},
+			{"/none/made", true, file, protocol.CodeConstraint, "", nil},
+			{"/none/f", false, file, protocol.CodeConstraint, "", nil},
 			{"/tmp/g/f", false, file, protocol.CodeConflict, "", nil},
 			{"/tmp/two", false, tarOf(t, entry{"x", "1"}, entry{"y", "2"}), protocol.CodeInvalid, "", nil},
 			{"/tmp/empty", false, tarOf(t), protocol.CodeInvalid, "", nil},
@@ -405,7 +406,10 @@ func TestCopyPlacesFiles(t *testing.T) {
 				t.Errorf("%s: %q, %+v; want %q", c.at, got, end, c.want)
 			}
 		}
-		if _, end := b.copyOut(target, "/nothing", false); end.Code != protocol.CodeNotFound {
+		if got, end := b.copyOut(target, "/", false); end.State != protocol.StateSucceeded || got[0].name != "rootfs/" || !slices.Contains(got, entry{"rootfs/tmp/f", "one"}) {
+			t.Errorf("/: %q, %+v", got, end)
+		}
+		if _, end := b.copyOut(target, "/nothing", false); end.Code != protocol.CodeConstraint {
 			t.Errorf("out of nothing: %+v", end)
 		}
 	})

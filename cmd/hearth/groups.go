@@ -10,7 +10,7 @@ var verbGroups = []struct {
 	{"This device:", []string{"up", "down", "status", "drain", "web", "token", "doctor", "policy", "install", "uninstall"}},
 	{"The mesh:", []string{"secret", "nodes", "forget"}},
 	{"Requests:", []string{"run", "ps", "logs", "attach", "wait", "inspect", "explain", "events", "stop", "kill", "rm"}},
-	{"Containers that run:", []string{"exec"}},
+	{"Containers that run:", []string{"exec", "forward", "cp"}},
 	{"Stacks:", []string{"stack"}},
 	{"About hearth:", []string{"help", "completion", "version"}},
 }

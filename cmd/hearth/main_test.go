@@ -1,12 +1,15 @@
 package main
 
 import (
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -69,6 +72,7 @@ func TestScripts(t *testing.T) {
 			"waitnode":   waitNode,
 			"waitoutput": waitOutput,
 			"mode":       checkMode,
+			"echoed":     echoed,
 			"waitgone":   waitGone,
 		},
 	})
@@ -117,5 +121,30 @@ func checkMode(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if got := info.Mode().Perm().String(); got != args[1] {
 		ts.Fatalf("%s has mode %s, want %s", args[0], got, args[1])
+	}
+}
+
+// echoed FILE connects to the address that the file's first line is, and wants back
+// what it sends, also after its half of the connection has ended.
+func echoed(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: echoed FILE")
+	}
+	address, _, _ := strings.Cut(ts.ReadFile(args[0]), "\n")
+	conn, err := net.DialTimeout("tcp", address, 10*time.Second)
+	if err != nil && neg {
+		return
+	}
+	ts.Check(err)
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	sent := strings.Repeat("all that is sent comes back\n", 10_000)
+	go func() {
+		_, _ = io.WriteString(conn, sent)
+		_ = conn.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // it was dialled as one
+	}()
+	got, err := io.ReadAll(conn)
+	if whole := err == nil && string(got) == sent; whole == neg {
+		ts.Fatalf("%d of %d bytes came back, %v", len(got), len(sent), err)
 	}
 }

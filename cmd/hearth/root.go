@@ -92,7 +92,7 @@ HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
 	root.PersistentFlags().StringVar(&c.state, "state", defaultState(), "`DIR` that the device keeps its state in [$HEARTH_STATE]")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(c.webCommand(), c.tokenCommand(), c.secretCommand(), c.upCommand(), c.nodesCommand(), c.runCommand(),
-		c.psCommand(), c.attachCommand(), c.logsCommand(), c.waitCommand(), c.stopCommand(), c.killCommand(), c.rmCommand(), c.execCommand(),
+		c.psCommand(), c.attachCommand(), c.logsCommand(), c.waitCommand(), c.stopCommand(), c.killCommand(), c.rmCommand(), c.execCommand(), c.forwardCommand(), c.copyCommand(),
 		c.statusCommand(), c.drainCommand(), c.downCommand(), c.forgetCommand(),
 		c.inspectCommand(), c.explainCommand(), c.eventsCommand(),
 		c.stackCommand(), c.doctorCommand(), c.policyCommand(), c.installCommand(), c.uninstallCommand(), c.guardCommand(), c.versionCommand(), c.completionCommand())

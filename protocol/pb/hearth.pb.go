@@ -63,6 +63,7 @@ const (
 	Code_CODE_QUEUE_TIMEOUT   Code = 25
 	Code_CODE_NOT_READY       Code = 26
 	Code_CODE_STACK_UNHEALTHY Code = 27
+	Code_CODE_PORT_CLOSED     Code = 28
 )
 
 // Enum value maps for Code.
@@ -96,6 +97,7 @@ var (
 		25: "CODE_QUEUE_TIMEOUT",
 		26: "CODE_NOT_READY",
 		27: "CODE_STACK_UNHEALTHY",
+		28: "CODE_PORT_CLOSED",
 	}
 	Code_value = map[string]int32{
 		"CODE_NONE":            0,
@@ -126,6 +128,7 @@ var (
 		"CODE_QUEUE_TIMEOUT":   25,
 		"CODE_NOT_READY":       26,
 		"CODE_STACK_UNHEALTHY": 27,
+		"CODE_PORT_CLOSED":     28,
 	}
 )
 
@@ -6986,7 +6989,7 @@ const file_hearth_proto_rawDesc = "" +
 	"\rPublishedPort\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x10\n" +
 	"\x03udp\x18\x02 \x01(\bR\x03udp\x12\x17\n" +
-	"\ahost_ip\x18\x03 \x01(\tR\x06hostIp*\xcc\x04\n" +
+	"\ahost_ip\x18\x03 \x01(\tR\x06hostIp*\xe2\x04\n" +
 	"\x04Code\x12\r\n" +
 	"\tCODE_NONE\x10\x00\x12\x10\n" +
 	"\fCODE_INVALID\x10\x01\x12\x15\n" +
@@ -7016,7 +7019,8 @@ const file_hearth_proto_rawDesc = "" +
 	"\x13CODE_IMAGE_MISMATCH\x10\x18\x12\x16\n" +
 	"\x12CODE_QUEUE_TIMEOUT\x10\x19\x12\x12\n" +
 	"\x0eCODE_NOT_READY\x10\x1a\x12\x18\n" +
-	"\x14CODE_STACK_UNHEALTHY\x10\x1b*\xff\x01\n" +
+	"\x14CODE_STACK_UNHEALTHY\x10\x1b\x12\x14\n" +
+	"\x10CODE_PORT_CLOSED\x10\x1c*\xff\x01\n" +
 	"\x05State\x12\x0e\n" +
 	"\n" +
 	"STATE_NONE\x10\x00\x12\x12\n" +

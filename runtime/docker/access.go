@@ -117,11 +117,11 @@ func isProcessOf(pid int, id string) bool {
 func explainDial(port uint16, err error) error {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return protocol.Errorf(protocol.CodeConflict, "nothing in the container listens on port %d", port)
+		return protocol.Errorf(protocol.CodePortClosed, "nothing in the container listens on port %d", port)
 	case errors.Is(err, fs.ErrPermission):
 		return protocol.Errorf(protocol.CodeConflict, "the container has no network of its own, and hearth may not enter it there: that takes hearth to run as root with CAP_SYS_ADMIN")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return protocol.Errorf(protocol.CodeConflict, "port %d of the container does not answer", port)
+		return protocol.Errorf(protocol.CodePortClosed, "port %d of the container does not answer", port)
 	}
 	return fmt.Errorf("dial a container: %w", err)
 }

@@ -133,7 +133,7 @@ func (d *Driver) Dial(ctx context.Context, name string, port uint16, udp bool) (
 		return nil, err
 	}
 	if !c.ports.listens(port) {
-		return nil, protocol.Errorf(protocol.CodeConflict, "nothing in the container listens on port %d", port)
+		return nil, protocol.Errorf(protocol.CodePortClosed, "nothing in the container listens on port %d", port)
 	}
 	if udp {
 		near, far := net.Pipe() // which keeps the bounds of what is written

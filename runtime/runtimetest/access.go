@@ -256,7 +256,7 @@ func testDial(t *testing.T, s suite) {
 	}
 	_ = conn.Close()
 	_, err = s.driver.Dial(s.context(t), container, 7008, false)
-	wantCode(t, "Dial where nobody listens", err, protocol.CodeConflict)
+	wantCode(t, "Dial where nobody listens", err, protocol.CodePortClosed)
 	open, err := s.driver.Dial(s.context(t), container, 7007, false)
 	if err != nil {
 		t.Fatal(err)

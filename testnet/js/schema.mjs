@@ -29,7 +29,9 @@ export const enums = {
     23: 'lease_expired',
     24: 'image_mismatch',
     25: 'queue_timeout',
-    26: 'not_ready'
+    26: 'not_ready',
+    27: 'stack_unhealthy',
+    28: 'port_closed'
   },
   State: {
     0: 'none',
@@ -72,7 +74,8 @@ export const messages = {
     4: ['renew', 'Renew'],
     6: ['exec', 'Exec'],
     7: ['dial', 'Dial'],
-    8: ['copy', 'Copy']
+    8: ['copy', 'Copy'],
+    5: ['stacks', 'Stacks']
   },
   AppRequest: {
     1: ['token', 'string'],
@@ -84,7 +87,8 @@ export const messages = {
     7: ['manage', 'Manage'],
     9: ['exec', 'Exec'],
     10: ['dial', 'Dial'],
-    11: ['copy', 'Copy']
+    11: ['copy', 'Copy'],
+    8: ['stacks', 'Stacks']
   },
   Answer: {
     1: ['accepted', 'Accepted'],
@@ -276,6 +280,49 @@ export const messages = {
     4: ['contents', 'bool'],
     5: ['followLink', 'bool']
   },
+  Stacks: {
+    1: ['up', 'UpStack'],
+    2: ['list', 'ListStacks'],
+    3: ['control', 'ControlStack'],
+    4: ['logs', 'StackLogs'],
+    5: ['history', 'StackHistory'],
+    6: ['rollback', 'RollbackStack']
+  },
+  UpStack: {
+    1: ['documentLength', 'uint'],
+    2: ['fileLengths', '[uint]'],
+    3: ['plan', 'bool'],
+    4: ['new', 'bool'],
+    5: ['detach', 'bool'],
+    6: ['timeout', 'uint']
+  },
+  ListStacks: {
+    1: ['name', 'string'],
+    2: ['all', 'bool'],
+    3: ['watch', 'bool']
+  },
+  ControlStack: {
+    1: ['name', 'string'],
+    2: ['action', 'string'],
+    3: ['services', '[string]'],
+    4: ['data', 'bool']
+  },
+  StackLogs: {
+    1: ['name', 'string'],
+    2: ['services', '[string]'],
+    3: ['follow', 'bool'],
+    4: ['since', 'uint'],
+    5: ['tail', 'uint']
+  },
+  StackHistory: {
+    1: ['name', 'string']
+  },
+  RollbackStack: {
+    1: ['name', 'string'],
+    2: ['version', 'uint'],
+    3: ['detach', 'bool'],
+    4: ['timeout', 'uint']
+  },
   Wish: {
     1: ['input', 'Data'],
     2: ['closeInput', 'CloseInput'],
@@ -413,6 +460,19 @@ export const messages = {
   ServicePart: {
     1: ['data', 'bytes']
   },
+  StacksItem: {
+    1: ['plan', 'DocumentPart'],
+    2: ['accepted', 'uint'],
+    3: ['status', 'DocumentPart'],
+    4: ['record', 'DocumentPart'],
+    5: ['line', 'DocumentPart'],
+    6: ['complete', 'Complete'],
+    7: ['error', 'Error']
+  },
+  DocumentPart: {
+    1: ['json', 'bytes'],
+    2: ['more', 'bool']
+  },
   RequestInfo: {
     1: ['request', 'string'],
     2: ['orchestrator', 'string'],
@@ -460,7 +520,24 @@ export const messages = {
     31: ['version', 'string'],
     32: ['longRunning', 'LongRunning'],
     33: ['youngest', 'uint'],
+    37: ['stacks', 'PublishedStacks'],
     35: ['claimedName', 'string'],
     36: ['copyAddress', 'string']
+  },
+  PublishedStacks: {
+    1: ['stacks', '[PublishedStack]'],
+    2: ['unnamed', 'uint']
+  },
+  PublishedStack: {
+    1: ['name', 'string'],
+    2: ['version', 'uint'],
+    3: ['stopped', 'bool'],
+    4: ['down', 'bool'],
+    5: ['ports', '[PublishedPort]']
+  },
+  PublishedPort: {
+    1: ['port', 'uint'],
+    2: ['udp', 'bool'],
+    3: ['hostIp', 'string']
   }
 }

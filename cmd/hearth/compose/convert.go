@@ -27,6 +27,9 @@ func (r *reader) convert() (protocol.Stack, []Warning, error) {
 	if len(r.stack.Services) == 0 && len(r.refusals) == 0 {
 		r.refuse([]string{"services"}, "no service takes part", "define one, or choose profiles with --profile")
 	}
+	if len(r.refusals) == 0 {
+		r.validate()
+	}
 	if len(r.refusals) > 0 {
 		return protocol.Stack{}, nil, r.refusals.sorted()
 	}

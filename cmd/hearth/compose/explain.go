@@ -52,7 +52,7 @@ func (s *sources) explainOne(text string) Refusal {
 		path := s.split(indexInText.ReplaceAllString(strings.TrimRight(m, ".:;"), ""))
 		r.Position, r.Key = s.locate(path...), key(path...)
 		if unset := s.unset(s.value(path)); len(unset) > 0 {
-			r.Instead = fmt.Sprintf("the variable %s is not set: set it in .env beside the file, or in the environment", unset[0])
+			r.Instead = howToSet(unset[0])
 		}
 		if rest, ok := strings.CutPrefix(text, m); ok {
 			text = strings.TrimLeft(rest, ": ")
@@ -134,6 +134,11 @@ func clipLong(s string) string {
 		return strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
+}
+
+// howToSet says what to do about a variable that a value lacks.
+func howToSet(variable string) string {
+	return fmt.Sprintf("the variable %s is not set: set it in .env beside the file, or in the environment", clip(variable))
 }
 
 // value returns the text of a value as the last file has it.

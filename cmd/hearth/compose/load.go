@@ -117,7 +117,7 @@ func (r *reader) load(ctx context.Context) (err error) {
 
 // substitute replaces variables and keeps those that are not set. In a plan a
 // required one that is missing stands for itself, and so does the source of a
-// mount.
+// mount, or the tag of an image.
 func (r *reader) substitute(text string, lookup template.Mapping) (string, error) {
 	unset := r.src.unset(text)
 	for _, name := range unset {
@@ -138,8 +138,13 @@ func (r *reader) substitute(text string, lookup template.Mapping) (string, error
 		}
 		out, err = template.SubstituteWithOptions(text, lookup, template.WithoutLogging)
 	}
-	if r.plan && len(unset) > 0 && strings.HasPrefix(out, ":/") {
-		out = "./" + unset[0] + out // a mount whose source is not known yet
+	if r.plan && len(unset) > 0 {
+		switch {
+		case strings.HasPrefix(out, ":/"): // a mount
+			out = "./" + unset[0] + out
+		case strings.HasSuffix(out, ":"): // an image
+			out += unset[0]
+		}
 	}
 	return out, err
 }

@@ -30,11 +30,18 @@ func (r *reader) service(name string, writable map[string]bool) {
 		WorkDir: s.in.WorkingDir, User: s.in.User, GroupAdd: s.in.GroupAdd,
 		Hostname: s.in.Hostname, DomainName: s.in.DomainName,
 		TTY: s.in.Tty, StdinOpen: s.in.StdinOpen, Init: s.in.Init != nil && *s.in.Init,
-		StopSignal: s.in.StopSignal, ReadOnlyRoot: s.in.ReadOnly,
-		Privileged: s.in.Privileged, Labels: s.in.Labels,
+		ReadOnlyRoot: s.in.ReadOnly,
+		Privileged:   s.in.Privileged, Labels: s.in.Labels,
 	}
 	if s.in.StopGracePeriod != nil {
 		s.out.StopGrace = s.milliseconds(s.in.StopGracePeriod, "stop_grace_period")
+	}
+	if signal := s.in.StopSignal; signal != "" {
+		name, err := protocol.ParseSignal(signal)
+		if err != nil {
+			s.refuseKey("stop_signal", fmt.Sprintf("%q is no signal that a container is sent", clip(signal)), "use a name such as SIGTERM, SIGINT or SIGQUIT")
+		}
+		s.out.StopSignal = name
 	}
 	s.names()
 	s.environment()

@@ -49,6 +49,14 @@ type Policy struct {
 	// Capabilities those that a service may ask for beside them. They are named as
 	// in capabilities(7), without CAP_.
 	DefaultCapabilities, Capabilities []string
+	// PrivilegedImages are those that a stack's service may run with all of the
+	// node's devices and capabilities; patterns as in Images.
+	PrivilegedImages []string
+	// HostNamespaces are those of the node that a stack's service may share: "pid",
+	// "ipc". Unconfined is what may be switched off for it: "seccomp", "apparmor".
+	HostNamespaces, Unconfined []string
+	// PublishPublic lets stacks publish ports on public addresses of the node.
+	PublishPublic bool
 	// RunAsNonRoot refuses the user root, and gives a service that names no
 	// user nobody's ID, whatever its image says.
 	RunAsNonRoot bool
@@ -276,6 +284,7 @@ func (p *Policy) Validate() error {
 	}{
 		{p.AllowFrom, checkAsker}, {p.Exec, checkAsker}, {p.Forward, checkAsker}, {p.Copy, checkAsker}, {p.Images, checkImagePattern}, {p.Registries, checkRegistry}, {p.Limits, checkLimit}, {p.Networks, checkNetwork}, {p.Mounts, checkMountPath},
 		{p.WritableMounts, checkMountPath}, {p.Devices, checkDevicePath}, {p.AcceleratorKinds, checkAccelerator}, {p.DefaultCapabilities, checkCapability}, {p.Capabilities, checkCapability},
+		{p.PrivilegedImages, checkImagePattern}, {p.HostNamespaces, oneOf("pid", "ipc")}, {p.Unconfined, oneOf("seccomp", "apparmor")},
 	} {
 		for _, v := range list.values {
 			if err := list.check(v); err != nil {
@@ -309,6 +318,16 @@ func isWord(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.", r)
 	})
+}
+
+// oneOf returns a check for one of the words.
+func oneOf(words ...string) func(string) error {
+	return func(word string) error {
+		if !slices.Contains(words, word) {
+			return fmt.Errorf("%q is none of %s", word, strings.Join(words, ", "))
+		}
+		return nil
+	}
 }
 
 func checkAccelerator(kind string) error {

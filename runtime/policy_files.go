@@ -51,6 +51,9 @@ func (j *judgement) files() {
 	for _, m := range j.service.Mounts {
 		aspect := "mount " + m.Source
 		got, key, err := j.mount(m, lends)
+		if bad := checkTarget("mount", m.Target); bad != nil {
+			err = bad
+		}
 		grant := got.Source + ", read-only"
 		if m.Writable {
 			grant = got.Source + ", writable"
@@ -61,17 +64,7 @@ func (j *judgement) files() {
 		}
 	}
 	for _, d := range j.service.Devices {
-		var err error
-		if !slices.Contains(j.policy.Devices, d) {
-			fix := ""
-			if checkDevicePath(d) == nil {
-				fix = listing("devices", j.policy.Devices, nil, d)
-			}
-			err = deny("devices", fix, "does not lend the device %s", quoted(d))
-		} else {
-			err = j.device(d)
-		}
-		j.say("device "+d, "devices", d, err)
+		j.say("device "+d, "devices", d, j.namedDevice(d))
 	}
 	if kind := j.service.Accelerator; kind != "" {
 		grant, err := j.accelerator(kind)
@@ -120,9 +113,6 @@ func (j *judgement) mount(m protocol.Mount, lends []lend) (granted protocol.Moun
 	key = "mounts"
 	if m.Writable {
 		key = "writable_mounts"
-	}
-	if err := checkTarget("mount", m.Target); err != nil {
-		return granted, key, err
 	}
 	if !j.named(m.Source) {
 		return granted, key, deny(key, j.policy.lending(key, m.Source), "does not lend %s", quoted(m.Source))
@@ -206,6 +196,18 @@ func privateLike(source string) []string {
 		found = append(found, strings.Join(append(slices.Clone(parts[:n]), want[n:]...), "/"))
 	}
 	return found
+}
+
+// namedDevice gives a device if the policy names it.
+func (j *judgement) namedDevice(name string) error {
+	if slices.Contains(j.policy.Devices, name) {
+		return j.device(name)
+	}
+	fix := ""
+	if checkDevicePath(name) == nil {
+		fix = listing("devices", j.policy.Devices, nil, name)
+	}
+	return deny("devices", fix, "does not lend the device %s", quoted(name))
 }
 
 // device gives a device that the policy names.

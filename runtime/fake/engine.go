@@ -94,6 +94,7 @@ type Engine struct {
 	mu         sync.Mutex // guards the rest
 	images     map[string]*imageState
 	containers map[key]*container
+	stacks     stacks
 	created    uint64
 	state      engineState
 	changed    chan struct{} // closed and replaced when state changed
@@ -134,6 +135,7 @@ func NewEngine(cfg Config) *Engine {
 		cfg:        cfg,
 		images:     make(map[string]*imageState),
 		containers: make(map[key]*container),
+		stacks:     newStacks(),
 		changed:    make(chan struct{}),
 	}
 	for ref, image := range cfg.Images {
@@ -157,6 +159,11 @@ func (e *Engine) Restart() {
 	defer e.mu.Unlock()
 	for _, c := range e.containers {
 		c.lose()
+	}
+	for _, i := range e.stacks.instances {
+		if i.run != nil {
+			i.run.lose()
+		}
 	}
 	e.state.starts++
 	e.announce()

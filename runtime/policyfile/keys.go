@@ -60,6 +60,14 @@ CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP and
 NET_BIND_SERVICE. An empty list gives none.`, `["CHOWN", "SETGID", "SETUID"]`},
 		{"capabilities", list{&p.Capabilities}, `Which Linux capabilities containers may ask for beside those. Some, as
 SYS_ADMIN, SYS_MODULE and SYS_RAWIO, give away this device.`, `["NET_RAW"]`},
+		{"privileged_images", list{&p.PrivilegedImages}, `Which images a stack may run with "privileged": with all devices and powers of
+this device, which it then gives away. Written as in images. Most need but a
+device or a capability.`, `["docker.io/me/needs-all"]`},
+		{"host_namespaces", list{&p.HostNamespaces}, `Which namespaces of this device the services of stacks may share: "pid", to see
+all its programs, and "ipc".`, `["pid"]`},
+		{"unconfined", list{&p.Unconfined}, `What stacks may switch off for a service: "seccomp", "apparmor".`, `["seccomp"]`},
+		{"publish_public", toggle{&p.PublishPublic}, `Whether stacks may publish ports on public addresses of this device, too, and
+not only on loopback and private ones.`, ""},
 		{"run_as_nonroot", toggle{&p.RunAsNonRoot}, `Whether containers must not run as root. Who names no user then runs as 65534,
 whatever the image says; --user UID[:GID] asks for another.`, ""},
 		{"read_only_root", toggle{&p.ReadOnlyRoot}, `Whether containers can write only to their mounts, to their image's volumes, and

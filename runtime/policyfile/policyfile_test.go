@@ -36,6 +36,10 @@ devices = ["/dev/ttyUSB0"]
 accelerators = ["gpu"]
 default_capabilities = ["CHOWN"]
 capabilities = ["NET_RAW"]
+privileged_images = ["ghcr.io/me/all"]
+host_namespaces = ["pid"]
+unconfined = ["seccomp", "apparmor"]
+publish_public = true
 run_as_nonroot = true
 read_only_root = true
 default_cpus = 0.5
@@ -59,6 +63,7 @@ func TestEverything(t *testing.T) {
 		Registries: []string{"default", "nas.local:5000"},
 		Networks:   []string{"none", "host", "web"}, Mounts: []string{"/srv/photos"}, WritableMounts: []string{"/srv/out", `/srv/space and "quotes"`},
 		Devices: []string{"/dev/ttyUSB0"}, AcceleratorKinds: []string{"gpu"}, DefaultCapabilities: []string{"CHOWN"}, Capabilities: []string{"NET_RAW"}, RunAsNonRoot: true, ReadOnlyRoot: true,
+		PrivilegedImages: []string{"ghcr.io/me/all"}, HostNamespaces: []string{"pid"}, Unconfined: []string{"seccomp", "apparmor"}, PublishPublic: true,
 		DefaultCPUs: 0.5, MaxCPUs: 10, DefaultMemory: 256 << 20, MaxMemory: 2 << 30, MaxDisk: 10 << 30, MaxTimeout: 12 * time.Hour, Pids: 64, Limits: []string{"cpus"}, Logs: 1 << 20,
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -15,10 +15,10 @@ import (
 // for runtime.ErrNotFound and ctx's; CodeEngineDown says that the engine does not
 // answer.
 type Engine interface {
-	// Watch follows the engine until it is lost or ctx ends, and returns why. It
-	// calls up once the engine answers and no later event is missed, then event
-	// for each change of an instance's container.
-	Watch(ctx context.Context, up func(), event func(Event)) error
+	// Watch follows the engine until it is lost, up fails or ctx ends, and returns
+	// why. It calls up once the engine answers and no later event is missed, then
+	// event for each change of an instance's container, in order.
+	Watch(ctx context.Context, up func() error, event func(Event)) error
 	// Containers lists those of all stacks.
 	Containers(ctx context.Context) ([]Container, error)
 	// Container returns one by its ID; runtime.ErrNotFound where it is gone.
@@ -79,6 +79,8 @@ type Container struct {
 	Error string
 	// Started and Finished are on the engine's clock; zero where not yet.
 	Started, Finished time.Time
+	// Hosts are Spec's.
+	Hosts []string
 	// Joined is the ID of the container whose network it shares.
 	Joined string
 }
@@ -156,36 +158,42 @@ type LogOptions struct {
 }
 
 // A Spec is what an Engine is told to make of a service after the node's policy
-// was applied. Nothing that is not in it is allowed.
+// was applied. Nothing that is not in it is allowed. Its JSON is hashed: a field that
+// is added must be left out of it where it says nothing, or each container would be
+// made anew.
 type Spec struct {
-	Stack   protocol.StackName
-	Service protocol.StackService
-	// Hash is that of all of this.
-	Hash string
+	Stack   protocol.StackName    `json:",omitzero"`
+	Service protocol.StackService `json:",omitzero"`
+	// Hash is that of all the rest.
+	Hash string `json:"-"`
 	// Image is the reference, in full where the policy restricts images.
-	Image string
-	User  string
+	Image string `json:",omitzero"`
+	User  string `json:",omitzero"`
 	// Networks are those that it is on, the first is its main one. Where there are
-	// none, Mode is "none", "host" or "container:ID".
-	Networks []Endpoint
-	Mode     string
-	// Hosts are entries of /etc/hosts as NAME:ADDRESS.
-	Hosts []string
+	// none, Mode is "none", "host" or, for the engine, "container:ID".
+	Networks []Endpoint `json:",omitzero"`
+	Mode     string     `json:",omitzero"`
+	// Hosts are entries of /etc/hosts as NAME:ADDRESS. They are not hashed: a service
+	// more or less in the stack touches no other.
+	Hosts []string `json:"-"`
 	// Ports are published by the engine, each at one address.
-	Ports        []Port
-	Mounts       []Mount
-	Tmpfs        []protocol.StackMount
-	Files        []File
-	Devices      []runtime.Device
-	DeviceRights []string // of Devices, as the cgroup has it: "rw"
-	Capabilities []string
-	ReadOnlyRoot bool
-	CPUs         protocol.Cores
-	CPUShares    uint32
-	Memory       protocol.Bytes // 0 is no limit
-	Reserved     protocol.Bytes
-	Pids         int64
-	Logs         protocol.Bytes
+	Ports  []Port                `json:",omitzero"`
+	Mounts []Mount               `json:",omitzero"`
+	Tmpfs  []protocol.StackMount `json:",omitzero"`
+	Files  []File                `json:",omitzero"`
+	// DeviceRights are those of Devices, as the control group has them: "rw".
+	Devices      []runtime.Device `json:",omitzero"`
+	DeviceRights []string         `json:",omitzero"`
+	Capabilities []string         `json:",omitzero"`
+	ReadOnlyRoot bool             `json:",omitzero"`
+	// CPUs and Memory are hard limits, 0 is none. Reserved is a soft one.
+	CPUs      protocol.Cores `json:",omitzero"`
+	CPUShares uint32         `json:",omitzero"`
+	Memory    protocol.Bytes `json:",omitzero"`
+	Reserved  protocol.Bytes `json:",omitzero"`
+	ShmSize   protocol.Bytes `json:",omitzero"`
+	Pids      int64          `json:",omitzero"`
+	Logs      protocol.Bytes `json:",omitzero"`
 }
 
 // An Endpoint puts a container on a network.
@@ -193,6 +201,8 @@ type Endpoint struct {
 	Network string
 	Address netip.Addr // invalid: the engine's choice
 	Aliases []string
+	// Internal is the network's: with another one the container is another.
+	Internal bool `json:",omitzero"`
 }
 
 // A Port is published at an address of the node.

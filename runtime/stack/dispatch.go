@@ -1,0 +1,409 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
+)
+
+// dispatch has done what is due, until ctx ends. Nothing is looked at without a
+// reason: news, the end of a back-off, or another try.
+func (k *Keeper) dispatch(ctx context.Context, group *errgroup.Group) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-k.notify:
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		timer.Stop()
+		if again := k.begin(ctx, group, time.Now()); !again.IsZero() {
+			timer.Reset(max(0, time.Until(again)))
+		}
+	}
+}
+
+// begin begins what is due, and returns when to look again; zero is with news.
+func (k *Keeper) begin(ctx context.Context, group *errgroup.Group, now time.Time) (again time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.up {
+		return time.Time{}
+	}
+	later := func(at time.Time) {
+		if !at.IsZero() && (again.IsZero() || at.Before(again)) {
+			again = at
+		}
+	}
+	for _, h := range k.stacks {
+		if h.record.Version == 0 && !h.gone || h.cleaning {
+			continue
+		}
+		if h.dirty && !h.preparing && !h.gone {
+			if now.Before(h.prepareAt) {
+				later(h.prepareAt)
+			} else {
+				h.dirty, h.preparing = false, true
+				group.Go(func() error { k.prepare(ctx, h); return nil })
+			}
+		}
+		if !h.gone && (h.preparing || h.services == nil || h.dirty && h.prepareAt.IsZero()) {
+			continue
+		}
+		due, at := next(&h.desired, h.seen, now)
+		later(at)
+		if len(due) == 0 && !h.isBusy() {
+			h.fresh = false
+		}
+		for _, a := range due {
+			k.beginAction(ctx, group, h, a)
+		}
+	}
+	return again
+}
+
+// beginAction begins one step; k.mu is held.
+func (k *Keeper) beginAction(ctx context.Context, group *errgroup.Group, h *held, a action) {
+	if a.step == stepCleanUp {
+		h.cleaning = true
+		group.Go(func() error { k.cleanUp(ctx, h); return nil })
+		return
+	}
+	i := h.instance(a.service)
+	i.busy = a.step
+	t := task{action: a, held: h, container: i.Container, spec: h.specs[a.service], restarted: i.State == Exited}
+	if s := h.find(a.service); s != nil && s.joins != "" {
+		t.joined = h.instance(s.joins).ID
+	}
+	if a.step == stepPull {
+		t.pulling, t.endPull = context.WithCancel(ctx)
+		h.pulls = append(h.pulls, t.endPull)
+	}
+	if a.step == stepStop {
+		i.signalled, i.again = true, a.cause != unwanted
+	}
+	group.Go(func() error { k.carryOut(ctx, t); return nil })
+}
+
+func (h *held) isBusy() bool {
+	for _, i := range h.seen {
+		if i.busy != idle {
+			return true
+		}
+	}
+	return false
+}
+
+// endPulls ends all pulls: what is still wanted is begun anew and goes on where
+// it was. k.mu is held.
+func (h *held) endPulls() {
+	for _, end := range h.pulls {
+		end()
+	}
+	h.pulls = nil
+}
+
+// task is an action with all that it needs.
+type task struct {
+	action
+	held      *held
+	container Container
+	spec      *Spec
+	joined    string // the ID of the container whose network it shares
+	restarted bool
+	// pulling ends a pull that nobody waits for any more.
+	pulling context.Context //nolint:containedctx // it is this task's alone
+	endPull context.CancelFunc
+}
+
+// carryOut does one step, and takes in what came of it.
+func (k *Keeper) carryOut(ctx context.Context, t task) {
+	limit := actionTimeout
+	if t.spec != nil {
+		limit += t.spec.Service.StopGrace.Duration()
+	}
+	doing, cancel := context.WithTimeout(ctx, limit)
+	if t.step == stepPull {
+		doing, cancel = t.pulling, t.endPull
+	}
+	defer cancel()
+	id, err := k.do(doing, t)
+	var c Container
+	if err == nil && id != "" {
+		c, err = k.cfg.Engine.Container(doing, id)
+	}
+	missing := errors.Is(err, runtime.ErrNotFound)
+	if err == nil && id != "" {
+		k.saw(ctx, c)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	i := t.held.instance(t.service)
+	i.busy = idle
+	n := t.held.note(t.service)
+	n.progress = ""
+	switch {
+	case missing || err == nil && t.step == stepRemove:
+		if i.ID == t.container.ID || i.ID == id {
+			i.removed()
+		}
+	case err != nil:
+		k.failedStep(ctx, t, i, n, err)
+	default:
+		n.trouble = ""
+		k.finish(t, i, n)
+	}
+	k.tell()
+}
+
+// do asks the engine for one step; id is the container that there is to look at.
+func (k *Keeper) do(ctx context.Context, t task) (id string, err error) {
+	e := k.cfg.Engine
+	switch t.step {
+	case stepPull:
+		return "", k.pull(ctx, t)
+	case stepCreate:
+		spec := *t.spec
+		if t.joined != "" {
+			spec.Mode = "container:" + t.joined
+		}
+		if err := k.makeVolumes(ctx, &spec); err != nil {
+			return "", err
+		}
+		return e.Create(ctx, spec)
+	case stepStart:
+		if err := k.checkVolumes(ctx, t.spec); err != nil {
+			return "", err
+		}
+		return t.container.ID, e.Start(ctx, t.container.ID, t.spec)
+	case stepStop:
+		grace, signal := defaultGrace, ""
+		if t.spec != nil {
+			signal = t.spec.Service.StopSignal
+			if g := t.spec.Service.StopGrace.Duration(); g > 0 {
+				grace = g
+			}
+		}
+		return t.container.ID, e.Stop(ctx, t.container.ID, signal, grace)
+	case stepRemove:
+		return "", e.Remove(ctx, t.container.ID)
+	}
+	return "", fmt.Errorf("stack: no such step: %d", t.step)
+}
+
+// finish takes in that a step was done; k.mu is held.
+func (k *Keeper) finish(t task, i *instance, n *note) {
+	switch t.step {
+	case stepPull:
+		i.absent, i.fetch = false, false
+		// The name may stand for another image now.
+		t.held.fresh, t.held.dirty, t.held.prepareAt = true, true, time.Time{}
+	case stepStart:
+		if t.restarted {
+			n.restarts++
+		}
+	case stepStop:
+		i.again = false
+		switch t.cause {
+		case foundUnwell:
+			i.failed(time.Now())
+		case stale, restarted:
+			t.held.restartDependents(t.service)
+		}
+	}
+}
+
+// restartDependents restarts those that want that after a service was restarted.
+func (h *held) restartDependents(name string) {
+	for i := range h.record.Stack.Services {
+		s := &h.record.Stack.Services[i]
+		for _, d := range s.DependsOn {
+			if in := h.instance(s.Name); d.Service == name && d.Restart && in.State == Running {
+				in.again = true
+			}
+		}
+	}
+}
+
+// failedStep takes in that a step could not be done; k.mu is held.
+func (k *Keeper) failedStep(ctx context.Context, t task, i *instance, n *note, err error) {
+	switch {
+	case ctx.Err() != nil, t.step == stepPull && t.pulling.Err() != nil, protocol.CodeOf(err) == protocol.CodeEngineDown:
+		return // it is done when the engine is back, or not wanted any more
+	case t.step == stepCreate && protocol.CodeOf(err) == protocol.CodeImageNotFound:
+		i.absent = true // somebody removed it
+		if t.spec.Service.Pull != protocol.PullNever {
+			return
+		}
+	case t.step == stepPull && i.fetch && !i.absent:
+		i.fetch = false // what is here is taken
+	case t.step == stepStart && strings.Contains(err.Error(), "network"):
+		i.Hash = "" // its network was made anew: so is it
+		t.held.dirty, t.held.prepareAt = true, time.Time{}
+	}
+	n.trouble = reason(err)
+	i.couldNot(time.Now())
+	k.cfg.Log.Warn("a step for an instance failed", "stack", t.held.name, "service", t.service, "step", int(t.step), "err", err)
+}
+
+// pull fetches an image.
+func (k *Keeper) pull(ctx context.Context, t task) error {
+	if t.spec.Service.Pull == protocol.PullNever {
+		return protocol.Errorf(protocol.CodeImageNotFound, "the image %q is not on this node, and is not to be fetched (pull: never)", t.spec.Image)
+	}
+	last := ""
+	return k.cfg.Engine.Pull(ctx, t.spec.Image, func(p runtime.PullStep) {
+		text := p.Retry
+		if text == "" && p.Total > 0 {
+			text = fmt.Sprintf("%d0 %% of %s", p.Current*10/p.Total, p.Total)
+		}
+		if text == last {
+			return
+		}
+		last = text
+		k.mu.Lock()
+		t.held.note(t.service).progress = text
+		k.tell()
+		k.mu.Unlock()
+	})
+}
+
+// makeVolumes makes the volumes of a container that were never made, and writes
+// down that they are there before anything is written to them.
+func (k *Keeper) makeVolumes(ctx context.Context, spec *Spec) error {
+	if err := k.checkVolumes(ctx, spec); err != nil {
+		return err
+	}
+	changed := false
+	for _, m := range spec.Service.Mounts {
+		if m.Kind != protocol.MountVolume {
+			continue
+		}
+		err := k.cfg.Engine.MakeVolume(ctx, Volume{Name: volumeName(spec.Stack, m.Source), Stack: spec.Stack, Volume: m.Source})
+		if err != nil {
+			return err
+		}
+		k.mu.Lock()
+		changed = add(&k.store.of(spec.Stack).Volumes, m.Source) || changed
+		k.mu.Unlock()
+	}
+	if !changed {
+		return nil
+	}
+	return k.save()
+}
+
+// checkVolumes makes sure that no volume of a container was lost.
+func (k *Keeper) checkVolumes(ctx context.Context, spec *Spec) error {
+	k.mu.Lock()
+	made := append([]string(nil), k.store.of(spec.Stack).Volumes...)
+	k.mu.Unlock()
+	for _, m := range spec.Service.Mounts {
+		if m.Kind != protocol.MountVolume {
+			continue
+		}
+		why, err := k.volumeTrouble(ctx, spec.Stack, m.Source, made)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			return protocol.Errorf(protocol.CodeConflict, "%s", why)
+		}
+	}
+	return nil
+}
+
+// cleanUp removes what is left of a stack whose containers are gone. Where it
+// fails it is tried again after a while.
+func (k *Keeper) cleanUp(ctx context.Context, h *held) {
+	err := k.removeRest(ctx, h)
+	if err == nil {
+		k.mu.Lock()
+		k.forget(h)
+		k.mu.Unlock()
+		if err := k.save(); err != nil {
+			k.cfg.Log.Error("the removal of a stack was not kept", "stack", h.name, "err", err)
+		}
+	} else if ctx.Err() == nil {
+		k.cfg.Log.Error("a stack cannot be removed whole", "stack", h.name, "err", err)
+		k.mu.Lock()
+		h.trouble = reason(err)
+		k.tell()
+		k.mu.Unlock()
+		pause := time.NewTimer(retryBlocked)
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+	}
+	k.mu.Lock()
+	h.cleaning = false
+	k.tell()
+	k.mu.Unlock()
+}
+
+// forget drops a stack; that its volumes were made is kept as long as they are.
+// k.mu is held.
+func (k *Keeper) forget(h *held) {
+	kept := k.store.of(h.name)
+	delete(k.stacks, h.name)
+	delete(k.store.Stacks, h.name)
+	if len(kept.Volumes) > 0 && !kept.Data {
+		k.store.Stacks[h.name] = &keptStack{Volumes: kept.Volumes}
+	}
+	k.usersOf(h.name)
+}
+
+// removeRest removes the networks, and the volumes if their data is given up.
+func (k *Keeper) removeRest(ctx context.Context, h *held) error {
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	all, err := k.cfg.Engine.Networks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range all {
+		if n.Stack == h.name {
+			if err := k.cfg.Engine.RemoveNetwork(ctx, n.Name); err != nil {
+				return err
+			}
+		}
+	}
+	k.mu.Lock()
+	kept := k.store.of(h.name)
+	volumes, data := append([]string(nil), kept.Volumes...), kept.Data
+	k.mu.Unlock()
+	if !data {
+		return nil
+	}
+	for _, v := range volumes {
+		if err := k.cfg.Engine.RemoveVolume(ctx, volumeName(h.name, v)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reason is an error as people are told it.
+func reason(err error) string {
+	text := "internal error: the log of the node has the details"
+	if e, ok := errors.AsType[*protocol.Error](err); ok {
+		text = e.Message
+	} else if errors.Is(err, context.DeadlineExceeded) {
+		text = "the container engine took too long"
+	}
+	if runes := []rune(text); len(runes) > maxReason {
+		text = string(runes[:maxReason]) + "…"
+	}
+	return text
+}

@@ -1,0 +1,354 @@
+package stack_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime/stack"
+)
+
+func TestStackOfTwoServicesRunsInOrder(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.apply(record("shop", 1, svc("web", 1, needs("db", protocol.ConditionHealthy)), svc("db", 2, checked("true", 5*time.Second))))
+		b.is("shop", "db", protocol.InstanceStarting)
+		if i := b.is("shop", "web", protocol.InstanceWaiting); i.Reason != "waits for db to be healthy" {
+			t.Errorf("reason %q", i.Reason)
+		}
+		if s := b.status("shop"); s.State != protocol.StackStarting || s.Holder != self {
+			t.Errorf("%+v", s)
+		}
+		b.after(5 * time.Second)
+		b.is("shop", "db", protocol.InstanceRunning)
+		b.is("shop", "web", protocol.InstanceRunning)
+		if s := b.status("shop"); s.State != protocol.StackUp || s.Reason != "" {
+			t.Errorf("%+v", s)
+		}
+		if b.reserved != 128<<20 {
+			t.Errorf("%s are reserved", b.reserved)
+		}
+	})
+}
+
+func TestKilledInstanceIsStartedAtOnceThenWithBackoff(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.apply(record("s", 1, svc("a", 1)))
+		first := b.instance("s", "a").Container
+		b.stacks.Signal("s", "a", "KILL", true)
+		synctest.Wait()
+		if i := b.is("s", "a", protocol.InstanceRunning); i.Restarts != 1 || i.Container != first {
+			t.Errorf("%+v", i)
+		}
+		for _, pause := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+			b.stacks.Signal("s", "a", "KILL", true)
+			b.after(pause*time.Second - time.Millisecond)
+			if i := b.is("s", "a", protocol.InstanceBackoff); !strings.Contains(i.Reason, "exit code 137") || i.LastOutput != strings.TrimSuffix(strings.Repeat("a began\n", int(i.Restarts)+1), "\n") && i.Restarts < 9 {
+				t.Errorf("%+v", i)
+			}
+			b.after(time.Millisecond)
+			b.is("s", "a", protocol.InstanceRunning)
+		}
+		b.after(10 * time.Minute)
+		b.stacks.Signal("s", "a", "KILL", true)
+		synctest.Wait()
+		b.is("s", "a", protocol.InstanceRunning)
+	})
+}
+
+// TestEndByAnotherHandIsNoFailure: what the engine was told to end is started again
+// at once, each time, also where it ended in success.
+func TestEndByAnotherHandIsNoFailure(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.apply(record("s", 1, svc("a", 1, policy(protocol.RestartOnFailure))))
+		for range 5 {
+			b.stacks.Signal("s", "a", "TERM", false)
+			synctest.Wait()
+			b.is("s", "a", protocol.InstanceRunning)
+		}
+	})
+}
+
+func TestRestartPolicies(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.apply(record("s", 1,
+			svc("job", 1, script("exit=0"), policy(protocol.RestartOnFailure)),
+			svc("once", 2, script("exit=3"), policy(protocol.RestartNo)),
+			svc("failing", 3, script("err=why\n", "exit=1"), policy(protocol.RestartOnFailure)),
+			svc("always", 4, script("sleep=1s", "exit=0")),
+			svc("after", 5, needs("job", protocol.ConditionCompleted)),
+			svc("never", 6, needs("once", protocol.ConditionCompleted)),
+			svc("anyway", 7, func(s *protocol.StackService) {
+				s.DependsOn = []protocol.Dependency{{Service: "once", Condition: protocol.ConditionCompleted, Optional: true}}
+			}),
+		))
+		b.is("s", "job", protocol.InstanceCompleted)
+		if i := b.is("s", "once", protocol.InstanceFailed); i.ExitCode != 3 || !i.Exited {
+			t.Errorf("%+v", i)
+		}
+		if i := b.is("s", "failing", protocol.InstanceBackoff); i.LastOutput != "why\nwhy" {
+			t.Errorf("%+v", i)
+		}
+		b.is("s", "after", protocol.InstanceRunning)
+		b.is("s", "anyway", protocol.InstanceRunning)
+		if i := b.is("s", "never", protocol.InstanceWaiting); i.Reason != "waits for once, which failed with exit code 3" {
+			t.Errorf("%+v", i)
+		}
+		b.after(1500 * time.Millisecond)
+		b.is("s", "always", protocol.InstanceRunning)
+		if s := b.status("s"); s.State != protocol.StackDegraded {
+			t.Errorf("%+v", s)
+		}
+		// Started by hand, what has ended for good runs once more.
+		b.must(b.keeper.Start(b.Context(), "s", []string{"once"}))
+		if i := b.is("s", "once", protocol.InstanceFailed); i.Restarts != 1 {
+			t.Errorf("%+v", i)
+		}
+	})
+}
+
+func TestUnhealthyInstanceIsRestartedAfterThreeRounds(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.apply(record("s", 1, svc("a", 1, checked("false", 10*time.Second))))
+		b.after(30 * time.Second)
+		b.is("s", "a", protocol.InstanceUnhealthy)
+		b.after(29 * time.Second)
+		if i := b.is("s", "a", protocol.InstanceUnhealthy); i.Restarts != 0 {
+			t.Errorf("%+v", i)
+		}
+		b.after(2 * time.Second)
+		if i := b.is("s", "a", protocol.InstanceStarting); i.Restarts != 1 {
+			t.Errorf("%+v", i)
+		}
+	})
+}
+
+func TestOnlyWhatChangedIsTouched(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		web := svc("web", 1, func(s *protocol.StackService) {
+			s.DependsOn = []protocol.Dependency{{Service: "db", Condition: protocol.ConditionStarted, Restart: true}}
+		})
+		b.apply(record("s", 1, web, svc("db", 2), svc("old", 3), svc("cache", 4)))
+		before := b.status("s").Instances
+		db := svc("db", 2, func(s *protocol.StackService) { s.Env = []string{"X=1"} })
+		b.apply(record("s", 2, web, db, svc("cache", 4)))
+		after := b.status("s").Instances
+		if before[1].Container == after[1].Container || before[0].Container != after[0].Container || before[3].Container != after[2].Container {
+			t.Errorf("before %+v\nafter %+v", before, after)
+		}
+		if !after[0].Since.Equal(before[0].Since) && after[0].State != protocol.InstanceRunning {
+			t.Errorf("%+v", after[0])
+		}
+		if got := b.lines("s", stack.LogQuery{Services: []string{"web"}}); len(got) != 2 {
+			t.Errorf("web was not restarted after its database: %q", got)
+		}
+		if got := b.lines("s", stack.LogQuery{Services: []string{"cache"}}); len(got) != 1 {
+			t.Errorf("the cache was restarted: %q", got)
+		}
+		if n := len(b.containers()); n != 3 {
+			t.Errorf("%d containers", n)
+		}
+	})
+}
+
+// TestMissingImageTouchesNothing: the old version runs until all images are there.
+func TestMissingImageTouchesNothing(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.apply(record("s", 1, svc("a", 1), svc("b", 2)))
+		changed := func(image string) []protocol.StackService {
+			return []protocol.StackService{
+				svc("a", 1, func(s *protocol.StackService) { s.Image = image }),
+				svc("b", 2, func(s *protocol.StackService) { s.Env = []string{"V=2"} }),
+			}
+		}
+		b.apply(record("s", 2, changed("broken")...))
+		b.after(3 * time.Second)
+		for _, c := range b.containers() {
+			if c.State != stack.Running {
+				t.Errorf("%s was touched", c.Service)
+			}
+		}
+		if i := b.instance("s", "a"); i.State != protocol.InstanceRunning {
+			t.Errorf("%+v", i)
+		}
+		b.apply(record("s", 3, changed("absent")...))
+		b.after(5 * time.Second)
+		for _, c := range b.containers() {
+			if c.State != stack.Running {
+				t.Errorf("%s was touched before the image was there", c.Service)
+			}
+		}
+		b.after(6 * time.Second)
+		b.is("s", "a", protocol.InstanceRunning)
+		if i := b.instance("s", "a"); i.Image != "absent" || i.Container == "stack-00000001" {
+			t.Errorf("%+v", i)
+		}
+	})
+}
+
+func TestStopAndStart(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		r := record("s", 1, svc("web", 1, needs("db", protocol.ConditionStarted)), svc("db", 2, script("ignore-term", "sleep=1000h")))
+		b.apply(r)
+		b.must(b.keeper.Stop(b.Context(), "s", []string{"web"}))
+		b.is("s", "web", protocol.InstanceStopped)
+		b.is("s", "db", protocol.InstanceRunning)
+		b.restart(r)
+		b.is("s", "web", protocol.InstanceStopped)
+		b.must(b.keeper.Start(b.Context(), "s", []string{"web"}))
+		b.is("s", "web", protocol.InstanceRunning)
+		b.must(b.keeper.Restart(b.Context(), "s", []string{"web"}))
+		if i := b.is("s", "web", protocol.InstanceRunning); i.Restarts == 0 {
+			t.Errorf("%+v", i)
+		}
+		stopped := r
+		stopped.Version, stopped.Stopped = 2, true
+		b.apply(stopped)
+		// Dependents go first, and who does not listen is killed after 10 s.
+		b.is("s", "web", protocol.InstanceStopped)
+		b.after(9 * time.Second)
+		if c := b.containers(); c[1].State != stack.Running && c[0].State != stack.Running {
+			t.Error("db was killed before its time")
+		}
+		b.after(2 * time.Second)
+		b.is("s", "db", protocol.InstanceStopped)
+		if s := b.status("s"); s.State != protocol.StackStopped || b.reserved != 0 {
+			t.Errorf("%+v, %s reserved", s, b.reserved)
+		}
+	})
+}
+
+// TestAdoption: what runs is taken up over restarts of the process, of the engine
+// and of both; what completed does not run again.
+func TestAdoption(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		r := record("s", 1, svc("a", 1), svc("job", 2, script("out=x\n", "exit=0"), policy(protocol.RestartOnFailure)),
+			svc("b", 3, policy(protocol.RestartOnFailure), needs("job", protocol.ConditionCompleted)))
+		b.apply(r)
+		before := b.containers()
+		b.restart(r)
+		b.is("s", "a", protocol.InstanceRunning)
+		b.is("s", "job", protocol.InstanceCompleted)
+		b.engine.Restart()
+		b.after(10 * time.Second)
+		b.is("s", "a", protocol.InstanceRunning)
+		b.is("s", "b", protocol.InstanceRunning)
+		b.stop()
+		b.engine.Restart()
+		time.Sleep(time.Minute)
+		b.restart(r)
+		b.after(10 * time.Second)
+		b.is("s", "a", protocol.InstanceRunning)
+		b.is("s", "b", protocol.InstanceRunning)
+		if got := b.lines("s", stack.LogQuery{Services: []string{"job"}}); len(got) != 1 {
+			t.Errorf("the job ran %d times", len(got))
+		}
+		for i, c := range b.containers() {
+			if c.ID != before[i].ID {
+				t.Errorf("%s has another container", c.Service)
+			}
+		}
+	})
+}
+
+func TestEngineDownIsTold(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.apply(record("s", 1, svc("a", 1)))
+		b.engine.SetDown(true)
+		synctest.Wait()
+		if s := b.status("s"); s.State != protocol.StackDegraded || !strings.Contains(s.Reason, "does not answer") {
+			t.Errorf("%+v", s)
+		}
+		b.stacks.Signal("s", "a", "KILL", true)
+		b.apply(record("t", 1, svc("x", 1)))
+		b.after(time.Minute)
+		b.engine.SetDown(false)
+		b.after(6 * time.Second)
+		b.is("s", "a", protocol.InstanceRunning)
+		b.is("t", "x", protocol.InstanceRunning)
+	})
+}
+
+func TestRemove(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		data := func(s *protocol.StackService) {
+			s.Mounts = []protocol.StackMount{{Kind: protocol.MountVolume, Source: "data", Target: "/data"}}
+		}
+		r := record("s", 1, svc("web", 1, needs("db", protocol.ConditionStarted)), svc("db", 2, data))
+		r.Stack.Volumes = []protocol.StackVolume{{Name: "data"}}
+		b.apply(r)
+		b.must(b.keeper.Remove(b.Context(), "s", false))
+		networks, _ := b.stacks.Networks(b.Context())
+		if len(b.containers()) != 0 || len(networks) != 0 || len(b.keeper.Status()) != 0 || b.reserved != 0 {
+			t.Errorf("left: %v, %v, %v", b.containers(), networks, b.keeper.Status())
+		}
+		if _, err := b.stacks.Volume(b.Context(), "hearth_s_data"); err != nil {
+			t.Errorf("the data is gone: %v", err)
+		}
+		// Its volume was lost meanwhile: no empty one takes its place.
+		b.must(b.stacks.RemoveVolume(b.Context(), "hearth_s_data"))
+		b.apply(r)
+		if i := b.is("s", "db", protocol.InstanceWaiting); !strings.Contains(i.Reason, "hearth_s_data is missing") {
+			t.Errorf("%+v", i)
+		}
+		b.must(b.keeper.Remove(b.Context(), "s", true))
+		b.apply(r)
+		b.is("s", "db", protocol.InstanceRunning)
+		b.must(b.keeper.Remove(b.Context(), "s", true))
+		if _, err := b.stacks.Volume(b.Context(), "hearth_s_data"); err == nil {
+			t.Error("the data is still there")
+		}
+		b.must(b.keeper.Remove(b.Context(), "s", true))
+	})
+}
+
+func TestWatchYieldsEachChange(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		if err := b.keeper.Watch(b.Context(), "s", nil); protocol.CodeOf(err) != protocol.CodeNotFound {
+			t.Errorf("%v", err)
+		}
+		b.must(b.keeper.Apply(b.Context(), record("s", 1, svc("a", 1))))
+		var states []protocol.InstanceState
+		err := b.keeper.Watch(b.Context(), "s", func(s protocol.StackStatus) error {
+			states = append(states, s.Instances[0].State)
+			if s.State == protocol.StackUp {
+				return errStop
+			}
+			return nil
+		})
+		if err != errStop || states[len(states)-1] != protocol.InstanceRunning {
+			t.Errorf("%v, %v", states, err)
+		}
+	})
+}
+
+func TestLogsAreMergedAndFollowRestarts(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.apply(record("s", 1, svc("a", 1, script("out=1\n", "sleep=2s", "out=3\n", "sleep=1000h")), svc("b", 2, script("sleep=1s", "out=2\n", "sleep=1000h"))))
+		b.after(5 * time.Second)
+		if got := b.lines("s", stack.LogQuery{}); !slices.Equal(got, []string{"a: 1", "b: 2", "a: 3"}) {
+			t.Errorf("%q", got)
+		}
+		if got := b.lines("s", stack.LogQuery{Services: []string{"a"}, Tail: 1}); !slices.Equal(got, []string{"a: 3"}) {
+			t.Errorf("%q", got)
+		}
+		got := make(chan string, 10)
+		go b.keeper.Logs(b.Context(), "s", stack.LogQuery{Follow: true, Tail: 1}, func(l protocol.LogLine) error {
+			got <- l.Text
+			return nil
+		})
+		synctest.Wait()
+		b.stacks.Signal("s", "a", "KILL", true)
+		b.after(5 * time.Second)
+		close(got)
+		var texts []string
+		for text := range got {
+			texts = append(texts, text)
+		}
+		if !slices.Equal(texts, []string{"2", "3", "1", "3"}) {
+			t.Errorf("followed %q", texts)
+		}
+	})
+}

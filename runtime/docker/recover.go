@@ -32,6 +32,9 @@ func (d *Driver) Recover(ctx context.Context) ([]runtime.Recovered, error) {
 	}
 	var found []runtime.Recovered
 	for _, c := range list {
+		if c.Labels[labelStack] != "" {
+			continue // no execution: see Stacks
+		}
 		if c.Labels[labelFiller] != "" {
 			d.discardFiller(ctx, c)
 			continue

@@ -179,7 +179,11 @@ func (k *Keeper) do(ctx context.Context, t task) (id string, err error) {
 		if err := k.makeVolumes(ctx, &spec); err != nil {
 			return "", err
 		}
-		return e.Create(ctx, spec)
+		id, err := e.Create(ctx, spec)
+		if protocol.CodeOf(err) == protocol.CodeConflict {
+			return "", k.removeUnfinished(ctx, &spec, err)
+		}
+		return id, err
 	case stepStart:
 		if err := k.checkVolumes(ctx, t.spec); err != nil {
 			return "", err
@@ -198,6 +202,21 @@ func (k *Keeper) do(ctx context.Context, t task) (id string, err error) {
 		return "", e.Remove(ctx, t.container.ID)
 	}
 	return "", fmt.Errorf("stack: no such step: %d", t.step)
+}
+
+// removeUnfinished removes a container that an engine made after its caller had
+// given it up. Where there is none, the conflict is another's.
+func (k *Keeper) removeUnfinished(ctx context.Context, spec *Spec, conflict error) error {
+	all, err := k.cfg.Engine.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.Stack == spec.Stack && c.Service == spec.Service.Name && c.State == Created {
+			return k.cfg.Engine.Remove(ctx, c.ID)
+		}
+	}
+	return conflict
 }
 
 // finish takes in that a step was done; k.mu is held.

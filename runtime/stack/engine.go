@@ -113,8 +113,8 @@ const (
 	// EventChanged says that the container was made, started, ended, or that its
 	// health changed.
 	EventChanged EventKind = iota
-	// EventSignalled says that somebody sent it a signal: an end that follows is
-	// not its own.
+	// EventSignalled says that somebody had the engine end it: that it ends is not
+	// its own doing. It comes close to the end, before it or after.
 	EventSignalled
 	// EventGone says that it was removed.
 	EventGone
@@ -127,6 +127,8 @@ type Image struct {
 	// made for.
 	Runs     bool
 	Platform string
+	// Volumes are the paths that it declares to hold data.
+	Volumes []string
 }
 
 // A Network is a bridge.

@@ -74,6 +74,9 @@ func (k *Keeper) resync(ctx context.Context) error {
 func (k *Keeper) adopt(c Container, now time.Time) {
 	h := k.hold(c.Stack)
 	i := h.instance(c.Service)
+	if c.State == Created {
+		c.Hash = "" // whoever made it may not have finished: it is made anew
+	}
 	if i.State == Absent {
 		i.Container = c
 		_, completed := slices.BinarySearch(k.store.of(c.Stack).Completed, c.ID)
@@ -94,8 +97,9 @@ func (k *Keeper) event(ctx context.Context, e Event) {
 	switch e.Kind {
 	case EventSignalled:
 		k.mu.Lock()
-		if i := k.ofContainer(e); i != nil && i.State == Running {
-			i.signalled = true
+		if i := k.ofContainer(e); i != nil {
+			i.endedByAnother(k.stacks[e.Stack].restartPolicy(e.Service))
+			k.tell()
 		}
 		k.mu.Unlock()
 	case EventGone:

@@ -60,6 +60,16 @@ func (i *instance) ended(restart protocol.RestartPolicy, now time.Time) bool {
 	return true
 }
 
+// endedByAnother notes that the engine was told to end it. News of the end may have
+// come before.
+func (i *instance) endedByAnother(restart protocol.RestartPolicy) {
+	if i.State == Exited && !i.signalled {
+		i.failures, i.notBefore = max(0, i.failures-1), time.Time{}
+		i.done = i.done && restart == protocol.RestartNo
+	}
+	i.signalled = true
+}
+
 // failed counts a failure and sets the back-off. Earlier ones are forgotten if it
 // ran well for long.
 func (i *instance) failed(now time.Time) {

@@ -206,15 +206,14 @@ func (n *decision) isStale(s *service, i *instance) bool {
 // contradict reports whether a name leads elsewhere than it should. Names that are
 // missing, or not needed any more, do no harm: the engine's DNS knows the rest.
 func contradict(have, want []string) bool {
-	at := make(map[string]string, len(want))
+	names := make(map[string]bool, len(want))
 	for _, entry := range want {
-		name, address, _ := strings.Cut(entry, ":")
-		at[name] = address
+		name, _, _ := strings.Cut(entry, ":")
+		names[name] = true
 	}
 	return slices.ContainsFunc(have, func(entry string) bool {
-		name, address, _ := strings.Cut(entry, ":")
-		wanted, ok := at[name]
-		return ok && wanted != address
+		name, _, _ := strings.Cut(entry, ":")
+		return names[name] && !slices.Contains(want, entry)
 	})
 }
 

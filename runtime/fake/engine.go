@@ -58,6 +58,8 @@ type Image struct {
 	// StopSignal is the one that containers of it are stopped with; TERM where it
 	// is empty.
 	StopSignal string
+	// Volumes are the paths that it declares to hold data.
+	Volumes []string
 	// ID of an image that no registry has; empty is one that a registry has.
 	ID protocol.ImageID
 	// Fail is the error that a pull of it ends with; nil is none.

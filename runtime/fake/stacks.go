@@ -269,7 +269,7 @@ func (s *Stacks) Image(ctx context.Context, ref string) (stack.Image, error) {
 	cfg := &s.engine.cfg
 	return stack.Image{
 		ID: string(image.id(ref)), Platform: cmp.Or(image.OS, cfg.OS) + "/" + cmp.Or(image.Arch, cfg.Arch),
-		Runs: s.engine.checkPlatform(ref, image) == nil,
+		Runs: s.engine.checkPlatform(ref, image) == nil, Volumes: image.Volumes,
 	}, nil
 }
 

@@ -71,9 +71,9 @@ func (s stackSuite) context(t *testing.T) context.Context {
 // spec describes a service without a network.
 func (s stackSuite) spec(service string, command []string) stack.Spec {
 	return stack.Spec{
-		Stack: s.name, // Without an init process a shell would not notice TERM.
+		Stack:   s.name, // Without an init process a shell would not notice TERM.
 		Service: protocol.StackService{Name: service, Number: 1, Image: s.options.Image, Command: command, Init: true},
-		Image: s.options.Image, Hash: "hash-of-" + service, Mode: "none", Pids: 64, ShmSize: 1 << 20,
+		Image:   s.options.Image, Hash: "hash-of-" + service, Mode: "none", Pids: 64, ShmSize: 1 << 20,
 	}
 }
 

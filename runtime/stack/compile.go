@@ -50,6 +50,9 @@ func compile(s *protocol.Stack, w *world) compiled {
 		grant, refusals := w.policy.GrantStack(svc, w.here)
 		spec := specOf(s, svc, &grant)
 		plan.connect(svc, spec)
+		if why := w.here.NoSecrets; why != "" && slices.ContainsFunc(spec.Files, func(f File) bool { return f.Secret }) {
+			refusals = append(refusals, protocol.StackRefusal{Service: svc.Name, Code: protocol.CodePolicy, Reason: "secrets cannot be given here: " + why})
+		}
 		refusals = append(refusals, plan.publish(svc, spec)...)
 		c.specs[svc.Name] = spec
 		c.refusals = append(c.refusals, refusals...)

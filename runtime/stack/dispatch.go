@@ -45,6 +45,7 @@ func (k *Keeper) begin(ctx context.Context, group *errgroup.Group, now time.Time
 		}
 	}
 	for _, h := range k.stacks {
+		k.noteStates(h, now)
 		if h.record.Version == 0 && !h.gone || h.cleaning {
 			continue
 		}
@@ -176,6 +177,9 @@ func (k *Keeper) do(ctx context.Context, t task) (id string, err error) {
 		if t.joined != "" {
 			spec.Mode = "container:" + t.joined
 		}
+		if err := k.addImageVolumes(ctx, &spec); err != nil {
+			return "", err
+		}
 		if err := k.makeVolumes(ctx, &spec); err != nil {
 			return "", err
 		}
@@ -294,51 +298,6 @@ func (k *Keeper) pull(ctx context.Context, t task) error {
 		k.tell()
 		k.mu.Unlock()
 	})
-}
-
-// makeVolumes makes the volumes of a container that were never made, and writes
-// down that they are there before anything is written to them.
-func (k *Keeper) makeVolumes(ctx context.Context, spec *Spec) error {
-	if err := k.checkVolumes(ctx, spec); err != nil {
-		return err
-	}
-	changed := false
-	for _, m := range spec.Service.Mounts {
-		if m.Kind != protocol.MountVolume {
-			continue
-		}
-		err := k.cfg.Engine.MakeVolume(ctx, Volume{Name: volumeName(spec.Stack, m.Source), Stack: spec.Stack, Volume: m.Source})
-		if err != nil {
-			return err
-		}
-		k.mu.Lock()
-		changed = add(&k.store.of(spec.Stack).Volumes, m.Source) || changed
-		k.mu.Unlock()
-	}
-	if !changed {
-		return nil
-	}
-	return k.save()
-}
-
-// checkVolumes makes sure that no volume of a container was lost.
-func (k *Keeper) checkVolumes(ctx context.Context, spec *Spec) error {
-	k.mu.Lock()
-	made := append([]string(nil), k.store.of(spec.Stack).Volumes...)
-	k.mu.Unlock()
-	for _, m := range spec.Service.Mounts {
-		if m.Kind != protocol.MountVolume {
-			continue
-		}
-		why, err := k.volumeTrouble(ctx, spec.Stack, m.Source, made)
-		if err != nil {
-			return err
-		}
-		if why != "" {
-			return protocol.Errorf(protocol.CodeConflict, "%s", why)
-		}
-	}
-	return nil
 }
 
 // cleanUp removes what is left of a stack whose containers are gone. Where it

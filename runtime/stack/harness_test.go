@@ -43,6 +43,7 @@ func inBubble(t *testing.T, f func(*bed)) {
 			"app": {}, "other": {}, "absent": {Absent: true, Pull: 10 * time.Second, Size: 1000},
 			"broken": {Absent: true, Pull: time.Second, Fail: protocol.Errorf(protocol.CodePullFailed, "no luck")},
 			"arm":    {Arch: "arm64"},
+			"db":     {Volumes: []string{"/var/lib/db", "/log"}},
 		}})
 		b.stacks = b.engine.Stacks("mesh", self)
 		policy := runtime.DefaultPolicy()

@@ -352,3 +352,33 @@ func TestLogsAreMergedAndFollowRestarts(t *testing.T) {
 		}
 	})
 }
+
+// TestImagesOwnVolumesOutliveTheContainer: what an image declares to hold data is the
+// stack's, too.
+func TestImagesOwnVolumesOutliveTheContainer(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		db := func(env string) protocol.StackService {
+			return svc("db", 1, func(s *protocol.StackService) {
+				s.Image, s.Env = "db", []string{env}
+				s.Mounts = []protocol.StackMount{{Kind: protocol.MountTmpfs, Target: "/log"}}
+			})
+		}
+		b.apply(record("s", 1, db("X=1")))
+		b.apply(record("s", 2, db("X=2")))
+		b.is("s", "db", protocol.InstanceRunning)
+		const name = "hearth_s_db.var-lib-db"
+		if _, err := b.stacks.Volume(b.Context(), name); err != nil {
+			t.Error(err)
+		}
+		if _, err := b.stacks.Volume(b.Context(), "hearth_s_db.log"); err == nil {
+			t.Error("a path with something else mounted has a volume")
+		}
+		b.must(b.keeper.Remove(b.Context(), "s", false))
+		b.must(b.stacks.RemoveVolume(b.Context(), name))
+		b.apply(record("s", 3, db("X=3")))
+		if i := b.instance("s", "db"); !strings.Contains(i.Reason, "is missing") {
+			t.Errorf("%+v", i)
+		}
+		b.must(b.keeper.Remove(b.Context(), "s", true))
+	})
+}

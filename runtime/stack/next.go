@@ -265,15 +265,21 @@ func (n *decision) replace(s *service, i *instance) {
 	n.do(stepRemove, s.name, stale)
 }
 
+// imagesMissing reports whether an image is missing of which a container is to be
+// made.
 func (n *decision) imagesMissing() bool {
 	return slices.ContainsFunc(n.desired.services, func(s service) bool {
 		i := n.instance(s.name)
-		return !n.wantsDown(&s) && (i.absent || i.fetch)
+		return !n.wantsDown(&s) && s.blocked == "" && (i.absent || i.fetch) && (i.State == Absent || n.isStale(&s, i))
 	})
 }
 
 // watch restarts what runs and should begin anew.
 func (n *decision) watch(s *service, i *instance) {
+	if i.fetch && s.blocked == "" { // what the registry has now may be another image
+		n.pulls(s, i)
+		return
+	}
 	if s.joins != "" {
 		if j := n.instance(s.joins); j.State == Running && i.Started.Before(j.Started) {
 			n.do(stepStop, s.name, lostItsPlace)

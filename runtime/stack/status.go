@@ -118,14 +118,30 @@ func (k *Keeper) instanceStatus(h *held, svc *protocol.StackService, now time.Ti
 	if out.State != protocol.InstanceRunning && out.State != protocol.InstanceCompleted {
 		out.LastOutput = n.lastOutput
 	}
-	if n.state != out.State {
-		n.state, n.since = out.State, now
-	}
+	n.noteState(out.State, now)
 	out.Since = n.since
 	if i.State == Running && out.State == protocol.InstanceRunning && !i.Started.IsZero() {
 		out.Since = i.Started
 	}
 	return out
+}
+
+// noteState notes when a state began.
+func (n *note) noteState(state protocol.InstanceState, now time.Time) {
+	if n.state != state {
+		n.state, n.since = state, now
+	}
+}
+
+// noteStates notes the states of all instances, whoever may ask later since when
+// they are so; k.mu is held.
+func (k *Keeper) noteStates(h *held, now time.Time) {
+	for i := range h.record.Stack.Services {
+		name := h.record.Stack.Services[i].Name
+		n := h.note(name)
+		state, _ := stateOf(h, name, h.instance(name), n, now)
+		n.noteState(state, now)
+	}
 }
 
 // stateOf says where an instance is in its life, and why it does not run.

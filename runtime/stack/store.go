@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/hearth-edge/hearth/protocol"
@@ -56,22 +57,34 @@ func openStore(dir string) (*store, error) {
 	}
 	s := &store{dir: dir}
 	f, err := os.Open(filepath.Join(dir, stateName))
+	if errors.Is(err, fs.ErrNotExist) {
+		s.kept, err = decodeKept(strings.NewReader("{}"))
+		return s, err
+	}
 	if err == nil {
 		defer f.Close()
-		err = json.NewDecoder(io.LimitReader(f, maxStateFile)).Decode(&s.kept)
+		s.kept, err = decodeKept(f)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return nil, fmt.Errorf("read what is kept of stacks in %s: %w: put the file aside to begin anew; volumes of stacks that are there are found by themselves", filepath.Join(dir, stateName), err)
 	}
-	if s.Stacks == nil {
-		s.Stacks = make(map[protocol.StackName]*keptStack)
+	return s, nil
+}
+
+func decodeKept(r io.Reader) (kept, error) {
+	var k kept
+	if err := json.NewDecoder(io.LimitReader(r, maxStateFile)).Decode(&k); err != nil {
+		return kept{}, err
 	}
-	for name, k := range s.Stacks {
-		if k == nil {
-			delete(s.Stacks, name)
+	if k.Stacks == nil {
+		k.Stacks = make(map[protocol.StackName]*keptStack)
+	}
+	for name, s := range k.Stacks {
+		if s == nil {
+			delete(k.Stacks, name)
 		}
 	}
-	return s, nil
+	return k, nil
 }
 
 // of returns what is kept of a stack, for change.

@@ -16,9 +16,28 @@ import (
 func deny(key, fix, format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
 	if fix != "" {
-		text += "; its owner can allow that by " + fix
+		text += fixWords + fix
 	}
 	return protocol.Errorf(protocol.CodePolicy, "%s (%s in its owner's policy)", text, key)
+}
+
+// fixWords stand before the fix in a refusal.
+const fixWords = "; its owner can allow that by "
+
+// StackRefusal is what deny said, and other reasons, about a service of a stack:
+// with the fix by itself.
+func StackRefusal(service string, err error) protocol.StackRefusal {
+	r := protocol.StackRefusal{Service: service, Code: protocol.CodeOf(err), Reason: err.Error()}
+	before, after, found := strings.Cut(r.Reason, fixWords)
+	if end := strings.LastIndex(after, " ("); found && end >= 0 {
+		r.Reason, r.PolicyLine = before+after[end:], strings.TrimPrefix(after[:end], "the line ")
+	}
+	return r
+}
+
+// DenyPublishing is the refusal of a port that may not be published.
+func DenyPublishing(format string, args ...any) error {
+	return deny("publish_public", line("publish_public", "true"), format, args...)
 }
 
 // line is the fix that sets the key to a value as the file has it.

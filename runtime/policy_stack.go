@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -79,50 +78,17 @@ type stackJudgement struct {
 	refusals []protocol.StackRefusal
 }
 
-// refuse adds a refusal; line is the policy's that would lift it.
-func (j *stackJudgement) refuse(err error, line string) {
-	if err == nil {
-		return
+// refuse adds a refusal, if err is one.
+func (j *stackJudgement) refuse(err error) {
+	if err != nil {
+		j.refusals = append(j.refusals, StackRefusal(j.stack.Name, err))
 	}
-	j.refusals = append(j.refusals, protocol.StackRefusal{
-		Service: j.stack.Name, Code: protocol.CodeOf(err), Reason: err.Error(), PolicyLine: line,
-	})
-}
-
-// listLine is the policy's line with one more value in a list.
-func listLine(key string, have []string, value string) string {
-	list := slices.Clone(have)
-	if !slices.Contains(list, value) {
-		list = append(list, value)
-	}
-	quotes := make([]string, len(list))
-	for i, v := range list {
-		quotes[i] = strconv.Quote(v)
-	}
-	return key + " = [" + strings.Join(quotes, ", ") + "]"
 }
 
 // takeVerdicts turns what image, registry and user said into refusals.
 func (j *stackJudgement) takeVerdicts() {
-	name := repository(j.stack.Image)
 	for _, v := range j.verdicts {
-		if v.Err == nil {
-			continue
-		}
-		var line string
-		switch v.Key {
-		case "images":
-			line = listLine("images", j.policy.Images, name)
-		case "registries":
-			have := j.policy.Registries
-			if have == nil {
-				have = []string{defaultRegistries}
-			}
-			line = listLine("registries", have, strings.TrimPrefix(v.Aspect, "registry "))
-		case "run_as_nonroot", "require_digest":
-			line = v.Key + " = false"
-		}
-		j.refuse(v.Err, line)
+		j.refuse(v.Err)
 	}
 	j.verdicts = nil
 }
@@ -142,18 +108,18 @@ func (j *stackJudgement) sizes() {
 	g.CPUs, g.Memory, g.Pids = s.CPUs, s.Memory, p.Pids
 	if s.CPUs > 0 {
 		_, err := p.cpus(s.CPUs, j.here.Lent)
-		j.refuse(err, lineIf(p.MaxCPUs > 0 && s.CPUs > p.MaxCPUs, fmt.Sprintf("max_cpus = %v", s.CPUs)))
+		j.refuse(err)
 	} else {
 		g.CPUs = p.MaxCPUs
 	}
 	if s.Memory > 0 {
 		_, err := p.memory(s.Memory, j.here.Lent)
-		j.refuse(err, lineIf(p.MaxMemory > 0 && s.Memory > p.MaxMemory, fmt.Sprintf("max_memory = %q", s.Memory)))
+		j.refuse(err)
 	} else {
 		g.Memory = p.MaxMemory
 	}
 	if s.Pids > p.Pids {
-		j.refuse(deny("pids", "gives a container %d processes, not %d", p.Pids, s.Pids), fmt.Sprintf("pids = %d", s.Pids))
+		j.refuse(deny("pids", line("pids", strconv.FormatInt(s.Pids, 10)), "gives a container %d processes, not %d", p.Pids, s.Pids))
 	} else if s.Pids > 0 {
 		g.Pids = s.Pids
 	}
@@ -171,18 +137,11 @@ func (j *stackJudgement) sizes() {
 		}
 	}
 	if slices.Sort(limits); len(limits) > 0 {
-		j.refuse(p.ErrLimits(limits), p.LimitsWithout(limits))
+		j.refuse(p.ErrLimits(limits))
 	}
 	if s.OOMScore < 0 {
-		j.refuse(protocol.Errorf(protocol.CodePolicy, "oom_score_adj below 0 would have the kernel end other programs first: leave it out"), "")
+		j.refuse(protocol.Errorf(protocol.CodePolicy, "oom_score_adj below 0 would have the kernel end other programs first: leave it out"))
 	}
-}
-
-func lineIf(is bool, line string) string {
-	if is {
-		return line
-	}
-	return ""
 }
 
 // inMemory judges /dev/shm and the file systems in memory.
@@ -193,13 +152,13 @@ func (j *stackJudgement) inMemory() {
 	}
 	fits := func(what string, size protocol.Bytes) {
 		if most > 0 && size > most {
-			j.refuse(protocol.Errorf(protocol.CodeResources, "%s of %s is more than the memory that it may use, %s", what, size, most), "")
+			j.refuse(protocol.Errorf(protocol.CodeResources, "%s of %s is more than the memory that it may use, %s", what, size, most))
 		}
 	}
 	hasTmp := false
 	for _, m := range j.stack.Mounts {
 		hasTmp = hasTmp || m.Target == "/tmp"
-		j.refuse(checkStackTarget(m.Target), "")
+		j.refuse(checkStackTarget(m.Target))
 		if m.Kind != protocol.MountTmpfs {
 			continue
 		}
@@ -238,13 +197,13 @@ func (j *stackJudgement) networkMode() {
 	case mode == "none", strings.HasPrefix(mode, "service:"):
 	case mode == "host":
 		if !slices.Contains(p.Networks, "host") {
-			j.refuse(deny("networks", `lets no container on the network "host"`), listLine("networks", p.Networks, "host"))
+			j.refuse(deny("networks", listing("networks", p.Networks, DefaultPolicy().Networks, "host"), `lets no container on the network "host"`))
 		}
 		if len(j.stack.Sysctls) > 0 {
-			j.refuse(protocol.Errorf(protocol.CodeInvalid, "sysctls would be those of this device on the network \"host\": leave them out"), "")
+			j.refuse(protocol.Errorf(protocol.CodeInvalid, "sysctls would be those of this device on the network \"host\": leave them out"))
 		}
 	case !slices.Contains(p.Networks, "bridge"):
-		j.refuse(deny("networks", "lets no container on a network of its own"), listLine("networks", p.Networks, "bridge"))
+		j.refuse(deny("networks", listing("networks", p.Networks, DefaultPolicy().Networks, "bridge"), "lets no container on a network of its own"))
 	}
 }
 
@@ -258,13 +217,9 @@ func (j *stackJudgement) binds() {
 		}
 		asked := j.service.Mounts[i]
 		i++
-		got, key, err := j.mount(asked, lends)
+		got, _, err := j.mount(asked, lends)
 		if err != nil {
-			line := ""
-			if protocol.CodeOf(err) == protocol.CodePolicy && !j.here.Remote && checkMountPath(asked.Source) == nil {
-				line = listLine(key, mountsBy(key, j.policy), asked.Source)
-			}
-			j.refuse(err, line)
+			j.refuse(err)
 			continue
 		}
 		m.Source = got.Source
@@ -272,24 +227,11 @@ func (j *stackJudgement) binds() {
 	}
 }
 
-// mountsBy is the list of mounts by its key.
-func mountsBy(key string, p *Policy) []string {
-	if key == "writable_mounts" {
-		return p.WritableMounts
-	}
-	return p.Mounts
-}
-
 // devices judges device files, folders of them, and accelerators.
 func (j *stackJudgement) devices() {
 	for _, d := range j.stack.Devices {
 		before := len(j.spec.Devices)
-		err := j.stackDevice(d)
-		line := ""
-		if protocol.CodeOf(err) == protocol.CodePolicy && checkDevicePath(d.Source) == nil && !j.here.Remote {
-			line = listLine("devices", j.policy.Devices, d.Source)
-		}
-		j.refuse(err, line)
+		j.refuse(j.stackDevice(d))
 		for i := before; i < len(j.spec.Devices); i++ {
 			if d.Target != "" {
 				j.spec.Devices[i].Target = d.Target
@@ -304,7 +246,7 @@ func (j *stackJudgement) devices() {
 	}
 	before := len(j.spec.Devices)
 	_, err := j.accelerator(kind)
-	j.refuse(err, lineIf(protocol.CodeOf(err) == protocol.CodePolicy && checkAccelerator(kind) == nil, listLine("accelerators", j.policy.AcceleratorKinds, kind)))
+	j.refuse(err)
 	for _, d := range j.spec.Devices[before:] {
 		j.grant.Devices = append(j.grant.Devices, d)
 		j.grant.DeviceRights = append(j.grant.DeviceRights, "rw")
@@ -336,6 +278,3 @@ func deviceRights(asked string) string {
 	}
 	return "rw"
 }
-
-// PublishLine is the policy's line that lets ports be published on public addresses.
-const PublishLine = "publish_public = true"

@@ -24,11 +24,11 @@ func (j *stackJudgement) capabilities() {
 		name := capability(asked)
 		switch {
 		case !isCapability(name):
-			j.refuse(protocol.Errorf(protocol.CodePolicy, "the capability %s is not given: name each that is needed", quoted(asked)), "")
+			j.refuse(protocol.Errorf(protocol.CodePolicy, "the capability %s is not given: name each that is needed", quoted(asked)))
 		case slices.Contains(j.policy.DefaultCapabilities, name) || slices.Contains(j.policy.Capabilities, name):
 			j.give(name)
 		default:
-			j.refuse(deny("capabilities", "does not give the capability %s", name), listLine("capabilities", j.policy.Capabilities, name))
+			j.refuse(deny("capabilities", listing("capabilities", j.policy.Capabilities, nil, name), "does not give the capability %s", name))
 		}
 	}
 }
@@ -40,22 +40,22 @@ func capability(name string) string { return strings.TrimPrefix(strings.ToUpper(
 func (j *stackJudgement) isolation() {
 	s, p := j.stack, j.policy
 	if s.Privileged && !j.mayBePrivileged() {
-		j.refuse(deny("privileged_images", "runs nothing privileged of the image %s: it would have this device; a device, a capability or a folder is mostly enough", quoted(s.Image)),
-			listLine("privileged_images", p.PrivilegedImages, repository(s.Image)))
+		j.refuse(deny("privileged_images", listing("privileged_images", p.PrivilegedImages, nil, repository(s.Image)),
+			"runs nothing privileged of the image %s: it would have this device; a device, a capability or a folder is mostly enough", quoted(s.Image)))
 	}
 	for _, space := range []struct{ name, mode string }{{"pid", s.PIDMode}, {"ipc", s.IPCMode}} {
 		if space.mode == "host" && !slices.Contains(p.HostNamespaces, space.name) {
-			j.refuse(deny("host_namespaces", "shares its %s namespace with no container", space.name), listLine("host_namespaces", p.HostNamespaces, space.name))
+			j.refuse(deny("host_namespaces", listing("host_namespaces", p.HostNamespaces, nil, space.name), "shares its %s namespace with no container", space.name))
 		}
 	}
 	for _, what := range s.Unconfined {
 		if !slices.Contains(p.Unconfined, what) {
-			j.refuse(deny("unconfined", "switches %s off for no container", quoted(what)), lineIf(oneOf("seccomp", "apparmor")(what) == nil, listLine("unconfined", p.Unconfined, what)))
+			j.refuse(deny("unconfined", listing("unconfined", p.Unconfined, nil, what), "switches %s off for no container", quoted(what)))
 		}
 	}
 	for _, name := range sortedKeys(s.Sysctls) {
 		if !ownSysctl(name) || s.IPCMode == "host" && !strings.HasPrefix(name, "net.") {
-			j.refuse(protocol.Errorf(protocol.CodePolicy, "the sysctl %s is this device's, not the container's: set it on the device", quoted(name)), "")
+			j.refuse(protocol.Errorf(protocol.CodePolicy, "the sysctl %s is this device's, not the container's: set it on the device", quoted(name)))
 		}
 	}
 }

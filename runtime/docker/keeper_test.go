@@ -118,6 +118,25 @@ func (b *keeperBed) untilUp() protocol.StackStatus {
 	return b.until("up", func(s protocol.StackStatus) bool { return s.State == protocol.StackUp })
 }
 
+// awaitLines waits until a service has written a line that holds the words so many
+// times.
+func (b *keeperBed) awaitLines(service, words string, times int) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
+	err := b.keeper.Logs(ctx, b.name, stack.LogQuery{Services: []string{service}, Follow: true}, func(l protocol.LogLine) error {
+		if strings.Contains(l.Text, words) {
+			if times--; times == 0 {
+				return io.EOF
+			}
+		}
+		return nil
+	})
+	if err != io.EOF {
+		b.Fatalf("%q did not come: %v, the output is\n%s", words, err, b.output(service))
+	}
+}
+
 // output returns what a service wrote.
 func (b *keeperBed) output(service string) string {
 	b.Helper()
@@ -186,7 +205,7 @@ exec sleep 1000`)
 	}
 	b.must(b.keeper.Apply(t.Context(), r))
 	b.untilUp()
-	b.until("its lines", func(protocol.StackStatus) bool { return strings.Contains(b.output("client"), "more ") })
+	b.awaitLines("client", "more ", 1)
 	got := b.output("client")
 	for _, want := range []string{
 		"name served alias served\n", "owner 5:5\n", "secret s3cret 400:0\n", "config x=1 inner page deep\n", "whole kept\n", "more x=1 1024\n",
@@ -261,11 +280,11 @@ func TestVolumesOutliveTheirStack(t *testing.T) {
 		t.Helper()
 		b.must(b.keeper.Apply(t.Context(), r))
 		b.untilUp()
-		b.until("its line", func(protocol.StackStatus) bool { return strings.Contains(b.output("db"), want) })
+		b.awaitLines("db", want, 1)
 	}
-	up("found\n")
+	up("found")
 	b.must(b.keeper.Remove(t.Context(), b.name, false))
-	up("found 1\n")
+	up("found 1")
 	b.must(b.keeper.Remove(t.Context(), b.name, false))
 	b.must(b.cfg.Engine.RemoveVolume(t.Context(), "hearth_"+string(b.name)+"_data"))
 	b.must(b.keeper.Apply(t.Context(), r))
@@ -317,5 +336,5 @@ func TestEngineIsKilledUnderStack(t *testing.T) {
 			t.Errorf("%+v", after)
 		}
 	}
-	b.until("its lines", func(protocol.StackStatus) bool { return strings.Count(b.output("web"), "s3cret") >= 3 })
+	b.awaitLines("web", "s3cret", 3)
 }

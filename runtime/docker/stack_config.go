@@ -165,11 +165,12 @@ func ownMounts(mounts []stack.Mount, places map[string]string) []mount.Mount {
 			one.VolumeOptions = &mount.VolumeOptions{NoCopy: m.NoCopy}
 		default:
 			one.Type, one.Source = mount.TypeBind, m.Source
-			if m.Volume != "" {
-				one.Source = places[m.Volume] + "/" + m.Subpath
-			}
 			one.BindOptions = &mount.BindOptions{Propagation: mount.PropagationRPrivate, NonRecursive: true}
-			if m.Propagation != "" {
+			switch {
+			case m.Volume != "": // below its own folder the engine takes no private one
+				one.Source = places[m.Volume] + "/" + m.Subpath
+				one.BindOptions.Propagation = mount.PropagationRSlave
+			case m.Propagation != "":
 				one.BindOptions.Propagation = mount.Propagation(m.Propagation)
 			}
 		}

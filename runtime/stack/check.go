@@ -100,7 +100,7 @@ func (c *check) resources() {
 			want, left, lent.Memory, memory)
 	}
 	if left := max(lent.CPUs-cpus, 0); wantCPUs > left {
-		c.refuse("", protocol.CodeResources, "reserves %v cores in all, and %v of the %v that this node lends are left for it", wantCPUs, left, lent.CPUs)
+		c.refuse("", protocol.CodeResources, "reserves %v in all, and %v of the %v that this node lends are left for it", wantCPUs, left, lent.CPUs)
 	}
 }
 

@@ -65,7 +65,7 @@ func TestCheckCountsWhatIsReserved(t *testing.T) {
 		gib := func(s *protocol.StackService) { s.ReservedMemory, s.ReservedCPUs = 1<<30, 1.5 }
 		b.apply(record("big", 1, svc("a", 1, gib)))
 		want := "resources: reserves 1 GiB of memory in all, and 960 MiB of the 2 GiB that this node lends are left for it; other stacks reserve 1 GiB []\n" +
-			"resources: reserves 1.5 cores in all, and 0.5 of the 2 that this node lends are left for it []"
+			"resources: reserves 1.5 cores in all, and 0.5 cores of the 2 cores that this node lends are left for it []"
 		if got := b.refusals(record("more", 1, svc("a", 1, gib)).Stack); got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}

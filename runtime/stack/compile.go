@@ -299,8 +299,7 @@ func (p *addressPlan) publish(svc *protocol.StackService, spec *Spec) (refusals 
 		return nil
 	}
 	refuse := func(format string, args ...any) {
-		refusals = append(refusals, protocol.StackRefusal{Service: svc.Name, Code: protocol.CodePolicy,
-			Reason: fmt.Sprintf(format, args...) + " (publish_public in its owner's policy)", PolicyLine: runtime.PublishLine})
+		refusals = append(refusals, runtime.StackRefusal(svc.Name, runtime.DenyPublishing(format, args...)))
 	}
 	for _, port := range svc.Ports {
 		at := publishAt(p.own, p.policy.PublishPublic)

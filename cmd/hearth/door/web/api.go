@@ -46,6 +46,7 @@ func New(cfg Config) http.Handler {
 			}
 		})
 	}
+	servePage(mux)
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
 		if door.Require(w, r, protocol.RightRead) {
 			door.ProblemOf(protocol.Errorf(protocol.CodeNotFound, "there is no %s here: see /v1/openapi.yaml", r.URL.Path)).Write(w)
@@ -68,6 +69,7 @@ func (a *handler) routes() []route {
 		{"GET", "/v1/devices", protocol.RightRead, a.devices},
 		{"GET", "/v1/checks", protocol.RightRead, a.checks},
 		{"GET", "/v1/events", protocol.RightRead, a.events},
+		{"GET", "/v1/output", protocol.RightRead, a.everything},
 		{"GET", "/v1/requests", protocol.RightRead, a.list},
 		{"POST", "/v1/requests", protocol.RightRun, a.create},
 		{"GET", "/v1/requests/{id}", protocol.RightRead, a.inspect},

@@ -395,3 +395,7 @@ func (a asked) wants(t *testing.T, what string, status int, text string) {
 		t.Errorf("%s: status %d, want %d with %q: %s", what, a.StatusCode, status, text, a.body)
 	}
 }
+
+func running() protocol.Event { return protocol.Event{State: protocol.StateRunning} }
+
+func requestID(s string) protocol.RequestID { return protocol.RequestID(s) }

@@ -12,6 +12,10 @@ const (
 	// maxServiceBody bounds the body that a service comes in, in bytes: it may be
 	// protocol.MaxService, of which JSON makes more.
 	maxServiceBody = 2 << 20
+	// maxFollowed is how many requests at a time the output of all shows; recent is
+	// what it shows of what they wrote before.
+	maxFollowed = 128
+	recent      = time.Minute
 	// maxListed is the most requests that a list has.
 	maxListed = 10_000
 	// maxGraceMS and maxForMS bound how long a container may take to end, and a

@@ -53,7 +53,7 @@ func (a *handler) output(w http.ResponseWriter, r *http.Request) error {
 		s.kind = rawType
 	}
 	s.begin()
-	show := (&outputLines{stream: s, channels: channels}).update
+	show := (&outputLines{send: s.send, channels: channels}).update
 	if raw {
 		show = (&outputBytes{stream: s, channels: channels}).update
 	}
@@ -112,7 +112,7 @@ func each(session protocol.Session, show func(protocol.Update) error) error {
 
 // outputLines shows output as lines of JSON.
 type outputLines struct {
-	stream   *stream
+	send     func(any) error
 	channels [protocol.Stderr + 1]bool
 	// begun holds, of each channel, the bytes of a character that is not whole yet.
 	begun [protocol.Stderr + 1][]byte
@@ -131,7 +131,7 @@ func (l *outputLines) update(u protocol.Update) error {
 				}
 			}
 		}
-		return l.stream.send(api.NewEvent(u.Event))
+		return l.send(api.NewEvent(u.Event))
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func (l *outputLines) piece(c protocol.Channel, data []byte, cut uint64, at time
 	if !at.IsZero() {
 		line.At = &at
 	}
-	return l.stream.send(line)
+	return l.send(line)
 }
 
 // unfinished returns how many bytes at the end are the beginning of a character.

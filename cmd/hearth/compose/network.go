@@ -161,6 +161,14 @@ func (s *serviceReader) port(p types.ServicePortConfig) {
 		s.refuseItem(text, path, fmt.Sprintf("%d is no port", p.Target), "ports are 1 to 65535")
 		return
 	}
+	if other, shares := strings.CutPrefix(s.out.NetworkMode, "service:"); shares {
+		s.refuseItem(text, path, fmt.Sprintf("the service is on the network of %s, which alone can publish ports of it", clip(other)), "move the port there")
+		return
+	}
+	if s.out.NetworkMode == "none" {
+		s.refuseItem(text, path, "the service is on no network", "leave the port out, or network_mode")
+		return
+	}
 	out := protocol.StackPort{Target: uint16(p.Target), HostIP: p.HostIP}
 	switch strings.ToLower(p.Protocol) {
 	case "", "tcp":

@@ -22,10 +22,15 @@ func (k *Keeper) Check(ctx context.Context, s protocol.Stack) ([]protocol.StackR
 		return nil, err
 	}
 	c := check{keeper: k, stack: &s, here: k.cfg.Here()}
+	present, err := c.images(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.here.Has = func(ref string) bool { return present[ref] }
 	c.grants()
 	c.resources()
 	c.ports()
-	if err := errors.Join(c.networks(ctx), c.volumes(ctx), c.images(ctx)); err != nil {
+	if err := errors.Join(c.networks(ctx), c.volumes(ctx)); err != nil {
 		return nil, err
 	}
 	return c.refusals, nil
@@ -93,7 +98,7 @@ func (c *check) resources() {
 	k.mu.Lock()
 	cpus, memory := k.reserved(c.stack.Name)
 	k.mu.Unlock()
-	wantCPUs, want := reserves(c.stack)
+	wantCPUs, want := reserves(c.stack, nil)
 	lent := c.here.Lent
 	if left := lent.Memory - min(memory+leftForRequests, lent.Memory); want > left {
 		c.refuse("", protocol.CodeResources, "reserves %s of memory in all, and %s of the %s that this node lends are left for it; other stacks reserve %s",
@@ -280,8 +285,10 @@ func (c *check) volumes(ctx context.Context) error {
 	return nil
 }
 
-// images looks whether those that are here run on this machine.
-func (c *check) images(ctx context.Context) error {
+// images looks whether those that are here run on this machine, and returns which
+// are here.
+func (c *check) images(ctx context.Context) (present map[string]bool, err error) {
+	present = make(map[string]bool)
 	for i := range c.stack.Services {
 		svc := &c.stack.Services[i]
 		image, err := c.keeper.cfg.Engine.Image(ctx, svc.Image)
@@ -291,10 +298,11 @@ func (c *check) images(ctx context.Context) error {
 				c.refuse(svc.Name, protocol.CodeImageNotFound, "the image %q is not on this node, and is not to be fetched (pull: never)", svc.Image)
 			}
 		case err != nil:
-			return err
+			return nil, err
 		case !image.Runs:
 			c.refuse(svc.Name, protocol.CodeImagePlatform, "the image %q is made for %s, which this node does not run", svc.Image, image.Platform)
 		}
+		present[svc.Image] = err == nil
 	}
-	return nil
+	return present, nil
 }

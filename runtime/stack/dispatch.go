@@ -85,14 +85,14 @@ func (k *Keeper) beginAction(ctx context.Context, group *errgroup.Group, h *held
 	if s := h.find(a.service); s != nil && s.joins != "" {
 		t.joined = h.instance(s.joins).ID
 	}
+	pulling := ctx
 	if a.step == stepPull {
-		t.pulling, t.endPull = context.WithCancel(ctx)
-		h.pulls = append(h.pulls, t.endPull)
+		pulling, h.pulls[a.service] = context.WithCancel(ctx)
 	}
 	if a.step == stepStop {
 		i.signalled, i.again = true, a.cause != unwanted
 	}
-	group.Go(func() error { k.carryOut(ctx, t); return nil })
+	group.Go(func() error { k.carryOut(ctx, pulling, t); return nil })
 }
 
 func (h *held) isBusy() bool {
@@ -110,7 +110,6 @@ func (h *held) endPulls() {
 	for _, end := range h.pulls {
 		end()
 	}
-	h.pulls = nil
 }
 
 // task is an action with all that it needs.
@@ -121,22 +120,21 @@ type task struct {
 	spec      *Spec
 	joined    string // the ID of the container whose network it shares
 	restarted bool
-	// pulling ends a pull that nobody waits for any more.
-	pulling context.Context //nolint:containedctx // it is this task's alone
-	endPull context.CancelFunc
 }
 
-// carryOut does one step, and takes in what came of it.
-func (k *Keeper) carryOut(ctx context.Context, t task) {
+// carryOut does one step, and takes in what came of it. A pull has no bound but
+// pulling, which ends when nobody waits for it any more.
+func (k *Keeper) carryOut(ctx, pulling context.Context, t task) {
 	limit := actionTimeout
 	if t.spec != nil {
 		limit += t.spec.Service.StopGrace.Duration()
 	}
-	doing, cancel := context.WithTimeout(ctx, limit)
-	if t.step == stepPull {
-		doing, cancel = t.pulling, t.endPull
+	doing := pulling
+	if t.step != stepPull {
+		var cancel context.CancelFunc
+		doing, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
 	}
-	defer cancel()
 	id, err := k.do(doing, t)
 	var c Container
 	if err == nil && id != "" {
@@ -150,6 +148,10 @@ func (k *Keeper) carryOut(ctx context.Context, t task) {
 	defer k.mu.Unlock()
 	i := t.held.instance(t.service)
 	i.busy = idle
+	if t.step == stepPull {
+		t.held.pulls[t.service]() // it frees what belongs to the context
+		delete(t.held.pulls, t.service)
+	}
 	n := t.held.note(t.service)
 	n.progress = ""
 	switch {
@@ -260,7 +262,7 @@ func (h *held) restartDependents(name string) {
 // failedStep takes in that a step could not be done; k.mu is held.
 func (k *Keeper) failedStep(ctx context.Context, t task, i *instance, n *note, err error) {
 	switch {
-	case ctx.Err() != nil, t.step == stepPull && t.pulling.Err() != nil, protocol.CodeOf(err) == protocol.CodeEngineDown:
+	case ctx.Err() != nil, errors.Is(err, context.Canceled), protocol.CodeOf(err) == protocol.CodeEngineDown:
 		return // it is done when the engine is back, or not wanted any more
 	case t.step == stepCreate && protocol.CodeOf(err) == protocol.CodeImageNotFound:
 		i.absent = true // somebody removed it
@@ -275,7 +277,7 @@ func (k *Keeper) failedStep(ctx context.Context, t task, i *instance, n *note, e
 	}
 	n.trouble = reason(err)
 	i.couldNot(time.Now())
-	k.cfg.Log.Warn("a step for an instance failed", "stack", t.held.name, "service", t.service, "step", int(t.step), "err", err)
+	k.cfg.Log.Warn("a step for an instance failed", "stack", t.held.name, "service", t.service, "step", t.step, "err", err)
 }
 
 // pull fetches an image.

@@ -75,8 +75,8 @@ type held struct {
 	trouble string
 	// shared is the subnet on which others reach it.
 	shared netip.Prefix
-	// pulls end the pulls that are under way.
-	pulls []context.CancelFunc
+	// pulls end the pulls that are under way, by service.
+	pulls map[string]context.CancelFunc
 	// cleaning says that its networks and volumes are being removed.
 	cleaning bool
 }
@@ -126,7 +126,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 func (k *Keeper) hold(name protocol.StackName) *held {
 	h := k.stacks[name]
 	if h == nil {
-		h = &held{name: name, seen: make(map[string]*instance), notes: make(map[string]*note), dirty: true}
+		h = &held{name: name, seen: make(map[string]*instance), notes: make(map[string]*note), pulls: make(map[string]context.CancelFunc), dirty: true}
 		k.stacks[name] = h
 	}
 	return h
@@ -274,16 +274,23 @@ func (k *Keeper) reserved(but protocol.StackName) (cpus protocol.Cores, memory p
 		if name == but || h.gone || h.record.Stopped {
 			continue
 		}
-		c, m := reserves(&h.record.Stack)
+		var stopped []string
+		if kept := k.store.Stacks[name]; kept != nil {
+			stopped = kept.Stopped
+		}
+		c, m := reserves(&h.record.Stack, stopped)
 		cpus, memory = cpus+c, memory+m
 	}
 	return cpus, memory
 }
 
-// reserves sums up what a stack reserves.
-func reserves(s *protocol.Stack) (cpus protocol.Cores, memory protocol.Bytes) {
+// reserves sums up what a stack reserves, but for the services that are stopped.
+func reserves(s *protocol.Stack, stopped []string) (cpus protocol.Cores, memory protocol.Bytes) {
 	for i := range s.Services {
 		svc := &s.Services[i]
+		if slices.Contains(stopped, svc.Name) {
+			continue
+		}
 		asked := runtime.ReservedMemory
 		if svc.ReservedMemory > 0 {
 			asked = svc.ReservedMemory

@@ -1,6 +1,7 @@
 package stack_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime/fake"
 	"github.com/hearth-edge/hearth/runtime/stack"
 )
 
@@ -318,7 +320,7 @@ func TestWatchYieldsEachChange(t *testing.T) {
 			}
 			return nil
 		})
-		if err != errStop || states[len(states)-1] != protocol.InstanceRunning {
+		if !errors.Is(err, errStop) || states[len(states)-1] != protocol.InstanceRunning {
 			t.Errorf("%v, %v", states, err)
 		}
 	})
@@ -380,5 +382,87 @@ func TestImagesOwnVolumesOutliveTheContainer(t *testing.T) {
 			t.Errorf("%+v", i)
 		}
 		b.must(b.keeper.Remove(b.Context(), "s", true))
+	})
+}
+
+// TestWholeStackStopsAndStarts: by the verb, without another version, also before the
+// engine answers.
+func TestWholeStackStopsAndStarts(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		r := record("s", 1, svc("a", 1), svc("b", 2))
+		b.apply(r)
+		b.must(b.keeper.Stop(b.Context(), "s", nil))
+		if s := b.status("s"); s.State != protocol.StackStopped || b.reserved != 0 {
+			t.Errorf("%+v, %s reserved", s, b.reserved)
+		}
+		r.Stopped = true
+		b.engine.SetDown(true)
+		b.stop()
+		b.run(r)
+		b.must(b.keeper.Stop(b.Context(), "s", nil))
+		b.engine.SetDown(false)
+		b.after(10 * time.Second)
+		b.is("s", "a", protocol.InstanceStopped)
+		b.must(b.keeper.Start(b.Context(), "s", []string{"b"}))
+		b.is("s", "a", protocol.InstanceStopped)
+		b.is("s", "b", protocol.InstanceRunning)
+		b.must(b.keeper.Start(b.Context(), "s", nil))
+		if s := b.status("s"); s.State != protocol.StackUp || b.reserved != 128<<20 {
+			t.Errorf("%+v, %s reserved", s, b.reserved)
+		}
+		if err := b.keeper.Start(b.Context(), "s", []string{"x"}); protocol.CodeOf(err) != protocol.CodeNotFound {
+			t.Error(err)
+		}
+		if err := b.keeper.Restart(b.Context(), "x", nil); protocol.CodeOf(err) != protocol.CodeNotFound {
+			t.Error(err)
+		}
+	})
+}
+
+// TestRemoveEndsPulls: nobody waits for an image that nobody needs any more.
+func TestRemoveEndsPulls(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		absent := func(s *protocol.StackService) { s.Image = "absent" }
+		b.apply(record("s", 1, svc("a", 1, absent), svc("b", 2)))
+		b.after(time.Second)
+		if i := b.is("s", "a", protocol.InstancePulling); !strings.Contains(i.Reason, "%") {
+			t.Errorf("%+v", i)
+		}
+		began := time.Now()
+		b.must(b.keeper.Remove(b.Context(), "s", false))
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+		b.apply(record("s", 1, svc("a", 1, absent)))
+		b.after(10 * time.Second)
+		b.is("s", "a", protocol.InstanceRunning)
+	})
+}
+
+// TestPullAlwaysAsksForEachVersion: and only what came as another image is remade.
+func TestPullAlwaysAsksForEachVersion(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		always := func(s *protocol.StackService) { s.Pull = protocol.PullAlways }
+		r := record("s", 1, svc("a", 1, always), svc("b", 2, func(s *protocol.StackService) { s.Image = "other" }))
+		b.apply(r)
+		b.is("s", "a", protocol.InstanceRunning)
+		first := b.status("s").Instances
+		b.engine.AddImage("app", fake.Image{ID: "sha256:" + protocol.ImageID(strings.Repeat("5", 64))})
+		b.engine.AddImage("other", fake.Image{ID: "sha256:" + protocol.ImageID(strings.Repeat("6", 64))})
+		b.restart(r) // the same version: nothing is asked
+		if now := b.status("s").Instances; now[0].Container != first[0].Container || now[1].Container != first[1].Container {
+			t.Errorf("%+v", now)
+		}
+		r.Version = 2
+		b.apply(r)
+		now := b.status("s").Instances
+		if now[0].Container == first[0].Container || now[1].Container == first[1].Container || now[0].State != protocol.InstanceRunning || now[1].State != protocol.InstanceRunning {
+			t.Errorf("%+v", now)
+		}
+		r.Version = 3
+		b.apply(r)
+		if same := b.status("s").Instances; same[0].Container != now[0].Container || same[1].Container != now[1].Container {
+			t.Errorf("%+v", same)
+		}
 	})
 }

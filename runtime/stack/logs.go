@@ -29,8 +29,8 @@ func (k *Keeper) Logs(ctx context.Context, name protocol.StackName, q LogQuery, 
 	if err == nil {
 		services = q.Services
 		if len(services) == 0 {
-			for _, s := range h.services {
-				services = append(services, s.name)
+			for i := range h.record.Stack.Services {
+				services = append(services, h.record.Stack.Services[i].Name)
 			}
 		}
 	}

@@ -62,6 +62,11 @@ const (
 	stepCleanUp // of the whole stack: its networks and volumes
 )
 
+// String names it, for the log.
+func (s step) String() string {
+	return [...]string{"none", "pull", "create", "start", "stop", "remove", "clean up"}[s]
+}
+
 // An action is a step that is due.
 type action struct {
 	step    step

@@ -223,6 +223,7 @@ func (k *Keeper) keepSubnets(h *held, p *preparation) error {
 // prepared takes over what was found out, or tries again later.
 func (k *Keeper) prepared(h *held, p *preparation, err error) {
 	here, own := k.cfg.Here(), k.host.addresses()
+	here.Has = func(ref string) bool { return p.images[ref].ID != "" }
 	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()

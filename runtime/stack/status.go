@@ -82,8 +82,11 @@ func sum(h *held, instances []protocol.InstanceStatus) protocol.StackState {
 		return protocol.StackStopped
 	}
 	state := protocol.StackUp
+	stopped := 0
 	for _, i := range instances {
 		switch i.State {
+		case protocol.InstanceStopped:
+			stopped++
 		case protocol.InstanceRunning, protocol.InstanceCompleted:
 		case protocol.InstanceStarting, protocol.InstancePulling:
 			if state == protocol.StackUp {
@@ -100,6 +103,12 @@ func sum(h *held, instances []protocol.InstanceStatus) protocol.StackState {
 		default:
 			state = protocol.StackDegraded
 		}
+	}
+	switch {
+	case stopped == len(instances):
+		return protocol.StackStopped
+	case stopped > 0:
+		return protocol.StackDegraded
 	}
 	return state
 }

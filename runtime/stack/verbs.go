@@ -3,6 +3,7 @@ package stack
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -10,47 +11,63 @@ import (
 // Restart stops and starts services at once; none names all. CodeNotFound where
 // the stack or a service is not here.
 func (k *Keeper) Restart(ctx context.Context, name protocol.StackName, services []string) error {
-	return k.change(ctx, name, services, func(kept *keptStack, s *service, i *instance) bool {
-		s.stopped = false
-		i.startAgain()
-		return drop(&kept.Stopped, s.name)
+	return k.change(ctx, name, services, func(h *held, kept *keptStack, service string) bool {
+		h.instance(service).startAgain()
+		return k.unstop(h, kept, service)
 	})
 }
 
 // Stop stops services until Start; that outlives restarts of the device, and ends
 // with the next version of the stack.
 func (k *Keeper) Stop(ctx context.Context, name protocol.StackName, services []string) error {
-	return k.change(ctx, name, services, func(kept *keptStack, s *service, _ *instance) bool {
-		s.stopped = true
-		return add(&kept.Stopped, s.name)
+	return k.change(ctx, name, services, func(h *held, kept *keptStack, service string) bool {
+		if end := h.pulls[service]; end != nil {
+			end()
+		}
+		return add(&kept.Stopped, service)
 	})
 }
 
 // Start starts services that were stopped, or have ended for good.
 func (k *Keeper) Start(ctx context.Context, name protocol.StackName, services []string) error {
-	return k.change(ctx, name, services, func(kept *keptStack, s *service, i *instance) bool {
-		s.stopped = false
-		if i.State != Running {
+	return k.change(ctx, name, services, func(h *held, kept *keptStack, service string) bool {
+		if i := h.instance(service); i.State != Running {
 			i.startAgain()
 		}
-		return drop(&kept.Stopped, s.name)
+		return k.unstop(h, kept, service)
 	})
 }
 
+// unstop lets a service run, and reports whether what is kept has changed. Of a
+// stack that was stopped as a whole the others stay so. k.mu is held.
+func (k *Keeper) unstop(h *held, kept *keptStack, service string) bool {
+	if h.stopped {
+		for i := range h.record.Stack.Services {
+			add(&kept.Stopped, h.record.Stack.Services[i].Name)
+		}
+		h.stopped, h.record.Stopped = false, false
+		h.dirty, h.prepareAt = true, time.Time{} // its networks may have to be made
+	}
+	return drop(&kept.Stopped, service)
+}
+
 // change does something to services; do reports whether what is kept has changed.
-func (k *Keeper) change(ctx context.Context, name protocol.StackName, services []string, do func(*keptStack, *service, *instance) bool) error {
-	if err := k.await(ctx, func() bool { h := k.stacks[name]; return !h.isHere() || h.services != nil || !k.up }); err != nil {
+func (k *Keeper) change(ctx context.Context, name protocol.StackName, services []string, do func(*held, *keptStack, string) bool) error {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	k.mu.Lock()
 	h, err := k.chosen(name, services)
 	changed := false
 	if err == nil {
-		for i := range h.services {
-			s := &h.services[i]
-			if len(services) == 0 || slices.Contains(services, s.name) {
-				changed = do(k.store.of(name), s, h.instance(s.name)) || changed
+		kept := k.store.of(name)
+		for i := range h.record.Stack.Services {
+			if s := h.record.Stack.Services[i].Name; len(services) == 0 || slices.Contains(services, s) {
+				changed = do(h, kept, s) || changed
 			}
+		}
+		for i := range h.services {
+			h.services[i].stopped = slices.Contains(kept.Stopped, h.services[i].name)
 		}
 		k.tell()
 	}
@@ -58,6 +75,7 @@ func (k *Keeper) change(ctx context.Context, name protocol.StackName, services [
 	if err != nil || !changed {
 		return err
 	}
+	k.reserve()
 	return k.save()
 }
 
@@ -67,11 +85,8 @@ func (k *Keeper) chosen(name protocol.StackName, services []string) (*held, erro
 	if !h.isHere() {
 		return nil, protocol.Errorf(protocol.CodeNotFound, "no stack %q is on this node: 'hearth stack ls' shows where they are", name)
 	}
-	if h.services == nil && !k.up {
-		return nil, protocol.Errorf(protocol.CodeEngineDown, "the container engine does not answer: is it running?")
-	}
 	for _, s := range services {
-		if h.find(s) == nil {
+		if !hasService(&h.record.Stack, s) {
 			return nil, protocol.Errorf(protocol.CodeNotFound, "the stack %s has no service %q: 'hearth stack ps %s' shows them", name, s, name)
 		}
 	}

@@ -202,6 +202,8 @@ func (j *stackJudgement) networkMode() {
 		if len(j.stack.Sysctls) > 0 {
 			j.refuse(protocol.Errorf(protocol.CodeInvalid, "sysctls would be those of this device on the network \"host\": leave them out"))
 		}
+	case mode != "":
+		j.refuse(protocol.Errorf(protocol.CodeInvalid, `%s is no network mode: "host", "none" or "service:NAME"`, quoted(mode)))
 	case !slices.Contains(p.Networks, "bridge"):
 		j.refuse(deny("networks", listing("networks", p.Networks, DefaultPolicy().Networks, "bridge"), "lets no container on a network of its own"))
 	}

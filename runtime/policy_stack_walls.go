@@ -44,6 +44,10 @@ func (j *stackJudgement) isolation() {
 			"runs nothing privileged of the image %s: it would have this device; a device, a capability or a folder is mostly enough", quoted(s.Image)))
 	}
 	for _, space := range []struct{ name, mode string }{{"pid", s.PIDMode}, {"ipc", s.IPCMode}} {
+		if space.mode != "" && space.mode != "host" {
+			j.refuse(protocol.Errorf(protocol.CodeInvalid, `%s is no mode of the %s namespace: "host", or none`, quoted(space.mode), space.name))
+			continue
+		}
 		if space.mode == "host" && !slices.Contains(p.HostNamespaces, space.name) {
 			j.refuse(deny("host_namespaces", listing("host_namespaces", p.HostNamespaces, nil, space.name), "shares its %s namespace with no container", space.name))
 		}

@@ -236,9 +236,15 @@ func TestKilledInstanceAnswersAgain(t *testing.T) {
 	for range 3 {
 		id, err := b.keeper.Container(b.name, "web")
 		b.must(err)
-		ours = append(ours, b.killed(id, port))
+		ours = append(ours, b.killed(port, func() {
+			b.must(b.driver.client.Load().ContainerKill(t.Context(), id, "KILL"))
+		}))
 		b.untilUp()
-		theirs = append(theirs, b.killed(own, plain))
+		theirs = append(theirs, b.killed(plain, func() { // the engine does not restart what it was told to kill
+			c, err := b.driver.look(t.Context(), own)
+			b.must(err)
+			b.must(syscall.Kill(c.State.Pid, syscall.SIGKILL))
+		}))
 	}
 	t.Logf("killed to answering: %v; with the engine's own restart policy %v", ours, theirs)
 	if slices.Min(ours) > slices.Min(theirs)+1500*time.Millisecond {
@@ -259,9 +265,8 @@ func (b *keeperBed) plain(port uint16) (id string, at uint16) {
 	return made.ID, port
 }
 
-// killed kills the program of a container, as the kernel does, and returns how long
-// it took until it answered again.
-func (b *keeperBed) killed(id string, port uint16) time.Duration {
+// killed returns how long it takes from a kill until the port answers again.
+func (b *keeperBed) killed(port uint16, kill func()) time.Duration {
 	b.Helper()
 	answers := func() bool {
 		c := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -279,10 +284,8 @@ func (b *keeperBed) killed(id string, port uint16) time.Duration {
 		}
 	}
 	await()
-	c, err := b.driver.look(b.Context(), id)
-	b.must(err)
 	began := time.Now()
-	b.must(syscall.Kill(c.State.Pid, syscall.SIGKILL))
+	kill()
 	for answers() { // until the connections of the old one are gone
 		time.Sleep(time.Millisecond)
 	}
@@ -393,9 +396,10 @@ func TestIdleInstancesCostNearlyNothing(t *testing.T) {
 	const idle = 5 * time.Second
 	written, busy := writtenBytes(t), busyTime(t)
 	time.Sleep(idle)
-	grown, disk, cpu := int64(heap())-int64(before), writtenBytes(t)-written, busyTime(t)-busy
+	cpu, disk := busyTime(t)-busy, writtenBytes(t)-written
+	grown := int64(heap()) - int64(before)
 	t.Logf("20 idle instances: %d KiB of memory, %v of processor in %v, %d bytes written", grown>>10, cpu, idle, disk)
-	if grown > 2<<20 || cpu > idle/100 || disk != 0 {
+	if grown > 2<<20 || cpu > idle/1000 || disk != 0 {
 		t.Error("that is too much")
 	}
 }

@@ -36,7 +36,7 @@ func stackConfig(spec *stack.Spec, labels map[string]string, own []mount.Mount) 
 	}
 	init, pids := svc.Init, spec.Pids
 	host := &container.HostConfig{
-		NetworkMode: container.NetworkMode(spec.Mode), IpcMode: container.IPCModePrivate, PidMode: container.PidMode(svc.PIDMode),
+		NetworkMode: container.NetworkMode(spec.Mode), IpcMode: container.IPCModePrivate,
 		CgroupnsMode: container.CgroupnsModePrivate,
 		Privileged:   svc.Privileged, SecurityOpt: securityOptions(svc.Unconfined), OomScoreAdj: max(svc.OOMScore, 0),
 		Mounts: own, Tmpfs: stackTmpfs(spec.Tmpfs), ShmSize: int64(spec.ShmSize), ReadonlyRootfs: spec.ReadOnlyRoot,
@@ -54,6 +54,9 @@ func stackConfig(spec *stack.Spec, labels map[string]string, own []mount.Mount) 
 	}
 	if svc.IPCMode == "host" {
 		host.IpcMode = "host"
+	}
+	if svc.PIDMode == "host" {
+		host.PidMode = "host"
 	}
 	if len(spec.Networks) > 0 && spec.Mode == "" {
 		host.NetworkMode = container.NetworkMode(spec.Networks[0].Network)

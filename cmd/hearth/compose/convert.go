@@ -165,7 +165,7 @@ func (r *reader) usesOf(v any, path ...string) {
 	for _, item := range list {
 		use, text := item.(string)
 		stack, service, cut := strings.Cut(use, "/")
-		if !text || !cut || stack == "" || service == "" {
+		if _, err := protocol.ParseStackName(stack); !text || !cut || err != nil || service == "" {
 			ok = false
 			break
 		}

@@ -72,30 +72,44 @@ func checkSize(path string) error {
 	return nil
 }
 
-// composeFiles returns the files to read and the project's folder.
-func composeFiles(opts Options) (files []string, dir string, err error) {
-	files, dir = opts.Files, opts.Dir
-	if dir == "" && len(files) > 0 && files[0] != "-" {
-		dir = filepath.Dir(files[0])
+// projectDir returns the folder that relative paths start from.
+func projectDir(opts Options) (string, error) {
+	dir := opts.Dir
+	if dir == "" && len(opts.Files) > 0 && opts.Files[0] != "-" {
+		dir = filepath.Dir(opts.Files[0])
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return nil, "", err
-	}
-	if len(files) == 0 {
-		if files = searchFiles(dir); len(files) == 0 {
-			return nil, "", fmt.Errorf("there is no %s in %s: name the file with -f FILE, or a single service with --image", fileNames[0], dir)
-		}
-	}
-	files = slices.Clone(files)
+	return filepath.Abs(dir)
+}
+
+// composeFiles returns the files to read: those named, those of COMPOSE_FILE, or
+// what the project's folder has.
+func composeFiles(opts Options, dir string, vars map[string]string) ([]string, error) {
+	files := slices.Clone(opts.Files)
 	for i, f := range files {
 		if f == "-" {
 			continue
 		}
+		var err error
 		if files[i], err = filepath.Abs(f); err != nil {
-			return nil, "", err
+			return nil, err
 		}
 	}
-	return files, dir, nil
+	if len(files) == 0 && vars["COMPOSE_FILE"] != "" {
+		separator := vars["COMPOSE_PATH_SEPARATOR"]
+		if separator == "" {
+			separator = string(filepath.ListSeparator)
+		}
+		for f := range strings.SplitSeq(vars["COMPOSE_FILE"], separator) {
+			files = append(files, absolute(dir, f))
+		}
+	}
+	if len(files) == 0 {
+		files = searchFiles(dir)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("there is no %s in %s: name the file with -f FILE, or a single service with --image", fileNames[0], dir)
+	}
+	return files, nil
 }
 
 func searchFiles(dir string) []string {

@@ -23,11 +23,15 @@ import (
 // it returns an error; [Refusals] where it can name lines. It never leaves a key
 // out in silence.
 func Load(ctx context.Context, opts Options) (protocol.Stack, []Warning, error) {
-	files, dir, err := composeFiles(opts)
+	dir, err := projectDir(opts)
 	if err != nil {
 		return protocol.Stack{}, nil, err
 	}
 	vars, err := environment(opts, dir)
+	if err != nil {
+		return protocol.Stack{}, nil, err
+	}
+	files, err := composeFiles(opts, dir, vars)
 	if err != nil {
 		return protocol.Stack{}, nil, err
 	}

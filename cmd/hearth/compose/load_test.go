@@ -117,6 +117,25 @@ func TestSeveralFiles(t *testing.T) {
 	}
 }
 
+// TestComposeFileVariable: COMPOSE_FILE names the files where the user named
+// none, in .env as well.
+func TestComposeFileVariable(t *testing.T) {
+	t.Parallel()
+	dir := project(t, map[string]string{".env": "COMPOSE_FILE=a.yaml:b/b.yaml\n", "a.yaml": "services: {web: {image: one}}", "b/b.yaml": "services: {web: {image: two}}", "compose.yaml": "services: {web: {image: three}}"})
+	for _, c := range []struct {
+		opts Options
+		want string
+	}{
+		{Options{Dir: dir}, "two"},
+		{Options{Dir: dir, Env: []string{"COMPOSE_FILE=a.yaml"}}, "one"},
+		{Options{Files: []string{dir + "/compose.yaml"}}, "three"},
+	} {
+		if st, _, err := Load(t.Context(), c.opts); err != nil || st.Services[0].Image != c.want {
+			t.Errorf("%+v: %s (%v), want %s", c.opts, toJSON(t, st), err, c.want)
+		}
+	}
+}
+
 // TestRefusalNamesTheFileThatHasTheKey: an included or extended one as well.
 func TestRefusalNamesTheFileThatHasTheKey(t *testing.T) {
 	t.Parallel()

@@ -8,7 +8,8 @@ import (
 // Options say which files make up a stack and how they are read.
 type Options struct {
 	// Files are compose files, the later ones over the earlier; "-" is the
-	// standard input. Without any, Dir is searched for the usual names.
+	// standard input. Without any they are those of COMPOSE_FILE, or of the usual
+	// names in Dir.
 	Files []string
 	// ProjectName names the stack. Without one it is COMPOSE_PROJECT_NAME, the
 	// files' own `name`, or the name of the project's folder.

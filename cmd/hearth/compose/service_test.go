@@ -190,6 +190,7 @@ func TestRefusals(t *testing.T) {
 		{"container_name: other", "  other: {image: b}\n", "its further name other is that of the service other"},
 		{"x-hearth-node: [a]", "", "services.web.x-hearth-node: this is no node's name"},
 		{"x-hearth-uses: [a]", "", "services.web.x-hearth-uses: this is no list of services: write [STACK/SERVICE]"},
+		{"", "x-hearth-uses: [Bad.Name/a]\n", "compose.yaml:4: x-hearth-uses: "},
 		{"x-hearth-node: a", "x-hearth-node: b\n", "a stack runs on one node"},
 		{"", "  two: {build: .}\n", "compose.yaml:4: services.two.build: images are not built here: build the image"},
 		{"", "  two: {image: 'A B'}\n", "compose.yaml:4: services.two.image: "},

@@ -37,6 +37,9 @@ func (r *reader) validate() {
 			path = append(path, "ports")
 		}
 	}
+	if strings.HasPrefix(text, "uses: ") {
+		path = []string{"x-hearth-uses"}
+	}
 	if unset := r.src.unset(r.src.value(path)); len(unset) > 0 {
 		instead = howToSet(unset[0])
 	}

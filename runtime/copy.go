@@ -90,18 +90,18 @@ func (c containers) copySession(ctx context.Context, at reached, v protocol.Copy
 }
 
 // openCopy opens what is to be copied out of a container.
-func (c containers) openCopy(ctx context.Context, container string, v *protocol.Copy) (io.ReadCloser, placing, error) {
+func (c containers) openCopy(ctx context.Context, container string, v *protocol.Copy) (io.ReadCloser, archivePlacement, error) {
 	file := path.Clean(v.Path)
 	stat, err := c.node.cfg.Driver.Stat(ctx, container, file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, placing{}, protocol.Errorf(protocol.CodeConstraint, "the container has no %s", v.Path)
+		return nil, archivePlacement{}, protocol.Errorf(protocol.CodeConstraint, "the container has no %s", v.Path)
 	}
 	if err != nil {
-		return nil, placing{}, err
+		return nil, archivePlacement{}, err
 	}
-	from := placing{top: path.Base(file)}
+	from := archivePlacement{top: path.Base(file)}
 	if file == "/" {
-		from = placing{prefix: "rootfs"}
+		from = archivePlacement{prefix: "rootfs"}
 	}
 	if v.FollowLink && stat.Link != "" {
 		file = stat.Link
@@ -110,8 +110,8 @@ func (c containers) openCopy(ctx context.Context, container string, v *protocol.
 	return archive, from, err
 }
 
-// placing says where an archive goes.
-type placing struct {
+// archivePlacement says where an archive goes.
+type archivePlacement struct {
 	dir string
 	// top is the name of the one file or folder at its top; empty leaves all names
 	// as they are, below the folder prefix.
@@ -124,32 +124,32 @@ type placing struct {
 
 // placeCopy finds out where what is copied into a container goes; see
 // protocol.Copy.
-func placeCopy(ctx context.Context, d Driver, container string, v *protocol.Copy) (placing, error) {
+func placeCopy(ctx context.Context, d Driver, container string, v *protocol.Copy) (archivePlacement, error) {
 	to, slash := path.Clean(v.Path), strings.HasSuffix(v.Path, "/")
 	stat, err := d.Stat(ctx, container, to)
 	switch {
 	case err == nil && stat.Mode.IsDir():
-		return placing{dir: to, guarded: true}, nil
+		return archivePlacement{dir: to, guarded: true}, nil
 	case err == nil && (v.Contents || slash):
-		return placing{}, protocol.Errorf(protocol.CodeConflict, "%s is a file in the container, not a folder", v.Path)
+		return archivePlacement{}, protocol.Errorf(protocol.CodeConflict, "%s is a file in the container, not a folder", v.Path)
 	case err == nil:
 		if stat.Link != "" {
 			to = stat.Link
 		}
-		return placing{dir: path.Dir(to), top: path.Base(to), file: true, guarded: true}, nil
+		return archivePlacement{dir: path.Dir(to), top: path.Base(to), file: true, guarded: true}, nil
 	case !errors.Is(err, fs.ErrNotExist):
-		return placing{}, err
+		return archivePlacement{}, err
 	}
 	above, err := d.Stat(ctx, container, path.Dir(to))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return placing{}, protocol.Errorf(protocol.CodeConstraint, "the container has no folder %s: make it first with 'hearth exec'", path.Dir(to))
+		return archivePlacement{}, protocol.Errorf(protocol.CodeConstraint, "the container has no folder %s: make it first with 'hearth exec'", path.Dir(to))
 	case err != nil:
-		return placing{}, err
+		return archivePlacement{}, err
 	case !above.Mode.IsDir():
-		return placing{}, protocol.Errorf(protocol.CodeConflict, "%s is a file in the container, not a folder", path.Dir(to))
+		return archivePlacement{}, protocol.Errorf(protocol.CodeConflict, "%s is a file in the container, not a folder", path.Dir(to))
 	}
-	at := placing{dir: path.Dir(to), top: path.Base(to), folder: slash, guarded: true}
+	at := archivePlacement{dir: path.Dir(to), top: path.Base(to), folder: slash, guarded: true}
 	if v.Contents {
 		at.top, at.prefix = "", at.top
 	}
@@ -157,7 +157,7 @@ func placeCopy(ctx context.Context, d Driver, container string, v *protocol.Copy
 }
 
 // rebase copies an archive and gives it the names that it is to have.
-func (p placing) rebase(to io.Writer, from io.Reader) error {
+func (p archivePlacement) rebase(to io.Writer, from io.Reader) error {
 	in, out := tar.NewReader(from), tar.NewWriter(to)
 	first := ""
 	if p.prefix != "" {
@@ -202,7 +202,7 @@ func explainArchive(err error) error {
 
 // rename gives one entry its name; first is how the archive calls the one at its
 // top.
-func (p placing) rename(h *tar.Header, first *string) error {
+func (p archivePlacement) rename(h *tar.Header, first *string) error {
 	name, err := p.moved(h.Name, first)
 	if err != nil {
 		return err
@@ -231,7 +231,7 @@ func (p placing) rename(h *tar.Header, first *string) error {
 }
 
 // moved returns what a name in the archive becomes.
-func (p placing) moved(name string, first *string) (string, error) {
+func (p archivePlacement) moved(name string, first *string) (string, error) {
 	clean := path.Clean(name)
 	if !p.guarded { // the engine calls a container's root /
 		clean = path.Join(".", clean)

@@ -6,7 +6,7 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// maxDenied is how many denied attempts are remembered, each for KeepEnded. Of
+// maxDenied is how many denied attempts are remembered, each for EndedTTL. Of
 // more, the orchestrator with the most of them loses its oldest: one that asks
 // for many makes the node forget none of another's.
 const maxDenied = 4096
@@ -29,7 +29,7 @@ func (d *denials) add(id ExecutionID, now time.Time) {
 	}
 	d.at[id] = now
 	for orchestrator, order := range d.order {
-		for len(order) > 0 && now.Sub(d.at[order[0]]) > KeepEnded {
+		for len(order) > 0 && now.Sub(d.at[order[0]]) > EndedTTL {
 			order = d.forgetOldest(orchestrator)
 		}
 	}
@@ -59,5 +59,5 @@ func (d *denials) forgetOldest(orchestrator protocol.PeerID) []ExecutionID {
 // has reports whether the attempt was denied lately.
 func (d *denials) has(id ExecutionID, now time.Time) bool {
 	at, known := d.at[id]
-	return known && now.Sub(at) <= KeepEnded
+	return known && now.Sub(at) <= EndedTTL
 }

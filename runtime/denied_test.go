@@ -87,7 +87,7 @@ func TestDeniedIsNotStarted(t *testing.T) {
 		again := offer("a")
 		again.Attempt = 2
 		listen(b.offer(again))
-		time.Sleep(runtime.KeepEnded + time.Second)
+		time.Sleep(runtime.EndedTTL + time.Second)
 		listen(b.offer(offer("a")))
 	})
 }

@@ -30,14 +30,14 @@ const (
 	minGrown protocol.Bytes = 16 << 20
 	// growthWindow is over how long what one has written counts as its growth.
 	growthWindow = time.Minute
-	// remeasure is after how long it is asked again where the owner limits what one
+	// remeasureInterval is after how long it is asked again where the owner limits what one
 	// may write, should the disk be as full as before: another may have freed as
 	// much.
-	remeasure = 30 * time.Second
-	// measureTimeout bounds one round of measuring, and measureRest is how many
+	remeasureInterval = 30 * time.Second
+	// measureTimeout bounds one round of measuring, and minMeasurePause is how many
 	// times as long as a round took it rests before the next.
-	measureTimeout = 30 * time.Second
-	measureRest    = 4
+	measureTimeout  = 30 * time.Second
+	minMeasurePause = 4
 	// cleanupTimeout is how long the engine has to remove what was ended before
 	// another container is ended, while half of the reserve is left.
 	cleanupTimeout = 5 * time.Second
@@ -48,7 +48,7 @@ const (
 func (n *Node) guardDisk(ctx context.Context) {
 	for {
 		select {
-		case <-n.busy:
+		case <-n.notifyDisk:
 			g := diskGuard{node: n, written: make(map[*execution]*written)}
 			g.watch(ctx)
 		case <-ctx.Done():
@@ -130,7 +130,7 @@ func (g *diskGuard) look(ctx context.Context, free protocol.Bytes, fetching, run
 	if limit > 0 {
 		step = min(step, limit/8)
 	}
-	fell := g.measured-free >= step || limit > 0 && (now.Sub(g.when) >= remeasure && free != g.measured ||
+	fell := g.measured-free >= step || limit > 0 && (now.Sub(g.when) >= remeasureInterval && free != g.measured ||
 		slices.ContainsFunc(running, func(e *execution) bool { return g.written[e] == nil }))
 	if !fell && !low || now.Before(g.rest) || now.Before(g.cleanup) && free > DiskReserve/2 {
 		return
@@ -140,7 +140,7 @@ func (g *diskGuard) look(ctx context.Context, free protocol.Bytes, fetching, run
 	}
 	g.measure(ctx, running)
 	g.measured, g.when = free, now
-	g.rest = time.Now().Add(measureRest * time.Since(now))
+	g.rest = time.Now().Add(minMeasurePause * time.Since(now))
 	if limit > 0 {
 		g.endLarge(running, limit)
 	}
@@ -220,7 +220,7 @@ func (g *diskGuard) endGrown(running []*execution, free protocol.Bytes) bool {
 func (n *Node) writers() (fetching, running []*execution) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, e := range n.known {
+	for _, e := range n.executions {
 		switch e.writes() {
 		case writesImage:
 			fetching = append(fetching, e)
@@ -235,7 +235,7 @@ func (n *Node) writers() (fetching, running []*execution) {
 type writing uint8
 
 const (
-	writesNothing writing = iota
+	writeNone writing = iota
 	writesImage
 	writesFiles
 )
@@ -252,7 +252,7 @@ func (e *execution) writes() writing {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.disk.full != nil {
-		return writesNothing
+		return writeNone
 	}
 	return e.disk.writing
 }
@@ -265,8 +265,8 @@ func (e *execution) setWriting(w writing, cancel context.CancelCauseFunc) {
 		e.disk.since = time.Now()
 	}
 	e.mu.Unlock()
-	if w != writesNothing {
-		poke(e.node.busy)
+	if w != writeNone {
+		notify(e.node.notifyDisk)
 	}
 }
 

@@ -15,9 +15,9 @@ const (
 	// callTimeout is how long the engine has for creating or starting a
 	// container, signalling or removing it. A busy card may take many seconds.
 	callTimeout = 60 * time.Second
-	// fetchNotice is after how long without news of a fetch its asker is told that
+	// fetchNoticeDelay is after how long without news of a fetch its asker is told that
 	// there is one.
-	fetchNotice = time.Second
+	fetchNoticeDelay = time.Second
 	// timeoutGrace is between the TERM and the KILL of what ran too long.
 	timeoutGrace = 5 * time.Second
 	// outputLimit is how much of its output is kept.
@@ -35,28 +35,28 @@ var (
 // until it is forgotten. Its goroutine, which Run starts, is the only one that
 // goes through its steps.
 type execution struct {
-	node    *Node
-	spec    Spec
-	service protocol.Service // without what its secrets hold; zero where adopted
-	size    int              // of the service, encoded
-	adopted bool
-	demand  demand
-	feed    *protocol.Feed
-	input   *input
-	tell    wishes
-	first   *session // of the offer that brought it
+	node         *Node
+	spec         Spec
+	service      protocol.Service // without what its secrets hold; zero where adopted
+	size         int              // of the service, encoded
+	adopted      bool
+	demand       demand
+	feed         *protocol.Feed
+	input        *input
+	control      pendingControl
+	firstSession *session // of the offer that brought it
 
 	// heldSince is since when the demand is taken; zero where it is not. expected
-	// is how long the service usually runs here. giveBackAt is when it leaves the
+	// is how long the service usually runs here. queueDeadline is when it leaves the
 	// queue unstarted, after maxWait; zero is never. The Node's mutex guards them.
-	heldSince  time.Time
-	expected   time.Duration
-	giveBackAt time.Time
-	maxWait    time.Duration
+	heldSince     time.Time
+	expected      time.Duration
+	queueDeadline time.Time
+	maxWait       time.Duration
 
 	// These belong to the goroutine.
 	container string
-	ran       time.Duration // before it was adopted
+	ranBefore time.Duration // before it was adopted
 	created   bool          // the engine was asked to create it
 	started   bool          // the engine was asked to start it
 
@@ -64,21 +64,21 @@ type execution struct {
 
 	// granted is closed when its lease was renewed for the first time, over when
 	// its end was told.
-	granted, over chan struct{}
-	expired       atomic.Bool // it was stopped for its lease's sake
+	granted, ended chan struct{}
+	expired        atomic.Bool // it was stopped for its lease's sake
 
-	told int // how many were before it when that was last told; the Node's mutex guards it
+	queuePlace int // how many were before it when that was last told; the Node's mutex guards it
 
 	mu        sync.Mutex // guards the rest; taken after the Node's
 	stopped   chan struct{}
-	read      chan struct{}      // closed when a session read the end
-	wishes    chan time.Duration // holds the newest wish to stop, with its grace
+	endRead   chan struct{}      // closed when a session read the end
+	stops     chan time.Duration // holds the newest request to stop, with its grace
 	sessions  map[*session]struct{}
 	abandoned bool
 	disk      diskUse
-	// runsAs is the container while it runs; reachable is what inside tells.
-	runsAs    string
-	reachable protocol.State
+	// runningContainer is the container while it runs; reachable is what inside tells.
+	runningContainer string
+	reachable        protocol.State
 
 	reach reach
 }
@@ -90,13 +90,13 @@ func newExecution(n *Node, spec Spec) *execution {
 		demand:    demandOf(spec.CPUs, spec.Memory),
 		feed:      protocol.NewFeed(outputLimit),
 		input:     newInput(spec.Stdin),
-		tell:      wishes{wake: make(chan struct{}, 1)},
+		control:   pendingControl{notify: make(chan struct{}, 1)},
 		stopped:   make(chan struct{}),
-		read:      make(chan struct{}),
+		endRead:   make(chan struct{}),
 		forgotten: make(chan struct{}),
 		granted:   make(chan struct{}),
-		over:      make(chan struct{}),
-		wishes:    make(chan time.Duration, 1),
+		ended:     make(chan struct{}),
+		stops:     make(chan time.Duration, 1),
 		sessions:  make(map[*session]struct{}),
 	}
 }
@@ -111,12 +111,12 @@ func (e *execution) run(ctx context.Context) {
 	stdio, err := e.start(ctx)
 	switch {
 	case err == nil:
-		e.attend(ctx, &stdio)
+		e.follow(ctx, &stdio)
 	case errors.Is(err, ErrExists):
 		// An earlier process, or this one before it forgot, had it started.
-		e.attend(ctx, nil)
+		e.follow(ctx, nil)
 	default:
-		e.giveUp(ctx, err)
+		e.failStart(ctx, err)
 	}
 }
 
@@ -164,7 +164,7 @@ func (e *execution) start(ctx context.Context) (Stdio, error) {
 
 // create makes the container.
 func (e *execution) create(ctx context.Context) (Stdio, error) {
-	if err := e.node.lookAgain(e); err != nil {
+	if err := e.node.recheckPolicy(e); err != nil {
 		return Stdio{}, err
 	}
 	call, cancel := context.WithTimeout(ctx, callTimeout)
@@ -182,10 +182,10 @@ func (e *execution) pull(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	e.setWriting(writesImage, cancel)
-	defer e.setWriting(writesNothing, nil)
+	defer e.setWriting(writeNone, nil)
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		notice := time.NewTimer(fetchNotice)
+		notice := time.NewTimer(fetchNoticeDelay)
 		defer notice.Stop()
 		for {
 			select {
@@ -231,17 +231,17 @@ func (e *execution) pull(ctx context.Context) error {
 	return err
 }
 
-// giveUp ends an execution that could not be started. Where the engine may have
+// failStart ends an execution that could not be started. Where the engine may have
 // started it all the same, it is first made sure that it does not run.
-func (e *execution) giveUp(ctx context.Context, err error) {
+func (e *execution) failStart(ctx context.Context, err error) {
 	if ctx.Err() != nil && !e.started {
 		err = errLeaving
 	}
-	if e.started && !e.removeSurely(ctx) {
+	if e.started && !e.removeRetrying(ctx) {
 		e.abandon()
 		return
 	}
-	e.conclude(e.failure(err), 0)
+	e.end(e.failure(err), 0)
 	if e.created {
 		e.remove(ctx)
 	}
@@ -279,10 +279,10 @@ func publicText(err error) string {
 	return "an unforeseen error; the node's log has the details"
 }
 
-// conclude tells the end and releases what the execution took.
-func (e *execution) conclude(end protocol.Event, ran time.Duration) {
+// end tells the end and releases what the execution took.
+func (e *execution) end(end protocol.Event, ran time.Duration) {
 	e.node.release(e)
-	e.finish(end, ran)
+	e.publishEnd(end, ran)
 	e.feed.End()
 }
 
@@ -291,10 +291,10 @@ func (e *execution) conclude(end protocol.Event, ran time.Duration) {
 // tell the end, from the container.
 func (e *execution) awaitRead(ctx context.Context) bool {
 	select {
-	case <-e.read:
+	case <-e.endRead:
 	case <-e.forgotten:
 	case <-ctx.Done():
-		return isClosed(e.read)
+		return isClosed(e.endRead)
 	}
 	return true
 }
@@ -306,13 +306,13 @@ func (e *execution) remove(ctx context.Context) {
 	err := e.node.cfg.Driver.Remove(call, e.spec.ID)
 	cancel()
 	if err != nil {
-		e.removeSurely(ctx)
+		e.removeRetrying(ctx)
 	}
 }
 
-// removeSurely removes the container, however long the engine takes. It
+// removeRetrying removes the container, however long the engine takes. It
 // reports false where ctx ended first.
-func (e *execution) removeSurely(ctx context.Context) bool {
+func (e *execution) removeRetrying(ctx context.Context) bool {
 	for {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		err := e.node.cfg.Driver.Remove(call, e.spec.ID)
@@ -330,14 +330,14 @@ func (e *execution) removeSurely(ctx context.Context) bool {
 	}
 }
 
-// finish tells the end and puts the execution among those that are kept for a
+// publishEnd tells the end and puts the execution among those that are kept for a
 // while.
-func (e *execution) finish(end protocol.Event, ran time.Duration) {
+func (e *execution) publishEnd(end protocol.Event, ran time.Duration) {
 	e.input.close()
 	e.reachInto("", end.State)
 	e.feed.Event(end)
-	e.node.keep(e)
-	close(e.over)
+	e.node.retain(e)
+	close(e.ended)
 	if e.node.cfg.Finished != nil && !e.adopted {
 		e.node.cfg.Finished(e.service, end, ran)
 	}
@@ -356,14 +356,14 @@ func (e *execution) event(s protocol.State) protocol.Event {
 	}
 }
 
-// tellPlace tells how many executions are before this one, of which so many
+// publishPlace tells how many executions are before this one, of which so many
 // wait; the Node's mutex is held. Each event is kept, so far back in the queue
 // not each step is told, only when a tenth of the way was made.
-func (e *execution) tellPlace(before, waiting int) {
-	if before == e.told || e.told > 0 && waiting > 10 && before*10 > e.told*9 {
+func (e *execution) publishPlace(before, waiting int) {
+	if before == e.queuePlace || e.queuePlace > 0 && waiting > 10 && before*10 > e.queuePlace*9 {
 		return
 	}
-	e.told = before
+	e.queuePlace = before
 	event := e.event(protocol.StatePlacing)
 	event.QueuePlace = uint32(before)
 	event.Reason = fmt.Sprintf("queued, %d before it", before)

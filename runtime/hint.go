@@ -10,9 +10,9 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// soon is how long a container runs at most that ended for want of a right: an
+// earlyExit is how long a container runs at most that ended for want of a right: an
 // entrypoint finds that out when it starts.
-const soon = 10 * time.Second
+const earlyExit = 10 * time.Second
 
 // maxHintTail is how much of the end of the output is looked at.
 const maxHintTail = 4 << 10
@@ -21,7 +21,7 @@ const maxHintTail = 4 << 10
 // people; empty where nothing points to one. The container's own words are all
 // that there is to go by, so it says what is so, and not that it is the cause.
 func (e *execution) deniedHint(ran time.Duration) string {
-	if e.adopted || ran > soon {
+	if e.adopted || ran > earlyExit {
 		return ""
 	}
 	tail := bytes.ToLower(e.lastWords())

@@ -8,8 +8,8 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// renewals is how often a lease is renewed in its time, so that some may fail.
-const renewals = 4
+// renewalsPerLease is how often a lease is renewed in its time, so that some may fail.
+const renewalsPerLease = 4
 
 // errExpired: the lease ran out before the container was started.
 var errExpired = protocol.Errorf(protocol.CodeLeaseExpired, "the device that asked for it does not want it any more, or could not be reached")
@@ -74,9 +74,9 @@ func (l *ownLeases) Held() (ids []ExecutionID) {
 	return ids
 }
 
-// keepLease renews the execution's lease from its admission to its end, and stops
+// renewLease renews the execution's lease from its admission to its end, and stops
 // it when that fails for so long that the orchestrator may start another attempt.
-func (e *execution) keepLease(ctx context.Context) {
+func (e *execution) renewLease(ctx context.Context) {
 	leases, id, lease := e.node.cfg.Leases, e.spec.ID, e.spec.Lease
 	log := e.node.cfg.Log.With("request", id.Request, "attempt", id.Attempt)
 	until := leases.Until(id)
@@ -88,7 +88,7 @@ func (e *execution) keepLease(ctx context.Context) {
 	for {
 		select {
 		case <-timer.C:
-		case <-e.over:
+		case <-e.ended:
 			if err := leases.Drop(id); err != nil {
 				log.Warn("a lease is not given back", "err", err)
 			}
@@ -103,10 +103,10 @@ func (e *execution) keepLease(ctx context.Context) {
 			timer.Stop()
 			continue
 		}
-		call, cancel := context.WithTimeout(ctx, min(lease/renewals, until-asked))
+		call, cancel := context.WithTimeout(ctx, min(lease/renewalsPerLease, until-asked))
 		err := e.node.cfg.Renew(call, id.Orchestrator, protocol.Renewal{Request: id.Request, Attempt: id.Attempt})
 		cancel()
-		next := asked + lease/renewals
+		next := asked + lease/renewalsPerLease
 		switch {
 		case err == nil:
 			if err = leases.Hold(id, asked+lease); err == nil {
@@ -121,7 +121,7 @@ func (e *execution) keepLease(ctx context.Context) {
 			continue
 		default:
 			log.Debug("a lease is not renewed", "peer", id.Orchestrator, "err", err)
-			next = leases.Now() + lease/(renewals*renewals)
+			next = leases.Now() + lease/(renewalsPerLease*renewalsPerLease)
 		}
 		timer.Reset(max(0, min(next, until)-leases.Now()))
 	}
@@ -168,7 +168,7 @@ func (n *Node) forgetLeases(found []Recovered) {
 	}
 	for _, id := range n.cfg.Leases.Held() {
 		n.mu.Lock()
-		known := n.known[id] != nil
+		known := n.executions[id] != nil
 		n.mu.Unlock()
 		if there[id] || known {
 			continue

@@ -82,26 +82,26 @@ func (c *Config) validate() error {
 // A Node runs executions on this device. Its methods may be called
 // concurrently. Run owns all its goroutines.
 type Node struct {
-	cfg     Config
-	work    chan struct{} // holds a token when there may be something to launch
-	refresh chan struct{} // holds a token when the engine is to be asked
-	busy    chan struct{} // holds a token when something may write to the engine's disk
-	tidy    chan struct{} // holds a token when there may be something to forget
-	waiting chan struct{} // holds a token when there may be something to give back
+	cfg          Config
+	notifyWork   chan struct{} // filled when there may be something to launch
+	notifyEngine chan struct{} // filled when the engine is to be asked
+	notifyDisk   chan struct{} // filled when something may write to the engine's disk
+	notifyEnded  chan struct{} // filled when something may have expired
+	notifyQueue  chan struct{} // filled when an execution may have waited too long
 
-	mu       sync.Mutex // guards all that follows; never held across I/O
-	ledger   ledger
-	lent     Lent   // to executions: what Reserve leaves
-	unit     demand // of a service that asks for nothing
-	known    map[ExecutionID]*execution
-	starting []*execution // admitted, to be launched by Run
-	leased   []*execution // admitted, whose leases Run is to keep
-	ended    retention
-	denied   denials
-	engine   engine
-	pulls    pullRate
-	leaving  bool
-	draining struct {
+	mu         sync.Mutex // guards all that follows; never held across I/O
+	ledger     ledger
+	lent       Lent   // to executions: what Reserve leaves
+	unit       demand // of a service that asks for nothing
+	executions map[ExecutionID]*execution
+	starting   []*execution // admitted, to be launched by Run
+	leased     []*execution // admitted, whose leases Run is to keep
+	ended      retention
+	denied     denials
+	engine     engine
+	pulls      pullRate
+	leaving    bool
+	draining   struct {
 		on    bool
 		write sync.Mutex // is held while the file is written; never with mu
 	}
@@ -124,18 +124,18 @@ func New(cfg Config) (*Node, error) {
 	}
 	lent := cfg.lent()
 	n := &Node{
-		cfg:     cfg,
-		lent:    lent,
-		unit:    demandOf(cfg.Policy.defaultCPUs(lent), cfg.Policy.defaultMemory(lent)),
-		work:    make(chan struct{}, 1),
-		refresh: make(chan struct{}, 1),
-		busy:    make(chan struct{}, 1),
-		tidy:    make(chan struct{}, 1),
-		waiting: make(chan struct{}, 1),
-		ledger:  ledger{lent: demandOf(lent.CPUs, lent.Memory)},
-		known:   make(map[ExecutionID]*execution),
-		engine:  engine{news: make(chan struct{})},
-		pulls:   loadPullRate(cfg.Dir),
+		cfg:          cfg,
+		lent:         lent,
+		unit:         demandOf(cfg.Policy.defaultCPUs(lent), cfg.Policy.defaultMemory(lent)),
+		notifyWork:   make(chan struct{}, 1),
+		notifyEngine: make(chan struct{}, 1),
+		notifyDisk:   make(chan struct{}, 1),
+		notifyEnded:  make(chan struct{}, 1),
+		notifyQueue:  make(chan struct{}, 1),
+		ledger:       ledger{lent: demandOf(lent.CPUs, lent.Memory)},
+		executions:   make(map[ExecutionID]*execution),
+		engine:       engine{changed: make(chan struct{})},
+		pulls:        loadPullRate(cfg.Dir),
 	}
 	n.draining.on = draining
 	return n, nil
@@ -164,10 +164,10 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) launch(ctx context.Context, group *errgroup.Group) {
 	for {
 		select {
-		case <-n.work:
+		case <-n.notifyWork:
 			starting, leased := n.takeStarting()
 			for _, e := range leased {
-				group.Go(func() error { e.keepLease(ctx); return nil })
+				group.Go(func() error { e.renewLease(ctx); return nil })
 			}
 			for _, e := range starting {
 				group.Go(func() error { e.run(ctx); return nil })
@@ -200,7 +200,7 @@ func (n *Node) leave() {
 	n.leaving = true
 	waiting := append(n.starting, n.ledger.queue...)
 	n.starting, n.ledger.queue = nil, nil
-	n.tellNews()
+	n.broadcast()
 	n.mu.Unlock()
 	for _, e := range waiting {
 		if e.adopted {
@@ -208,7 +208,7 @@ func (n *Node) leave() {
 			continue
 		}
 		n.release(e)
-		e.finish(e.failure(errLeaving), 0)
+		e.publishEnd(e.failure(errLeaving), 0)
 		e.feed.End()
 	}
 }
@@ -249,7 +249,7 @@ func (n *Node) attach(ctx context.Context, orchestrator protocol.PeerID, a proto
 	id := ExecutionID{Orchestrator: orchestrator, Request: a.Request, Attempt: a.Attempt}
 	for {
 		n.mu.Lock()
-		e, recovered, leaving, news := n.known[id], n.engine.recovered, n.leaving, n.engine.news
+		e, recovered, leaving, news := n.executions[id], n.engine.recovered, n.leaving, n.engine.changed
 		if e == nil && recovered {
 			n.denied.add(id, time.Now())
 		}
@@ -276,8 +276,8 @@ func (n *Node) changed() {
 	}
 }
 
-// poke leaves a token in c, where none is.
-func poke(c chan struct{}) {
+// notify fills a channel of one slot. It never blocks.
+func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

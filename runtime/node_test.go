@@ -124,7 +124,7 @@ func TestEndedIsForgottenInTime(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		b.run()
 		listen(b.offer(offer("a", "out=x")))
-		time.Sleep(runtime.KeepEnded - time.Second)
+		time.Sleep(runtime.EndedTTL - time.Second)
 		s, err := b.node.Attach(b.t.Context(), protocol.Attach{Request: "a", Attempt: 1})
 		if err != nil {
 			t.Fatal(err)

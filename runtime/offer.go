@@ -53,7 +53,7 @@ func (n *Node) offer(ctx context.Context, orchestrator protocol.PeerID, o protoc
 func (n *Node) awaitEngine(ctx context.Context, id ExecutionID) error {
 	for {
 		n.mu.Lock()
-		known := n.known[id] != nil
+		known := n.executions[id] != nil
 		eng, leaving := n.engine, n.leaving
 		n.mu.Unlock()
 		switch {
@@ -61,11 +61,11 @@ func (n *Node) awaitEngine(ctx context.Context, id ExecutionID) error {
 			return nil
 		case leaving:
 			return n.refuse(protocol.CodeLeaving, "the device shuts down")
-		case eng.down != "":
-			return n.refuse(protocol.CodeEngineDown, "%s", eng.down)
+		case eng.reason != "":
+			return n.refuse(protocol.CodeEngineDown, "%s", eng.reason)
 		}
 		select {
-		case <-eng.news:
+		case <-eng.changed:
 		case <-ctx.Done():
 			return fmt.Errorf("offer of %s: the engine has not answered yet: %w", id.Request, ctx.Err())
 		}
@@ -75,7 +75,7 @@ func (n *Node) awaitEngine(ctx context.Context, id ExecutionID) error {
 // resume attaches to an execution that was offered before.
 func (n *Node) resume(id ExecutionID, s protocol.Service) (protocol.Session, error) {
 	n.mu.Lock()
-	e := n.known[id]
+	e := n.executions[id]
 	n.mu.Unlock()
 	switch {
 	case e == nil:
@@ -91,7 +91,7 @@ func (n *Node) resume(id ExecutionID, s protocol.Service) (protocol.Session, err
 // former's session.
 func (n *Node) admit(e *execution, o protocol.Offer) (protocol.Session, error) {
 	n.mu.Lock()
-	other := n.known[e.spec.ID]
+	other := n.executions[e.spec.ID]
 	var refusal *protocol.Refusal
 	switch {
 	case other != nil:
@@ -103,7 +103,7 @@ func (n *Node) admit(e *execution, o protocol.Offer) (protocol.Session, error) {
 			break
 		}
 		if refusal = n.place(e, o); refusal == nil {
-			n.known[e.spec.ID] = e
+			n.executions[e.spec.ID] = e
 			n.lease(e)
 		}
 	}
@@ -114,8 +114,8 @@ func (n *Node) admit(e *execution, o protocol.Offer) (protocol.Session, error) {
 	case refusal != nil:
 		return nil, refusal
 	}
-	poke(n.work)
-	return e.first, nil
+	notify(n.notifyWork)
+	return e.firstSession, nil
 }
 
 // place starts e, queues it, or says why not; n.mu is held.
@@ -135,13 +135,13 @@ func (n *Node) place(e *execution, o protocol.Offer) *protocol.Refusal {
 			Reason: fmt.Sprintf("%d executions are waiting here, more are not taken", queued)}
 	case o.Forced || n.cfg.Estimate != nil && n.cfg.Estimate(o.Service, running, queued, slots) <= o.Bound:
 		n.enqueue(e, o.MaxWait)
-		e.tellPlace(running+queued, queued)
+		e.publishPlace(running+queued, queued)
 	default:
 		return &protocol.Refusal{Code: protocol.CodeBusy, Load: load,
 			Reason: fmt.Sprintf("%d running, %d queued, %d fit at a time", running, queued, slots)}
 	}
 	// The reader is there before the first output, so that none is dropped.
-	e.first = e.session(protocol.Attach{})
+	e.firstSession = e.session(protocol.Attach{})
 	return nil
 }
 
@@ -153,9 +153,9 @@ func (n *Node) pump() {
 		n.starting = append(n.starting, e)
 	}
 	for i, e := range n.ledger.queue {
-		e.tellPlace(len(n.ledger.running)+i, i)
+		e.publishPlace(len(n.ledger.running)+i, i)
 	}
-	poke(n.work)
+	notify(n.notifyWork)
 }
 
 // release gives back what e took, if anything, and starts who waited for it.

@@ -10,9 +10,9 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// drainStep is how long, after the container's end, output may stand still
-// before less patience is had with it.
-const drainStep = 5 * time.Second
+// drainInterval is how long, after the container's end, output may stand still
+// before readers and the engine are waited for less.
+const drainInterval = 5 * time.Second
 
 // close lets go of a container's streams.
 func (s *Stdio) close() {
@@ -24,12 +24,12 @@ func (s *Stdio) close() {
 
 // output takes what a container writes to its feed.
 type output struct {
-	e        *execution
-	done     chan struct{} // closed when all is in the feed
-	hurry    func()        // ends the waiting for readers
-	giveUp   func()        // ends the waiting for the engine
-	attached atomic.Bool
-	breaks   atomic.Int64 // how often the stream broke
+	e           *execution
+	done        chan struct{} // closed when all is in the feed
+	stopWaiting func()        // ends the waiting for readers
+	stopReading func()        // ends the waiting for the engine
+	attached    atomic.Bool
+	breaks      atomic.Int64 // how often the stream broke
 	// incomplete says that not all could be read, lossy that the engine has lost
 	// some; valid after done.
 	incomplete, lossy bool
@@ -40,9 +40,9 @@ func newOutput(e *execution) *output {
 }
 
 // pump reads until the container has ended and all was read, or ctx ends. It
-// waits for readers until patience ends. Where the stream breaks, as when the
+// waits for readers until waiting ends. Where the stream breaks, as when the
 // engine restarts, it attaches again and goes on where it was.
-func (o *output) pump(ctx, patience context.Context, stdio *Stdio) {
+func (o *output) pump(ctx, waiting context.Context, stdio *Stdio) {
 	defer close(o.done)
 	losses := o.e.node.engineLosses()
 	for again := stdio == nil; ; again = true {
@@ -55,7 +55,7 @@ func (o *output) pump(ctx, patience context.Context, stdio *Stdio) {
 			stdio = &attached
 		}
 		o.attached.Store(true)
-		err := o.copy(ctx, patience, stdio.Output, again)
+		err := o.copy(ctx, waiting, stdio.Output, again)
 		o.attached.Store(false)
 		if errors.Is(err, io.EOF) {
 			return
@@ -87,7 +87,7 @@ func (o *output) attach(ctx context.Context) (Stdio, error) {
 
 // copy reads from one stream to its end and closes it. A stream that starts
 // from the first byte again is passed over as far as it is known.
-func (o *output) copy(ctx, patience context.Context, r OutputReader, again bool) error {
+func (o *output) copy(ctx, waiting context.Context, r OutputReader, again bool) error {
 	unblock := context.AfterFunc(ctx, func() { r.Close() })
 	defer func() {
 		if unblock() {
@@ -102,7 +102,7 @@ func (o *output) copy(ctx, patience context.Context, r OutputReader, again bool)
 		c, p, err := r.Next()
 		p, lossy := known[c].pass(p)
 		o.lossy = o.lossy || lossy
-		o.put(patience, c, p)
+		o.put(waiting, c, p)
 		if err != nil {
 			return err
 		}
@@ -111,13 +111,13 @@ func (o *output) copy(ctx, patience context.Context, r OutputReader, again bool)
 
 // put adds p to the feed, waiting for its readers; what they don't read while
 // they are waited for is left out, with a mark.
-func (o *output) put(patience context.Context, c protocol.Channel, p []byte) {
+func (o *output) put(waiting context.Context, c protocol.Channel, p []byte) {
 	if len(p) == 0 {
 		return
 	}
 	feed := o.e.feed
 	before := offset(feed, c)
-	if err := feed.Output(patience, c, p); err != nil {
+	if err := feed.Output(waiting, c, p); err != nil {
 		feed.Cut(c, before+uint64(len(p))-offset(feed, c))
 	}
 }
@@ -135,7 +135,7 @@ func offset(f *protocol.Feed, c protocol.Channel) uint64 {
 // execution; once stopped, only as long as something moves. What cannot be read
 // from the engine is given up after a few tries.
 func (o *output) drain(ctx context.Context, stopped bool) {
-	tick := time.NewTicker(drainStep)
+	tick := time.NewTicker(drainInterval)
 	defer tick.Stop()
 	stdout, stderr := o.e.feed.Offsets()
 	last, breaks := stdout+stderr, o.breaks.Load()
@@ -145,7 +145,7 @@ func (o *output) drain(ctx context.Context, stopped bool) {
 			return
 		case <-ctx.Done():
 			return
-		case <-o.e.wishes:
+		case <-o.e.stops:
 			stopped, still = true, 0
 		case <-tick.C:
 			stdout, stderr := o.e.feed.Offsets()
@@ -155,11 +155,11 @@ func (o *output) drain(ctx context.Context, stopped bool) {
 			}
 			still++
 			if stopped {
-				o.hurry()
+				o.stopWaiting()
 			}
 			broken := !o.attached.Load() || o.breaks.Load() > breaks
 			if still >= 3 && (stopped || broken) {
-				o.giveUp()
+				o.stopReading()
 			}
 		}
 	}

@@ -33,8 +33,8 @@ var privatePatterns = [...]string{
 	"/run/user/*/docker.sock", "/run/user/*/docker", "/run/user/*/podman", "/run/balena*",
 }
 
-// A lend is a path of the policy as it is on this machine.
-type lend struct {
+// A lentPath is a path of the policy as it is on this machine.
+type lentPath struct {
 	path     string
 	file     File
 	writable bool
@@ -73,17 +73,17 @@ func (j *judgement) files() {
 }
 
 // lends finds the paths of the policy on this machine.
-func (j *judgement) lends() []lend {
+func (j *judgement) lends() []lentPath {
 	if len(j.service.Mounts) == 0 || j.here.Remote {
 		return nil
 	}
-	var all []lend
+	var all []lentPath
 	for i, p := range slices.Concat(j.policy.WritableMounts, j.policy.Mounts) {
 		if checkMountPath(p) != nil {
 			continue
 		}
 		if f, err := j.here.Look(p); err == nil {
-			all = append(all, lend{path: p, file: f, writable: i < len(j.policy.WritableMounts)})
+			all = append(all, lentPath{path: p, file: f, writable: i < len(j.policy.WritableMounts)})
 		}
 	}
 	for i := range all {
@@ -94,7 +94,7 @@ func (j *judgement) lends() []lend {
 
 // underControl returns the writable path below which a file lies, or a link on
 // the way to it: there containers can put what they like. Nil where none does.
-func underControl(f File, lends []lend) *lend {
+func underControl(f File, lends []lentPath) *lentPath {
 	for i, l := range lends {
 		if !l.writable {
 			continue
@@ -109,7 +109,7 @@ func underControl(f File, lends []lend) *lend {
 }
 
 // mount judges a mount; key is the one that decided.
-func (j *judgement) mount(m protocol.Mount, lends []lend) (granted protocol.Mount, key string, err error) {
+func (j *judgement) mount(m protocol.Mount, lends []lentPath) (granted protocol.Mount, key string, err error) {
 	key = "mounts"
 	if m.Writable {
 		key = "writable_mounts"
@@ -127,7 +127,7 @@ func (j *judgement) mount(m protocol.Mount, lends []lend) (granted protocol.Moun
 	if l := underControl(f, lends); l != nil {
 		return granted, "writable_mounts", deny("writable_mounts", "", "lends %s only as a whole, since containers can change what is in it", quoted(l.path))
 	}
-	var by *lend // the nearest, and the writable one of two
+	var by *lentPath // the nearest, and the writable one of two
 	for i, l := range lends {
 		if !l.unsafe && isWithin(f.Path, l.file.Path) &&
 			(by == nil || len(l.file.Path) > len(by.file.Path) || len(l.file.Path) == len(by.file.Path) && l.writable) {
@@ -163,7 +163,7 @@ func (j *judgement) named(source string) bool {
 
 // private refuses what holds, or lies in, a private path that the policy does
 // not name.
-func (j *judgement) private(source string, by *lend, key string) error {
+func (j *judgement) private(source string, by *lentPath, key string) error {
 	for _, p := range slices.Concat(alwaysPrivate[:], privateLike(source), j.here.Private) {
 		places := []string{p}
 		if f, err := j.here.Look(p); err == nil {

@@ -45,10 +45,10 @@ func (n *Node) asker(orchestrator protocol.PeerID) Asker {
 	return a
 }
 
-// lookAgain makes sure, right before the container is made, that the files
+// recheckPolicy makes sure, right before the container is made, that the files
 // lent to e are still what the policy was applied to: it may have waited for
 // hours.
-func (n *Node) lookAgain(e *execution) error {
+func (n *Node) recheckPolicy(e *execution) error {
 	if len(e.spec.Mounts) == 0 && len(e.spec.Devices) == 0 {
 		return nil
 	}

@@ -12,8 +12,8 @@ import (
 func (n *Node) enqueue(e *execution, maxWait time.Duration) {
 	n.ledger.queue = append(n.ledger.queue, e)
 	if maxWait > 0 {
-		e.maxWait, e.giveBackAt = maxWait, time.Now().Add(maxWait)
-		poke(n.waiting)
+		e.maxWait, e.queueDeadline = maxWait, time.Now().Add(maxWait)
+		notify(n.notifyQueue)
 	}
 }
 
@@ -26,28 +26,28 @@ func (n *Node) watchQueue(ctx context.Context) {
 	defer timer.Stop()
 	for {
 		select {
-		case <-n.waiting:
+		case <-n.notifyQueue:
 		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
-		if wait, any := n.giveBackDue(); any {
+		if wait, any := n.timeOutQueued(); any {
 			timer.Reset(wait)
 		}
 	}
 }
 
-// giveBackDue ends those whose time is up and that have not started, and returns
+// timeOutQueued ends those whose time is up and that have not started, and returns
 // after how long the next one follows, if any. Who leaves the queue under the
 // Node's mutex is started by nobody.
-func (n *Node) giveBackDue() (wait time.Duration, any bool) {
+func (n *Node) timeOutQueued() (wait time.Duration, any bool) {
 	now := time.Now()
 	var due []*execution
 	n.mu.Lock()
 	for _, e := range n.ledger.queue {
-		left := e.giveBackAt.Sub(now)
+		left := e.queueDeadline.Sub(now)
 		switch {
-		case e.giveBackAt.IsZero():
+		case e.queueDeadline.IsZero():
 		case left <= 0:
 			due = append(due, e)
 		case !any || left < wait:
@@ -62,7 +62,7 @@ func (n *Node) giveBackDue() (wait time.Duration, any bool) {
 	}
 	n.mu.Unlock()
 	for _, e := range due {
-		e.finish(e.failure(protocol.Errorf(protocol.CodeQueueTimeout,
+		e.publishEnd(e.failure(protocol.Errorf(protocol.CodeQueueTimeout,
 			"it waited %v here for a free slot", e.maxWait.Round(time.Millisecond))), 0)
 		e.feed.End()
 	}

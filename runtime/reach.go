@@ -76,7 +76,7 @@ func (c containers) find(key string, t protocol.Target) (reached, error) {
 	}
 	id := ExecutionID{Orchestrator: c.from, Request: t.Request, Attempt: t.Attempt}
 	n.mu.Lock()
-	e, down := n.known[id], n.engine.down
+	e, down := n.executions[id], n.engine.reason
 	n.mu.Unlock()
 	switch {
 	case e == nil:
@@ -103,14 +103,14 @@ func (c containers) find(key string, t protocol.Target) (reached, error) {
 func (e *execution) inside() (name string, state protocol.State) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.runsAs, e.reachable
+	return e.runningContainer, e.reachable
 }
 
 // reachInto tells what inside returns from now on.
 func (e *execution) reachInto(name string, state protocol.State) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.runsAs, e.reachable = name, state
+	e.runningContainer, e.reachable = name, state
 }
 
 // Exec implements protocol.Containers.

@@ -7,10 +7,10 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// find asks the engine for the containers that an earlier process left there,
+// recover asks the engine for the containers that an earlier process left there,
 // or this one before the engine went away. What was created and never started is
 // removed, unless it is about to be: nothing of it ran, and nobody waits for it.
-func (n *Node) find(ctx context.Context) ([]Recovered, error) {
+func (n *Node) recover(ctx context.Context) ([]Recovered, error) {
 	all, err := n.cfg.Driver.Recover(ctx)
 	if err != nil {
 		return nil, err
@@ -19,7 +19,7 @@ func (n *Node) find(ctx context.Context) ([]Recovered, error) {
 	for _, r := range all {
 		if r.Started {
 			found = append(found, r)
-		} else if n.alive(r.ID) {
+		} else if n.isRunning(r.ID) {
 			continue
 		} else if err := n.cfg.Driver.Remove(ctx, r.ID); err != nil {
 			return nil, err
@@ -29,11 +29,11 @@ func (n *Node) find(ctx context.Context) ([]Recovered, error) {
 	return found, nil
 }
 
-// alive reports whether this process has the execution and has not told its end.
-func (n *Node) alive(id ExecutionID) bool {
+// isRunning reports whether this process has the execution and has not told its end.
+func (n *Node) isRunning(id ExecutionID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	e := n.known[id]
+	e := n.executions[id]
 	return e != nil && !e.heldSince.IsZero()
 }
 
@@ -42,22 +42,22 @@ func (n *Node) alive(id ExecutionID) bool {
 // now; what has ended is kept as such.
 func (n *Node) adopt(found []Recovered) {
 	for _, r := range found {
-		if n.leaving || n.known[r.ID] != nil {
+		if n.leaving || n.executions[r.ID] != nil {
 			continue
 		}
 		e := newExecution(n, Spec{
 			ID: r.ID, CPUs: r.CPUs, Memory: r.Memory, Timeout: r.Timeout, Lease: r.Lease,
 		})
-		e.adopted, e.container, e.ran, e.expected = true, r.Container, r.Ran, n.expected(&e.service)
+		e.adopted, e.container, e.ranBefore, e.expected = true, r.Container, r.Ran, n.expected(&e.service)
 		if r.Running {
 			n.ledger.take(e, time.Now().Add(-r.Ran))
 		}
-		n.known[r.ID] = e
+		n.executions[r.ID] = e
 		n.lease(e)
 		n.starting = append(n.starting, e)
 		n.cfg.Log.Info("execution adopted", "request", r.ID.Request, "attempt", r.ID.Attempt, "running", r.Running)
 	}
-	poke(n.work)
+	notify(n.notifyWork)
 }
 
 // resumeContainer looks after a container that is there already: its output is
@@ -69,5 +69,5 @@ func (e *execution) resumeContainer(ctx context.Context) {
 		e.reachInto(e.container, protocol.StateRunning)
 		e.feed.Event(event)
 	}
-	e.attend(ctx, nil)
+	e.follow(ctx, nil)
 }

@@ -6,9 +6,9 @@ import (
 )
 
 // How long, how many and how much of those that ended is kept for those who
-// come back for it. KeepEnded is for an orchestrator whose connection broke.
+// come back for it. EndedTTL is for an orchestrator whose connection broke.
 const (
-	KeepEnded      = 10 * time.Minute
+	EndedTTL       = 10 * time.Minute
 	maxEnded       = 1024
 	maxEndedOutput = 16 << 20
 )
@@ -26,8 +26,8 @@ type ended struct {
 	output int // bytes kept
 }
 
-// keep keeps e for a while, now that it has ended, and forgets others for it.
-func (n *Node) keep(e *execution) {
+// retain keeps e for a while, now that it has ended, and forgets others for it.
+func (n *Node) retain(e *execution) {
 	stdout, stderr := e.feed.Offsets()
 	size := int(min(stdout+stderr, outputLimit))
 	n.mu.Lock()
@@ -37,7 +37,7 @@ func (n *Node) keep(e *execution) {
 		n.forgetOldest()
 	}
 	n.mu.Unlock()
-	poke(n.tidy)
+	notify(n.notifyEnded)
 }
 
 // forgetOldest forgets the execution that ended first; n.mu is held. Sessions
@@ -47,19 +47,19 @@ func (n *Node) forgetOldest() {
 	n.ended.ended[0] = ended{}
 	n.ended.ended = n.ended.ended[1:]
 	n.ended.output -= oldest.output
-	delete(n.known, oldest.e.spec.ID)
+	delete(n.executions, oldest.e.spec.ID)
 	close(oldest.e.forgotten)
 }
 
 // expire forgets what was kept for long enough, until ctx ends. While nothing
 // is kept it sleeps.
 func (n *Node) expire(ctx context.Context) {
-	timer := time.NewTimer(KeepEnded)
+	timer := time.NewTimer(EndedTTL)
 	timer.Stop()
 	defer timer.Stop()
 	for {
 		select {
-		case <-n.tidy:
+		case <-n.notifyEnded:
 		case <-timer.C:
 		case <-ctx.Done():
 			return
@@ -75,7 +75,7 @@ func (n *Node) forgetExpired() (wait time.Duration, any bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for len(n.ended.ended) > 0 {
-		wait := KeepEnded - time.Since(n.ended.ended[0].at)
+		wait := EndedTTL - time.Since(n.ended.ended[0].at)
 		if wait > 0 {
 			return wait, true
 		}

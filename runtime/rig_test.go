@@ -193,7 +193,7 @@ func (b *bed) idle() {
 	if s.Load.Running != 0 || s.Load.Queued != 0 || s.CPUFree != b.cfg.CPUs || s.MemoryFree != b.cfg.Memory {
 		b.t.Errorf("not idle: %+v, free %v cores and %d bytes", s.Load, s.CPUFree, s.MemoryFree)
 	}
-	time.Sleep(runtime.KeepEnded + time.Second)
+	time.Sleep(runtime.EndedTTL + time.Second)
 	synctest.Wait()
 	if n := b.containers(); n != 0 {
 		b.t.Errorf("%d containers left", n)

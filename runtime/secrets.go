@@ -29,7 +29,7 @@ func (e *execution) dropSecrets() { e.spec.Secrets = nil }
 
 // roomFor refuses a service that would take too much memory; n.mu is held.
 func (n *Node) roomFor(size int) *protocol.Refusal {
-	for _, e := range n.known {
+	for _, e := range n.executions {
 		size += e.size
 	}
 	if size <= maxServices {

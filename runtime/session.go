@@ -17,8 +17,8 @@ type session struct {
 	once   sync.Once
 	// noOutput leaves the output out.
 	noOutput bool
-	// told says that Next has told the end; it belongs to Next.
-	told bool
+	// endTold says that Next has told the end; it belongs to Next.
+	endTold bool
 }
 
 var _ protocol.Session = (*session)(nil)
@@ -49,12 +49,12 @@ func (s *session) Next() (protocol.Update, error) {
 	for s.noOutput && err == nil && u.Output != nil {
 		u, err = s.reader.Next()
 	}
-	s.told = s.told || u.Event != nil && u.Event.State.Ended()
+	s.endTold = s.endTold || u.Event != nil && u.Event.State.Ended()
 	switch {
-	case errors.Is(err, io.EOF) && s.told:
+	case errors.Is(err, io.EOF) && s.endTold:
 		s.e.mu.Lock()
 		defer s.e.mu.Unlock()
-		closeOnce(s.e.read)
+		closeOnce(s.e.endRead)
 	case errors.Is(err, io.ErrClosedPipe):
 		s.e.mu.Lock()
 		defer s.e.mu.Unlock()
@@ -88,7 +88,7 @@ func (s *session) Signal(name string) error {
 	if err != nil {
 		return err
 	}
-	s.e.tell.signal(name)
+	s.e.control.signal(name)
 	return nil
 }
 
@@ -96,7 +96,7 @@ func (s *session) Signal(name string) error {
 // of no terminal, and changes nothing.
 func (s *session) Resize(rows, columns uint16) error {
 	if rows > 0 && columns > 0 {
-		s.e.tell.resize(rows, columns)
+		s.e.control.resize(rows, columns)
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func (e *execution) stop(grace time.Duration) {
 	}
 	n.mu.Unlock()
 	if queued {
-		e.finish(e.failure(errStopped), 0)
+		e.publishEnd(e.failure(errStopped), 0)
 		e.feed.End()
 		n.changed()
 		return
@@ -132,10 +132,10 @@ func (e *execution) stop(grace time.Duration) {
 	defer e.mu.Unlock()
 	closeOnce(e.stopped)
 	select {
-	case <-e.wishes:
+	case <-e.stops:
 	default:
 	}
-	e.wishes <- grace
+	e.stops <- grace
 }
 
 func (e *execution) isStopped() bool { return isClosed(e.stopped) }

@@ -40,8 +40,8 @@ type State struct {
 
 // engine is what is known of the driver's engine; the Node's mutex guards it.
 type engine struct {
-	// answering is what the driver's Watch last said.
-	answering bool
+	// answers is what the driver's Watch last said.
+	answers bool
 	// losses counts how often it stopped answering.
 	losses int
 	// ready says that it answers, that what it runs is known, and that info is
@@ -49,21 +49,21 @@ type engine struct {
 	ready bool
 	// recovered stays true once it is known what the engine already ran.
 	recovered bool
-	// down says why it is not ready; empty while nothing is known yet.
-	down   string
+	// reason says why it is not ready; empty while nothing is known yet.
+	reason string
 	info   Info
 	images []uint32
 	// published holds the hashes of the references that a registry is known to
 	// have.
 	published map[uint32]bool
-	// news is closed, and replaced, whenever any of this changes.
-	news chan struct{}
+	// changed is closed, and replaced, whenever any of this changes.
+	changed chan struct{}
 }
 
-// tellNews wakes who waits for the engine; n.mu is held.
-func (n *Node) tellNews() {
-	close(n.engine.news)
-	n.engine.news = make(chan struct{})
+// broadcast wakes who waits for the engine; n.mu is held.
+func (n *Node) broadcast() {
+	close(n.engine.changed)
+	n.engine.changed = make(chan struct{})
 }
 
 // State returns a snapshot. The slices in it are not to be changed.
@@ -73,7 +73,7 @@ func (n *Node) State() State {
 	free := n.ledger.free()
 	s := State{
 		Ready:      n.engine.ready && !n.leaving,
-		Reason:     n.engine.down,
+		Reason:     n.engine.reason,
 		Info:       n.engine.info,
 		Load:       n.load(),
 		CPUFree:    protocol.Cores(float64(free.cpu) / 1e9),
@@ -95,26 +95,26 @@ func (n *Node) State() State {
 
 // watchEngine learns from the driver when the engine comes, goes and changes.
 func (n *Node) watchEngine(ctx context.Context) error {
-	return n.cfg.Driver.Watch(ctx, n.engineUp, func() { poke(n.refresh) })
+	return n.cfg.Driver.Watch(ctx, n.engineUp, func() { notify(n.notifyEngine) })
 }
 
 func (n *Node) engineUp(up bool) {
 	n.mu.Lock()
-	was := n.engine.answering
-	n.engine.answering = up
-	n.engine.down = ""
+	was := n.engine.answers
+	n.engine.answers = up
+	n.engine.reason = ""
 	if !up {
 		n.engine.losses++
 		n.engine.ready = false
-		n.engine.down = "the container engine does not answer: is it running?"
+		n.engine.reason = "the container engine does not answer: is it running?"
 	}
-	n.tellNews()
+	n.broadcast()
 	n.mu.Unlock()
 	if was != up {
 		n.cfg.Log.Info("container engine", "answers", up)
 	}
 	if up {
-		poke(n.refresh)
+		notify(n.notifyEngine)
 	} else {
 		n.changed()
 	}
@@ -127,23 +127,23 @@ func (n *Node) askEngine(ctx context.Context) {
 	defer retry.Stop()
 	for {
 		select {
-		case <-n.refresh:
+		case <-n.notifyEngine:
 		case <-retry.C:
 		case <-ctx.Done():
 			return
 		}
-		if err := n.learn(ctx); err != nil && ctx.Err() == nil {
+		if err := n.refreshEngine(ctx); err != nil && ctx.Err() == nil {
 			n.cfg.Log.Warn("container engine does not tell of itself", "err", err)
 			retry.Reset(retryDelay)
 		}
 	}
 }
 
-// learn asks the engine for what it is and has; when it has come back also for
+// refreshEngine asks the engine for what it is and has; when it has come back also for
 // the containers there: the first time, those that were started are adopted.
-func (n *Node) learn(ctx context.Context) error {
+func (n *Node) refreshEngine(ctx context.Context) error {
 	n.mu.Lock()
-	answering, recovered, ready := n.engine.answering, n.engine.recovered, n.engine.ready
+	answering, recovered, ready := n.engine.answers, n.engine.recovered, n.engine.ready
 	n.mu.Unlock()
 	if !answering {
 		return nil
@@ -153,27 +153,27 @@ func (n *Node) learn(ctx context.Context) error {
 	info, err := n.cfg.Driver.Info(ctx)
 	var found []Recovered
 	if err == nil && !ready {
-		found, err = n.find(ctx)
+		found, err = n.recover(ctx)
 	}
 	n.mu.Lock()
 	switch {
 	case err != nil:
 		n.engine.ready = false
-		n.engine.down = "the container engine does not answer: " + publicText(err)
+		n.engine.reason = "the container engine does not answer: " + publicText(err)
 	default:
 		if !recovered {
 			n.adopt(found)
 		}
 		n.engine.recovered = !n.leaving
-		n.engine.ready = n.engine.answering
+		n.engine.ready = n.engine.answers
 		n.engine.info = info
 		n.engine.images = hashes(info.Images)
 		n.engine.published = publishedIn(&info)
 		if n.engine.ready {
-			n.engine.down = ""
+			n.engine.reason = ""
 		}
 	}
-	n.tellNews()
+	n.broadcast()
 	n.mu.Unlock()
 	n.changed()
 	return err
@@ -191,7 +191,7 @@ func (n *Node) engineBack(ctx context.Context) error {
 	}
 	for {
 		n.mu.Lock()
-		answering, news := n.engine.answering, n.engine.news
+		answering, news := n.engine.answers, n.engine.changed
 		n.mu.Unlock()
 		if answering {
 			return nil

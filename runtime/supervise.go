@@ -20,14 +20,14 @@ type outcome struct {
 	err  error
 	// cause is StateCancelled or StateTimedOut where this node ended it.
 	cause protocol.State
-	// asked: it was sent its stop signal; killed: SIGKILL, after that or at once.
-	asked, killed bool
+	// signalled: it was sent its stop signal; killed: SIGKILL, after that or at once.
+	signalled, killed bool
 }
 
 // stopped says how this node ended it.
 func (o *outcome) stopped() string {
 	switch {
-	case o.killed && o.asked:
+	case o.killed && o.signalled:
 		return "stopped: it did not end in time, and was killed"
 	case o.killed:
 		return "killed"
@@ -40,22 +40,22 @@ func (o *outcome) exited() bool {
 	return o.exit.Lost == 0 && (o.err == nil || protocol.CodeOf(o.err) == protocol.CodeStartFailed)
 }
 
-// attend looks after a container that was started: it passes on output and
+// follow looks after a container that was started: it passes on output and
 // input, carries out stops, and tells the end after all output. stdio is nil
 // where the container is to be attached to.
-func (e *execution) attend(ctx context.Context, stdio *Stdio) {
+func (e *execution) follow(ctx context.Context, stdio *Stdio) {
 	out := newOutput(e)
 	working, cancel := context.WithCancel(ctx)
 	defer cancel()
-	reading, giveUp := context.WithCancel(working)
-	patience, hurry := context.WithCancel(reading)
+	reading, stopReading := context.WithCancel(working)
+	waiting, stopWaiting := context.WithCancel(reading)
 	feeding, endInput := context.WithCancel(working)
-	defer giveUp()
-	defer hurry()
+	defer stopReading()
+	defer stopWaiting()
 	defer endInput()
-	out.giveUp, out.hurry = giveUp, hurry
+	out.stopReading, out.stopWaiting = stopReading, stopWaiting
 	var helpers sync.WaitGroup
-	helpers.Go(func() { out.pump(reading, patience, stdio) })
+	helpers.Go(func() { out.pump(reading, waiting, stdio) })
 	if stdio != nil && stdio.Stdin != nil {
 		helpers.Go(func() { e.input.pump(feeding, stdio.Stdin) })
 	} else {
@@ -68,7 +68,7 @@ func (e *execution) attend(ctx context.Context, stdio *Stdio) {
 	e.reachInto(e.container, protocol.StateRunning)
 	end := e.supervise(ctx, exited)
 	e.reachInto("", protocol.StateLost)
-	e.setWriting(writesNothing, nil)
+	e.setWriting(writeNone, nil)
 	if ctx.Err() == nil {
 		e.node.release(e)
 		e.input.close()
@@ -82,7 +82,7 @@ func (e *execution) attend(ctx context.Context, stdio *Stdio) {
 		e.abandon()
 		return
 	}
-	e.conclude(e.ending(end, out), end.exit.Ran)
+	e.end(e.ending(end, out), end.exit.Ran)
 	if e.filled() != nil || e.awaitRead(ctx) { // what filled the disk is not kept there
 		e.remove(ctx)
 	}
@@ -109,7 +109,7 @@ func (e *execution) wait(ctx context.Context) outcome {
 // supervise returns when the container has ended, or ctx.
 func (e *execution) supervise(ctx context.Context, exited <-chan outcome) outcome {
 	var cause protocol.State
-	overdue, kill := time.NewTimer(e.spec.Timeout-e.ran), time.NewTimer(0)
+	overdue, kill := time.NewTimer(e.spec.Timeout-e.ranBefore), time.NewTimer(0)
 	kill.Stop()
 	if e.spec.Timeout == 0 {
 		overdue.Stop()
@@ -135,11 +135,11 @@ func (e *execution) supervise(ctx context.Context, exited <-chan outcome) outcom
 	for {
 		select {
 		case o := <-exited:
-			o.cause, o.asked, o.killed = cause, asked, killed
+			o.cause, o.signalled, o.killed = cause, asked, killed
 			return o
-		case <-e.tell.wake:
-			e.grant(ctx)
-		case grace := <-e.wishes:
+		case <-e.control.notify:
+			e.sendControl(ctx)
+		case grace := <-e.stops:
 			end(protocol.StateCancelled, grace)
 		case <-overdue.C:
 			end(protocol.StateTimedOut, timeoutGrace)
@@ -173,7 +173,7 @@ func (e *execution) resize(ctx context.Context, rows, columns uint16) {
 // overran reports whether an earlier process of this node must have ended the
 // container for having run too long.
 func (e *execution) overran(exit Exit) bool {
-	return e.adopted && e.spec.Timeout > 0 && e.ran >= e.spec.Timeout && exit.Code != 0
+	return e.adopted && e.spec.Timeout > 0 && e.ranBefore >= e.spec.Timeout && exit.Code != 0
 }
 
 // ending makes the last event.

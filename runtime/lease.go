@@ -15,7 +15,7 @@ const renewalsPerLease = 4
 var errExpired = protocol.Errorf(protocol.CodeLeaseExpired, "the device that asked for it does not want it any more, or could not be reached")
 
 // Leases hold until when executions may run, and see to it that none runs longer
-// should this process die or hang. guard.Keeper is one. Methods may be called
+// should this process die or hang. reaper.Leases is one. Methods may be called
 // concurrently.
 type Leases interface {
 	// Now is the clock that leases are counted by; it goes on while the device
@@ -94,7 +94,7 @@ func (e *execution) renewLease(ctx context.Context) {
 			}
 			return
 		case <-ctx.Done():
-			return // the next process, or the guard, goes by what is held
+			return // the next process, or the reaper, goes by what is held
 		}
 		asked := leases.Now()
 		if asked >= until {

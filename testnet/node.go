@@ -162,7 +162,7 @@ func (n *Node) start() {
 }
 
 // collect has the process log into n.log, through a pipe of our own: that of
-// exec.Cmd would wait for the guard, which outlives the process. The channel is
+// exec.Cmd would wait for the reaper, which outlives the process. The channel is
 // closed when nobody logs any more.
 func (n *Node) collect() <-chan struct{} {
 	n.t.Helper()

@@ -77,8 +77,8 @@ func TestSecretsStay(t *testing.T) {
 	}
 	found.search(t, "docker inspect", []byte(inspected))
 	found.scanProcesses(t, a, b)
-	if !found.guarded {
-		t.Error("no guard was running, whose arguments and variables could be looked at")
+	if !found.reaper {
+		t.Error("no reaper was running, whose arguments and variables could be looked at")
 	}
 	found.search(t, "docker inspect", []byte(testnet.Docker(t, "inspect", running[0].ID)))
 	found.search(t, "a credential helper's environment", written(t, asked))
@@ -128,8 +128,8 @@ type word struct {
 }
 
 type secrets struct {
-	words   []word
-	guarded bool // see scanProcesses
+	words  []word
+	reaper bool // see scanProcesses
 }
 
 // add adds what a key looks like: as bytes, in the encodings in use, and as Go
@@ -195,8 +195,8 @@ func (s *secrets) search(t *testing.T, where string, content []byte) {
 }
 
 // scanProcesses searches the arguments and variables of every process: that of the
-// node apart which was given the secret in a variable. guarded is whether the
-// other one has a guard.
+// node apart which was given the secret in a variable. reaper is whether the
+// other one has a reaper.
 func (s *secrets) scanProcesses(t *testing.T, given, other *testnet.Node) {
 	t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*")
@@ -208,7 +208,7 @@ func (s *secrets) scanProcesses(t *testing.T, given, other *testnet.Node) {
 		if err != nil || len(line) == 0 {
 			continue // it has ended, or is the kernel's
 		}
-		s.guarded = s.guarded || bytes.Contains(line, []byte("\x00guard\x00--state\x00"+other.State))
+		s.reaper = s.reaper || bytes.Contains(line, []byte("\x00reaper\x00--state\x00"+other.State))
 		s.search(t, "the arguments of a process", line)
 		if variables, err := os.ReadFile(filepath.Join(process, "environ")); err == nil && len(variables) > 0 && process != fmt.Sprint("/proc/", given.PID()) {
 			s.search(t, fmt.Sprintf("the variables of %q", line), variables)

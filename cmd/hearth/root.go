@@ -95,7 +95,7 @@ HEARTH_NAME, HEARTH_LISTEN and so on stand for the flags of 'up'.`,
 		c.psCommand(), c.attachCommand(), c.logsCommand(), c.waitCommand(), c.stopCommand(), c.killCommand(), c.rmCommand(), c.execCommand(), c.forwardCommand(), c.copyCommand(),
 		c.statusCommand(), c.drainCommand(), c.downCommand(), c.forgetCommand(),
 		c.inspectCommand(), c.explainCommand(), c.eventsCommand(),
-		c.stackCommand(), c.doctorCommand(), c.policyCommand(), c.installCommand(), c.uninstallCommand(), c.guardCommand(), c.versionCommand(), c.completionCommand())
+		c.stackCommand(), c.doctorCommand(), c.policyCommand(), c.installCommand(), c.uninstallCommand(), c.reaperCommand(), c.versionCommand(), c.completionCommand())
 	root.SetHelpCommand(c.helpCommand())
 	groupVerbs(root)
 	root.CompletionOptions.DisableDefaultCmd = true // completionCommand says more

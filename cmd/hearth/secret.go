@@ -67,7 +67,7 @@ same secret.`,
 
 // findSecret looks where a secret may be: the file named, the environment, the
 // state folder. It takes it out of the environment, which what this process
-// starts would inherit: a guard, a credential helper.
+// starts would inherit: a reaper, a credential helper.
 func (c *cli) findSecret(file string) (keys.Secret, error) {
 	text, given := os.LookupEnv("HEARTH_SECRET")
 	_ = os.Unsetenv("HEARTH_SECRET")

@@ -113,7 +113,7 @@ func (c *cli) up(ctx context.Context, f upFlags) error {
 	} else {
 		gologshim.SetDefaultHandler(slog.DiscardHandler)
 	}
-	// A core file would hold the secret, and so would the guard's.
+	// A core file would hold the secret, and so would the reaper's.
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		log.Warn("a crash may leave the secret in a core file", "err", err)
 	}
@@ -233,8 +233,8 @@ func (c *cli) chooseDriver(name string, cfg *device.Config) {
 	name = cmp.Or(name, "docker")
 	cfg.Driver = c.drivers[name](cfg.Log, cfg.Policy)
 	if name == "docker" {
-		cfg.Guard = func(mesh keys.Fingerprint, self protocol.PeerID) (string, []string) {
-			return "/proc/self/exe", []string{"guard", "--state", c.state, "--mesh", string(mesh), "--node", string(self)}
+		cfg.Reaper = func(mesh keys.Fingerprint, self protocol.PeerID) (string, []string) {
+			return "/proc/self/exe", []string{"reaper", "--state", c.state, "--mesh", string(mesh), "--node", string(self)}
 		}
 	}
 }

@@ -14,8 +14,8 @@ func TestChooseDriver(t *testing.T) {
 	} {
 		c, cfg := &cli{drivers: drivers()}, device.DefaultConfig()
 		c.chooseDriver(name, &cfg)
-		if (cfg.Driver != nil) != want.runs || (cfg.Guard != nil) != want.runs || cfg.EngineOptional != want.optional {
-			t.Errorf("--driver %q: driver %v, guard %v, optional %v", name, cfg.Driver != nil, cfg.Guard != nil, cfg.EngineOptional)
+		if (cfg.Driver != nil) != want.runs || (cfg.Reaper != nil) != want.runs || cfg.EngineOptional != want.optional {
+			t.Errorf("--driver %q: driver %v, reaper %v, optional %v", name, cfg.Driver != nil, cfg.Reaper != nil, cfg.EngineOptional)
 		}
 	}
 }

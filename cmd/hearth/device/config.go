@@ -48,9 +48,9 @@ type Config struct {
 	// EngineOptional: that the driver's engine never answered is no problem, as on
 	// a device that has none. It runs work once one answers, with or without this.
 	EngineOptional bool
-	// Guard is the program, with its arguments, that stops what outlives its
-	// lease: see package guard. Nil where containers end with this process.
-	Guard func(mesh keys.Fingerprint, self protocol.PeerID) (program string, args []string)
+	// Reaper is the program, with its arguments, that stops what outlives its
+	// lease: see package reaper. Nil where containers end with this process.
+	Reaper func(mesh keys.Fingerprint, self protocol.PeerID) (program string, args []string)
 	// NoDriver says why Driver is nil, for those who ask for work here.
 	NoDriver string
 	// Speed of one core; 0 has it measured (machine.Benchmark).

@@ -5,7 +5,7 @@ import (
 
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
-	"github.com/hearth-edge/hearth/runtime/guard"
+	"github.com/hearth-edge/hearth/runtime/reaper"
 )
 
 // renew asks an execution's orchestrator whether it is still wanted.
@@ -19,9 +19,9 @@ func (d *Device) renew(ctx context.Context, orchestrator protocol.PeerID, r prot
 // keepLeases returns what holds leases; nil where no container outlives this
 // process.
 func (d *Device) keepLeases() runtime.Leases {
-	if d.cfg.Guard == nil {
+	if d.cfg.Reaper == nil {
 		return nil
 	}
-	program, args := d.cfg.Guard(d.cfg.Secret.Fingerprint(), d.id)
-	return guard.NewKeeper(d.cfg.StateDir, guard.Starter(d.cfg.StateDir, program, args), d.log)
+	program, args := d.cfg.Reaper(d.cfg.Secret.Fingerprint(), d.id)
+	return reaper.Open(d.cfg.StateDir, reaper.Starter(d.cfg.StateDir, program, args), d.log)
 }

@@ -1,4 +1,4 @@
-package guard
+package reaper
 
 import (
 	"encoding/json"
@@ -10,7 +10,7 @@ import (
 // FuzzLeases: whatever the leases file holds, reading it ends; and what is read
 // from it can be written and read again.
 func FuzzLeases(f *testing.F) {
-	text, err := json.Marshal(table{Boot: bootID(), Leases: []held{{Orchestrator: "o", Request: "r", Attempt: 1, Until: 5e9}, {Request: "r", Attempt: 2, Until: -1}}})
+	text, err := json.Marshal(leaseFile{Boot: bootID(), Leases: []lease{{Orchestrator: "o", Request: "r", Attempt: 1, Until: 5e9}, {Request: "r", Attempt: 2, Until: -1}}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -22,14 +22,14 @@ func FuzzLeases(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(dir, LeasesFile), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		leases, err := readTable(dir)
+		leases, err := readLeases(dir)
 		if err != nil {
 			return
 		}
-		if err := writeTable(dir, leases); err != nil {
+		if err := writeLeases(dir, leases); err != nil {
 			t.Fatal(err)
 		}
-		again, err := readTable(dir)
+		again, err := readLeases(dir)
 		if err != nil || len(again) != len(leases) {
 			t.Fatalf("%v became %v, %v", leases, again, err)
 		}

@@ -1,4 +1,4 @@
-package guard
+package reaper
 
 import (
 	"os"
@@ -14,7 +14,7 @@ import (
 func Now() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		panic("guard: CLOCK_BOOTTIME: " + err.Error()) // every kernel since 2.6.39 has it
+		panic("reaper: CLOCK_BOOTTIME: " + err.Error()) // every kernel since 2.6.39 has it
 	}
 	return time.Duration(ts.Nano())
 }

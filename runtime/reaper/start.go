@@ -1,4 +1,4 @@
-package guard
+package reaper
 
 import (
 	"os"
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Starter returns a function that starts program with args as the guard of the
+// Starter returns a function that starts program with args as the reaper of the
 // folder where none runs; it may be called concurrently. What it starts goes on
 // when this process ends.
 func Starter(dir, program string, args []string) func() error {
@@ -28,7 +28,7 @@ func Starter(dir, program string, args []string) func() error {
 		select {
 		case <-ended:
 		default:
-			if time.Since(latest) < patience {
+			if time.Since(latest) < lockTimeout {
 				return nil // it is about to take the lock
 			}
 		}
@@ -41,7 +41,7 @@ func Starter(dir, program string, args []string) func() error {
 		}
 		done := make(chan struct{})
 		latest, ended = time.Now(), done
-		go func() { // reaps it; ends with the guard, or with this process
+		go func() { // reaps it; ends with the reaper, or with this process
 			defer close(done)
 			_ = cmd.Wait()
 		}()

@@ -7,14 +7,14 @@ import (
 
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime/docker"
-	"github.com/hearth-edge/hearth/runtime/guard"
+	"github.com/hearth-edge/hearth/runtime/reaper"
 )
 
-// guardCommand is what `hearth up` starts to watch over leases; nobody types it.
-func (c *cli) guardCommand() *cobra.Command {
+// reaperCommand is what `hearth up` starts to watch over leases; nobody types it.
+func (c *cli) reaperCommand() *cobra.Command {
 	var mesh, node string
 	cmd := &cobra.Command{
-		Use:    "guard",
+		Use:    "reaper",
 		Short:  "Stop containers whose leases have run out, should 'hearth up' die",
 		Hidden: true,
 		Args:   noArgs,
@@ -25,7 +25,7 @@ func (c *cli) guardCommand() *cobra.Command {
 				return err
 			}
 			defer driver.Close()
-			return guard.Watch(cmd.Context(), c.state, driver, log)
+			return reaper.Run(cmd.Context(), c.state, driver, log)
 		},
 	}
 	cmd.Flags().StringVar(&mesh, "mesh", "", "`FINGERPRINT` of the mesh")

@@ -1,4 +1,4 @@
-package guard
+package reaper
 
 import (
 	"context"
@@ -21,9 +21,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func none() error { return nil }
 
-func keeper(t *testing.T, dir string) *Keeper {
+func keeper(t *testing.T, dir string) *Leases {
 	t.Helper()
-	return NewKeeper(dir, none, slog.New(slog.DiscardHandler))
+	return Open(dir, none, slog.New(slog.DiscardHandler))
 }
 
 var (
@@ -59,7 +59,7 @@ func TestHoldThatFails(t *testing.T) {
 	if err := k.Hold(first, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	k.start = func() error { return errors.New("no guard") }
+	k.start = func() error { return errors.New("no reaper") }
 	if err := k.Hold(first, 2*time.Hour); err == nil || k.Until(first) != time.Hour {
 		t.Errorf("%v: held until %v", err, k.Until(first))
 	}
@@ -80,7 +80,7 @@ func TestLeasesOfAnotherBoot(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, LeasesFile), []byte(text[:20]), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readTable(dir); err == nil {
+	if _, err := readLeases(dir); err == nil {
 		t.Error("a damaged file is taken for an empty one")
 	}
 	if k := keeper(t, dir); len(k.Held()) != 0 || k.Hold(first, time.Hour) != nil {
@@ -101,7 +101,7 @@ func TestHoldTogether(t *testing.T) {
 				if err := k.Hold(id, until); err != nil {
 					t.Error(err)
 				}
-				leases, err := readTable(dir)
+				leases, err := readLeases(dir)
 				if err != nil || leases[id] != until {
 					t.Errorf("%v in the file, %v", leases[id], err)
 				}
@@ -141,7 +141,7 @@ func launch(t *testing.T, d runtime.Driver, id runtime.ExecutionID, start bool) 
 	}
 }
 
-// The guard kills what outlives its lease, removes what was not started, and
+// The reaper kills what outlives its lease, removes what was not started, and
 // leaves alone what has a lease.
 func TestWatchStopsWhatIsOverdue(t *testing.T) {
 	dir := t.TempDir()
@@ -160,7 +160,7 @@ func TestWatchStopsWhatIsOverdue(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	watched := make(chan error)
-	go func() { watched <- Watch(ctx, dir, driver, slog.New(slog.DiscardHandler)) }()
+	go func() { watched <- Run(ctx, dir, driver, slog.New(slog.DiscardHandler)) }()
 
 	exit, err := driver.Wait(t.Context(), first)
 	if err != nil || exit.Code != 137 {
@@ -180,10 +180,10 @@ func TestWatchStopsWhatIsOverdue(t *testing.T) {
 		}
 	}
 	if running, err := Running(dir); !running || err != nil {
-		t.Errorf("a guard runs: %v, %v", running, err)
+		t.Errorf("a reaper runs: %v, %v", running, err)
 	}
-	// A second guard finds that there is one.
-	if err := Watch(t.Context(), dir, driver, slog.New(slog.DiscardHandler)); err != nil {
+	// A second reaper finds that there is one.
+	if err := Run(t.Context(), dir, driver, slog.New(slog.DiscardHandler)); err != nil {
 		t.Error(err)
 	}
 	cancel()
@@ -191,7 +191,7 @@ func TestWatchStopsWhatIsOverdue(t *testing.T) {
 		t.Error(err)
 	}
 	if running, err := Running(dir); running || err != nil {
-		t.Errorf("a guard runs: %v, %v", running, err)
+		t.Errorf("a reaper runs: %v, %v", running, err)
 	}
 }
 
@@ -205,20 +205,20 @@ func TestWatchSeesExtensions(t *testing.T) {
 	if err := k.Hold(first, Now()+lease); err != nil {
 		t.Fatal(err)
 	}
-	w := &watcher{dir: dir, driver: driver, log: slog.New(slog.DiscardHandler), stopping: make(map[runtime.ExecutionID]time.Duration)}
-	if next, err := w.look(t.Context()); err != nil || next <= 0 || next > lease {
+	w := &reaper{dir: dir, driver: driver, log: slog.New(slog.DiscardHandler), stopping: make(map[runtime.ExecutionID]time.Duration)}
+	if next, err := w.check(t.Context()); err != nil || next <= 0 || next > lease {
 		t.Fatalf("looks again after %v, %v", next, err)
 	}
 	if err := k.Hold(first, Now()+time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	sleep(t.Context(), lease)
-	if next, err := w.look(t.Context()); err != nil || next <= lease || w.busy != 0 {
+	if next, err := w.check(t.Context()); err != nil || next <= lease || w.busy != 0 {
 		t.Errorf("looks again after %v, stops %d, %v", next, w.busy, err)
 	}
 }
 
-// Where the engine is gone for good, the guard ends with the leases.
+// Where the engine is gone for good, the reaper ends with the leases.
 func TestWatchEndsWithoutAnEngine(t *testing.T) {
 	dir := t.TempDir()
 	e := fake.NewEngine(fake.Config{Images: map[string]fake.Image{"work": {}}})
@@ -228,19 +228,19 @@ func TestWatchEndsWithoutAnEngine(t *testing.T) {
 	if err := k.Hold(first, Now()); err != nil {
 		t.Fatal(err)
 	}
-	w := &watcher{dir: dir, driver: e.Driver(mesh, node), log: slog.New(slog.DiscardHandler), stopping: make(map[runtime.ExecutionID]time.Duration)}
-	if _, err := w.look(t.Context()); err != nil || w.busy != 1 {
+	w := &reaper{dir: dir, driver: e.Driver(mesh, node), log: slog.New(slog.DiscardHandler), stopping: make(map[runtime.ExecutionID]time.Duration)}
+	if _, err := w.check(t.Context()); err != nil || w.busy != 1 {
 		t.Fatalf("stops %d, %v", w.busy, err)
 	}
 	if err := k.Drop(first); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.look(t.Context()); err != nil {
+	if _, err := w.check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.children.Wait()
-	if !w.idle() {
-		t.Error("the guard goes on")
+	if !w.allReaped() {
+		t.Error("the reaper goes on")
 	}
 }
 

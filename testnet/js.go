@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,26 +19,33 @@ const jsInstall = 5 * time.Minute
 // npm's own cache is used where it can be.
 func JS(t testing.TB) string {
 	t.Helper()
+	return Installed(t, "js")
+}
+
+// Installed returns a copy of a folder of testnet with the packages of npm that its
+// lock file names; see JS.
+func Installed(t testing.TB, folder string) string {
+	t.Helper()
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Fatalf("%v: install Node.js 20 or later with npm (testnet/setup.sh node does)", err)
 		}
 	}
-	dir, err := installJS()
+	dir, err := install(filepath.FromSlash(folder))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
-// installJS puts the packages into the tree's cache folder, beside a copy of
+// install puts the packages into the tree's cache folder, beside a copy of
 // the sources: go tools look into every folder but those that begin with a dot.
-var installJS = sync.OnceValues(func() (string, error) {
+func install(folder string) (string, error) {
 	root, err := root()
 	if err != nil {
 		return "", err
 	}
-	from, dir := filepath.Join(root, "testnet", "js"), filepath.Join(root, ".cache", "test", "js")
+	from, dir := filepath.Join(root, "testnet", folder), filepath.Join(root, ".cache", "test", folder)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
@@ -63,10 +69,10 @@ var installJS = sync.OnceValues(func() (string, error) {
 	npm := exec.CommandContext(ctx, "npm", "ci", "--prefer-offline", "--no-progress", "--ignore-scripts")
 	npm.Dir = dir
 	if out, err := npm.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm ci, to install what testnet/js needs: %w\n%s", err, out)
+		return "", fmt.Errorf("npm ci, to install what testnet/%s needs: %w\n%s", filepath.ToSlash(folder), err, out)
 	}
 	return dir, os.WriteFile(filepath.Join(dir, installedFile), nil, 0o644)
-})
+}
 
 // installedFile is there when the packages are, whole.
 const installedFile = ".installed"

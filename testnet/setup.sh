@@ -11,6 +11,7 @@
 #   systemd  systemd-analyze, which checks the unit of `hearth install`
 #   protoc   the protobuf compiler
 #   node     Node.js 20 or later with npm, for the JavaScript client
+#   browser  Chromium, which the page is tested in
 #
 # Root on Debian or Ubuntu gets what is missing; everyone else is told what to
 # install. Nothing is downloaded when nothing is missing.
@@ -40,6 +41,7 @@ present() {
 	systemd) has systemd-analyze ;;
 	protoc) has protoc ;;
 	node) has npm && has node && node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' ;;
+	browser) has chromium || has chromium-browser || has google-chrome ;;
 	*) die "unknown part '$1'" ;;
 	esac
 }
@@ -71,6 +73,7 @@ packages() {
 	systemd) echo systemd ;;
 	protoc) echo protobuf-compiler ;;
 	node) printf '%s\n' nodejs npm ;;
+	browser) echo chromium ;;
 	esac
 }
 
@@ -105,6 +108,7 @@ advise() {
 	qemu) say "  qemu-aarch64, qemu-arm, qemu-riscv64: package qemu-user-static (qemu-user on some systems)" ;;
 	cc) say "  a C compiler with its headers: packages gcc and libc6-dev (glibc-devel, musl-dev)" ;;
 	protoc) say "  protoc: package protobuf-compiler (protobuf on some systems)" ;;
+	browser) say "  Chromium: package chromium, or Google Chrome" ;;
 	node) say "  Node.js 20 or later with npm: packages nodejs and npm, or https://nodejs.org" ;;
 	esac
 }

@@ -1,11 +1,10 @@
 // The devices: a card each, and a panel with all that one tells.
 
-import { html } from "./vendor/preact.js";
+import { Component, html, useEffect, useState } from "./vendor/preact.js";
 import { call } from "./api.js";
 import { forgetDevice, look, may, state } from "./store.js";
 import { ago, bytes, cores, count, ended, plain, span, title } from "./words.js";
-import { Chip, Command, Empty, Failure, Icon, Loading, memo, Meter, Panel, State } from "./ui.js";
-import { useState } from "./vendor/preact.js";
+import { Chip, Command, Empty, Failure, Icon, Loading, Meter, Panel, State } from "./ui.js";
 
 const hot = 75; // °C from which a temperature is worth a look
 const rows = 3; // requests on a card
@@ -28,7 +27,35 @@ const Work = ({ of }) => html`<ul class="work" aria-label="What runs here">
     <span class="cut">${plain(title(r))}</span><span class="dim cut">${plain(r.image)}</span></a></li>`)}
   ${of.length > rows && html`<li class="dim">and ${of.length - rows} more</li>`}</ul>`;
 
-const Card = memo(function Card({ d, work, now, open }) {
+// Of many cards only those in sight are drawn anew.
+const sight = new IntersectionObserver((entries) => {
+  for (const e of entries) cards.get(e.target)?.sees(e.isIntersecting);
+}, { rootMargin: "300px" });
+const cards = new WeakMap();
+
+class Card extends Component {
+  componentDidMount() {
+    cards.set(this.base, this);
+    sight.observe(this.base);
+  }
+  componentWillUnmount() {
+    sight.unobserve(this.base);
+  }
+  sees(seen) {
+    this.unseen = !seen;
+    if (seen && this.missed) this.setState({});
+  }
+  shouldComponentUpdate(next) {
+    const news = this.missed || Object.keys(next).some((k) => next[k] !== this.props[k]);
+    this.missed = news && this.unseen;
+    return news && !this.unseen;
+  }
+  render(props) {
+    return drawn(props);
+  }
+}
+
+function drawn({ d, work, now, open }) {
   const [word, tone] = condition(d);
   return html`<li class=${"card device" + (d.gone ? " gone" : "") + (open ? " open" : "")}>
     <div class="card-head"><h3><a href=${"#/device/" + d.peer_id} class="cut">${plain(d.name)}</a></h3><span class=${"state " + tone}><i class="dot" aria-hidden="true"></i>${word}</span></div>
@@ -41,7 +68,7 @@ const Card = memo(function Card({ d, work, now, open }) {
     : html`<${Meter} label="Processor" value=${used(d)} most=${d.cpus} text=${`${cores(used(d))} of ${count(d.cpus, "core")}`} />
       <${Meter} label="Memory" value=${d.memory_total - d.memory_free} most=${d.memory_total} text=${`${bytes(d.memory_total - d.memory_free)} of ${bytes(d.memory_total)}`} />`}
     ${work.length > 0 && !d.gone && html`<${Work} of=${work} />`}</li>`;
-});
+}
 
 const none = [];
 let lastWork = new Map();
@@ -64,13 +91,27 @@ function workOf(requests) {
 
 const rank = (d) => (d.gone ? 2 : d.self ? 0 : 1);
 
+const batch = 24; // cards that are drawn at first, and more in each frame
+
+// useGrowing counts up to all, a batch a frame: a hundred cards at once would take long.
+function useGrowing(all) {
+  const [n, setN] = useState(batch);
+  useEffect(() => {
+    if (n >= all) return;
+    const frame = requestAnimationFrame(() => setN(n + batch));
+    return () => cancelAnimationFrame(frame);
+  }, [n, all]);
+  return n;
+}
+
 export function Devices({ now, open }) {
+  const shown = useGrowing(state.devices.size);
   if (!state.knowsDevices) return html`<section aria-labelledby="devices"><h2 id="devices">Devices</h2><${Loading} rows=${3} kind="cards" /></section>`;
   const list = [...state.devices.values()].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
   const work = workOf(state.requests);
   const minute = Math.floor(now / 60_000);
   return html`<section aria-labelledby="devices"><h2 id="devices">Devices</h2>
-    <ul class="cards">${list.map((d) => html`<${Card} key=${d.peer_id} d=${d} work=${work.get(d.peer_id) || none} now=${d.gone ? minute * 60_000 + 59_999 : 0} open=${open === d.peer_id} />`)}</ul>
+    <ul class="cards">${list.slice(0, shown).map((d) => html`<${Card} key=${d.peer_id} d=${d} work=${work.get(d.peer_id) || none} now=${d.gone ? minute * 60_000 + 59_999 : 0} open=${open === d.peer_id} />`)}</ul>
     ${list.length === 1 && html`<${Empty} title="This device is alone.">
       <p>Others join by themselves once they have the same secret. Copy it there, and start it:</p>
       <${Command} text="hearth up --secret-file secret" /></${Empty}>`}</section>`;

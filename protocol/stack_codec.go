@@ -10,15 +10,6 @@ import (
 	"strings"
 )
 
-// filesSize returns how many bytes the files of the stack hold together.
-func (s *Stack) filesSize() int {
-	n := 0
-	for i := range s.Files {
-		n += len(s.Files[i].Data)
-	}
-	return n
-}
-
 // Normalize sets what a document may leave out: the sizes of files that have
 // their content, and the defaults of restart policies and conditions.
 func (s *Stack) Normalize() {

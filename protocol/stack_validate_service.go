@@ -120,7 +120,8 @@ func (svc *StackService) validateHealth() error {
 	}
 	if len(h.Test) > 0 {
 		kind, n := h.Test[0], len(h.Test)
-		if !(kind == "NONE" && n == 1 || kind == "CMD" && n > 1 || kind == "CMD-SHELL" && n == 2) {
+		whole := kind == "NONE" && n == 1 || kind == "CMD" && n > 1 || kind == "CMD-SHELL" && n == 2
+		if !whole {
 			return Errorf(CodeInvalid, "health: test: write it like [CMD, curl, -f, http://localhost], or as one text")
 		}
 	}

@@ -33,7 +33,7 @@ const (
 	maxCount         = 1 << 20
 )
 
-// EncodeScore returns s as it is gossiped. Amounts of cores are rounded to
+// EncodeStatus returns s as it is gossiped. Amounts of cores are rounded to
 // thousandths. The error is an *Error with CodeInvalid where a field is out of
 // bounds.
 func EncodeStatus(s Status) ([]byte, error) {
@@ -49,7 +49,7 @@ func EncodeStatus(s Status) ([]byte, error) {
 	return marshal(nil, p)
 }
 
-// DecodeScore decodes what EncodeScore returned, on another device perhaps. It
+// DecodeStatus decodes what EncodeStatus returned, on another device perhaps. It
 // accepts nothing that is out of bounds; the error is an *Error with CodeInvalid.
 func DecodeStatus(b []byte) (Status, error) {
 	if len(b) > MaxStatus {

@@ -240,7 +240,7 @@ type documentParts struct{ doc document }
 // that it does not know nothing.
 func (d *documentParts) add(m *pb.StacksItem) (*document, error) {
 	var part *pb.DocumentPart
-	kind := documentNone
+	var kind documentKind
 	switch v := m.GetItem().(type) {
 	case *pb.StacksItem_Plan:
 		kind, part = documentPlan, v.Plan

@@ -21,7 +21,7 @@ var foreignVerbs = []foreignVerb{
 	{[]string{"ls", "list", "container"}, "'hearth ps' shows the requests of the mesh, 'hearth nodes' its devices"},
 	{[]string{"start", "create", "restart", "pause", "unpause", "update", "rename"}, "a request runs once: 'hearth stop' ends it, 'hearth run' asks anew; --retry has a lost one run again"},
 	{[]string{"port", "port-forward", "network", "serve", "funnel"}, "'hearth forward' connects to a port of a container; 'hearth run --network' says which network it is on"},
-	{[]string{"compose", "service", "swarm", "deploy"}, "hearth runs single services: one 'hearth run -d' for each"},
+	{[]string{"compose", "service", "swarm", "deploy"}, "'hearth stack up' takes a compose file, and keeps it up"},
 	{[]string{"volume", "volumes"}, "a container keeps nothing; 'hearth run --mount' gives it a folder of its node that the owner lends"},
 	{[]string{"info", "system"}, "'hearth status' shows this device, 'hearth doctor' what is wrong with it"},
 	{[]string{"prune"}, "ended requests are dropped by themselves; images are docker's: use 'docker image prune' on a node"},

@@ -96,12 +96,13 @@ func waitNode(ts *testscript.TestScript, neg bool, args []string) {
 	waitForCommand(ts, `"name":"`+args[0]+`"[^}]*"role":"node"`, "nodes", "--json")
 }
 
-// waitOutput VERB ID TEXT waits until the verb prints the text.
+// waitOutput VERB [ARG...] TEXT waits until the verb prints the text.
 func waitOutput(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 3 {
-		ts.Fatalf("usage: waitoutput VERB ID TEXT")
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: waitoutput VERB [ARG...] TEXT")
 	}
-	waitForCommand(ts, args[2], args[0], args[1])
+	text := args[len(args)-1]
+	waitForCommand(ts, text, args[:len(args)-1]...)
 }
 
 // waitGone ID waits until no request has the ID.

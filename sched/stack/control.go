@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/hearth-edge/hearth/protocol"
@@ -43,6 +44,9 @@ func (h *Holder) ControlStack(ctx context.Context, c protocol.ControlStack) erro
 		if err == nil {
 			err = h.cfg.Keeper.Stop(ctx, c.Name, c.Services)
 		}
+		if err == nil {
+			err = h.awaitStopped(ctx, c.Name, c.Services)
+		}
 	case protocol.StackStart:
 		if err = h.cfg.Keeper.Start(ctx, c.Name, c.Services); err == nil && k.Record.Stopped {
 			k.Record.Stopped = false
@@ -51,6 +55,30 @@ func (h *Holder) ControlStack(ctx context.Context, c protocol.ControlStack) erro
 	}
 	h.notify()
 	return err
+}
+
+// errStopped ends a watch that has seen what it waited for.
+var errStopped = errors.New("stopped")
+
+// awaitStopped returns when none of the services runs any more; none named is all.
+func (h *Holder) awaitStopped(ctx context.Context, name protocol.StackName, services []string) error {
+	err := h.cfg.Keeper.Watch(ctx, name, func(s protocol.StackStatus) error {
+		for i := range s.Instances {
+			n := &s.Instances[i]
+			if (len(services) == 0 || slices.Contains(services, n.Service)) && !ended(n.State) {
+				return nil
+			}
+		}
+		return errStopped
+	})
+	if errors.Is(err, errStopped) {
+		return nil
+	}
+	return errors.Join(err, ctx.Err())
+}
+
+func ended(s protocol.InstanceState) bool {
+	return s == protocol.InstanceStopped || s == protocol.InstanceFailed || s == protocol.InstanceCompleted
 }
 
 // abort has a change under way end, and waits for that.

@@ -30,6 +30,7 @@ type memoryKeeper struct {
 	applied map[protocol.StackName]protocol.StackRecord
 	since   map[protocol.StackName]time.Time
 	stopped map[protocol.StackName]bool
+	halted  map[string]bool // STACK/SERVICE
 	calls   []string
 	refuse  []protocol.StackRefusal
 	fail    error
@@ -39,7 +40,7 @@ type memoryKeeper struct {
 func newMemoryKeeper() *memoryKeeper {
 	return &memoryKeeper{
 		applied: make(map[protocol.StackName]protocol.StackRecord), since: make(map[protocol.StackName]time.Time),
-		stopped: make(map[protocol.StackName]bool), changed: make(chan struct{}),
+		stopped: make(map[protocol.StackName]bool), halted: make(map[string]bool), changed: make(chan struct{}),
 	}
 }
 
@@ -82,6 +83,9 @@ func (k *memoryKeeper) act(what string, name protocol.StackName, services []stri
 	if what != "restart" && len(services) == 0 {
 		k.stopped[name] = what == "stop"
 	}
+	for _, s := range services {
+		k.halted[string(name)+"/"+s] = what == "stop"
+	}
 	k.did("%s %s %v", what, name, services)
 	return nil
 }
@@ -117,6 +121,8 @@ func (k *memoryKeeper) status(name protocol.StackName) protocol.StackStatus {
 		n := protocol.InstanceStatus{Service: svc.Name, Image: svc.Image, State: protocol.InstanceRunning}
 		image, _, _ := strings.Cut(svc.Image, ":")
 		switch {
+		case k.halted[string(name)+"/"+svc.Name]:
+			n.State = protocol.InstanceStopped
 		case k.stopped[name]:
 			n.State, s.State = protocol.InstanceStopped, protocol.StackStopped
 		case image == "bad":

@@ -108,7 +108,7 @@ func TestLifeOfAStackOnItsOwnDevice(t *testing.T) {
 		want(t, d.mustUp(stackOf("web", "db=good")), "plan 2→3 on node0: remove web remove cron keep db", "accepted 3", "up")
 		ctx := t.Context()
 		for _, c := range []protocol.ControlStack{
-			{Name: "web", Action: protocol.StackRestart, Services: []string{"db"}}, {Name: "web@node0", Action: protocol.StackStop}, {Name: "web", Action: protocol.StackStart},
+			{Name: "web", Action: protocol.StackRestart, Services: []string{"db"}}, {Name: "web", Action: protocol.StackStop, Services: []string{"db"}}, {Name: "web@node0", Action: protocol.StackStop}, {Name: "web", Action: protocol.StackStart},
 		} {
 			if err := d.mesh.ControlStack(ctx, c); err != nil {
 				t.Errorf("%+v: %v", c, err)
@@ -124,7 +124,7 @@ func TestLifeOfAStackOnItsOwnDevice(t *testing.T) {
 			t.Error(err)
 		}
 		want(t, d.list(true))
-		want(t, d.keeper.log(), "apply web 1", "apply web 2", "apply web 3", "restart web [db]", "stop web []", "start web []", "remove web false")
+		want(t, d.keeper.log(), "apply web 1", "apply web 2", "apply web 3", "restart web [db]", "stop web [db]", "stop web []", "start web []", "remove web false")
 	})
 }
 

@@ -73,7 +73,7 @@ func (d *Device) diagnose(ctx context.Context) []protocol.Check {
 		checks = append(checks, problem("version", "install the same version of hearth on both ('hearth version' shows it)",
 			"device %s at %s is of this mesh, but of another version", p.Name, p.Address))
 	}
-	return append(checks, d.checkNames()...)
+	return append(append(checks, d.checkNames()...), d.checkStacks(ctx)...)
 }
 
 // checkDropped tells what was dropped of what others sent, if anything.

@@ -87,6 +87,10 @@ type Attach struct {
 	// nothing. The device may show more than was asked for, where it does not
 	// know when it was written, never less. An execution's node ignores it.
 	Since time.Duration
+	// Forget has an execution's node drop it once this session has told its end:
+	// nobody will ask for it again. It ends nothing by itself, and an app's is
+	// ignored.
+	Forget bool
 }
 
 // A Run is what an app asks of its device.

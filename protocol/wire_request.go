@@ -179,6 +179,7 @@ func attachToPB(a *Attach) *pb.Attach {
 	return &pb.Attach{
 		Request: string(a.Request), Attempt: a.Attempt, Stdout: a.Stdout, Stderr: a.Stderr,
 		NoFollow: a.NoFollow, NoOutput: a.NoOutput, Since: durationToPB(a.Since),
+		Forget: a.Forget,
 	}
 }
 
@@ -197,6 +198,7 @@ func attachFromPB(p *pb.Attach) (Attach, error) {
 	return Attach{
 		Request: request, Attempt: p.GetAttempt(), Stdout: p.GetStdout(), Stderr: p.GetStderr(),
 		NoFollow: p.GetNoFollow(), NoOutput: p.GetNoOutput(), Since: since,
+		Forget: p.GetForget(),
 	}, nil
 }
 

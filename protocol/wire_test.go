@@ -185,6 +185,7 @@ func codecs() []codec {
 		codecOf("run-start", Run{Service: sampleStart()}, runToPB, runFromPB),
 		codecOf("attach-now", Attach{Request: "req", NoFollow: true, NoOutput: true}, attachToPB, attachFromPB),
 		codecOf("attach-since", Attach{Request: "req", Since: 10 * time.Minute}, attachToPB, attachFromPB),
+		codecOf("attach-forget", Attach{Request: "req", Attempt: 2, NoOutput: true, Forget: true}, attachToPB, attachFromPB),
 		codecOf("run-detached", Run{Service: Service{Image: "busybox", TTY: true}, Detach: true}, runToPB, runFromPB),
 		codecOf("stop", Stop{Request: "req", Signal: "HUP", Grace: time.Second, SignalOnly: true}, stopToPB, stopFromPB),
 		codecOf("renew", Renewal{Request: "req-1", Attempt: 2}, renewToPB, renewFromPB),

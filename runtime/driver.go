@@ -93,7 +93,8 @@ type Spec struct {
 // An Exit is how a container ended.
 type Exit struct {
 	Code int
-	// OOMKilled says that it ran out of its memory limit.
+	// OOMKilled says that it ran out of its memory limit: as a whole, or a process
+	// in it, which may have gone on.
 	OOMKilled bool
 	// Lost is set where it did not end by itself, and Code says nothing of it: to
 	// CodeNodeLost where the device went down under it, to CodeEngineDown where the

@@ -94,6 +94,28 @@ func TestOutOfMemoryIsSaid(t *testing.T) {
 	})
 }
 
+// TestChildOutOfMemoryIsNoted: what the container exits with is its answer; that a
+// process in it was killed is told beside it.
+func TestChildOutOfMemoryIsNoted(t *testing.T) {
+	for script, want := range map[string]struct {
+		state protocol.State
+		code  int
+		note  string
+	}{
+		"exit=0": {protocol.StateSucceeded, 0, "a process in it ran out of memory: it may use 1 MiB"},
+		"exit=3": {protocol.StateFailed, 3, "out of memory: it may use 1 MiB"},
+	} {
+		inBubble(t, func(b *bed) {
+			b.run()
+			end := listen(b.offer(offer("a", "oom-child", script))).end()
+			if end.State != want.state || end.Code != protocol.CodeNone || end.ExitCode != want.code || !end.Exited {
+				t.Errorf("%s: ended as %+v", script, end)
+			}
+			contains(t, end.Reason, want.note)
+		})
+	}
+}
+
 func TestOneContainerForOneID(t *testing.T) {
 	inBubble(t, func(b *bed) {
 		b.run()
@@ -136,6 +158,38 @@ func TestEndedIsForgottenInTime(t *testing.T) {
 		if _, err := b.node.Attach(b.t.Context(), protocol.Attach{Request: "a", Attempt: 1}); protocol.CodeOf(err) != protocol.CodeNotFound {
 			t.Errorf("attach: %v", err)
 		}
+	})
+}
+
+// TestForgetDropsTheExecution: one that has ended at once, one that runs when it was
+// stopped; an offer of it that comes late starts nothing.
+func TestForgetDropsTheExecution(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.run()
+		listen(b.offer(offer("ended", "out=x")))
+		b.offer(offer("runs", "sleep=1h"))
+		synctest.Wait()
+		for _, id := range []protocol.RequestID{"ended", "runs"} {
+			s, err := b.node.Attach(b.t.Context(), protocol.Attach{Request: id, Attempt: 1, NoOutput: true, Forget: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Stop(0); err != nil {
+				t.Fatal(err)
+			}
+			if got := listen(s); !got.end().State.Ended() || got.stdout != "" {
+				t.Errorf("%s: %+v", id, got)
+			}
+			synctest.Wait()
+			if _, err := b.node.Attach(b.t.Context(), protocol.Attach{Request: id, Attempt: 1}); protocol.CodeOf(err) != protocol.CodeNotFound {
+				t.Errorf("%s is still there: %v", id, err)
+			}
+			b.refused(offer(string(id), "out=x"), protocol.CodeNotFound)
+		}
+		if n := b.containers(); n != 0 {
+			t.Errorf("%d containers are left", n)
+		}
+		b.idle()
 	})
 }
 

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -49,6 +50,22 @@ func (n *Node) forgetOldest() {
 	n.ended.output -= oldest.output
 	delete(n.executions, oldest.e.spec.ID)
 	close(oldest.e.forgotten)
+}
+
+// drop forgets an execution that has ended, where it is kept still. Its orchestrator
+// does not want it any more: an offer of it that is on its way starts nothing.
+func (n *Node) drop(e *execution) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.denied.add(e.spec.ID, time.Now())
+	i := slices.IndexFunc(n.ended.ended, func(kept ended) bool { return kept.e == e })
+	if i < 0 {
+		return
+	}
+	n.ended.output -= n.ended.ended[i].output
+	n.ended.ended = slices.Delete(n.ended.ended, i, i+1)
+	delete(n.executions, e.spec.ID)
+	close(e.forgotten)
 }
 
 // expire forgets what was kept for long enough, until ctx ends. While nothing

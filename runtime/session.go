@@ -15,8 +15,8 @@ type session struct {
 	reader *protocol.FeedReader
 	gone   chan struct{} // closed by Close
 	once   sync.Once
-	// noOutput leaves the output out.
-	noOutput bool
+	// noOutput leaves the output out; forget has the execution dropped at its end.
+	noOutput, forget bool
 	// endTold says that Next has told the end; it belongs to Next.
 	endTold bool
 }
@@ -25,7 +25,7 @@ var _ protocol.Session = (*session)(nil)
 
 // session opens a session as a asks for it.
 func (e *execution) session(a protocol.Attach) *session {
-	s := &session{e: e, gone: make(chan struct{}), noOutput: a.NoOutput}
+	s := &session{e: e, gone: make(chan struct{}), noOutput: a.NoOutput, forget: a.Forget}
 	if a.NoFollow {
 		s.reader = e.feed.ReaderOfNow(a.Stdout, a.Stderr)
 	} else {
@@ -53,8 +53,11 @@ func (s *session) Next() (protocol.Update, error) {
 	switch {
 	case errors.Is(err, io.EOF) && s.endTold:
 		s.e.mu.Lock()
-		defer s.e.mu.Unlock()
 		closeOnce(s.e.endRead)
+		s.e.mu.Unlock()
+		if s.forget {
+			s.e.node.drop(s.e)
+		}
 	case errors.Is(err, io.ErrClosedPipe):
 		s.e.mu.Lock()
 		defer s.e.mu.Unlock()

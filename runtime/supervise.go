@@ -201,6 +201,8 @@ func (e *execution) ending(o outcome, out *output) protocol.Event {
 		if o.exit.Lost == protocol.CodeNodeLost {
 			event.Reason = "it was running when the device went down"
 		}
+	case o.exit.OOMKilled && o.exit.Code == 0: // its main process coped with it
+		event.Reason = fmt.Sprintf("a process in it ran out of memory: it may use %s; ask for more with --memory", e.spec.Memory)
 	case o.exit.OOMKilled:
 		event.State = protocol.StateFailed
 		event.Reason = fmt.Sprintf("out of memory: it may use %s; ask for more with --memory", e.spec.Memory)

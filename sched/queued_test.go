@@ -225,3 +225,42 @@ func TestUnseenIsAGuess(t *testing.T) {
 		t.Error("the image's size is not known, and the estimate is no guess")
 	}
 }
+
+// TestQueueBehindALargeExecutionCounts: where one execution takes all of a node, two
+// that wait are two turns for a small one, though the node has four slots. A node
+// starts nobody before those that wait.
+func TestQueueBehindALargeExecutionCounts(t *testing.T) {
+	params := DefaultParams()
+	d := Demand{Service: &protocol.Service{Image: "busybox", CPUs: 0.1}, Image: protocol.HashImage("busybox"), Work: 0.5}
+	at := func(running, queued uint32, free protocol.Cores, age time.Duration) float64 {
+		s := nodeStatus("b", 1, 4)
+		s.Running, s.Queued, s.CPUFree = running, queued, free
+		return params.estimate(&Peer{Node: "b", Status: &s, Age: age}, &d, 10).total()
+	}
+	turns := func(n float64) float64 { return 0.5 + params.QueueCost*10*n }
+	for name, c := range map[string]struct{ got, want float64 }{
+		"idle":                                   {at(0, 0, 4, 0), 0.5},
+		"one large runs":                         {at(1, 0, 0, 0), turns(1.0 / 40)},
+		"and two wait":                           {at(1, 2, 0, 0), turns(3)},
+		"and two wait, some of it is free":       {at(1, 2, 0.5, 0), turns(3)},
+		"and one of them, by now":                {at(1, 2, 0, 10*time.Second), turns(2)},
+		"and none of them, by now, but the last": {at(1, 2, 0.5, 60*time.Second), 0.5},
+	} {
+		if math.Abs(c.got-c.want) > 1e-6 {
+			t.Errorf("%s: %v, want %v", name, c.got, c.want)
+		}
+	}
+}
+
+// TestShortWorkWaitsForTheWorkOfOthers: not for as long as it takes itself.
+func TestShortWorkWaitsForTheWorkOfOthers(t *testing.T) {
+	slow, full := nodeStatus("slow", 0.5, 2), nodeStatus("full", 1, 2)
+	full.Running, full.Queued, full.CPUFree = 2, 2, 0
+	d := Demand{Service: &protocol.Service{Image: "busybox"}, Image: protocol.HashImage("busybox"), Work: 0.1}
+	s := Snapshot{Peers: []Peer{peerOf(slow), peerOf(full)}, MeanWork: 5}
+	for seed := range uint64(100) {
+		if c, ok := NewPlacer(DefaultParams()).Place(&s, &d, seeded(seed)); !ok || c.Node != "slow" {
+			t.Fatalf("seed %d: it is placed on %q, behind four executions of 5 s", seed, c.Node)
+		}
+	}
+}

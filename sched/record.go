@@ -20,10 +20,10 @@ type Journal interface {
 	Offered(ctx context.Context, id protocol.RequestID, o journal.Offer) error
 	// Ended replaces an end as protocol.StateUnknown, and no other.
 	Ended(ctx context.Context, id protocol.RequestID, end journal.End) error
-	// Removed forgets a request that has ended, but for the number of its last
+	// Removed forgets a request that has ended, but for what is said of its last
 	// attempt; with journal.ErrNotEnded it has not. Removals are those of earlier
 	// processes.
-	Removed(ctx context.Context, id protocol.RequestID, attempt uint32) error
+	Removed(ctx context.Context, x journal.Removal) error
 	Removals() []journal.Removal
 	// Find returns a record, or journal.ErrNotFound; Output what is kept of its
 	// output; Load all records, in the order of acceptance.

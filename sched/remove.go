@@ -22,7 +22,21 @@ func (o *Orchestrator) Remove(ctx context.Context, rm protocol.Remove) error {
 	if err := o.removeRecord(ctx, r); err != nil {
 		return err
 	}
-	return o.do(ctx, func(t *table) { t.forget(r) })
+	info, _, _ := r.progress.summary()
+	return o.do(ctx, func(t *table) {
+		t.forget(r)
+		t.clean(r.removal(), info.Last.Node)
+	})
+}
+
+// removal is what is remembered of the request when it is removed.
+func (r *request) removal() journal.Removal {
+	info, _, _ := r.progress.summary()
+	x := journal.Removal{ID: r.id, Attempt: info.Last.Attempt}
+	if info.Last.State == protocol.StateUnknown {
+		x.Node = info.Last.Node
+	}
+	return x
 }
 
 // removesItself reports whether a request that was looked after to its end is to be
@@ -76,8 +90,7 @@ func (o *Orchestrator) removeRecord(ctx context.Context, r *request) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		info, _, _ := r.progress.summary()
-		err := o.cfg.Journal.Removed(ctx, r.id, info.Last.Attempt)
+		err := o.cfg.Journal.Removed(ctx, r.removal())
 		switch {
 		case errors.Is(err, journal.ErrNotEnded):
 			pause.Reset(o.cfg.Params.ReattachBackoff)
@@ -103,6 +116,7 @@ func (t *table) loadRemovals(of []journal.Removal) {
 	now := t.o.cfg.Clock()
 	for _, x := range of {
 		t.removed = append(t.removed, removal{x.ID, x.Attempt, now - x.Age})
+		t.clean(x, x.Node)
 	}
 }
 

@@ -22,6 +22,8 @@ type table struct {
 	unknown []*correction
 	// removed are the requests that were removed lately, the oldest first.
 	removed []removal
+	// cleaning counts those that are being dropped at their nodes.
+	cleaning int
 	// bytes is what the services of known take.
 	bytes int
 	// sequence numbers requests where no journal does.

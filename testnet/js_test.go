@@ -4,6 +4,7 @@ import (
 	"context"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,34 @@ func TestJavaScript(t *testing.T) {
 			t.Errorf("the app did not print %q:\n%s", want, out)
 		} else if strings.HasPrefix(want, "in:") && found[1] != found[2] {
 			t.Errorf("what came back is not what was sent:\n%s", out)
+		}
+	}
+}
+
+// TestJavaScriptLargeService: a service that is too large for the first frame, or that
+// has what the first devices did not know, follows it in a frame of its own.
+func TestJavaScriptLargeService(t *testing.T) {
+	t.Parallel()
+	var stateDir string
+	inproc.Start(t, 2, inproc.Options{Configure: func(i int, cfg *device.Config) {
+		if i == 0 {
+			stateDir = cfg.StateDir
+		}
+	}})
+	for name, more := range map[string]string{
+		"large":  `"env": ["` + strings.Join(slices.Repeat([]string{"LARGE=" + strings.Repeat("x", 25_000)}, 4), `","`) + `"]`,
+		"secret": `"secrets": [{"name": "pw", "data": "hunter2"}]`,
+	} {
+		args := `["echo", "exit=0"]`
+		if name == "secret" {
+			args = `["err=it is ", "secret=pw", "echo"]`
+		}
+		out, err := demoJS(t, stateDir, `{"image": "`+inproc.Image+`", "notHere": true, "args": `+args+`, `+more+`}`)
+		if err != nil || !strings.Contains(out, "end: succeeded, exit code 0\n") || !strings.Contains(out, "again: succeeded, exit code 0\n") {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+		if name == "secret" && !strings.Contains(out, "out: 1048583 bytes") {
+			t.Errorf("the secret did not come through:\n%s", out)
 		}
 	}
 }

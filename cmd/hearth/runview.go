@@ -170,6 +170,9 @@ func (v *runView) ending(e *protocol.Event) error {
 	}
 	switch e.State {
 	case protocol.StateSucceeded:
+		if e.Reason != "" {
+			v.say("%s", e.Reason)
+		}
 		return nil
 	case protocol.StateFailed:
 		if e.Code != protocol.CodeNone {

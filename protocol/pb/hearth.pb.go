@@ -1798,7 +1798,9 @@ type Attach struct {
 	NoOutput bool   `protobuf:"varint,6,opt,name=no_output,json=noOutput,proto3" json:"no_output,omitempty"`
 	// Within Requests: leave out what was written longer ago; 0: nothing. The
 	// first output of each channel may start later then, without a cut.
-	Since         uint64 `protobuf:"varint,7,opt,name=since,proto3" json:"since,omitempty"`
+	Since uint64 `protobuf:"varint,7,opt,name=since,proto3" json:"since,omitempty"`
+	// Of a node: drop the execution once this session has told its end.
+	Forget        bool `protobuf:"varint,8,opt,name=forget,proto3" json:"forget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1880,6 +1882,13 @@ func (x *Attach) GetSince() uint64 {
 		return x.Since
 	}
 	return 0
+}
+
+func (x *Attach) GetForget() bool {
+	if x != nil {
+		return x.Forget
+	}
+	return false
 }
 
 type Run struct {
@@ -6638,7 +6647,7 @@ const file_hearth_proto_rawDesc = "" +
 	" \x01(\x04R\amaxWait\";\n" +
 	"\x05Renew\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt\"\xbc\x01\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\"\xd4\x01\n" +
 	"\x06Attach\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
@@ -6646,7 +6655,8 @@ const file_hearth_proto_rawDesc = "" +
 	"\x06stderr\x18\x04 \x01(\x04R\x06stderr\x12\x1b\n" +
 	"\tno_follow\x18\x05 \x01(\bR\bnoFollow\x12\x1b\n" +
 	"\tno_output\x18\x06 \x01(\bR\bnoOutput\x12\x14\n" +
-	"\x05since\x18\a \x01(\x04R\x05since\"\x8c\x01\n" +
+	"\x05since\x18\a \x01(\x04R\x05since\x12\x16\n" +
+	"\x06forget\x18\b \x01(\bR\x06forget\"\x8c\x01\n" +
 	"\x03Run\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12,\n" +
 	"\aservice\x18\x02 \x01(\v2\x12.hearth.v1.ServiceR\aservice\x12\x16\n" +

@@ -196,14 +196,16 @@ func (c *container) script() (code int, oom bool) {
 			c.describe(value)
 		case "oom":
 			return exitKill, true
+		case "oom-child":
+			oom = true
 		case "unstartable":
 			if code, err = strconv.Atoi(value); err == nil {
 				c.unstartable = protocol.Errorf(protocol.CodeStartFailed, "the command could not be run: its script says so")
-				return code, false
+				return code, oom
 			}
 		case "exit":
 			if code, err = strconv.Atoi(value); err == nil {
-				return code, false
+				return code, oom
 			}
 		default:
 			err = errors.New("no such step")
@@ -213,7 +215,7 @@ func (c *container) script() (code int, oom bool) {
 			return exitUnknownStep, false
 		}
 	}
-	return 0, false
+	return 0, oom
 }
 
 // serve listens on a port from here on.

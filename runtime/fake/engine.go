@@ -22,6 +22,7 @@
 //	               and exec or noexec, and the terminal's size
 //	serve=PORT     listen on PORT from here on, and send back what comes
 //	oom            be killed for want of memory
+//	oom-child      have a process of its own killed for it, and go on
 //	exit=N         end with exit code N
 //	unstartable=N  as the first step: its command cannot be run, with exit code N
 //

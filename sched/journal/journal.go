@@ -197,18 +197,18 @@ func (j *Journal) Ended(ctx context.Context, id protocol.RequestID, end End) err
 }
 
 // Removed forgets a request that has ended, and returns once that is on disk.
-// attempt is its last one, see Removals; 0 is none. Errors are as for Accepted,
-// ErrNotFound, and ErrNotEnded.
-func (j *Journal) Removed(ctx context.Context, id protocol.RequestID, attempt uint32) error {
+// What x says of its last attempt is remembered, see Removals; attempt 0 is none.
+// Errors are as for Accepted, ErrNotFound, and ErrNotEnded.
+func (j *Journal) Removed(ctx context.Context, x Removal) error {
 	return j.submit(ctx, new(call), func(b *batch) (verdict, err error) {
-		e := b.find(id)
+		e := b.find(x.ID)
 		switch {
 		case e == nil:
 			return ErrNotFound, nil
 		case !e.ended:
 			return ErrNotEnded, nil
 		}
-		b.remove(e, attempt)
+		b.remove(e, x)
 		return nil, nil
 	})
 }

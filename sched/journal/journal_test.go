@@ -368,7 +368,7 @@ func TestRemoved(t *testing.T) {
 		end(t, j, id, ending(protocol.StateSucceeded, 0, "out"))
 	}
 	for id, want := range map[protocol.RequestID]error{"b": nil, "c": ErrNotEnded, "d": ErrNotFound} {
-		if err := j.Removed(t.Context(), id, 1); !errors.Is(err, want) {
+		if err := j.Removed(t.Context(), Removal{ID: id, Attempt: 1}); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", id, err, want)
 		}
 	}

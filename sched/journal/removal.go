@@ -22,13 +22,15 @@ type Removal struct {
 	Attempt uint32
 	// Age is the journal's when it was removed; Removals returns how long ago that was.
 	Age time.Duration
+	// Node is where the attempt may run still; empty where it has surely ended.
+	Node protocol.PeerID `json:",omitempty"`
 }
 
 // remove is drop for a request that somebody had removed.
-func (b *batch) remove(e *entry, attempt uint32) {
+func (b *batch) remove(e *entry, x Removal) {
 	var content []byte
-	if attempt > 0 {
-		x := Removal{ID: e.id, Attempt: attempt, Age: b.totals.age}
+	if x.Attempt > 0 {
+		x.Age = b.totals.age
 		content = encodeRemoval(x)
 		b.totals.remember(x)
 	}

@@ -16,7 +16,7 @@ func remove(t *testing.T, j *Journal, id string, attempt uint32) {
 	t.Helper()
 	accept(t, j, id)
 	end(t, j, id, ending(protocol.StateSucceeded, 0, ""))
-	if err := j.Removed(t.Context(), protocol.RequestID(id), attempt); err != nil {
+	if err := j.Removed(t.Context(), Removal{ID: protocol.RequestID(id), Attempt: attempt, Node: "nodeA"}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -38,7 +38,7 @@ func TestRemovalsAreRemembered(t *testing.T) {
 	j.Close()
 	for _, step := range []string{"read", "made smaller"} {
 		j = open(t, path, o)
-		want := []Removal{{"b", 1, time.Minute}, {"a", 5, time.Minute}}
+		want := []Removal{{"b", 1, time.Minute, "nodeA"}, {"a", 5, time.Minute, "nodeA"}}
 		if got := j.Removals(); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v, want %v", step, got, want)
 		}

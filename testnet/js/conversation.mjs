@@ -1,7 +1,7 @@
 // One conversation with the device: frames over a libp2p stream, with as little
 // in memory as the reader leaves unread.
 
-import { MAX_MESSAGE, concat, decode, frame } from './wire.mjs'
+import { MAX_MESSAGE, MAX_RAW, concat, decode, frame } from './wire.mjs'
 
 // From so many unread bytes on the device is told to wait.
 const HIGH_WATER = 256 * 1024
@@ -35,6 +35,13 @@ export class Conversation {
   // send sends a frame, and returns when there is room for the next one.
   async send (type, value, raw) {
     if (!this.#stream.send(frame(type, value, raw))) await this.#stream.onDrain()
+  }
+
+  // sendRaw sends bytes that a frame has announced.
+  async sendRaw (bytes) {
+    for (let pos = 0; pos < bytes.length; pos += MAX_RAW) {
+      if (!this.#stream.send(bytes.subarray(pos, pos + MAX_RAW))) await this.#stream.onDrain()
+    }
   }
 
   // receive returns the next message; undefined at an end between two frames.

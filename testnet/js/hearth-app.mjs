@@ -20,7 +20,7 @@ import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { Conversation } from './conversation.mjs'
-import { MAX_RAW, PROTOCOL, ended } from './wire.mjs'
+import { MAX_RAW, PROTOCOL, detach as detached, ended } from './wire.mjs'
 
 // How many bytes of input may be on their way at the start.
 const FIRST_CREDIT = 256 * 1024
@@ -77,13 +77,15 @@ class Hearth {
   // run asks for a container and returns once it is accepted. An id makes a
   // repeated run harmless. Unless detached it ends when this app leaves.
   async run (service, { id, detach } = {}) {
-    return new Session(await this.#ask({ run: { request: id, service: asked(service), detach } }))
+    const { verb, raw } = detached({ request: id, service: asked(service), detach })
+    return new Session(await this.#ask({ run: verb }, raw))
   }
 
   // plan tells where a service would go now, and why; nothing is run.
   async plan (service) {
     const decision = { candidates: [] }
-    for await (const { decision: part } of this.#items('RequestsItem', { plan: { service: asked(service) } })) {
+    const { verb, raw } = detached({ service: asked(service) })
+    for await (const { decision: part } of this.#items('RequestsItem', { plan: verb }, raw)) {
       if (part !== undefined) Object.assign(decision, part, { candidates: [...decision.candidates, ...part.candidates] })
     }
     return decision
@@ -161,16 +163,19 @@ class Hearth {
     await this.#libp2p.stop()
   }
 
-  async * #items (type, verb) {
-    yield * receiveItems(await this.#ask(verb), type)
+  async * #items (type, verb, raw) {
+    yield * receiveItems(await this.#ask(verb, raw), type)
   }
 
-  // #ask begins a conversation and returns it once it is accepted.
-  async #ask (verb) {
+  // #ask begins a conversation and returns it once it is accepted. raw follows the
+  // first frame.
+  async #ask (verb, raw) {
     const stream = await this.#connection.newStream(PROTOCOL, { maxOutboundStreams: MAX_STREAMS })
     const c = new Conversation(stream)
     try {
       await c.send('AppRequest', { token: this.#token, ...verb })
+      // The answer may come before all of that is out: then it is a no.
+      if (raw !== undefined) c.sendRaw(raw).catch(() => {})
       const answer = await c.receive('Answer')
       if (answer?.accepted !== undefined) return c
       throw answer === undefined ? new Error('the device hung up') : new HearthError(answer.error ?? answer.refusal)
@@ -286,9 +291,13 @@ class Session {
   }
 }
 
-// asked is a service as it travels.
+// asked is a service as it travels. Its secrets are { name, data }, with text or bytes.
 function asked (service) {
-  return { ...service, timeout: nanoseconds(service.timeout) }
+  const secrets = service.secrets?.map(({ name, data }) => {
+    const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data
+    return { name, data: bytes, size: bytes.length }
+  })
+  return { ...service, secrets, timeout: nanoseconds(service.timeout) }
 }
 
 function nanoseconds (milliseconds) {

@@ -186,7 +186,8 @@ export const messages = {
     4: ['stderr', 'uint'],
     5: ['noFollow', 'bool'],
     6: ['noOutput', 'bool'],
-    7: ['since', 'uint']
+    7: ['since', 'uint'],
+    8: ['forget', 'bool']
   },
   Run: {
     1: ['request', 'string'],

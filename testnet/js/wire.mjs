@@ -170,6 +170,25 @@ export function frame (type, value, raw = new Uint8Array(0)) {
   return concat([varint(BigInt(message.length)), message, raw])
 }
 
+// The most that a service takes within another message.
+const MAX_INLINE = 48 * 1024
+
+// The last field of Service that the first devices knew, and the later ones that may
+// be overlooked: tags, and the terminal's size.
+const LAST_OF_FIRST = 20
+const MAY_BE_MISSED = ['22', '29', '30']
+
+// detach splits a verb with a service in two: what goes into the first frame, and the
+// encoded service where it follows that frame. Within stays what is small and what
+// every device knows: one that does not know a field would run something else.
+export function detach ({ service, ...verb }) {
+  const knownByAll = Object.entries(messages.Service).every(([id, [name]]) =>
+    service[name] === undefined || Number(id) <= LAST_OF_FIRST || MAY_BE_MISSED.includes(id))
+  const raw = encode('Service', service)
+  if (knownByAll && raw.length <= MAX_INLINE) return { verb: { service, ...verb } }
+  return { verb: { serviceLength: raw.length, ...verb }, raw }
+}
+
 export function concat (parts) {
   const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0))
   let pos = 0

@@ -189,8 +189,8 @@ func (j *diary) Ended(_ context.Context, id protocol.RequestID, end journal.End)
 	return err
 }
 
-func (j *diary) Removed(_ context.Context, id protocol.RequestID, _ uint32) error {
-	_, err := j.write(id, func(rec *journal.Record) error {
+func (j *diary) Removed(_ context.Context, x journal.Removal) error {
+	_, err := j.write(x.ID, func(rec *journal.Record) error {
 		switch {
 		case rec.ID == "":
 			return journal.ErrNotFound

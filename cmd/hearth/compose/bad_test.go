@@ -1,7 +1,9 @@
 package compose
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,4 +129,65 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("%q: %v", data, err)
 		}
 	})
+}
+
+// oddValues are put in place of values.
+var oddValues = []string{
+	"", "null", "~", "[]", "{}", "-1", "0", "99999999999999999999", "1.5", "true", `""`, "' '", "a: b", "[a, {b: c}]", "{a: {b: [c]}}", "*none", "&a x",
+	"!reset []", "!override {}", "!!binary x", "$X", "${X}", "${X:?no}", "${", ":", "::", "a:b:c:d", "/", "..", "../..", "./", ".", "/dev/null", "\\x", "é\u202e", "2026-11-30", "0x1F", "1e999", "-5s", "host", "service:web", "all",
+}
+
+// TestMangledFiles puts odd values into files that are good: each is a stack that
+// devices take, or is refused with a line, a key and a reason.
+func TestMangledFiles(t *testing.T) {
+	t.Parallel()
+	const seed, rounds = 16, 400
+	random := rand.New(rand.NewPCG(seed, seed))
+	all := generate()
+	dir := project(t, nil)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "compose.yaml")
+	stacks := 0
+	for i := range rounds {
+		lines := strings.Split(string(all[random.IntN(len(all))].Files[0].Data), "\n")
+		for range 1 + random.IntN(2) {
+			at := random.IntN(len(lines))
+			odd := oddValues[random.IntN(len(oddValues))]
+			switch key, _, ok := strings.Cut(lines[at], ": "); {
+			case ok:
+				lines[at] = key + ": " + odd
+			case strings.HasSuffix(lines[at], ":"):
+				lines[at] += " " + odd
+			default:
+				body, _, _ := strings.Cut(lines[at], "- ")
+				lines[at] = body + "- " + odd
+			}
+		}
+		text := strings.Join(lines, "\n")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		st, _, err := Load(t.Context(), Options{Files: []string{file}, Plan: i%2 == 0})
+		if err == nil {
+			stacks++
+			if err := st.Validate(); err != nil {
+				t.Errorf("round %d: a stack that no device takes: %v\n%s", i, err, text)
+			}
+			continue
+		}
+		refused, ok := errors.AsType[Refusals](err)
+		if !ok && !strings.Contains(err.Error(), "makes no stack's name") {
+			t.Errorf("round %d: %v is no refusal\n%s", i, err, text)
+		}
+		for _, r := range refused {
+			if r.File == "" || r.Line == 0 || r.Reason == "" || strings.Contains(r.Reason, "cannot be read") {
+				t.Errorf("round %d: %+v lacks where or why\n%s", i, r, text)
+			}
+		}
+	}
+	if stacks < rounds/50 || stacks > rounds*9/10 {
+		t.Errorf("%d of %d are stacks", stacks, rounds)
+	}
 }

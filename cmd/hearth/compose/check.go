@@ -39,12 +39,15 @@ type keyWalk struct {
 
 func (w *keyWalk) walk(n *yaml.Node, at *keyNode, path []string, depth int) {
 	n = resolve(n)
-	if at.free() || depth > maxDepth || w.seen[walked{n, at}] {
+	if depth > maxDepth || w.seen[walked{n, at}] {
 		return
 	}
 	w.seen[walked{n, at}] = true
 	switch n.Kind {
 	case yaml.MappingNode:
+		if at.free() {
+			return
+		}
 		pairs(n, func(k, v *yaml.Node) {
 			next := at.child(k.Value)
 			here := append(slices.Clip(path), k.Value)
@@ -64,6 +67,12 @@ func (w *keyWalk) walk(n *yaml.Node, at *keyNode, path []string, depth int) {
 	case yaml.ScalarNode:
 		if at.key.Path == "services.*.volumes.*" {
 			w.checkOptions(n, path)
+		}
+		if at.key.Text && slices.Contains(notText, n.ShortTag()) {
+			w.found = append(w.found, Refusal{
+				Position: Position{File: w.file, Line: n.Line}, Key: clip(strings.Join(path, ".")),
+				Reason: fmt.Sprintf("%q is no text", clip(n.Value)), Instead: "put quotes around it, or leave the key out",
+			})
 		}
 	}
 }
@@ -98,6 +107,9 @@ func (w *keyWalk) checkOptions(n *yaml.Node, path []string) {
 		}
 	}
 }
+
+// notText are the YAML types of values that a Key of Text cannot have.
+var notText = []string{"!!null", "!!bool", "!!int", "!!float", "!!timestamp"}
 
 var mountOptions = []string{
 	"ro", "rw", "nocopy", "z", "Z", "private", "rprivate", "shared", "rshared", "slave", "rslave",

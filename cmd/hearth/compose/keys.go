@@ -11,6 +11,8 @@ type Key struct {
 	Instead string `json:"instead,omitempty"`
 	// Warn has its use told, since a user may have expected more.
 	Warn bool `json:"-"`
+	// Text has to be text: compose-go panics where it is a number.
+	Text bool `json:"-"`
 }
 
 // State is what the reader does with a key.
@@ -101,7 +103,7 @@ var serviceKeys = []Key{
 	{Path: "build", State: Refused, Note: "images are not built here", Instead: "build the image, push it or load it on the node, and name it with image:"},
 	{Path: "cap_add", State: Done, Note: "as far as the node's policy allows"},
 	{Path: "cap_drop", State: Done},
-	{Path: "cgroup", State: Done, Note: "private; host is refused"},
+	{Path: "cgroup", State: Done, Note: "private; host is refused", Text: true},
 	{Path: "cgroup_parent", State: Refused, Note: "the node owns its cgroups", Instead: "leave it out; limit with cpus and mem_limit"},
 	{Path: "command", State: Done},
 	{Path: "configs", State: Done},
@@ -126,7 +128,7 @@ var serviceKeys = []Key{
 	{Path: "dns", State: Done}, {Path: "dns_opt", State: Done}, {Path: "dns_search", State: Done}, {Path: "domainname", State: Done},
 	{Path: "entrypoint", State: Done},
 	{Path: "env_file", State: Done, Note: "read here, when the stack is brought up"}, {Path: "env_file.*", State: Done},
-	{Path: "env_file.*.path", State: Done}, {Path: "env_file.*.required", State: Done}, {Path: "env_file.*.format", State: Done},
+	{Path: "env_file.*.path", State: Done, Text: true}, {Path: "env_file.*.required", State: Done}, {Path: "env_file.*.format", State: Done},
 	{Path: "environment", State: Done},
 	{Path: "expose", State: Done, Note: "services of a stack reach all ports of each other"},
 	{Path: "extends", State: Done}, {Path: "extends.service", State: Done}, {Path: "extends.file", State: Done},
@@ -141,7 +143,7 @@ var serviceKeys = []Key{
 	{Path: "hostname", State: Done},
 	{Path: "image", State: Done},
 	{Path: "init", State: Done},
-	{Path: "ipc", State: Done, Note: "host; private and shareable are the default"},
+	{Path: "ipc", State: Done, Note: "host; private and shareable are the default", Text: true},
 	{Path: "isolation", State: Done, Note: "default; others are refused"},
 	{Path: "label_file", State: Done},
 	{Path: "labels", State: Done},
@@ -153,7 +155,7 @@ var serviceKeys = []Key{
 	{Path: "mem_swappiness", State: Harmless, Note: "the node's own holds", Warn: true},
 	{Path: "memswap_limit", State: Harmless, Note: "the limit of memory is that of memory and swap", Warn: true},
 	{Path: "models", State: Refused, Note: "models are not run", Instead: "run the model's server as a service with gpus"},
-	{Path: "network_mode", State: Done, Note: "bridge, none, host, service:NAME"},
+	{Path: "network_mode", State: Done, Note: "bridge, none, host, service:NAME", Text: true},
 	{Path: "networks", State: Done}, {Path: "networks.*", State: Done},
 	{Path: "networks.*.aliases", State: Done}, {Path: "networks.*.ipv4_address", State: Done},
 	{Path: "networks.*.driver_opts", State: Refused, Note: "networks are bridges", Instead: "leave it out"},
@@ -165,7 +167,7 @@ var serviceKeys = []Key{
 	{Path: "networks.*.use_service_name_alias", State: Done, Note: "true; false is refused"},
 	{Path: "oom_kill_disable", State: Refused, Note: "a container that takes too much memory must end", Instead: "raise mem_limit"},
 	{Path: "oom_score_adj", State: Done},
-	{Path: "pid", State: Done, Note: "host, as far as the node's policy allows"},
+	{Path: "pid", State: Done, Note: "host, as far as the node's policy allows", Text: true},
 	{Path: "pids_limit", State: Done},
 	{Path: "platform", State: Done, Note: "a node of that architecture"},
 	{Path: "ports", State: Done, Note: "on every device of the mesh"}, {Path: "ports.*", State: Done},
@@ -199,7 +201,7 @@ var serviceKeys = []Key{
 	{Path: "use_api_socket", State: Refused, Note: "it hands out the engine and its logins", Instead: "mount /var/run/docker.sock, if the node's policy allows it"},
 	{Path: "user", State: Done},
 	{Path: "userns_mode", State: Refused, Note: "the engine's users are the node's to choose", Instead: "leave it out"},
-	{Path: "uts", State: Refused, Note: "the host's name is the node's", Instead: "use hostname"},
+	{Path: "uts", State: Refused, Note: "the host's name is the node's", Instead: "use hostname", Text: true},
 	{Path: "volumes_from", State: Refused, Note: "it hides who shares what", Instead: "name the same volumes under volumes: in both services"},
 	{Path: "working_dir", State: Done},
 	{Path: "x-hearth-node", State: Done, Note: "the node that the stack runs on"},
@@ -237,7 +239,7 @@ var mountKeys = []Key{
 	{Path: "volumes", State: Done, Note: "a folder beside the file becomes a volume, a small read-only one travels with the stack"},
 	{Path: "volumes.*", State: Done},
 	{Path: "volumes.*.type", State: Done, Note: "volume, bind, tmpfs; others are refused"},
-	{Path: "volumes.*.source", State: Done}, {Path: "volumes.*.target", State: Done}, {Path: "volumes.*.read_only", State: Done},
+	{Path: "volumes.*.source", State: Done}, {Path: "volumes.*.target", State: Done, Text: true}, {Path: "volumes.*.read_only", State: Done},
 	{Path: "volumes.*.consistency", State: Harmless, Note: "for Docker Desktop"},
 	{Path: "volumes.*.bind", State: Done},
 	{Path: "volumes.*.bind.propagation", State: Done},
@@ -249,10 +251,10 @@ var mountKeys = []Key{
 	{Path: "volumes.*.tmpfs", State: Done}, {Path: "volumes.*.tmpfs.size", State: Done}, {Path: "volumes.*.tmpfs.mode", State: Done},
 	{Path: "volumes.*.image", State: Refused, Note: "images are not mounted", Instead: "copy the files into a volume in a service that others depend on with service_completed_successfully"},
 	{Path: "configs.*", State: Done},
-	{Path: "configs.*.source", State: Done}, {Path: "configs.*.target", State: Done}, {Path: "configs.*.uid", State: Done},
+	{Path: "configs.*.source", State: Done, Text: true}, {Path: "configs.*.target", State: Done, Text: true}, {Path: "configs.*.uid", State: Done},
 	{Path: "configs.*.gid", State: Done}, {Path: "configs.*.mode", State: Done},
 	{Path: "secrets.*", State: Done},
-	{Path: "secrets.*.source", State: Done}, {Path: "secrets.*.target", State: Done}, {Path: "secrets.*.uid", State: Done},
+	{Path: "secrets.*.source", State: Done, Text: true}, {Path: "secrets.*.target", State: Done, Text: true}, {Path: "secrets.*.uid", State: Done},
 	{Path: "secrets.*.gid", State: Done}, {Path: "secrets.*.mode", State: Done},
 }
 

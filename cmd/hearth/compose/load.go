@@ -86,7 +86,7 @@ func (r *reader) load(ctx context.Context) (err error) {
 	// A file that makes the library panic is a bad file, not a crash.
 	defer func() {
 		if p := recover(); p != nil {
-			err = Refusals{{Position: r.src.locate(), Reason: fmt.Sprintf("the file cannot be read: %v", p), Instead: "check it with `docker compose config`"}}
+			err = Refusals{{Position: r.src.locate("services"), Key: "services", Reason: fmt.Sprintf("the file cannot be read: %v", p), Instead: "a value is likely of the wrong type: put quotes around it"}}
 		}
 	}()
 	details := types.ConfigDetails{WorkingDir: r.dir, Environment: maps.Clone(r.src.vars)}

@@ -148,6 +148,8 @@ func TestRefusals(t *testing.T) {
 		{"networks: [n]", "networks: {n: {driver: macvlan}}\n", "networks.n.driver: a stack's networks are bridges, not macvlan"},
 		{"networks: {default: {ipv4_address: 10.0.0.1}}", "", "the network has no subnet"},
 		{"networks: {n: {mac_address: '02:42:ac:11:65:43'}}", "networks: {n: }\n", "services.web.networks.n.mac_address: the engine chooses it"},
+		{"network_mode: 5", "", `compose.yaml:4: services.web.network_mode: "5" is no text: put quotes around it`},
+		{"network_mode:", "", `compose.yaml:4: services.web.network_mode: "" is no text`},
 		{"network_mode: container:x", "", "the container x is not of this stack"},
 		{"network_mode: macvlan0", "", `there is no mode "macvlan0"`},
 		{"ports: ['8000-8010:80']", "", "a port is published under one number"},

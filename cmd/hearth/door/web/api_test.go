@@ -39,6 +39,7 @@ func (l lines) next() map[string]any {
 	if !l.Scan() {
 		l.t.Fatalf("the stream ended: %v", l.Err())
 	}
+	theSpec().line(l.t, l.Bytes())
 	line := map[string]any{}
 	if err := json.Unmarshal(l.Bytes(), &line); err != nil {
 		l.t.Fatalf("%v: %s", err, l.Text())

@@ -353,7 +353,9 @@ func (r *rig) ask(method, path, body string, change ...func(*http.Request)) aske
 	if err != nil {
 		r.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	return asked{resp, string(text)}
+	got := asked{resp, string(text)}
+	theSpec().holds(r.t, got)
+	return got
 }
 
 // open asks and leaves the body to its caller.

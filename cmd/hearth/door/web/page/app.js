@@ -19,6 +19,7 @@ function sentence() {
   const there = devices.filter((d) => !d.gone);
   const running = [...state.requests.values()].filter((r) => !ended(r.state)).length;
   const what = `${count(there.length, "device")}, ${running ? `${running} running` : "nothing running"}`;
+  if (state.link === "broken") return ["warn", `${what}, when it last answered`, ""];
   const problem = state.checks?.find((c) => c.level === "problem");
   if (problem) return ["bad", `${plain(problem.name)}: ${plain(problem.finding)}`, problem.advice];
   const gone = devices.filter((d) => d.gone);
@@ -65,7 +66,7 @@ const route = () => location.hash.replace(/^#\/?/, "").split("/").map(decodeURIC
 function Beside({ view, id, now }) {
   switch (view) {
     case "request": return html`<${RequestPanel} id=${id} now=${now} />`;
-    case "device": return html`<${DevicePanel} key=${id} id=${id} now=${now} />`;
+    case "device": return html`<${DevicePanel} key=${id} id=${id} />`;
     case "run": return html`<${RunPanel} key=${id || ""} again=${id} />`;
     case "doctor": return html`<${DoctorPanel} />`;
     case "tokens": return html`<${TokensPanel} now=${now} />`;
@@ -93,7 +94,7 @@ function App() {
   return html`<a class="skip" href="#main" onClick=${(e) => { e.preventDefault(); document.querySelector("main").focus(); }}>Skip to the devices</a>
     <${Top} view=${view} /><${Banner} now=${now} />
     <div class=${"page" + (opened ? " two" : "")}><main id="main" tabindex="-1" inert=${opened && !wide}><h1 class="hidden">Hearth</h1><${Summary} />
-      <${Devices} now=${now} open=${view === "device" ? id : ""} /><${Requests} now=${now} open=${view === "request" ? id : ""} /></main>${opened && beside}</div>`;
+      <${Devices} open=${view === "device" ? id : ""} /><${Requests} now=${now} open=${view === "request" ? id : ""} /></main>${opened && beside}</div>`;
 }
 
 takeToken();

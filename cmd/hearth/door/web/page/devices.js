@@ -3,7 +3,7 @@
 import { Component, html, useEffect, useState } from "./vendor/preact.js";
 import { call } from "./api.js";
 import { forgetDevice, look, may, state } from "./store.js";
-import { ago, bytes, cores, count, ended, plain, span, title } from "./words.js";
+import { bytes, cores, count, ended, plain, since, span, title } from "./words.js";
 import { Chip, Command, Empty, Failure, Icon, Loading, Meter, Panel, State } from "./ui.js";
 
 const hot = 75; // °C from which a temperature is worth a look
@@ -11,7 +11,7 @@ const rows = 3; // requests on a card
 
 // condition is a device's state in a word, and its tone.
 export function condition(d) {
-  if (d.gone) return ["gone", "bad"];
+  if (d.gone) return ["gone", "warn"];
   if (d.draining) return ["draining", "warn"];
   if (d.missing_limits.length) return ["takes no work", "warn"];
   if (d.not_ready) return ["starting", "wait"];
@@ -55,7 +55,7 @@ class Card extends Component {
   }
 }
 
-function drawn({ d, work, now, open }) {
+function drawn({ d, work, open }) {
   const [word, tone] = condition(d);
   return html`<li class=${"card device" + (d.gone ? " gone" : "") + (open ? " open" : "")}>
     <div class="card-head"><h3><a href=${"#/device/" + d.peer_id} class="cut">${plain(d.name)}</a></h3><span class=${"state " + tone}><i class="dot" aria-hidden="true"></i>${word}</span></div>
@@ -63,9 +63,9 @@ function drawn({ d, work, now, open }) {
       ${d.temperature_c >= hot && html`<${Chip} tone="warn">${d.temperature_c} °C</${Chip}>`}
       ${d.throttled > 0.05 && html`<${Chip} tone="warn">slowed by ${Math.round(d.throttled * 100)} %</${Chip}>`}
       ${d.accelerators.map((a) => html`<${Chip} key=${a}>${plain(a)}</${Chip}>`)}</p>
-    ${d.gone ? html`<p class="dim">Not seen since ${ago(d.gone, now)}.</p>`
+    ${d.gone ? html`<p class="dim">Not seen since ${since(d.gone)}.</p>`
     : d.role !== "node" ? html`<p class="dim">${d.not_ready ? "Its container engine has not answered yet." : "It asks for work and runs none."}</p>`
-    : html`<${Meter} label="Processor" value=${used(d)} most=${d.cpus} text=${`${cores(used(d))} of ${count(d.cpus, "core")}`} />
+    : html`<${Meter} calm label="Processor" value=${used(d)} most=${d.cpus} text=${`${cores(used(d))} of ${count(d.cpus, "core")}`} />
       <${Meter} label="Memory" value=${d.memory_total - d.memory_free} most=${d.memory_total} text=${`${bytes(d.memory_total - d.memory_free)} of ${bytes(d.memory_total)}`} />`}
     ${work.length > 0 && !d.gone && html`<${Work} of=${work} />`}</li>`;
 }
@@ -104,14 +104,13 @@ function useGrowing(all) {
   return n;
 }
 
-export function Devices({ now, open }) {
+export function Devices({ open }) {
   const shown = useGrowing(state.devices.size);
   if (!state.knowsDevices) return html`<section aria-labelledby="devices"><h2 id="devices">Devices</h2><${Loading} rows=${3} kind="cards" /></section>`;
   const list = [...state.devices.values()].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
   const work = workOf(state.requests);
-  const minute = Math.floor(now / 60_000);
   return html`<section aria-labelledby="devices"><h2 id="devices">Devices</h2>
-    <ul class="cards">${list.slice(0, shown).map((d) => html`<${Card} key=${d.peer_id} d=${d} work=${work.get(d.peer_id) || none} now=${d.gone ? minute * 60_000 + 59_999 : 0} open=${open === d.peer_id} />`)}</ul>
+    <ul class="cards">${list.slice(0, shown).map((d) => html`<${Card} key=${d.peer_id} d=${d} work=${work.get(d.peer_id) || none} open=${open === d.peer_id} />`)}</ul>
     ${list.length === 1 && html`<${Empty} title="This device is alone.">
       <p>Others join by themselves once they have the same secret. Copy it there, and start it:</p>
       <${Command} text="hearth up --secret-file secret" /></${Empty}>`}</section>`;
@@ -120,7 +119,7 @@ export function Devices({ now, open }) {
 const Row = ({ name, children }) => (children ? html`<div><dt>${name}</dt><dd>${children}</dd></div>` : null);
 
 // DevicePanel is all that one device tells.
-export function DevicePanel({ id, now }) {
+export function DevicePanel({ id }) {
   const d = state.devices.get(id);
   const [error, setError] = useState(null), [busy, setBusy] = useState(false);
   if (!d) return html`<${Panel} title="Device" label=${id}>${state.knowsDevices ? html`<${Empty} title="This device is not in the mesh."><p>It left more than a day ago, or its address was mistyped.</p></${Empty}>` : html`<${Loading} />`}</${Panel}>`;
@@ -140,11 +139,11 @@ export function DevicePanel({ id, now }) {
   const labels = Object.entries(d.labels).map(([k, v]) => `${k}=${v}`);
   return html`<${Panel} label=${id} title=${plain(d.name)}
     actions=${d.self && may("all") && d.role === "node" && html`<button type="button" onClick=${drain} disabled=${busy}>${d.draining ? "Take work again" : "Take no new work"}</button>`}>
-    <p class="lead"><span class=${"state " + tone}><i class="dot" aria-hidden="true"></i>${word}</span> ${d.gone && html`<span class="dim">not seen since ${ago(d.gone, now)}</span>`}</p>
+    <p class="lead"><span class=${"state " + tone}><i class="dot" aria-hidden="true"></i>${word}</span> ${d.gone && html`<span class="dim">not seen since ${since(d.gone)}</span>`}</p>
     ${error && html`<${Failure} error=${error} />`}
     ${d.gone && html`<p><button type="button" class="quiet" onClick=${() => { forgetDevice(id); location.hash = "#/"; }}><${Icon} name="bin" />Take it off this page</button></p>`}
     ${d.role === "node" && !d.gone && html`<div class="meters">
-      <${Meter} label="Processor" value=${used(d)} most=${d.cpus} text=${`${cores(used(d))} of ${count(d.cpus, "core")}, ${cores(d.cpu_others)} by other programs`} />
+      <${Meter} calm label="Processor" value=${used(d)} most=${d.cpus} text=${`${cores(used(d))} of ${count(d.cpus, "core")}, ${cores(d.cpu_others)} by other programs`} />
       <${Meter} label="Memory" value=${d.memory_total - d.memory_free} most=${d.memory_total} text=${`${bytes(d.memory_total - d.memory_free)} of ${bytes(d.memory_total)}`} /></div>`}
     <h3>What runs here</h3>
     ${work.length ? html`<ul class="plain">${work.map((r) => html`<li key=${r.id}><a href=${"#/request/" + r.id}>${plain(title(r))}</a> <span class="dim">${plain(r.image)}</span> <${State} of=${r.state} /></li>`)}</ul>` : html`<p class="dim">Nothing.</p>`}

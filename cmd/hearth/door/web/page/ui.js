@@ -38,10 +38,10 @@ export const State = ({ of, code }) => {
   return html`<span class=${"state " + tone}><i class="dot" aria-hidden="true"></i>${word}${code ? ` (${code})` : ""}</span>`;
 };
 
-// Meter is a bar with its words and numbers.
-export function Meter({ label, value, most, text }) {
+// Meter is a bar with its words and numbers; calm says that it may well be full.
+export function Meter({ label, value, most, text, calm }) {
   const share = most > 0 ? Math.min(1, Math.max(0, value / most)) : 0;
-  const tone = share > 0.9 ? "bad" : share > 0.75 ? "warn" : "";
+  const tone = calm ? "" : share > 0.9 ? "bad" : share > 0.75 ? "warn" : "";
   return html`<div class="meter">
     <span class="meter-label">${label}</span><span class="meter-text">${text}</span>
     <span class="bar" role="meter" aria-label=${label} aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.round(share * 100)} aria-valuetext=${text}>

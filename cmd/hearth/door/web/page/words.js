@@ -26,10 +26,16 @@ export function span(ms) {
 // ago is how long ago a time was, as people say it.
 export function ago(time, now = Date.now()) {
   const ms = now - new Date(time);
-  return ms < 5000 ? "now" : `${span(ms)} ago`;
+  return ms < 5000 ? "now" : ms < 100_000 ? `${Math.round(ms / 1000)} s ago` : `${span(ms)} ago`;
 }
 
 export const clock = (time) => new Date(time).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+// since is a time of today, or with its day.
+export function since(time) {
+  const t = new Date(time), today = new Date().toDateString() === t.toDateString();
+  return t.toLocaleString(undefined, { hour: "2-digit", minute: "2-digit", ...(today ? {} : { weekday: "short" }) });
+}
 
 export const count = (n, one, many = one + "s") => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 

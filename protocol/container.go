@@ -14,8 +14,8 @@ type Target struct {
 	// Attempt is 0 where the device that is asked looks after the request. Else
 	// that device runs this attempt, for the device that asks.
 	Attempt uint32
-	// Stack and Service name an instance, where Request is empty. A device that
-	// is asked by another one holds the stack.
+	// Stack and Service name an instance, where Request is empty. An app may write
+	// STACK@DEVICE. A device that is asked by another one holds the stack.
 	Stack   StackName
 	Service string
 }
@@ -150,7 +150,8 @@ func (d *Dial) Validate() error {
 	if d.Target.Service != "" || d.Target.Request != "" {
 		return Errorf(CodeInvalid, "target: a published port is one of a stack, not of a service or a request")
 	}
-	return checkStackPart("stack", string(d.Target.Stack))
+	_, err := ParseStackName(string(d.Target.Stack))
+	return err
 }
 
 // Validate checks that c is well-formed and within bounds; the error is an
@@ -179,10 +180,10 @@ func (t *Target) validate() error {
 		if t.Attempt != 0 {
 			return Errorf(CodeInvalid, "target: a service has no attempts")
 		}
-		if err := checkStackPart("stack", string(t.Stack)); err != nil {
+		if _, err := stackRef(string(t.Stack)); err != nil {
 			return err
 		}
-		return checkStackPart("service", t.Service)
+		return checkServiceName(t.Service)
 	}
 	if t.Stack != "" || t.Service != "" {
 		return Errorf(CodeInvalid, "target: it is a request or a service, not both")
@@ -195,11 +196,11 @@ func (t *Target) validate() error {
 	return err
 }
 
-// checkStackPart checks the name of a stack or of a service: what is none names
-// nothing that there is.
-func checkStackPart(what, name string) error {
+// checkServiceName checks a service's name: what is none names nothing that there
+// is.
+func checkServiceName(name string) error {
 	if name == "" || len(name) > maxLabelKey || !alphanumeric(name[0]) {
-		return Errorf(CodeInvalid, "%s: %q is not a name: write STACK/SERVICE", what, shorten(name))
+		return Errorf(CodeInvalid, "service: %q is not a name: write STACK/SERVICE", shorten(name))
 	}
-	return checkWordOf(what, name, maxLabelKey)
+	return checkWordOf("service", name, maxLabelKey)
 }

@@ -40,6 +40,12 @@ type Config struct {
 	// Renew asks the orchestrator whether an execution with a lease is still
 	// wanted; see protocol.Orchestrator. Without it no such offer is taken.
 	Renew func(ctx context.Context, orchestrator protocol.PeerID, r protocol.Renewal) error
+	// Instance returns the container of a stack's service that runs here, Publishes
+	// which service of a stack here has a published port, and its port in the
+	// container. Their errors are *protocol.Errors. Both are nil where there are no
+	// stacks.
+	Instance  func(stack protocol.StackName, service string) (container string, err error)
+	Publishes func(stack protocol.StackName, port uint16, udp bool) (service string, target uint16, err error)
 	// Leases are needed where containers outlive this process.
 	Leases Leases
 	// Check says whether the service's constraints fit this node now: nil, or
@@ -97,11 +103,13 @@ type Node struct {
 	starting   []*execution // admitted, to be launched by Run
 	leased     []*execution // admitted, whose leases Run is to keep
 	ended      retention
-	denied     denials
-	engine     engine
-	pulls      pullRate
-	leaving    bool
-	draining   struct {
+	// instances counts what reaches into the services of stacks.
+	instances map[protocol.Target]*reach
+	denied    denials
+	engine    engine
+	pulls     pullRate
+	leaving   bool
+	draining  struct {
 		on    bool
 		write sync.Mutex // is held while the file is written; never with mu
 	}
@@ -134,6 +142,7 @@ func New(cfg Config) (*Node, error) {
 		notifyQueue:  make(chan struct{}, 1),
 		ledger:       ledger{lent: demandOf(lent.CPUs, lent.Memory)},
 		executions:   make(map[ExecutionID]*execution),
+		instances:    make(map[protocol.Target]*reach),
 		engine:       engine{changed: make(chan struct{})},
 		pulls:        loadPullRate(cfg.Dir),
 	}

@@ -3,10 +3,14 @@ package runtime
 import "slices"
 
 // mayReach says whether a device may reach into containers here in the way that
-// the key, one of exec, forward and copy, is about.
+// the key, one of exec, forward and copy, is about. Any other key is what every
+// device may that may have work done here.
 func (p *Policy) mayReach(key string, a Asker) error {
-	list, what := p.Exec, "run no commands in its containers"
+	var list []string
+	what := "run no commands in its containers"
 	switch key {
+	case "exec":
+		list = p.Exec
 	case "forward":
 		list, what = p.Forward, "connect to no port of its containers"
 	case "copy":

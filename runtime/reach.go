@@ -71,6 +71,9 @@ func (c containers) find(key string, t protocol.Target) (reached, error) {
 	if err := n.cfg.Policy.mayReach(key, asker); err != nil {
 		return reached{}, protocol.Errorf(protocol.CodeOf(err), "%s %v", n.cfg.Name, err)
 	}
+	if t.Request == "" && n.cfg.Instance != nil {
+		return n.instance(t)
+	}
 	if t.Request == "" || t.Attempt == 0 {
 		return reached{}, protocol.Errorf(protocol.CodeNotFound, "%s has no container of %s", n.cfg.Name, t)
 	}
@@ -95,6 +98,24 @@ func (c containers) find(key string, t protocol.Target) (reached, error) {
 		event := e.event(s)
 		event.Container = name
 		return event
+	}}, nil
+}
+
+// instance returns the container of a stack's service.
+func (n *Node) instance(t protocol.Target) (reached, error) {
+	name, err := n.cfg.Instance(t.Stack, t.Service)
+	if err != nil {
+		return reached{}, err
+	}
+	n.mu.Lock()
+	r := n.instances[t]
+	if r == nil { // bounded by the services of the stacks that were ever here
+		r = new(reach)
+		n.instances[t] = r
+	}
+	n.mu.Unlock()
+	return reached{name: name, reach: r, event: func(s protocol.State) protocol.Event {
+		return protocol.Event{State: s, Node: n.cfg.Node, NodeName: n.cfg.Name, At: time.Now(), Container: name}
 	}}, nil
 }
 
@@ -141,7 +162,19 @@ func (c containers) Exec(ctx context.Context, v protocol.Exec) (protocol.Session
 
 // Dial implements protocol.Containers.
 func (c containers) Dial(ctx context.Context, d protocol.Dial) (protocol.Stream, error) {
-	at, err := c.find("forward", d.Target)
+	key := "forward"
+	if d.Published {
+		// Whoever published it lets the mesh's devices in.
+		if key = "allow_from"; c.node.cfg.Publishes == nil {
+			return nil, protocol.Errorf(protocol.CodePortClosed, "%s runs no stacks", c.node.cfg.Name)
+		}
+		service, port, err := c.node.cfg.Publishes(d.Target.Stack, d.Port, d.UDP)
+		if err != nil {
+			return nil, err
+		}
+		d.Target.Service, d.Port = service, port
+	}
+	at, err := c.find(key, d.Target)
 	if err != nil {
 		return nil, err
 	}

@@ -290,6 +290,55 @@ func TestContainersBoundWhatReachesIntoThem(t *testing.T) {
 	})
 }
 
+// A stack's service is reached by every device that may ask, its published ports
+// also where the owner lets nobody forward.
+func TestServicesAreReached(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.cfg.Policy.Forward = []string{}
+		b.cfg.Instance = func(stack protocol.StackName, service string) (string, error) {
+			if stack != "media" || service != "db" {
+				return "", protocol.Errorf(protocol.CodeNotFound, "no stack %s/%s", stack, service)
+			}
+			return "fake-00000001", nil
+		}
+		b.cfg.Publishes = func(_ protocol.StackName, port uint16, udp bool) (string, uint16, error) {
+			if port != 8080 || udp {
+				return "", 0, protocol.Errorf(protocol.CodePortClosed, "nobody publishes it")
+			}
+			return "db", 80, nil
+		}
+		b.run()
+		b.up("a", "serve=80")
+		db := protocol.Target{Stack: "media", Service: "db"}
+		for _, from := range []protocol.PeerID{self, "desk"} {
+			c := b.node.Containers(from)
+			s, err := c.Exec(b.t.Context(), protocol.Exec{Target: db, Args: []string{"out=hello"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := listen(s); got.stdout != "hello" || got.end().NodeName != "me" {
+				t.Errorf("%s: %+v", from, got)
+			}
+			_, err = c.Exec(b.t.Context(), protocol.Exec{Target: protocol.Target{Stack: "media", Service: "web"}, Args: []string{"out=x"}})
+			if protocol.CodeOf(err) != protocol.CodeNotFound {
+				t.Errorf("%s: %v", from, err)
+			}
+			if _, err := c.Dial(b.t.Context(), protocol.Dial{Target: db, Port: 80}); protocol.CodeOf(err) != protocol.CodePolicy {
+				t.Errorf("%s: a port that nobody publishes: %v", from, err)
+			}
+			conn, err := c.Dial(b.t.Context(), protocol.Dial{Target: protocol.Target{Stack: "media"}, Port: 8080, Published: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.Reset()
+			_, err = c.Dial(b.t.Context(), protocol.Dial{Target: protocol.Target{Stack: "media"}, Port: 81, Published: true})
+			if protocol.CodeOf(err) != protocol.CodePortClosed {
+				t.Errorf("%s: %v", from, err)
+			}
+		}
+	})
+}
+
 // entry is a file of an archive; a name that ends with / is a folder's.
 type entry struct{ name, data string }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hearth-edge/hearth/cmd/hearth/device"
+	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/testnet"
 	"github.com/hearth-edge/hearth/testnet/inproc"
 )
@@ -81,6 +82,44 @@ func TestJavaScriptWithoutDevice(t *testing.T) {
 	out, err := demoJS(t, t.TempDir(), `{}`)
 	if err == nil || !strings.Contains(out, "no device is running with its state in") {
 		t.Errorf("the app ended with %v and said:\n%s", err, out)
+	}
+}
+
+// TestJavaScriptReachesContainers: it runs a command in a container of another
+// node, connects to a port of it, and copies its files.
+func TestJavaScriptReachesContainers(t *testing.T) {
+	t.Parallel()
+	var stateDir string
+	m := inproc.Start(t, 2, inproc.Options{Configure: func(i int, cfg *device.Config) {
+		if i == 0 {
+			stateDir = cfg.StateDir
+		}
+	}})
+	s, err := m.Nodes[0].App.Run(t.Context(), protocol.Run{ID: "web", Detach: true, Service: protocol.Service{
+		Image: inproc.Image, Args: []string{"serve=80", "sleep=1h"}, Constraints: protocol.Constraints{NotHere: true},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for {
+		u, err := s.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u.Event != nil && u.Event.State == protocol.StateRunning {
+			break
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", "reach.mjs", stateDir, "web", "80")
+	cmd.Dir = testnet.JS(t)
+	out, err := cmd.CombinedOutput()
+	const want = "exec: failed 7, 1048576 bytes, note\ndial: 1048576 bytes\nout: succeeded, true\ninto: succeeded\n" +
+		"none: constraint\nnowhere: port_closed\nservice: not_found\n"
+	if err != nil || string(out) != want {
+		t.Errorf("%v, it said\n%swant\n%s", err, out, want)
 	}
 }
 

@@ -54,6 +54,17 @@ type holder struct {
 
 func (m *Mesh) own() holder { return holder{id: m.cfg.Self, name: m.cfg.Name, stacks: m.cfg.Own} }
 
+// Holder returns the device that holds the stack, and the stack's name without a
+// device. Its errors are those of find.
+func (m *Mesh) Holder(ctx context.Context, ref protocol.StackName) (protocol.PeerID, protocol.StackName, error) {
+	at, err := m.find(ctx, ref)
+	if err != nil {
+		return "", "", err
+	}
+	name, _, err := protocol.ParseStackRef(string(ref))
+	return at.id, name, err
+}
+
 // find returns the one that holds the stack. CodeNotFound says that nobody does,
 // CodeNodeLost that it is away, CodeInvalid that there are several.
 func (m *Mesh) find(ctx context.Context, ref protocol.StackName) (holder, error) {

@@ -63,6 +63,22 @@ export class Conversation {
     return await this.#read(length)
   }
 
+  // receiveSome returns the raw bytes that are there; undefined at their end.
+  async receiveSome () {
+    const first = await this.#read(1, true)
+    if (first === undefined) return undefined
+    const rest = this.#buffered === 0 ? [] : [await this.#read(this.#buffered)]
+    return concat([first, ...rest])
+  }
+
+  // sendRaw sends bytes, and returns when there is room for more.
+  async sendRaw (bytes) {
+    if (!this.#stream.send(bytes)) await this.#stream.onDrain()
+  }
+
+  // endSending ends this half; the other one goes on.
+  async endSending () { await this.#stream.close() }
+
   // #read returns exactly n bytes; at the end nothing, if that may come here.
   async #read (n, mayEnd = false) {
     while (this.#buffered < n) {

@@ -137,6 +137,31 @@ class Hearth {
     })()
   }
 
+  // exec runs one more command in a container: of a request, or of a stack's
+  // service, named STACK/SERVICE. When the session is left, the command is ended.
+  async exec (container, args, { stdin, tty, rows, columns, env, workDir, user, detach } = {}) {
+    return new Session(await this.#ask({
+      exec: { target: targetOf(container), args, stdin, tty, ttyRows: rows, ttyColumns: columns, env, workDir, user, detach }
+    }))
+  }
+
+  // dial connects to a port of a container.
+  async dial (container, port) {
+    return new Connection(await this.#ask({ dial: { target: targetOf(container), port } }))
+  }
+
+  // copyOut copies a file or folder out of a container: the stdout of the session's
+  // result is a tar archive, whole where its state is succeeded.
+  async copyOut (container, path, { followLink } = {}) {
+    return new Session(await this.#ask({ copy: { target: targetOf(container), path, followLink } }))
+  }
+
+  // copyInto copies into one: write the archive to the session, endInput, and look
+  // at its result.
+  async copyInto (container, path, { contents } = {}) {
+    return new Session(await this.#ask({ copy: { target: targetOf(container), path, into: true, contents } }))
+  }
+
   // devices returns the members of the mesh.
   async devices () {
     const found = []
@@ -289,6 +314,41 @@ class Session {
     this.#inputClosed = true
     this.#moreCredit()
   }
+}
+
+// Connection is one to a port of a container.
+class Connection {
+  #conversation
+
+  constructor (conversation) {
+    this.#conversation = conversation
+  }
+
+  async write (data) {
+    await this.#conversation.sendRaw(typeof data === 'string' ? new TextEncoder().encode(data) : data)
+  }
+
+  // end says that no more is written; what comes goes on.
+  async end () { await this.#conversation.endSending() }
+
+  // received yields what comes, until the other side has ended.
+  async * received () {
+    for (;;) {
+      const bytes = await this.#conversation.receiveSome()
+      if (bytes === undefined) return
+      yield bytes
+    }
+  }
+
+  // close breaks the connection off.
+  close () { this.#conversation.abort() }
+}
+
+// targetOf is a container as it travels: REQUEST or STACK/SERVICE.
+function targetOf (container) {
+  const at = container.indexOf('/')
+  if (at < 0) return { request: { request: container } }
+  return { service: { stack: container.slice(0, at), service: container.slice(at + 1) } }
 }
 
 // asked is a service as it travels. Its secrets are { name, data }, with text or bytes.

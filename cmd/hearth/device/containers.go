@@ -39,6 +39,17 @@ func (r reacher) at(ctx context.Context, t protocol.Target) (protocol.Containers
 	switch {
 	case t.Attempt != 0 && r.mesh != nil:
 		return nil, t, protocol.Errorf(protocol.CodeInvalid, "target: only devices name an attempt")
+	case t.Request == "" && r.mesh != nil:
+		holder, name, err := r.device.stacks.mesh.Holder(ctx, t.Stack)
+		if err != nil {
+			return nil, t, err
+		}
+		t.Stack = name
+		if holder != r.device.id {
+			return r.device.containersAt(holder), t, nil
+		}
+		here, err := r.here()
+		return here, t, err
 	case t.Request == "" || t.Attempt != 0:
 		here, err := r.here()
 		return here, t, err

@@ -47,6 +47,7 @@ type Device struct {
 	driver   runtime.Driver // nil where no work is run
 	runtime  *runtime.Node  // nil where no work is run
 	stacks   stacks
+	ports    *publishedPorts
 	gossip   *gossip
 	ready    chan struct{}
 	// ending is closed when the device's owner has it end.
@@ -106,6 +107,7 @@ func New(cfg Config) (_ *Device, err error) {
 	if err := d.buildStacks(); err != nil {
 		return nil, err
 	}
+	d.buildPorts()
 	d.requests = d.meshRequests()
 	if d.app, err = app.New(app.Config{StateDir: cfg.StateDir, Handle: d.serveApp, Log: cfg.Log}); err != nil {
 		return nil, err
@@ -169,6 +171,7 @@ func (d *Device) buildRuntime() (err error) {
 		Policy: d.cfg.Policy, NameOf: d.mesh.NameOf, Accelerators: d.machine.Accelerators, Private: private,
 		Check:    d.checkMatch,
 		Estimate: d.view.EstimateHere, Expected: d.view.ExpectedHere, Changed: d.gossip.changed, Finished: d.learn,
+		Instance: d.instance, Publishes: d.publishes,
 		Renew: d.renew, Leases: d.keepLeases(),
 		Dir: d.cfg.StateDir, Log: d.cfg.Log,
 	})
@@ -255,6 +258,7 @@ func (d *Device) Run(ctx context.Context) error {
 		run("keeper of stacks", d.stacks.keeper.Run)
 	}
 	run("stacks", d.stacks.holder.Run)
+	run("ports of stacks", d.ports.open.Run)
 	run("names of stacks", d.stacks.names.Run)
 	run("orchestrator", d.orch.Run)
 	run("mesh", d.mesh.Run)
@@ -306,6 +310,7 @@ func (d *Device) peerChanged(p p2p.Peer, joined bool, how p2p.Departure) {
 		return
 	}
 	d.stacks.names.Left(p.ID)
+	d.ports.left(p.ID)
 	d.view.Left(p.ID)
 	d.log.Info("device is gone", "peer", p.ID, "name", p.Name, "how", how.String())
 }

@@ -50,6 +50,9 @@ func (d *Device) diagnose(ctx context.Context) []protocol.Check {
 			checks = append(checks, limits)
 		}
 	}
+	if ports, any := d.checkPorts(); any {
+		checks = append(checks, ports)
+	}
 	status := d.gossip.last()
 	if heat, known := checkHeat(&status); known {
 		checks = append(checks, heat)

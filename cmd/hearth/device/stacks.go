@@ -89,6 +89,7 @@ func (d *Device) buildKeeper(dir string) (whyNot string, err error) {
 // statusCame takes in what another device tells of itself.
 func (d *Device) statusCame(s protocol.Status) {
 	d.stacks.names.Seen(&s, cmp.Or(d.view.Name(s.Node), s.Name))
+	d.ports.seen(&s)
 	d.view.UpdateStatus(s)
 }
 

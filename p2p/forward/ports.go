@@ -168,9 +168,9 @@ func (p *Ports) watch(ctx context.Context) {
 func (p *Ports) tell(problems []Problem, told map[string]bool) {
 	now := make(map[string]bool, len(problems))
 	for _, b := range problems {
-		key := fmt.Sprint(b.Stack, b.Published.String(), b.Reason)
+		key := fmt.Sprint(b.Stack, b.String(), b.Reason)
 		if now[key] = true; !told[key] {
-			p.cfg.Log.Warn("a port of a stack is not open on this device", "stack", b.Stack, "port", b.Published.String(), "address", b.Address, "err", b.Reason)
+			p.cfg.Log.Warn("a port of a stack is not open on this device", "stack", b.Stack, "port", b.String(), "address", b.Address, "err", b.Reason)
 		}
 	}
 	clear(told)

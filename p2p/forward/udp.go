@@ -96,12 +96,13 @@ func (u *flows) carry(ctx context.Context, f *flow) {
 		return
 	}
 	far := protocol.UnframeDatagrams(stream)
-	defer far.Reset()
+	reset := func() { _ = far.Reset() }
+	defer reset()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var back sync.WaitGroup
 	defer back.Wait()
-	defer far.Reset() // ends answer
+	defer reset() // ends answer
 	back.Go(func() {
 		defer cancel()
 		u.answer(f, far)

@@ -23,7 +23,7 @@ type publishedPorts struct {
 
 func (d *Device) buildPorts() {
 	d.ports = &publishedPorts{by: make(map[protocol.PeerID][]forward.Published), open: forward.New(forward.Config{
-		Dial: d.dialPublished, Interfaces: d.cfg.Interfaces, Log: d.log,
+		Dial: d.dialPublished, Public: d.cfg.Policy.PublishPublic, Interfaces: d.cfg.Interfaces, Log: d.log,
 	})}
 }
 
@@ -79,7 +79,7 @@ func (d *Device) checkPorts() (check protocol.Check, any bool) {
 	}
 	var texts []string
 	for _, b := range problems {
-		if text := fmt.Sprintf("port %s of the stack %s: %s", b.Published.String(), b.Stack, b.Reason); !slices.Contains(texts, text) {
+		if text := fmt.Sprintf("port %s of the stack %s: %s", b.String(), b.Stack, b.Reason); !slices.Contains(texts, text) {
 			texts = append(texts, text)
 		}
 	}

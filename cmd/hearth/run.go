@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -194,7 +195,9 @@ func runFailure(err error, id protocol.RequestID) error {
 	hint := ""
 	switch protocol.CodeOf(err) {
 	case protocol.CodeConflict:
-		hint = fmt.Sprintf("see what it is with 'hearth inspect %s', or choose another --id", id)
+		if strings.Contains(err.Error(), "the request ID "+string(id)) { // of a name the error says it all
+			hint = fmt.Sprintf("see what it is with 'hearth inspect %s', or choose another --id", id)
+		}
 	case protocol.CodeUnauthorized:
 		hint = tokenHint
 	case protocol.CodeDiskFull:

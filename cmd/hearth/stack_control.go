@@ -60,8 +60,24 @@ func (c *cli) controlStack(ctx context.Context, what protocol.ControlStack, done
 	if len(what.Services) > 0 {
 		subject += "/" + strings.Join(what.Services, ", ")
 	}
+	if what.Action == protocol.StackDown && !what.Data {
+		done += dataLeft(ctx, device, what.Name)
+	}
 	fmt.Fprintf(c.stderr, "%s is %s\n", printable(subject), done)
 	return nil
+}
+
+// dataLeft says where a stack that was taken down has left data.
+func dataLeft(ctx context.Context, device *protocol.AppClient, name protocol.StackName) (text string) {
+	_ = device.ListStacks(ctx, protocol.ListStacks{Name: name, All: true}, func(list []protocol.StackStatus) error {
+		for i := range list {
+			if list[i].State == protocol.StackGone {
+				text = "; its data is kept on " + printable(list[i].HolderName)
+			}
+		}
+		return nil
+	})
+	return text
 }
 
 func (c *cli) stackDownCommand() *cobra.Command {
@@ -81,7 +97,7 @@ elsewhere.`,
 					return err
 				}
 			}
-			done := "down; its data is kept"
+			done := "down"
 			if data {
 				done = "down, and its data is gone"
 			}

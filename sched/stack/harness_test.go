@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,7 +21,12 @@ import (
 	"github.com/hearth-edge/hearth/protocol/protocoltest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(crashDir); dir != "" {
+		runCrasher(dir)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // memoryKeeper keeps instances up in memory. What becomes of a service its image
 // says: "good", "bad" (unhealthy for ever), "fails" (ends for good), "slow" (up

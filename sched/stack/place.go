@@ -53,14 +53,23 @@ func (t *target) planned(s *protocol.Stack, refused []protocol.NodeRefusal) prot
 // candidates are those that are asked to take the stack, in order: its holder, or
 // all nodes, the best first. Those that cannot by their status are in refused.
 func (m *Mesh) candidates(ctx context.Context, u *protocol.UpStack) (list []holder, refused []protocol.NodeRefusal, err error) {
+	if err := m.taken(&u.Record.Stack); err != nil {
+		return nil, nil, err
+	}
 	at, err := m.find(ctx, u.Record.Stack.Name)
 	switch code := protocol.CodeOf(err); {
+	case err == nil && !at.isNamed(u.Record.Stack.Constraints.Node):
+		return nil, nil, protocol.Errorf(protocol.CodeConstraint, "the stack %s is held by %s, and only %s is allowed: leave that out, or take the stack down with its data first",
+			u.Record.Stack.Name, at.name, u.Record.Stack.Constraints.Node)
 	case err == nil:
 		at.holds = true
 		return []holder{at}, nil, nil
 	case code == protocol.CodeNodeLost && !u.New:
 		return nil, nil, protocol.Errorf(code, "%s: start that first, or have it made anew elsewhere, without its data, with --new", err.Error())
 	case code != protocol.CodeNodeLost && code != protocol.CodeNotFound:
+		return nil, nil, err
+	}
+	if err := m.isThere(u.Record.Stack.Constraints.Node); err != nil {
 		return nil, nil, err
 	}
 	decision := m.cfg.Rank(demand(&u.Record.Stack))
@@ -86,6 +95,25 @@ func (m *Mesh) candidates(ctx context.Context, u *protocol.UpStack) (list []hold
 		}
 	}
 	return list, refused, nil
+}
+
+// isNamed reports whether a constraint allows the device.
+func (h *holder) isNamed(node string) bool {
+	return node == "" || node == h.name || node == string(h.id)
+}
+
+// isThere returns an error where a constraint names a device that is not connected.
+func (m *Mesh) isThere(node string) error {
+	own := m.own()
+	if own.isNamed(node) {
+		return nil
+	}
+	for _, d := range m.connected() {
+		if d.isNamed(node) {
+			return nil
+		}
+	}
+	return protocol.Errorf(protocol.CodeUnknownNode, "no node %s is in the mesh now; see 'hearth nodes'", node)
 }
 
 // firstThatTakes asks one after the other to plan the stack. Without one, the plan

@@ -440,3 +440,77 @@ func TestWatchTellsChanges(t *testing.T) {
 		<-ended
 	})
 }
+
+func TestPortOfAnotherStack(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, h *home) {
+		a, b := h.devices[0], h.devices[1]
+		publish := func(name protocol.StackName, p protocol.StackPort) protocol.UpStack {
+			u := stackOf(name, "web=good")
+			u.Record.Stack.Services[0].Ports = []protocol.StackPort{p}
+			return u
+		}
+		a.mustUp(publish("one", protocol.StackPort{Published: 8080, Target: 80}))
+		_, err := b.up(publish("two", protocol.StackPort{Published: 8080, Target: 8000}))
+		wantCode(t, err, protocol.CodeConflict, "the port 8080 is published by the stack one on node0: publish another one, as 8081:8000")
+		_, err = b.mesh.PlanStack(t.Context(), publish("two", protocol.StackPort{Published: 8080, Target: 8000, HostIP: "127.0.0.1"}))
+		wantCode(t, err, protocol.CodeConflict, "8080")
+		b.mustUp(publish("two", protocol.StackPort{Published: 8080, Target: 80, UDP: true}))
+		a.mustUp(publish("one", protocol.StackPort{Published: 8080, Target: 81}))
+	})
+}
+
+func TestNodeThatIsNamed(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, h *home) {
+		d := h.devices[0]
+		u := stackOf("web", "web=good")
+		u.Record.Stack.Constraints.Node = "nosuch"
+		_, err := d.up(u)
+		wantCode(t, err, protocol.CodeUnknownNode, "no node nosuch is in the mesh")
+		d.mustUp(stackOf("web", "web=good"))
+		u.Record.Stack.Constraints.Node = "node1"
+		_, err = d.up(u)
+		wantCode(t, err, protocol.CodeConstraint, "held by node0, and only node1 is allowed")
+		u.Record.Stack.Constraints.Node = "peer0"
+		d.mustUp(u)
+	})
+}
+
+// A device without an engine has no stacks of its own, and asks for those of
+// others.
+func TestDeviceWithoutKeeper(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, h *home) {
+		a, b := h.devices[0], h.devices[1]
+		synctest.Wait()
+		a.holder.cfg.Keeper, a.holder.cfg.NoKeeper = nil, "no engine"
+		want(t, a.mustUp(stackOf("web", "web=good")), "plan 0→1 on node1: create web", "accepted 1", "up")
+		b.keeper.fail = protocol.Errorf(protocol.CodeEngineDown, "the engine does not answer")
+		_, err := a.up(stackOf("other", "web=good"))
+		wantCode(t, err, protocol.CodeNoNode, "node0: runs no work: no engine; node1: the engine does not answer")
+		_, err = a.up(stackOf("web", "web=good:2"))
+		wantCode(t, err, protocol.CodeNoNode, "the engine does not answer")
+		want(t, a.list(false), "web 1 up on node1")
+	})
+}
+
+// More stacks than a status names are found all the same.
+func TestUnnamedStacksAreFound(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, h *home) {
+		a, b := h.devices[0], h.devices[1]
+		for i := range 40 {
+			u := stackOf(protocol.StackName(fmt.Sprintf("s%02d", i)), "web=good")
+			u.Detach = true
+			a.mustUp(u)
+		}
+		time.Sleep(time.Second)
+		if list := b.list(false); len(list) != 40 {
+			t.Errorf("%d stacks are listed", len(list))
+		}
+		want(t, b.mustUp(stackOf("s39", "web=good:2")), "plan 1→2 on node0: recreate web", "accepted 2", "up")
+		if err := b.mesh.ControlStack(t.Context(), protocol.ControlStack{Name: "s38", Action: protocol.StackDown}); err != nil {
+			t.Error(err)
+		}
+		if list := b.list(true); len(list) != 39 {
+			t.Errorf("%d stacks are listed", len(list))
+		}
+	})
+}

@@ -31,7 +31,7 @@ func (e estimate) total() float64 { return e.work + e.network + e.cold }
 // service fits in:
 //
 //	b   = work / speed
-//	est = b + κ·max(b, mean/speed)·max(0, n−c+1)/c + RTT + cold
+//	est = b · (1 + κ·max(0, n−c+1)/c) + RTT + cold
 //
 // The speed is the status's, less what experience says. The RTT is left to the caller.
 //
@@ -40,12 +40,7 @@ func (e estimate) total() float64 { return e.work + e.network + e.cold }
 // service usually takes: no slot of a full node is free before its youngest
 // execution has, and where the long-running ones hold all, before one of them has.
 // That wait, too, counts κ times.
-//
-// Whoever waits for a slot waits for others to end: for as long as these take on the
-// average (mean, in seconds of work), where that is longer than the own work. And
-// where somebody waits already, nobody is started before him, however small: as many
-// run at a time as run now.
-func (p *Params) expect(s *protocol.Status, d *Demand, n, c, slower, mean float64) estimate {
+func (p *Params) expect(s *protocol.Status, d *Demand, n, c, slower float64) estimate {
 	e := estimate{speed: p.speed(s) / (1 + slower), load: n, slots: c}
 	var wait time.Duration
 	if s.LongRunning.Count > 0 {
@@ -56,16 +51,11 @@ func (p *Params) expect(s *protocol.Status, d *Demand, n, c, slower, mean float6
 			wait = s.LongRunning.Ran
 		}
 	}
-	if ahead := waiting(s, n); ahead > 0 {
-		e.slots = max(1, min(e.slots, float64(s.Running)-e.long))
-		e.load = e.slots + ahead
-	}
 	b := d.Work / e.speed
 	e.work = b
 	if over := e.load - e.slots + 1; over > 0 {
 		wait = max(wait, s.Youngest)
-		turn := max(b, mean/e.speed)
-		e.work = b + p.QueueCost*max(turn*over/e.slots, wait.Seconds()*min(over, 1))
+		e.work = max(b*(1+p.QueueCost*over/e.slots), b+p.QueueCost*wait.Seconds()*min(over, 1))
 	}
 	if !hasImage(s, d.Image) {
 		e.cold = p.cold(s, d)
@@ -102,10 +92,10 @@ func (p *Params) estimate(peer *Peer, d *Demand, mean float64) estimate {
 	s := peer.Status
 	c := slotsFor(d.Service, s)
 	n := load(peer, mean*(1+peer.Slower)/p.speed(s))
-	if !hasRoom(d.Service, s) && waiting(s, n) == 0 {
+	if !hasRoom(d.Service, s) {
 		n = max(n, c)
 	}
-	e := p.expect(s, d, n, c, peer.Slower, mean)
+	e := p.expect(s, d, n, c, peer.Slower)
 	waited := peer.Waited
 	if len(d.Waited) > 0 {
 		waited = max(waited, d.Waited[peer.Node])
@@ -129,19 +119,8 @@ func load(peer *Peer, takes float64) float64 {
 		long = min(n, float64(s.LongRunning.Count))
 		c = min(c, max(0, slotsFree(&anyService, s)))
 	}
-	if s.Queued > 0 { // more do not run at a time
-		c = min(c, max(1, float64(s.Running)-long))
-	}
 	turns := peer.Age.Seconds() / max(takes, s.Youngest.Seconds())
 	return max(drained(n-long, c, turns)+long+float64(peer.Sent-peer.Finished), float64(peer.Inflight))
-}
-
-// waiting returns how many of n executions on the node wait for a slot.
-func waiting(s *protocol.Status, n float64) float64 {
-	if s.Queued == 0 {
-		return 0
-	}
-	return max(0, n-float64(s.Running))
 }
 
 // anyService asks for one slot.

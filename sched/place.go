@@ -155,7 +155,7 @@ func (p *Placer) rank() rankSummary {
 	s, d := p.snapshot, p.demand
 	f := rankSummary{best: math.Inf(1), second: math.Inf(1), self: -1, leastCold: math.Inf(1)}
 	p.ranked = p.ranked[:0]
-	queue := p.params.QueueCost * max(d.Work, s.MeanWork)
+	queue := p.params.QueueCost * d.Work
 	for i := range s.Peers {
 		peer := &s.Peers[i]
 		if m := p.ineligibility(peer); m.why != feasible {

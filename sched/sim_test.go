@@ -157,7 +157,7 @@ func oracle(s *sim, _ *simNode, d *Demand) Choice {
 	params, least := DefaultParams(), math.Inf(1)
 	for _, n := range s.nodes {
 		status := protocol.Status{Speed: n.speed, CPUs: protocol.Cores(n.slots), Slots: uint32(n.slots)}
-		e := params.expect(&status, d, float64(n.running+len(n.queue)), float64(n.slots), 0, 0)
+		e := params.expect(&status, d, float64(n.running+len(n.queue)), float64(n.slots), 0)
 		if e.work < least {
 			least, choice.Node = e.work, n.id
 		}

@@ -137,7 +137,5 @@ func (v *View) EstimateHere(service protocol.Service, running, queued, slots int
 		return math.MaxInt64
 	}
 	slower := v.experiences.byNode[v.self].factor(&v.params, v.clock())
-	now := *here
-	now.Running, now.Queued = uint32(running), uint32(queued)
-	return seconds(v.params.expect(&now, &demand, float64(running+queued), float64(slots), slower, v.work.mean).total())
+	return seconds(v.params.expect(here, &demand, float64(running+queued), float64(slots), slower).total())
 }

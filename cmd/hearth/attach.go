@@ -46,7 +46,7 @@ Exit codes: as for 'hearth run'; 130 if it was left by Ctrl-C.
 				return err
 			}
 			view := newRunView(c, quiet, false)
-			view.tamed = !raw
+			view.sanitize = !raw
 			return c.visit(cmd.Context(), protocol.Attach{
 				Request: protocol.RequestID(args[0]), Stdout: stdout, Stderr: stderr,
 			}, view)

@@ -13,8 +13,8 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// completionWait bounds how long a press of Tab can take.
-const completionWait = 2 * time.Second
+// completionTimeout bounds how long a press of Tab can take.
+const completionTimeout = 2 * time.Second
 
 func (c *cli) completionCommand() *cobra.Command {
 	return &cobra.Command{
@@ -104,7 +104,7 @@ func (c *cli) complete(cmd *cobra.Command, ask func(context.Context, *protocol.A
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	ctx, cancel := context.WithTimeout(ctx, completionWait)
+	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
 	defer cancel()
 	device, done, err := c.device(ctx)
 	if err != nil {

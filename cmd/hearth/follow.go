@@ -62,7 +62,7 @@ func (f *follower) follow() error {
 	defer signal.Stop(signals)
 	left, ended := make(chan struct{}), make(chan struct{})
 	defer close(ended)
-	go f.heed(signals, left, ended)
+	go f.handleSignals(signals, left, ended)
 	if f.interactive {
 		go func() { // ends with its input or, blocked on that, with the process
 			_, err := io.Copy(f.session, f.cli.stdin)
@@ -91,9 +91,9 @@ func (f *follower) follow() error {
 	}
 }
 
-// heed does what signals ask for, until ended is closed. It closes left when the
+// handleSignals does what signals ask for, until ended is closed. It closes left when the
 // user wants to go, which ends the session.
-func (f *follower) heed(signals <-chan os.Signal, left chan<- struct{}, ended <-chan struct{}) {
+func (f *follower) handleSignals(signals <-chan os.Signal, left chan<- struct{}, ended <-chan struct{}) {
 	grace, going := stopGrace, false
 	for {
 		select {

@@ -21,7 +21,7 @@ with the device that had it first, so that no other one can take it. The new dev
 is in the mesh meanwhile, and shown with the end of its ID, as nas-Ab3x.
 
 On this device the name is free at once, and of the device that claims it, if one is
-connected. The other devices are told, and heed it once they have not seen the old one
+connected. The other devices are told, and accept it once they have not seen the old one
 for an hour; names that their policies mention they keep until 'hearth forget' there.
 A name whose device is connected is not free: end that one first.
 

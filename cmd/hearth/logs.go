@@ -93,7 +93,7 @@ func parseTail(text string) (int, error) {
 
 func (c *cli) logs(ctx context.Context, id protocol.RequestID, f *logsFlags, lines int) error {
 	view := newRunView(c, false, false)
-	view.outputOnly, view.tamed, view.timestamps = true, !f.raw, f.timestamps
+	view.outputOnly, view.sanitize, view.timestamps = true, !f.raw, f.timestamps
 	want := protocol.Attach{Request: id, NoFollow: !f.follow, Since: f.since}
 	if lines == allLines {
 		return c.visit(ctx, want, view)

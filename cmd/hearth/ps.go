@@ -110,20 +110,20 @@ func (c *cli) printRequests(ctx context.Context, device *protocol.AppClient, f *
 	if err != nil {
 		return err
 	}
-	list.tellSilent(c.stderr)
+	list.reportUnresponsive(c.stderr)
 	return c.writeRequests(c.stdout, list, f)
 }
 
 // A requestList is what ps shows, and whose requests are missing in it.
 type requestList struct {
-	requests []protocol.RequestInfo
-	silent   []string
+	requests     []protocol.RequestInfo
+	unresponsive []string
 }
 
 func listRequests(ctx context.Context, device *protocol.AppClient, f *psFlags) (*requestList, error) {
 	list := &requestList{}
 	var err error
-	list.silent, err = device.List(ctx, f.all || f.last > 0 || endedOnly(f.filterTexts), func(r protocol.RequestInfo) error {
+	list.unresponsive, err = device.List(ctx, f.all || f.last > 0 || endedOnly(f.filterTexts), func(r protocol.RequestInfo) error {
 		if fitsAll(&r, f.filters) {
 			list.requests = append(list.requests, r)
 		}
@@ -138,9 +138,9 @@ func listRequests(ctx context.Context, device *protocol.AppClient, f *psFlags) (
 	return list, nil
 }
 
-func (l *requestList) tellSilent(w io.Writer) {
-	if len(l.silent) > 0 {
-		fmt.Fprintf(w, "hearth: no answer came from %s, whose requests are missing here\n", printable(strings.Join(l.silent, ", ")))
+func (l *requestList) reportUnresponsive(w io.Writer) {
+	if len(l.unresponsive) > 0 {
+		fmt.Fprintf(w, "hearth: no answer came from %s, whose requests are missing here\n", printable(strings.Join(l.unresponsive, ", ")))
 	}
 }
 
@@ -241,7 +241,7 @@ func (c *cli) showRequests(ctx context.Context, screen *screen, list *requestLis
 
 func (c *cli) drawRequests(screen *screen, list *requestList, f *psFlags) error {
 	if f.asJSON {
-		list.tellSilent(c.stderr)
+		list.reportUnresponsive(c.stderr)
 		return c.writeRequests(c.stdout, list, f)
 	}
 	var text strings.Builder
@@ -249,9 +249,9 @@ func (c *cli) drawRequests(screen *screen, list *requestList, f *psFlags) error 
 		return err
 	}
 	if screen.live {
-		list.tellSilent(&text) // on the terminal, it would stand in the way of the next list
+		list.reportUnresponsive(&text) // on the terminal, it would stand in the way of the next list
 	} else {
-		list.tellSilent(c.stderr)
+		list.reportUnresponsive(c.stderr)
 	}
 	return screen.show(text.String())
 }

@@ -179,13 +179,13 @@ func (c *cli) run(ctx context.Context, f runFlags, args []string) error {
 	return err
 }
 
-// removalWait bounds how long a request that has ended is waited for to be forgotten.
-const removalWait = 2 * time.Second
+// removalTimeout bounds how long a request that has ended is waited for to be forgotten.
+const removalTimeout = 2 * time.Second
 
 // awaitRemoval returns when a request that was run with --rm is forgotten, so that
 // its ID is free for the next command.
 func awaitRemoval(ctx context.Context, device *protocol.AppClient, id protocol.RequestID) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalWait)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTimeout)
 	defer cancel()
 	_ = device.Remove(ctx, protocol.Remove{Request: id}) // the device does so in any case
 }

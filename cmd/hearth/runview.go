@@ -27,13 +27,13 @@ type runView struct {
 	inside bool
 	// lines, where it is not nil, shows all as lines of JSON.
 	lines *runLines
-	// tamed keeps output that goes to a terminal from doing more there than to be
-	// shown; tames are its writers.
-	tamed bool
+	// sanitize keeps output that goes to a terminal from doing more there than to be
+	// shown; sanitizers are its writers.
+	sanitize bool
 	// timestamps has each line begin with when it came; stamps know where one begins.
 	timestamps bool
 	stamps     [protocol.Stderr + 1]lineTimes
-	tames      [protocol.Stderr + 1]*tame
+	sanitizers [protocol.Stderr + 1]*sanitizer
 	// lineEnd is "\r\n" while the terminal is the container's.
 	lineEnd  string
 	decision *protocol.Decision
@@ -99,18 +99,18 @@ func (v *runView) writer(c protocol.Channel) io.Writer {
 	if c == protocol.Stderr {
 		out = v.cli.stderr
 	}
-	if !v.tamed || !isTerminal(out) {
+	if !v.sanitize || !isTerminal(out) {
 		return out
 	}
-	if v.tames[c] == nil {
-		v.tames[c] = &tame{to: out}
+	if v.sanitizers[c] == nil {
+		v.sanitizers[c] = &sanitizer{to: out}
 	}
-	return v.tames[c]
+	return v.sanitizers[c]
 }
 
 // finish shows what is held back of the output.
 func (v *runView) finish() {
-	for _, t := range v.tames {
+	for _, t := range v.sanitizers {
 		if t != nil {
 			_ = t.finish() // the terminal may be gone
 		}

@@ -132,7 +132,7 @@ func (p *linePrinter) print(l protocol.LogLine) error {
 	}
 	text := strings.TrimSuffix(l.Text, "\n")
 	if !p.f.raw && isTerminal(out) {
-		text = tamedLine(text)
+		text = sanitizedLine(text)
 	}
 	b.WriteString(text)
 	if l.Cut {
@@ -143,10 +143,10 @@ func (p *linePrinter) print(l protocol.LogLine) error {
 	return err
 }
 
-// tamedLine is what a tame writer makes of a line.
-func tamedLine(line string) string {
+// sanitizedLine is what a sanitizer makes of a line.
+func sanitizedLine(line string) string {
 	var b strings.Builder
-	t := tame{to: &b}
+	t := sanitizer{to: &b}
 	_, _ = t.Write([]byte(line)) // a Builder takes all
 	_ = t.finish()
 	return b.String()

@@ -128,9 +128,9 @@ func TestAttackOutput(t *testing.T) {
 		}
 		return string(buf[:n])
 	}
-	const tame = "red \x1b[31mred\x1b[0m end"
+	const kept = "red \x1b[31mred\x1b[0m end"
 	for _, verb := range []string{"logs", "attach"} {
-		if got := show(verb, "evil"); strings.Count(got, tame) != 2 || strings.Contains(got, "PWNED") || strings.Contains(got, "\x1b[6n") {
+		if got := show(verb, "evil"); strings.Count(got, kept) != 2 || strings.Contains(got, "PWNED") || strings.Contains(got, "\x1b[6n") {
 			t.Errorf("%s shows %q", verb, got)
 		}
 		if got := show(verb, "--raw", "evil"); strings.Count(got, attack) != 2 {

@@ -8,8 +8,8 @@ import (
 	"github.com/hearth-edge/hearth/sched/stack"
 )
 
-// watchPause is the least time between two lists of `nodes --watch`.
-const watchPause = 20 * time.Millisecond
+// watchBackoff is the least time between two lists of `nodes --watch`.
+const watchBackoff = 20 * time.Millisecond
 
 // serveApp answers an app of this device.
 func (d *Device) serveApp(ctx context.Context, s protocol.Stream) {
@@ -52,7 +52,7 @@ func (a appServer) eachChange(ctx context.Context, watch bool, tell func() error
 		}
 		// After a quiet time a change is told at once; a burst is one list.
 		select {
-		case <-time.After(watchPause):
+		case <-time.After(watchBackoff):
 		case <-ctx.Done():
 			return nil
 		}

@@ -106,7 +106,7 @@ func (r reacher) Exec(ctx context.Context, e protocol.Exec) (protocol.Session, e
 		return nil, err
 	}
 	e.Target = target
-	return kept(at.Exec(ctx, e))
+	return asDistant(at.Exec(ctx, e))
 }
 
 // Dial implements protocol.Containers.
@@ -130,11 +130,11 @@ func (r reacher) Copy(ctx context.Context, c protocol.Copy) (protocol.Session, e
 		return nil, err
 	}
 	c.Target = target
-	return kept(at.Copy(ctx, c))
+	return asDistant(at.Copy(ctx, c))
 }
 
-// kept returns a session that says what it means when it breaks.
-func kept(s protocol.Session, err error) (protocol.Session, error) {
+// asDistant returns a session that says what it means when it breaks.
+func asDistant(s protocol.Session, err error) (protocol.Session, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,7 @@ func New(cfg Config) (_ *Device, err error) {
 	if d.machine, err = machine.New(machine.Config{CPUs: cfg.CPUs, Memory: cfg.Memory, Dir: cfg.StateDir}); err != nil {
 		return nil, err
 	}
-	d.tellWhatIsLent()
+	d.logLent()
 	if err := d.lends(); err != nil {
 		d.log.Warn("less is lent than was asked for", "err", err)
 	}
@@ -116,8 +116,8 @@ func New(cfg Config) (_ *Device, err error) {
 	return d, nil
 }
 
-// tellWhatIsLent says where there is less to lend than was asked.
-func (d *Device) tellWhatIsLent() {
+// logLent says where there is less to lend than was asked.
+func (d *Device) logLent() {
 	if m := d.machine; d.cfg.CPUs > m.TotalCPUs {
 		d.log.Warn("this device has fewer cores than --cpus says: it lends all that it has", "cpus", d.cfg.CPUs, "lends", m.CPUs)
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/hearth-edge/hearth/runtime/docker"
 )
 
-// engineWait bounds how long a check waits for the container engine.
-const engineWait = 3 * time.Second
+// engineTimeout bounds how long a check waits for the container engine.
+const engineTimeout = 3 * time.Second
 
 func ok(name, format string, args ...any) protocol.Check {
 	return protocol.Check{Name: name, Finding: fmt.Sprintf(format, args...)}
@@ -221,7 +221,7 @@ func CheckEngine(ctx context.Context) protocol.Check {
 
 // askEngine asks the engine for no mesh in particular.
 func askEngine(ctx context.Context, ask func(context.Context, *docker.Driver) error) error {
-	ctx, cancel := context.WithTimeout(ctx, engineWait)
+	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
 	d, err := docker.New(docker.Config{Mesh: "doctor", Node: "doctor", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -46,16 +46,16 @@ func beat(devices int, quiet bool) time.Duration {
 // status is made, as the use of the processor by others, its temperature and what
 // that takes away, is as old as the beat: nobody is told of each degree.
 type gossip struct {
-	d    *Device
-	poke chan struct{}
-	told protocol.Status // what was published last; run's own
+	d         *Device
+	notify    chan struct{}
+	published protocol.Status // what was published last; run's own
 
 	mu     sync.Mutex // guards speed and status
 	speed  float64    // 0 until measured
 	status protocol.Status
 }
 
-func newGossip(d *Device) *gossip { return &gossip{d: d, poke: make(chan struct{}, 1)} }
+func newGossip(d *Device) *gossip { return &gossip{d: d, notify: make(chan struct{}, 1)} }
 
 // measure finds out the machine's speed, which takes a moment on first start:
 // the device is in the mesh meanwhile, and runs work from then on.
@@ -82,7 +82,7 @@ func (g *gossip) measure(ctx context.Context) error {
 // changed says that the status is out of date. It never blocks.
 func (g *gossip) changed() {
 	select {
-	case g.poke <- struct{}{}:
+	case g.notify <- struct{}{}:
 	default: // a change is noted already
 	}
 }
@@ -110,7 +110,7 @@ func (g *gossip) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-g.poke:
+		case <-g.notify:
 			if !changing {
 				changing = true
 				soon.Reset(max(changeDelay, time.Until(last.Add(g.beat(false)/changesPerBeat()))))
@@ -119,7 +119,7 @@ func (g *gossip) run(ctx context.Context) error {
 		case <-soon.C:
 			changing = false
 			status := g.compose(ctx)
-			if status.Alike(&g.told) {
+			if status.Alike(&g.published) {
 				continue
 			}
 			g.publish(ctx, status)
@@ -127,14 +127,14 @@ func (g *gossip) run(ctx context.Context) error {
 			g.publish(ctx, g.compose(ctx))
 		}
 		last = time.Now()
-		due.Reset(g.d.mesh.Tick(g.told.Beat))
+		due.Reset(g.d.mesh.Tick(g.published.Beat))
 	}
 }
 
 func (g *gossip) beat(quiet bool) time.Duration { return beat(g.d.mesh.Size(), quiet) }
 
 func (g *gossip) publish(ctx context.Context, status protocol.Status) {
-	g.told = status
+	g.published = status
 	if err := g.d.mesh.Publish(status); err != nil && ctx.Err() == nil {
 		g.d.log.Warn("the score could not be gossiped", "err", err)
 	}
@@ -164,7 +164,7 @@ func (g *gossip) compose(ctx context.Context) protocol.Status {
 			g.addWork(ctx, &s, &state)
 		}
 	}
-	s.Beat = g.beat(s.Running+s.Queued == 0 && s.Alike(&g.told))
+	s.Beat = g.beat(s.Running+s.Queued == 0 && s.Alike(&g.published))
 	g.mu.Lock()
 	g.status = s
 	g.mu.Unlock()

@@ -29,13 +29,13 @@ func (a appServer) Drain(ctx context.Context, off bool) error {
 	return err
 }
 
-// drainTold bounds how long it is waited for the own status to say it.
-const drainTold = time.Second
+// drainTimeout bounds how long it is waited for the own status to say it.
+const drainTimeout = time.Second
 
 // awaitDraining waits until this device's own placements know, so that what is
 // asked for after the answer meets it.
 func (d *Device) awaitDraining(ctx context.Context, on bool) {
-	ctx, cancel := context.WithTimeout(ctx, drainTold)
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	for {
 		changed := d.view.Changed()

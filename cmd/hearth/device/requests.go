@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// askWait is how long another device may take to answer what every device
+	// askTimeout is how long another device may take to answer what every device
 	// is asked; one that takes longer is left out.
-	askWait = 2 * time.Second
+	askTimeout = 2 * time.Second
 	// maxListed bounds what one device can add to a list.
 	maxListed = 10_000
 )
@@ -127,7 +127,7 @@ func (m *meshRequests) List(ctx context.Context, all bool, yield func(protocol.R
 // answered or used up its time: so it takes as long with a hundred devices as
 // with one. It returns the names of those that did not answer.
 func (m *meshRequests) askAll(ctx context.Context, peers []p2p.Peer, ask func(context.Context, p2p.Peer) error) (silent []string) {
-	ctx, cancel := context.WithTimeout(ctx, askWait)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var mu sync.Mutex // guards silent
 	var asked sync.WaitGroup

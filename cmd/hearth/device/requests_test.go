@@ -247,7 +247,7 @@ func TestSilentDevice(t *testing.T) {
 			ids = append(ids, string(r.ID))
 			return nil
 		})
-		if err != nil || !slices.Equal(ids, []string{"kettle", "own"}) || time.Since(start) != askWait {
+		if err != nil || !slices.Equal(ids, []string{"kettle", "own"}) || time.Since(start) != askTimeout {
 			t.Errorf("listed %q, %v, after %v", ids, err, time.Since(start))
 		}
 		if !slices.Equal(silent, []string{"barn", "shed"}) {
@@ -374,7 +374,7 @@ func TestWatchBeginsWhenAllAreWatched(t *testing.T) {
 			<-begun
 			want := time.Duration(0)
 			if silent {
-				want = askWait
+				want = askTimeout
 			}
 			if time.Since(start) != want || <-seen != "early" {
 				t.Errorf("it began after %v", time.Since(start))

@@ -9,9 +9,9 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// watchAgain is how long a device that is connected, and whose events stopped
+// watchRetryInterval is how long a device that is connected, and whose events stopped
 // coming, is left alone before it is watched again.
-const watchAgain = time.Second
+const watchRetryInterval = time.Second
 
 // Watch implements protocol.Requests: the events of all devices as one stream,
 // those that join meanwhile included. It has begun when every device that is
@@ -20,7 +20,7 @@ const watchAgain = time.Second
 func (m *meshRequests) Watch(ctx context.Context, begun func(), yield func(protocol.Event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{
-		requests: m, events: make(chan protocol.Event), begun: make(chan protocol.PeerID), ended: make(chan watchEnd),
+		requests: m, events: make(chan protocol.Event), started: make(chan protocol.PeerID), ended: make(chan watchEnd),
 		watched: make(map[protocol.PeerID]bool),
 	}
 	defer w.streams.Wait()
@@ -37,7 +37,7 @@ func (m *meshRequests) Watch(ctx context.Context, begun func(), yield func(proto
 type watcher struct {
 	requests *meshRequests
 	events   chan protocol.Event // unbuffered: who watches slowly is noticed where the events are
-	begun    chan protocol.PeerID
+	started  chan protocol.PeerID
 	ended    chan watchEnd
 	watched  map[protocol.PeerID]bool
 	streams  sync.WaitGroup
@@ -54,11 +54,11 @@ type watchEnd struct {
 func (w *watcher) begin(ctx context.Context) error {
 	w.startAll(ctx)
 	awaited := maps.Clone(w.watched)
-	patience := time.NewTimer(askWait)
+	patience := time.NewTimer(askTimeout)
 	defer patience.Stop()
 	for len(awaited) > 0 {
 		select {
-		case node := <-w.begun:
+		case node := <-w.started:
 			delete(awaited, node)
 		case end := <-w.ended:
 			if err := w.end(end); err != nil || end.node == "" {
@@ -75,7 +75,7 @@ func (w *watcher) begin(ctx context.Context) error {
 }
 
 func (w *watcher) run(ctx context.Context, yield func(protocol.Event) error) error {
-	again := time.NewTicker(watchAgain)
+	again := time.NewTicker(watchRetryInterval)
 	defer again.Stop()
 	for {
 		changed := w.requests.changed()
@@ -88,7 +88,7 @@ func (w *watcher) run(ctx context.Context, yield func(protocol.Event) error) err
 				if err := yield(e); err != nil {
 					return err
 				}
-			case <-w.begun: // one that joined, or answers late
+			case <-w.started: // one that joined, or answers late
 			case end := <-w.ended:
 				if err := w.end(end); err != nil || end.node == "" {
 					return err
@@ -130,7 +130,7 @@ func (w *watcher) start(ctx context.Context, node protocol.PeerID, at protocol.R
 	w.streams.Go(func() {
 		begun := func() {
 			select {
-			case w.begun <- node:
+			case w.started <- node:
 			case <-ctx.Done():
 			}
 		}

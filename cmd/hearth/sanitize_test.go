@@ -8,11 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// tamed writes the text in pieces of n bytes.
-func tamed(t *testing.T, text string, n int) string {
+// sanitized writes the text in pieces of n bytes.
+func sanitized(t *testing.T, text string, n int) string {
 	t.Helper()
 	var out bytes.Buffer
-	w := &tame{to: &out}
+	w := &sanitizer{to: &out}
 	for len(text) > 0 {
 		piece := text[:min(n, len(text))]
 		if wrote, err := w.Write([]byte(piece)); err != nil || wrote != len(piece) {
@@ -53,14 +53,14 @@ func TestTerminalGetsTextAndColoursAlone(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for n := 1; n <= len(c.text); n++ {
-				if got := tamed(t, c.text, n); got != c.want {
+				if got := sanitized(t, c.text, n); got != c.want {
 					t.Errorf("in pieces of %d: %q, want %q", n, got, c.want)
 				}
 			}
 		})
 	}
 	long := "\x1bP" + strings.Repeat("x", maxString) + "shown"
-	if got := tamed(t, long, 4096); got != "shown" {
+	if got := sanitized(t, long, 4096); got != "shown" {
 		t.Errorf("after a string that never ends: %d bytes", len(got))
 	}
 }
@@ -75,7 +75,7 @@ func FuzzTerminalOutput(f *testing.F) {
 		f.Add(seed, uint8(1), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, text string, m, n uint8) {
-		a, b := tamed(t, text, int(m)+1), tamed(t, text, int(n)+1)
+		a, b := sanitized(t, text, int(m)+1), sanitized(t, text, int(n)+1)
 		if a != b {
 			t.Errorf("%q: %q in pieces of %d, %q in pieces of %d", text, a, int(m)+1, b, int(n)+1)
 		}

@@ -67,7 +67,7 @@ func (j *testJournal) Accepted(ctx context.Context, r journal.Request) (journal.
 
 func (j *testJournal) Offered(ctx context.Context, id protocol.RequestID, o journal.Offer) error {
 	step := "offered"
-	if o.Begun {
+	if o.Started {
 		step = "begun"
 	}
 	if err := j.step(step); err != nil {

@@ -138,7 +138,7 @@ func (r *request) markContainerSeen(s protocol.State) {
 	}
 	r.containerSeen = true
 	offer := r.journalOffer()
-	offer.Begun = true
+	offer.Started = true
 	r.writes.Go(func() {
 		err := r.o.cfg.Journal.Offered(context.Background(), r.id, offer)
 		if err != nil && !errors.Is(err, journal.ErrEnded) {
@@ -158,7 +158,7 @@ func (r *request) persistEnd(e protocol.Event, published bool) {
 	// What has ended is written down while this device shuts down, too.
 	events, decisions := r.progress.history()
 	err := r.o.cfg.Journal.Ended(context.Background(), r.id, journal.End{
-		Event: e, Attempts: r.attempt, Unhurried: published, History: withoutLast(events, e),
+		Event: e, Attempts: r.attempt, Linger: published, History: withoutLast(events, e),
 		Decisions: decisions, Output: r.progress.keptOutput(feed),
 	})
 	switch {

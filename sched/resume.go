@@ -59,7 +59,7 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 	r.nodeDeadline = r.o.cfg.Clock() + params.ResumeTimeout
 	r.publish(protocol.Event{State: protocol.StateAccepted, At: rec.At})
 	switch {
-	case rec.Offer.Attempt == 0 && !rec.Doubtful:
+	case rec.Offer.Attempt == 0 && !rec.InDoubt:
 		return r.placeFirst(ctx)
 	case rec.Offer.Attempt == 0:
 		r.publish(protocol.Event{State: protocol.StatePlacing})
@@ -68,7 +68,7 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 		return nil
 	}
 	r.attempt, r.node, r.name = rec.Offer.Attempt, rec.Offer.Node, rec.Offer.Name
-	if r.lostAttempts = rec.Offer.Lost; rec.Doubtful {
+	if r.lostAttempts = rec.Offer.Lost; rec.InDoubt {
 		r.lostAttempts = r.service.Retry // it may have ended, and that was told
 	}
 	if r.lostAttempts > 0 { // whatever becomes of this attempt: what has run is not refused
@@ -83,7 +83,7 @@ func (r *request) resume(ctx context.Context, rec *journal.Record) protocol.Sess
 		r.o.cfg.View.Reattached(r.node)
 		return s
 	case leaving(ctx):
-	case errors.Is(err, errForgotten) && r.node == r.o.cfg.Self && !rec.Offer.Begun && !rec.Doubtful:
+	case errors.Is(err, errForgotten) && r.node == r.o.cfg.Self && !rec.Offer.Started && !rec.InDoubt:
 		// The node is this device: it was down as well, has forgotten nothing
 		// that ran, and nothing had begun. So it was in the queue at most.
 		r.attempt++

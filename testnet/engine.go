@@ -252,7 +252,7 @@ func (w *Witness) Ended(count int, match func(Container) bool) []Container {
 
 func (w *Witness) await(what string, count int, match func(Container) bool) []Container {
 	w.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for {
 		w.mu.Lock()
 		changed := w.changed

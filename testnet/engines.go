@@ -159,8 +159,8 @@ func (e *Engine) Restart() {
 	case <-ready:
 	case <-ended:
 		e.t.Fatalf("the engine ended instead of getting ready:\n%s", e.Log())
-	case <-time.After(patience):
-		e.t.Fatalf("the engine does not answer after %v:\n%s", patience, e.Log())
+	case <-time.After(waitTimeout):
+		e.t.Fatalf("the engine does not answer after %v:\n%s", waitTimeout, e.Log())
 	}
 	e.daemon = e.childOf(cmd.Process.Pid)
 }
@@ -188,8 +188,8 @@ func (e *Engine) end(s syscall.Signal) {
 	e.Answer() // one that hangs cannot end in order
 	select {
 	case <-e.ended:
-	case <-time.After(patience):
-		e.t.Fatalf("the engine has not ended after %v", patience)
+	case <-time.After(waitTimeout):
+		e.t.Fatalf("the engine has not ended after %v", waitTimeout)
 	}
 }
 
@@ -199,7 +199,7 @@ func (e *Engine) Hang() {
 	if err := syscall.Kill(e.daemon, syscall.SIGSTOP); err != nil {
 		e.t.Fatalf("hang the engine: %v", err)
 	}
-	for deadline := time.Now().Add(patience); runs(e.daemon); {
+	for deadline := time.Now().Add(waitTimeout); runs(e.daemon); {
 		if time.Now().After(deadline) {
 			e.t.Fatal("the engine does not hang")
 		}

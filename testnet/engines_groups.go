@@ -46,7 +46,7 @@ func removeGroups(name string) error {
 // removeGroup waits for a group whose processes were killed to be empty: the
 // kernel tells nobody.
 func removeGroup(dir string) error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(10 * time.Millisecond) {
 		err := syscall.Rmdir(dir)
 		if err == nil || errors.Is(err, os.ErrNotExist) {
 			return nil

@@ -88,7 +88,7 @@ func (n *Node) setClock(which string, offset time.Duration) {
 // each of their threads stands still.
 func (n *Node) stopAll(roots ...int) {
 	n.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitTimeout)
 	for running := true; running; running = signalAll(syscall.SIGSTOP, roots...) {
 		if time.Now().After(deadline) {
 			n.t.Fatalf("the processes %v of node %s do not stop", roots, n.Name)

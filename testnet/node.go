@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// patience bounds every wait of a test for something that is not itself timed:
+// waitTimeout bounds every wait of a test for something that is not itself timed:
 // long enough for a loaded machine, short enough for a hanging test to tell.
-const patience = 60 * time.Second
+const waitTimeout = 60 * time.Second
 
 // Options say how a node is started.
 type Options struct {
@@ -186,8 +186,8 @@ func (n *Node) awaitReady() {
 	case <-n.ready:
 	case <-n.exited:
 		n.t.Fatalf("node %s ended instead of getting ready (its log is below)", n.Name)
-	case <-time.After(patience):
-		n.t.Fatalf("node %s is not ready after %v (its log is below)", n.Name, patience)
+	case <-time.After(waitTimeout):
+		n.t.Fatalf("node %s is not ready after %v (its log is below)", n.Name, waitTimeout)
 	}
 }
 
@@ -246,7 +246,7 @@ func (n *Node) Hearth(args ...string) Result {
 // Exec is Hearth with a context and an input, for other goroutines: it returns
 // an error where the verb could not be run or outlived ctx or all patience.
 func (n *Node) Exec(ctx context.Context, stdin []byte, args ...string) (Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := n.prepare(ctx, args)
@@ -279,8 +279,8 @@ func (n *Node) WaitExit() int {
 	n.t.Helper()
 	select {
 	case <-n.exited:
-	case <-time.After(patience):
-		n.t.Fatalf("node %s has not ended after %v", n.Name, patience)
+	case <-time.After(waitTimeout):
+		n.t.Fatalf("node %s has not ended after %v", n.Name, waitTimeout)
 	}
 	return n.cmd.ProcessState.ExitCode()
 }
@@ -301,7 +301,7 @@ func (n *Node) Log() string { return n.log.String() }
 // AwaitLog waits until the log contains text.
 func (n *Node) AwaitLog(text string) {
 	n.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for {
 		got, changed := n.log.snapshot()
 		if strings.Contains(got, text) {
@@ -310,7 +310,7 @@ func (n *Node) AwaitLog(text string) {
 		select {
 		case <-changed:
 		case <-deadline:
-			n.t.Fatalf("the log of node %s does not contain %q after %v", n.Name, text, patience)
+			n.t.Fatalf("the log of node %s does not contain %q after %v", n.Name, text, waitTimeout)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (n *Node) Watch() *Watch {
 // what is waited for.
 func (w *Watch) Until(what string, ok func([]Device) bool) []Device {
 	w.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for {
 		select {
 		case list, open := <-w.lists:
@@ -89,7 +89,7 @@ func (w *Watch) Until(what string, ok func([]Device) bool) []Device {
 			}
 		case <-deadline:
 			last, _ := json.MarshalIndent(w.last, "", " ")
-			w.t.Fatalf("%s does not see %s after %v; it last saw %s", w.node, what, patience, last)
+			w.t.Fatalf("%s does not see %s after %v; it last saw %s", w.node, what, waitTimeout, last)
 		}
 	}
 }

@@ -157,15 +157,15 @@ func (b *batch) purge() {
 	t, o := &b.totals, &b.j.opts
 	for len(t.ended) > 0 {
 		e := b.find(t.ended[0])
-		if len(t.ended) <= o.KeepEnded && t.endedBytes <= int64(o.KeepBytes) && t.age-e.age < o.KeepEndedFor {
+		if len(t.ended) <= o.MaxEnded && t.endedBytes <= int64(o.MaxBytes) && t.age-e.age < o.EndedTTL {
 			return
 		}
 		b.drop(e, nil)
 	}
 }
 
-// settle makes a batch the journal's that is on disk.
-func (j *Journal) settle(b *batch) {
+// apply makes a batch the journal's that is on disk.
+func (j *Journal) apply(b *batch) {
 	j.end += int64(len(b.frames))
 	j.totals = b.totals
 	j.mu.Lock()

@@ -24,11 +24,11 @@ var errDamaged = errors.New("the journal is damaged")
 // call is one record on its way to disk. apply runs in the writer, and adds to
 // its batch; verdict is what the caller did wrong, err fails the commit.
 type call struct {
-	apply   func(*batch) (verdict, err error)
-	size    int
-	patient bool          // it waits for company: see End.Unhurried
-	err     error         // the answer, before done is closed
-	done    chan struct{} // closed when it is answered
+	apply  func(*batch) (verdict, err error)
+	size   int
+	linger bool          // see End.Linger
+	err    error         // the answer, before done is closed
+	done   chan struct{} // closed when it is answered
 
 	taken, gone bool // guarded by Journal.mu: by the writer; the caller left
 }
@@ -65,8 +65,8 @@ func (j *Journal) enqueue(c *call) error {
 		return err
 	}
 	j.waiting = append(j.waiting, c)
-	if !c.patient {
-		j.hasten()
+	if !c.linger {
+		j.notifyWriter()
 	}
 	if !j.writing {
 		j.writing = true
@@ -75,37 +75,37 @@ func (j *Journal) enqueue(c *call) error {
 	return nil
 }
 
-// hasten has the writer wait for no company. It is called with mu held.
-func (j *Journal) hasten() {
+// notifyWriter ends the linger of the writer. It is called with mu held.
+func (j *Journal) notifyWriter() {
 	select {
-	case j.hurry <- struct{}{}:
+	case j.notify <- struct{}{}:
 	default:
 	}
 }
 
-// awaitCompany waits for the first who is in a hurry where nobody is, but not for
+// linger waits for the first call without linger where there is none, but not for
 // long.
-func (j *Journal) awaitCompany() {
-	if !j.patient() {
+func (j *Journal) linger() {
+	if !j.mayLinger() {
 		return
 	}
-	timer := time.NewTimer(j.opts.Patience)
+	timer := time.NewTimer(j.opts.MaxLinger)
 	defer timer.Stop()
 	select {
-	case <-j.hurry:
+	case <-j.notify:
 	case <-timer.C:
 	}
 }
 
-// patient reports whether there are calls, and none is in a hurry.
-func (j *Journal) patient() bool {
+// mayLinger reports whether there are calls, and all have linger.
+func (j *Journal) mayLinger() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	select {
-	case <-j.hurry: // of those who wait now, or are served
+	case <-j.notify: // of those who wait now, or are served
 	default:
 	}
-	return !j.closed && len(j.waiting) > 0 && !slices.ContainsFunc(j.waiting, func(c *call) bool { return !c.patient })
+	return !j.closed && len(j.waiting) > 0 && !slices.ContainsFunc(j.waiting, func(c *call) bool { return !c.linger })
 }
 
 // usable is called with mu held.
@@ -119,7 +119,7 @@ func (j *Journal) usable() error {
 // serve commits until nobody waits.
 func (j *Journal) serve() {
 	for {
-		j.awaitCompany()
+		j.linger()
 		calls := j.take()
 		if calls == nil {
 			return
@@ -185,7 +185,7 @@ func (j *Journal) commit(calls []*call) error {
 		return j.failed(err)
 	}
 	if len(b.frames) > 0 {
-		j.settle(b)
+		j.apply(b)
 		j.compactIfWasteful()
 	}
 	return nil
@@ -226,7 +226,7 @@ func (j *Journal) write(frames []byte) error {
 // failed returns what to tell the callers of a commit that failed.
 func (j *Journal) failed(err error) error {
 	if errors.Is(err, errDamaged) {
-		return j.breakDown(err)
+		return j.setBroken(err)
 	}
 	if !j.failing {
 		j.failing = true
@@ -235,8 +235,8 @@ func (j *Journal) failed(err error) error {
 	return toCaller(err)
 }
 
-// breakDown ends the use of a file that has changed since it was written.
-func (j *Journal) breakDown(err error) error {
+// setBroken ends the use of a file that has changed since it was written.
+func (j *Journal) setBroken(err error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.broken == nil {
@@ -294,7 +294,7 @@ func (j *Journal) record(id protocol.RequestID) (Record, error) {
 // of the file.
 func (j *Journal) readError(err error) error {
 	if errors.Is(err, errDamaged) {
-		return j.breakDown(err)
+		return j.setBroken(err)
 	}
 	return err
 }

@@ -167,20 +167,20 @@ func (j *Journal) salvage(damaged *replay, problem error) error {
 	if err != nil {
 		return err
 	}
-	doubtful := 0
+	inDoubt := 0
 	err = j.compact(func(e *entry, k kind, content []byte) []byte {
 		if k == kindRequest && !e.ended {
-			doubtful++
-			content[0] |= flagDoubtful
+			inDoubt++
+			content[0] |= flagInDoubt
 		}
 		return content
 	})
 	if err != nil {
 		return errors.Join(err, os.Remove(aside))
 	}
-	j.report = Report{SetAside: aside, Problem: problem.Error(), Faults: max(1, r.faults), Saved: len(j.index), Doubtful: doubtful}
+	j.report = Report{SetAside: aside, Problem: problem.Error(), Faults: max(1, r.faults), Saved: len(j.index), InDoubt: inDoubt}
 	j.log.Warn("the journal was damaged: what can be read of it was saved, requests may be missing; the damaged file is kept",
-		"problem", problem, "kept", aside, "saved", len(j.index), "doubtful", doubtful)
+		"problem", problem, "kept", aside, "saved", len(j.index), "in_doubt", inDoubt)
 	return j.convert()
 }
 

@@ -16,7 +16,7 @@ import (
 // then gets another name, so that an older program does not run again what it says.
 //
 // Where this journal holds requests already, an older program ran meanwhile: what
-// only its file knows is added, and what has no end there is doubtful.
+// only its file knows is added, and what has no end there is in doubt.
 func (j *Journal) convert() error {
 	path := j.opts.Former
 	if _, err := os.Stat(path); path == "" || errors.Is(err, fs.ErrNotExist) {
@@ -53,7 +53,7 @@ func (j *Journal) takeOver(path string) error {
 	if err := j.write(b.frames); err != nil {
 		return err
 	}
-	j.settle(b)
+	j.apply(b)
 	j.opened = j.totals.age
 	switch added := len(j.index) - before; {
 	case !merge:
@@ -75,7 +75,7 @@ func (b *batch) former(path string, merge bool) (damaged int, err error) {
 			if b.find(was.ID) != nil {
 				return nil
 			}
-			was.Doubtful = was.End == nil
+			was.InDoubt = was.End == nil
 			if was.End != nil {
 				was.End.Age = b.totals.age
 			}
@@ -100,8 +100,8 @@ func (b *batch) formerRequest(was *v1.Record) error {
 	if err != nil {
 		return err
 	}
-	if was.Doubtful {
-		raw[0] |= flagDoubtful
+	if was.InDoubt {
+		raw[0] |= flagInDoubt
 	}
 	_, err = b.accept(was.ID, raw, nil, Offer(was.Offer))
 	return err

@@ -46,7 +46,7 @@ func TestFormerJournalIsTakenOver(t *testing.T) {
 	full.Offer = Offer{Attempt: 2, Node: "nodeB", Name: "cellar", Lost: 1, Stdout: 5, Stderr: 6}
 	begun := request("begun")
 	begun.Service.Retry = 3
-	begun.Offer = Offer{Attempt: 1, Node: "nodeA", Name: "attic", Begun: true}
+	begun.Offer = Offer{Attempt: 1, Node: "nodeA", Name: "attic", Started: true}
 	failed := ending(protocol.StateFailed, 3, "")
 	failed.Event.Code, failed.Event.Reason, failed.Event.NodeName, failed.Event.Container = protocol.CodeStartFailed, "because", "attic", "c0ffee"
 	failed.History = append(failed.History, protocol.Event{State: protocol.StatePulling, Progress: &protocol.Progress{Current: 1, Total: 2, LayersDone: 3, Layers: 4}})
@@ -139,12 +139,12 @@ func TestFormerJournalAfterADowngrade(t *testing.T) {
 		}
 		j = open(t, path, o)
 		got := loadAll(t, j)
-		if len(got) != 6 || !reflect.DeepEqual(got[0], mine) || got[1].ID != "ours" || got[1].Doubtful {
+		if len(got) != 6 || !reflect.DeepEqual(got[0], mine) || got[1].ID != "ours" || got[1].InDoubt {
 			t.Fatalf("%+v", got)
 		}
 		for _, r := range got[2:] {
-			if wantDoubtful := r.ID == "accepted" || r.ID == "begun"; r.Doubtful != wantDoubtful || (r.End == nil) != wantDoubtful {
-				t.Errorf("%s: doubtful %v, end %+v", r.ID, r.Doubtful, r.End)
+			if wantDoubtful := r.ID == "accepted" || r.ID == "begun"; r.InDoubt != wantDoubtful || (r.End == nil) != wantDoubtful {
+				t.Errorf("%s: in doubt %v, end %+v", r.ID, r.InDoubt, r.End)
 			}
 		}
 		if got, err := os.ReadFile(fmt.Sprintf("%s.converted-%d", o.Former, n)); err != nil || !bytes.Equal(got, raw) {

@@ -36,7 +36,7 @@ func child(t *testing.T, name, dir string) *exec.Cmd {
 // requests one is left unended.
 func crashChild(dir string) error {
 	o := testOptions()
-	o.KeepEnded = 1 << 20
+	o.MaxEnded = 1 << 20
 	j, err := Open(filepath.Join(dir, "journal.db"), o)
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func TestKilledAtAnyPoint(t *testing.T) {
 		}
 	}
 	o := testOptions()
-	o.KeepEnded = 1 << 20
+	o.MaxEnded = 1 << 20
 	j := open(t, filepath.Join(dir, "journal.db"), o)
 	if j.Report() != (Report{}) {
 		t.Fatalf("report %+v", j.Report())

@@ -23,9 +23,9 @@
 //
 // A caller blocks until its record is synced. The first one starts a goroutine
 // that commits; whoever comes meanwhile shares the next commit, so that a sync
-// serves all who wait, and nobody waits for company. But an end that was told
+// serves all calls, and none lingers. But an end that was told
 // already, by a node that keeps it until it is written down, waits for it a little
-// (End.Unhurried, Options.Patience): where one request follows another, the end of
+// (End.Linger, Options.MaxLinger): where one request follows another, the end of
 // the one goes to disk with the acceptance of the other, which else would wait for
 // it. The goroutine ends when nobody waits: an idle journal has no goroutine, no
 // timer, and writes nothing.
@@ -65,7 +65,7 @@
 //   - Anything else is wrong: a record has changed, a commit is missing, commits
 //     follow one that is not whole. That is damage. Each sound frame is taken
 //     over into a new file, and the old one is kept under another name. Requests
-//     without an end are Doubtful then: what happened last may be missing.
+//     without an end are InDoubt then: what happened last may be missing.
 //   - A commit that the disk acknowledged and then lost, with nothing after it.
 //     No file can tell that.
 //

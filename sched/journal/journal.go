@@ -37,14 +37,14 @@ type Options struct {
 	// LockTimeout is how long Open waits for another process to let go of the
 	// file.
 	LockTimeout time.Duration
-	// Patience is how long an End that is Unhurried waits for others to share a
+	// MaxLinger is how long an End with Linger waits for others to share a
 	// commit with.
-	Patience time.Duration
-	// KeepEnded, KeepEndedFor and KeepBytes say how many ended requests are
+	MaxLinger time.Duration
+	// MaxEnded, EndedTTL and MaxBytes say how many ended requests are
 	// kept, for how long, and how many bytes their records and output may take.
-	KeepEnded    int
-	KeepEndedFor time.Duration
-	KeepBytes    protocol.Bytes
+	MaxEnded int
+	EndedTTL time.Duration
+	MaxBytes protocol.Bytes
 	// MaxOutput is how many bytes of a request's output are kept, the last
 	// ones; MaxHistory how many events, the first and the last ones.
 	MaxOutput  int
@@ -54,13 +54,13 @@ type Options struct {
 // DefaultOptions returns what Hearth runs with, but for Clock and Log.
 func DefaultOptions() Options {
 	return Options{
-		LockTimeout:  time.Second,
-		Patience:     50 * time.Millisecond,
-		KeepEnded:    1000,
-		KeepEndedFor: 24 * time.Hour,
-		KeepBytes:    32 << 20,
-		MaxOutput:    64 << 10,
-		MaxHistory:   64,
+		LockTimeout: time.Second,
+		MaxLinger:   50 * time.Millisecond,
+		MaxEnded:    1000,
+		EndedTTL:    24 * time.Hour,
+		MaxBytes:    32 << 20,
+		MaxOutput:   64 << 10,
+		MaxHistory:  64,
 	}
 }
 
@@ -69,7 +69,7 @@ func (o *Options) Validate() error {
 	switch {
 	case o.Clock == nil || o.Log == nil:
 		return errors.New("journal: Clock and Log must be set")
-	case o.LockTimeout < 0 || o.Patience < 0 || o.KeepEnded < 0 || o.KeepEndedFor < 0 || o.MaxOutput < 0 || o.MaxHistory < 0:
+	case o.LockTimeout < 0 || o.MaxLinger < 0 || o.MaxEnded < 0 || o.EndedTTL < 0 || o.MaxOutput < 0 || o.MaxHistory < 0:
 		return errors.New("journal: an option is negative")
 	}
 	return nil
@@ -88,9 +88,8 @@ type Journal struct {
 	file    *logFile                      // only the writer replaces it
 	waiting []*call
 	writing bool // a writer runs
-	// hurry holds a token when somebody came since the writer looked who does not
-	// wait for company.
-	hurry   chan struct{}
+	// notify is filled by a call without linger since the writer looked.
+	notify  chan struct{}
 	closed  bool
 	broken  error          // set when the file cannot be trusted any more
 	writers sync.WaitGroup // at most one at a time
@@ -183,7 +182,7 @@ func (j *Journal) Ended(ctx context.Context, id protocol.RequestID, end End) err
 		return err
 	}
 	output := encodeOutput(tail(end.Output, j.opts.MaxOutput))
-	return j.submit(ctx, &call{size: len(raw) + len(output), patient: end.Unhurried}, func(b *batch) (verdict, err error) {
+	return j.submit(ctx, &call{size: len(raw) + len(output), linger: end.Linger}, func(b *batch) (verdict, err error) {
 		e := b.find(id)
 		switch {
 		case e == nil:
@@ -266,7 +265,7 @@ func (j *Journal) Close() error {
 	j.mu.Lock()
 	first := !j.closed
 	j.closed = true
-	j.hasten()
+	j.notifyWriter()
 	j.mu.Unlock()
 	j.writers.Wait()
 	if !first {

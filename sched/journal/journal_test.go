@@ -352,7 +352,7 @@ func TestChangedRecordBreaksTheJournalOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	j = open(t, path, testOptions())
-	if got := loadAll(t, j); len(got) != 1 || !got[0].Doubtful || j.Report().SetAside == "" {
+	if got := loadAll(t, j); len(got) != 1 || !got[0].InDoubt || j.Report().SetAside == "" {
 		t.Fatalf("%+v, %+v", got, j.Report())
 	}
 }
@@ -416,14 +416,14 @@ func TestOfferTakenBack(t *testing.T) {
 }
 
 // An end that has time shares the commit of what comes next; by itself it waits for
-// as long as there is patience, and when the journal is closed no more.
+// as long as it may linger, and when the journal is closed no more.
 func TestUnhurriedEndsWaitForCompany(t *testing.T) {
 	path := pathIn(t)
 	unhurried := ending(protocol.StateSucceeded, 0, "")
-	unhurried.Unhurried = true
+	unhurried.Linger = true
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions()
-		o.Patience = time.Second
+		o.MaxLinger = time.Second
 		j, err := Open(path, o)
 		if err != nil {
 			t.Fatal(err)
@@ -441,19 +441,19 @@ func TestUnhurriedEndsWaitForCompany(t *testing.T) {
 		finish("a")
 		accept(t, j, "d")
 		if err := <-ended; err != nil || time.Since(start) != 0 {
-			t.Errorf("with company: %v after %v", err, time.Since(start))
+			t.Errorf("with others: %v after %v", err, time.Since(start))
 		}
 		synctest.Wait()
 		if n := j.totals.commit - commits; n != 1 {
 			t.Errorf("%d commits of an end and an acceptance", n)
 		}
 		finish("b")
-		if err := <-ended; err != nil || time.Since(start) != o.Patience {
+		if err := <-ended; err != nil || time.Since(start) != o.MaxLinger {
 			t.Errorf("alone: %v after %v", err, time.Since(start))
 		}
 		finish("c")
 		closed := j.Close()
-		if err := <-ended; err != nil || closed != nil || time.Since(start) != o.Patience {
+		if err := <-ended; err != nil || closed != nil || time.Since(start) != o.MaxLinger {
 			t.Errorf("while closing: %v, %v after %v", err, closed, time.Since(start))
 		}
 	})

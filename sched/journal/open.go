@@ -21,9 +21,9 @@ type Report struct {
 	// were; each may have cost any number of requests.
 	Problem string
 	Faults  int
-	// Saved is how many requests were taken from it, Doubtful how many of them
+	// Saved is how many requests were taken from it, InDoubt how many of them
 	// are that.
-	Saved, Doubtful int
+	Saved, InDoubt int
 	// Compacted says that the file was written anew because most of it was
 	// empty.
 	Compacted bool
@@ -55,9 +55,9 @@ func Open(path string, opts Options) (*Journal, error) {
 	}
 	j := &Journal{
 		opts: opts, log: opts.Log, path: path, file: &logFile{File: f},
-		index: make(map[protocol.RequestID]*entry),
-		hurry: make(chan struct{}, 1),
-		start: opts.Clock(), syncDir: syncDir,
+		index:  make(map[protocol.RequestID]*entry),
+		notify: make(chan struct{}, 1),
+		start:  opts.Clock(), syncDir: syncDir,
 	}
 	if err := j.open(); err != nil {
 		j.file.Close()

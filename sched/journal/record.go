@@ -31,8 +31,8 @@ type Offer struct {
 	Node    protocol.PeerID
 	// Name is what the node is called.
 	Name string
-	// Begun: a container of it was seen there.
-	Begun bool `json:",omitempty"`
+	// Started: a container of it was seen there.
+	Started bool `json:"Begun,omitempty"`
 	// Lost counts the attempts before it that were lost and may have run.
 	Lost uint32 `json:",omitempty"`
 	// Stdout and Stderr are how many bytes those before it wrote.
@@ -50,9 +50,9 @@ type End struct {
 	// Decisions explain its placements. They are left out where they cannot be
 	// written down.
 	Decisions []protocol.Decision `json:",omitempty"`
-	// Unhurried says that what waits for Ended has time: it may wait a little, to
+	// Linger says that what waits for Ended has time: it may wait a little, to
 	// share a commit with others. It is not kept.
-	Unhurried bool `json:"-"`
+	Linger bool `json:"-"`
 	// Output holds what the container wrote, in order. Only Ended uses it;
 	// Journal.Output returns what was kept.
 	Output []protocol.Output `json:"-"`
@@ -67,10 +67,10 @@ type Record struct {
 	Hash [sha256.Size]byte
 	// End is nil while the request has not ended.
 	End *End
-	// Doubtful: the record was saved from a damaged file and has no end, but
+	// InDoubt: the record was saved from a damaged file and has no end, but
 	// may have had one, or further offers. It must not be offered anew; ask the
 	// node of the last offer, if there is one, or end it as unknown.
-	Doubtful bool
+	InDoubt bool
 }
 
 // Bounds on records, in bytes.
@@ -85,7 +85,7 @@ const (
 var errMalformed = errors.New("malformed record")
 
 // The flags of a request's record.
-const flagDoubtful = 1
+const flagInDoubt = 1
 
 // encodeRequest returns flags, hash and JSON.
 func encodeRequest(r *Record) ([]byte, error) {
@@ -93,7 +93,7 @@ func encodeRequest(r *Record) ([]byte, error) {
 		return nil, err
 	}
 	req := r.Request
-	req.At = sane(req.At)
+	req.At = validTime(req.At)
 	text, err := json.Marshal(&req)
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeInvalid, "request %s cannot be written down: %v", r.ID, err)
@@ -112,7 +112,7 @@ func decodeRequest(raw []byte) (Record, error) {
 	if len(raw) < 1+len(r.Hash) {
 		return r, errMalformed
 	}
-	r.Doubtful = raw[0]&flagDoubtful != 0
+	r.InDoubt = raw[0]&flagInDoubt != 0
 	n := 1 + copy(r.Hash[:], raw[1:])
 	return r, json.Unmarshal(raw[n:], &r.Request)
 }
@@ -189,13 +189,13 @@ func clip(e protocol.Event) protocol.Event {
 	if len(e.Reason) > maxText {
 		e.Reason = strings.ToValidUTF8(e.Reason[:maxText], "") + "…"
 	}
-	e.At = sane(e.At)
+	e.At = validTime(e.At)
 	return e
 }
 
-// sane returns t without a zone; the zero time where the year is none that
+// validTime returns t without a zone; the zero time where the year is none that
 // can be written: it comes from a clock that is wrong.
-func sane(t time.Time) time.Time {
+func validTime(t time.Time) time.Time {
 	t = t.UTC().Round(0)
 	if t.Year() < 1 || t.Year() > 9999 {
 		return time.Time{}
@@ -229,6 +229,6 @@ func readRecord(e *entry, read func(extent, kind) ([]byte, error)) (Record, erro
 		return Record{}, err
 	}
 	ended, err := decodeEnd(raw)
-	r.End, r.Doubtful = &ended.End, false
+	r.End, r.InDoubt = &ended.End, false
 	return r, err
 }

@@ -19,7 +19,7 @@ func TestKeptForATimeOverRestarts(t *testing.T) {
 	path := pathIn(t)
 	clock := &testClock{now: 99 * time.Hour} // where it starts means nothing
 	o := testOptions()
-	o.Clock, o.KeepEndedFor = clock.Now, time.Hour
+	o.Clock, o.EndedTTL = clock.Now, time.Hour
 	j := open(t, path, o)
 	accept(t, j, "a")
 	end(t, j, "a", ending(protocol.StateSucceeded, 0, "out"))
@@ -49,7 +49,7 @@ func TestKeptForATimeOverRestarts(t *testing.T) {
 
 func TestKeptUpToASize(t *testing.T) {
 	o := testOptions()
-	o.KeepBytes = 64 << 10
+	o.MaxBytes = 64 << 10
 	j := open(t, pathIn(t), o)
 	for i := range 10 {
 		accept(t, j, fmt.Sprint("r", i))
@@ -137,7 +137,7 @@ type model struct {
 func (m *model) committed(o *Options) {
 	for len(m.ended) > 0 {
 		first := m.known[m.ended[0]]
-		if len(m.ended) <= o.KeepEnded && m.now-first.endedAt < o.KeepEndedFor {
+		if len(m.ended) <= o.MaxEnded && m.now-first.endedAt < o.EndedTTL {
 			return
 		}
 		delete(m.known, m.ended[0])
@@ -153,7 +153,7 @@ func TestAgainstAModel(t *testing.T) {
 		path := filepath.Join(dir, fmt.Sprint(n, ".db"))
 		clock := &testClock{}
 		o := testOptions()
-		o.Clock, o.KeepEnded, o.KeepEndedFor = clock.Now, 3, time.Hour
+		o.Clock, o.MaxEnded, o.EndedTTL = clock.Now, 3, time.Hour
 		j, err := Open(path, o)
 		if err != nil {
 			t.Fatal(err)

@@ -78,14 +78,14 @@ func reopen(t *testing.T, what string, raw []byte, want map[protocol.RequestID]R
 	return report, len(got)
 }
 
-// checkSaved checks that a record is what it was, or less and Doubtful.
+// checkSaved checks that a record is what it was, or less and InDoubt.
 func checkSaved(t *testing.T, what string, report Report, got, want Record) {
 	t.Helper()
-	if got.Doubtful != (report.SetAside != "" && got.End == nil) {
-		t.Fatalf("%s: doubtful %v: %+v", what, got.Doubtful, got)
+	if got.InDoubt != (report.SetAside != "" && got.End == nil) {
+		t.Fatalf("%s: in doubt %v: %+v", what, got.InDoubt, got)
 	}
-	if got.Doubtful {
-		got.Doubtful = false
+	if got.InDoubt {
+		got.InDoubt = false
 		if got.Offer == (Offer{}) {
 			got.Offer = want.Offer
 		}
@@ -324,7 +324,7 @@ func TestDamagedFilesAreKept(t *testing.T) {
 // afterwards.
 func TestMostlyDeadFileIsMadeSmaller(t *testing.T) {
 	o := testOptions()
-	o.KeepEnded = 5
+	o.MaxEnded = 5
 	path := pathIn(t)
 	j := open(t, path, o)
 	accept(t, j, "alive")

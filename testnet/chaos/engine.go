@@ -173,7 +173,7 @@ func (e *engine) look(ctx context.Context) (map[string]string, error) {
 // settle waits until nothing runs any more, or will, and takes down what is left.
 func (e *engine) settle(t testing.TB) {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for {
 		_, _, changed := e.running.count(nil)
 		left, err := e.look(context.Background())

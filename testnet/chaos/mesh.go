@@ -13,8 +13,8 @@ import (
 	"github.com/hearth-edge/hearth/testnet/netns"
 )
 
-// patience bounds the waits for what takes no time by itself on an idle machine.
-const patience = 2 * time.Minute
+// waitTimeout bounds the waits for what takes no time by itself on an idle machine.
+const waitTimeout = 2 * time.Minute
 
 // Options say what a mesh is made of.
 type Options struct {
@@ -137,7 +137,7 @@ func (d *Device) AwaitStarts(more int) {
 func (m *Mesh) awaitStarts(on *engine, more int) {
 	m.t.Helper()
 	_, before, _ := m.running.count(on)
-	for deadline := time.After(patience); ; {
+	for deadline := time.After(waitTimeout); ; {
 		running, starts, changed := m.running.count(on)
 		if running > 0 && starts >= before+more {
 			return
@@ -145,7 +145,7 @@ func (m *Mesh) awaitStarts(on *engine, more int) {
 		select {
 		case <-changed:
 		case <-deadline:
-			m.t.Fatalf("%d containers were started within %v, %d were expected", starts-before, patience, more)
+			m.t.Fatalf("%d containers were started within %v, %d were expected", starts-before, waitTimeout, more)
 		}
 	}
 }

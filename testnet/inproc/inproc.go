@@ -32,8 +32,8 @@ import (
 // is said by the arguments (see package fake).
 const Image = "work:1"
 
-// patience bounds each wait.
-const patience = 60 * time.Second
+// waitTimeout bounds each wait.
+const waitTimeout = 60 * time.Second
 
 // A Mesh is a number of nodes that see each other.
 type Mesh struct {
@@ -116,8 +116,8 @@ func (m *Mesh) add(t testing.TB, i int, peers []ma.Multiaddr, o Options) *Node {
 	case <-n.Ready():
 	case <-n.ended:
 		t.Fatalf("%s ended instead of getting ready: %v", n.Name, n.err)
-	case <-time.After(patience):
-		t.Fatalf("%s is not ready after %v", n.Name, patience)
+	case <-time.After(waitTimeout):
+		t.Fatalf("%s is not ready after %v", n.Name, waitTimeout)
 	}
 	conn, err := app.Dial(ctx, cfg.StateDir)
 	if err != nil {
@@ -137,15 +137,15 @@ func (n *Node) Stop() {
 		if n.err != nil {
 			n.t.Errorf("%s: %v", n.Name, n.err)
 		}
-	case <-time.After(patience):
-		n.t.Errorf("%s has not ended after %v", n.Name, patience)
+	case <-time.After(waitTimeout):
+		n.t.Errorf("%s has not ended after %v", n.Name, waitTimeout)
 	}
 }
 
 // WaitNodes waits until every node sees count nodes with their statuses.
 func (m *Mesh) WaitNodes(t testing.TB, count int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, n := range m.Nodes {

@@ -92,8 +92,8 @@ func newMesh(s *Scenario, pl *plan, r int, pol policy, params sched.Params) *mes
 
 func mib(x float64) protocol.Bytes { return protocol.Bytes(x * (1 << 20)) }
 
-// patience is for how many times the scenario's duration requests may go on.
-const patience = 20
+// maxOverrun is for how many times the scenario's duration requests may go on.
+const maxOverrun = 20
 
 // run lets everything happen and returns when the last request has ended.
 func (m *mesh) run() {
@@ -101,7 +101,7 @@ func (m *mesh) run() {
 		n.join()
 	}
 	m.schedule()
-	last := seconds(patience*m.scenario.DurationS) + time.Hour
+	last := seconds(maxOverrun*m.scenario.DurationS) + time.Hour
 	for m.open > 0 && len(m.events) > 0 && m.events[0].at < last {
 		e := m.events.pop()
 		m.now = e.at

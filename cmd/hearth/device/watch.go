@@ -54,8 +54,8 @@ type watchEnd struct {
 func (w *watcher) begin(ctx context.Context) error {
 	w.startAll(ctx)
 	awaited := maps.Clone(w.watched)
-	patience := time.NewTimer(askTimeout)
-	defer patience.Stop()
+	timeout := time.NewTimer(askTimeout)
+	defer timeout.Stop()
 	for len(awaited) > 0 {
 		select {
 		case node := <-w.started:
@@ -65,7 +65,7 @@ func (w *watcher) begin(ctx context.Context) error {
 				return err
 			}
 			delete(awaited, end.node)
-		case <-patience.C:
+		case <-timeout.C:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()

@@ -31,9 +31,9 @@ type Record struct {
 	Detached bool
 	At       time.Time
 	Hash     [32]byte
-	// Doubtful: something of it may be missing.
-	Doubtful bool
-	Offer    Offer
+	// InDoubt: something of it may be missing.
+	InDoubt bool
+	Offer   Offer
 	// End is nil while the request has not ended.
 	End *End
 	// Output is encoded as it is in the log.
@@ -45,7 +45,7 @@ type Offer struct {
 	Attempt        uint32
 	Node           protocol.PeerID
 	Name           string
-	Begun          bool
+	Started        bool `json:"Begun"`
 	Lost           uint32
 	Stdout, Stderr uint64
 }
@@ -130,7 +130,7 @@ func read(tx *bbolt.Tx, key []byte) (r Record, whole, ok bool) {
 			whole = false
 		}
 	}
-	r.Doubtful = (r.Doubtful || !whole) && r.End == nil
+	r.InDoubt = (r.InDoubt || !whole) && r.End == nil
 	return r, whole, true
 }
 
@@ -159,7 +159,7 @@ func (r *Record) decodeRequest(raw []byte) error {
 	if len(raw) < 1+len(r.Hash) {
 		return ErrDamaged
 	}
-	r.Doubtful = raw[0]&1 != 0
+	r.InDoubt = raw[0]&1 != 0
 	n := 1 + copy(r.Hash[:], raw[1:])
 	var was request
 	if err := json.Unmarshal(raw[n:], &was); err != nil {

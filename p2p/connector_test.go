@@ -28,8 +28,8 @@ func gossiping(t *testing.T, devices ...*device) (stop func()) {
 	var wg sync.WaitGroup
 	for _, d := range devices {
 		wg.Go(func() {
-			beat := time.NewTicker(time.Second)
-			defer beat.Stop()
+			interval := time.NewTicker(time.Second)
+			defer interval.Stop()
 			for ctx.Err() == nil {
 				s := aStatus()
 				s.Addresses = d.Addresses()
@@ -37,7 +37,7 @@ func gossiping(t *testing.T, devices ...*device) (stop func()) {
 					t.Errorf("%s: %v", d.name, err)
 				}
 				select {
-				case <-beat.C:
+				case <-interval.C:
 				case <-ctx.Done():
 				}
 			}

@@ -31,10 +31,10 @@ const (
 	// twice the time, up to readyTimeout. Where it does not from repairTimeout on, pubsub
 	// is told anew of the neighbour.
 	readyPollInterval, repairTimeout = time.Millisecond, time.Second
-	// forwardBeats is for how many beats after a device joined all statuses are
+	// forwardStatusIntervals is for how many intervals after a device joined all statuses are
 	// passed on, so that it hears of everybody; later each forwardInterval-th is by
 	// each device.
-	forwardBeats, forwardInterval = 2, 16
+	forwardStatusIntervals, forwardInterval = 2, 16
 )
 
 // gossipProtocols is the only protocol of pubsub here. Later ones help with
@@ -221,7 +221,7 @@ func (g *gossip) receive(from, sender peer.ID, data []byte) pubsub.ValidationRes
 // device gets it from its sender; forwarding helps those that are not connected
 // to the sender yet.
 func (g *gossip) shouldForward(from peer.ID, s *protocol.Status) bool {
-	return !g.members.fullMesh() || (s.Sequence+g.forwardOffset())%forwardInterval == 0 || !g.members.has(from) || g.members.sinceJoin() < forwardBeats*s.Beat
+	return !g.members.fullMesh() || (s.Sequence+g.forwardOffset())%forwardInterval == 0 || !g.members.has(from) || g.members.sinceJoin() < forwardStatusIntervals*s.Interval
 }
 
 // forwardOffset says which of the statuses this device passes on: others do so with others.

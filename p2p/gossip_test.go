@@ -15,7 +15,7 @@ import (
 )
 
 func aStatus() protocol.Status {
-	return protocol.Status{Beat: time.Second, Arch: "amd64", OS: "linux"}
+	return protocol.Status{Interval: time.Second, Arch: "amd64", OS: "linux"}
 }
 
 // A status published when a device joins reaches it, and soon.

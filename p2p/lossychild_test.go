@@ -134,16 +134,16 @@ func (m *Mesh) haveBulk(ctx context.Context, size int) int {
 	}
 }
 
-// publishSteadily gossips at the usual beat, and tells of silences longer than a
+// publishSteadily gossips at the usual interval, and tells of silences longer than a
 // clean link has.
 func publishSteadily(ctx context.Context, m *Mesh, silent func(time.Duration)) {
-	beat, look := time.NewTicker(time.Second), time.NewTicker(100*time.Millisecond)
-	defer beat.Stop()
+	interval, look := time.NewTicker(time.Second), time.NewTicker(100*time.Millisecond)
+	defer interval.Stop()
 	defer look.Stop()
 	var longest time.Duration
 	for {
 		select {
-		case <-beat.C:
+		case <-interval.C:
 			_ = m.Publish(aStatus())
 		case <-look.C:
 			now := m.silence()

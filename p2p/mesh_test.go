@@ -45,7 +45,7 @@ func TestTwoDevices(t *testing.T) {
 		t.Error("opened a stream to itself")
 	}
 
-	if err := a.Publish(protocol.Status{Beat: time.Second, Arch: "amd64", OS: "linux"}); err != nil {
+	if err := a.Publish(protocol.Status{Interval: time.Second, Arch: "amd64", OS: "linux"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.nextStatus(a.ID()); got.Name != "a" || got.Arch != "amd64" {

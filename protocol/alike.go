@@ -24,6 +24,6 @@ func (s *Status) Alike(older *Status) bool {
 	}
 	c := *s
 	c.Youngest, c.LongRunning.Ran, c.Sequence = older.Youngest, older.LongRunning.Ran, older.Sequence
-	c.Beat, c.Score, c.CPUOthers, c.MemoryFree, c.DiskFree = older.Beat, older.Score, older.CPUOthers, older.MemoryFree, older.DiskFree
+	c.Interval, c.Score, c.CPUOthers, c.MemoryFree, c.DiskFree = older.Interval, older.Score, older.CPUOthers, older.MemoryFree, older.DiskFree
 	return reflect.DeepEqual(&c, older)
 }

@@ -8,7 +8,7 @@ import (
 // What always moves a little is no news; all else is.
 func TestAlike(t *testing.T) {
 	told := Status{
-		Node: "n", Name: "a", Role: RoleNode, Beat: time.Second, Score: 100, Speed: 1, CPUs: 4, CPUFree: 4, Slots: 4,
+		Node: "n", Name: "a", Role: RoleNode, Interval: time.Second, Score: 100, Speed: 1, CPUs: 4, CPUFree: 4, Slots: 4,
 		MemoryTotal: 1000, MemoryFree: 900, DiskFree: 10_000, Images: []uint32{1, 2}, Labels: map[string]string{"k": "v"},
 		Addresses:   []string{"/ip4/10.0.0.1/tcp/7117"},
 		LongRunning: LongRunning{Count: 1, Ran: time.Minute}, Youngest: 2 * time.Second,
@@ -19,7 +19,7 @@ func TestAlike(t *testing.T) {
 	}{
 		"nothing":               {func(*Status) {}, true},
 		"its number":            {func(s *Status) { s.Sequence = 9 }, true},
-		"its beat":              {func(s *Status) { s.Beat = time.Minute }, true},
+		"its interval":          {func(s *Status) { s.Interval = time.Minute }, true},
 		"a little memory":       {func(s *Status) { s.MemoryFree = 860 }, true},
 		"much memory":           {func(s *Status) { s.MemoryFree = 840 }, false},
 		"a little disk":         {func(s *Status) { s.DiskFree = 10_400 }, true},

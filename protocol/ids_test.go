@@ -194,7 +194,7 @@ func TestStatusBounds(t *testing.T) {
 	}{
 		{"a node ID", func(s *Status) { s.Node = "" }},
 		{"name", func(s *Status) { s.Name = "a\x1bb" }},
-		{"beat", func(s *Status) { s.Beat = 2 * time.Hour }},
+		{"interval", func(s *Status) { s.Interval = 2 * time.Hour }},
 		{"role", func(s *Status) { s.Role = 2 }},
 		{"rating", func(s *Status) { s.Score = math.NaN() }},
 		{"speed", func(s *Status) { s.Speed = -1 }},

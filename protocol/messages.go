@@ -78,8 +78,8 @@ type Status struct {
 	Name string
 	// Sequence grows with every status of this device, over restarts too.
 	Sequence uint64
-	// Beat is after how long the next status follows at the latest.
-	Beat time.Duration
+	// Interval is after how long the next status follows at the latest.
+	Interval time.Duration
 	// Role says whether the device runs work at all; with RoleDevice the
 	// score is 0 and so are the fields that speak of work.
 	Role Role

@@ -21,8 +21,8 @@ const ReasonDraining = "is draining: it takes no new work until 'hearth drain --
 const (
 	// MaxStatusAddresses is the most addresses that a status names.
 	MaxStatusAddresses = 12
-	// MaxBeat is the longest time between two statuses of a device.
-	MaxBeat = time.Hour
+	// MaxStatusInterval is the longest time between two statuses of a device.
+	MaxStatusInterval = time.Hour
 
 	maxTemperature   = 1000
 	maxAccelerators  = 8
@@ -65,7 +65,7 @@ func DecodeStatus(b []byte) (Status, error) {
 
 func statusToPB(s *Status) *pb.Score {
 	return &pb.Score{
-		Node: string(s.Node), Name: s.Name, Sequence: s.Sequence, Beat: durationToPB(s.Beat),
+		Node: string(s.Node), Name: s.Name, Sequence: s.Sequence, Beat: durationToPB(s.Interval),
 		Role: pb.Role(s.Role), Rating: s.Score, Speed: s.Speed,
 		Cpus: toMilli(s.CPUs), CpuOthers: toMilli(s.CPUOthers), CpuFree: toMilli(s.CPUFree),
 		Slots: s.Slots, Running: s.Running, Queued: s.Queued,
@@ -80,7 +80,7 @@ func statusToPB(s *Status) *pb.Score {
 }
 
 func statusFromPB(p *pb.Score) (Status, error) {
-	beat, err := durationFromPB("beat", p.GetBeat())
+	interval, err := durationFromPB("interval", p.GetBeat())
 	if err != nil {
 		return Status{}, err
 	}
@@ -88,7 +88,7 @@ func statusFromPB(p *pb.Score) (Status, error) {
 		return Status{}, Errorf(CodeInvalid, "role: %d is not known here", p.GetRole())
 	}
 	s := Status{
-		Node: PeerID(p.GetNode()), Name: p.GetName(), Sequence: p.GetSequence(), Beat: beat,
+		Node: PeerID(p.GetNode()), Name: p.GetName(), Sequence: p.GetSequence(), Interval: interval,
 		Role: Role(p.GetRole()), Score: p.GetRating(), Speed: p.GetSpeed(),
 		CPUs: fromMilli(p.GetCpus()), CPUOthers: fromMilli(p.GetCpuOthers()), CPUFree: fromMilli(p.GetCpuFree()),
 		Slots: p.GetSlots(), Running: p.GetRunning(), Queued: p.GetQueued(),
@@ -123,8 +123,8 @@ func (s *Status) validate() error {
 	if _, err := ParsePeerID(string(s.Node)); err != nil {
 		return err
 	}
-	if s.Beat < 0 || s.Beat > MaxBeat {
-		return Errorf(CodeInvalid, "beat: %v is out of bounds: 0 to %v", s.Beat, MaxBeat)
+	if s.Interval < 0 || s.Interval > MaxStatusInterval {
+		return Errorf(CodeInvalid, "interval: %v is out of bounds: 0 to %v", s.Interval, MaxStatusInterval)
 	}
 	if s.Role > RoleNode {
 		return Errorf(CodeInvalid, "role: %d is not known here", s.Role)

@@ -84,7 +84,7 @@ func sampleStart() Service {
 
 func sampleStatus() Status {
 	return Status{
-		Node: nodeA, Name: "attic", Sequence: 77, Beat: time.Second, Role: RoleNode, Score: 12.5, Speed: 0.75,
+		Node: nodeA, Name: "attic", Sequence: 77, Interval: time.Second, Role: RoleNode, Score: 12.5, Speed: 0.75,
 		CPUs: 4, CPUOthers: 0.25, Slots: 4, Running: 2, Queued: 1, CPUFree: 1.75,
 		MemoryTotal: 8 << 30, MemoryFree: 3 << 30, DiskFree: 100 << 30, Arch: "arm64", OS: "linux",
 		Drivers: []string{"docker"}, Labels: map[string]string{"disk": "ssd", "room": "attic"},

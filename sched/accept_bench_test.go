@@ -43,7 +43,7 @@ func benchOrchestrator(b *testing.B, nodes int, node instant) *Orchestrator {
 		id := protocol.PeerID(fmt.Sprint("node", i))
 		view.Joined(id, string(id), "addr")
 		status := nodeStatus(id, float64(i%5+1), 4)
-		status.Beat = time.Minute
+		status.Interval = time.Minute
 		view.UpdateStatus(status)
 	}
 	o := New(Config{
@@ -125,12 +125,12 @@ func BenchmarkMesh(b *testing.B) {
 func BenchmarkAcceptAt1000PerSecond(b *testing.B) {
 	o := benchOrchestrator(b, 5, instant{})
 	took := make([]time.Duration, b.N)
-	beat := time.NewTicker(time.Millisecond)
-	defer beat.Stop()
+	interval := time.NewTicker(time.Millisecond)
+	defer interval.Stop()
 	var wg sync.WaitGroup
 	b.ResetTimer()
 	for n := range b.N {
-		<-beat.C
+		<-interval.C
 		wg.Go(func() { took[n] = life(b, o, n) })
 	}
 	wg.Wait()

@@ -290,7 +290,7 @@ func TestPullNeverGoesToWhoHasTheImage(t *testing.T) {
 			m.build(DefaultParams(), abc...)
 			if known {
 				has := nodeStatus("a", 1, 4)
-				has.Sequence, has.Beat, has.Images = 2, time.Minute, []uint32{protocol.HashImage("tool")}
+				has.Sequence, has.Interval, has.Images = 2, time.Minute, []uint32{protocol.HashImage("tool")}
 				m.view.UpdateStatus(has)
 			}
 			m.start(DefaultParams())
@@ -338,7 +338,7 @@ func TestImageFactsForLaterAttempts(t *testing.T) {
 		withJournal(t, abc, func(t *testing.T, m *mesh) {
 			m.close()
 			foreign := nodeStatus("b", 100, 4)
-			foreign.Sequence, foreign.Beat, foreign.Arch = 2, time.Minute, "arm64"
+			foreign.Sequence, foreign.Interval, foreign.Arch = 2, time.Minute, "arm64"
 			m.view.UpdateStatus(foreign)
 			m.images = func(context.Context, string) (ImageFacts, error) {
 				return ImageFacts{Platforms: []string{"linux/amd64"}}, nil

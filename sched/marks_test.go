@@ -221,10 +221,10 @@ func TestOutputTellsWhenItCame(t *testing.T) {
 // However long a request writes, what is asked for is shown, and little more.
 func TestMarks(t *testing.T) {
 	var m marks
-	const beat = 700 * time.Millisecond
+	const interval = 700 * time.Millisecond
 	var now time.Duration
 	for i := range uint64(200_000) { // 39 hours
-		now += beat
+		now += interval
 		m.add(now, time.Time{}, position{stdout: i})
 	}
 	if len(m) > maxMarks {
@@ -232,8 +232,8 @@ func TestMarks(t *testing.T) {
 	}
 	for _, d := range []time.Duration{0, 1, time.Second, time.Minute, 10 * time.Minute, time.Hour, 24 * time.Hour, now - 1} {
 		p, ok := m.since(now - d)
-		came := time.Duration(p.stdout+1) * beat
-		exact := (now - d + beat - 1) / beat * beat
+		came := time.Duration(p.stdout+1) * interval
+		exact := (now - d + interval - 1) / interval * interval
 		if most := 2*time.Second + d/20; !ok || came > exact || exact-came > most {
 			t.Errorf("the last %v: from %v before on, at most %v are right", d, now-came, d+most)
 		}

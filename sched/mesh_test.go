@@ -46,7 +46,7 @@ func (m *mesh) build(params Params, names ...protocol.PeerID) {
 		m.nodes[id] = &testNode{id: id, executions: make(map[protocol.Attach]*testExecution)}
 		m.view.Joined(id, string(id), "addr")
 		status := nodeStatus(id, float64(i+1), 4)
-		status.Beat = time.Minute
+		status.Interval = time.Minute
 		m.view.UpdateStatus(status)
 	}
 }

@@ -63,11 +63,11 @@ func TestImageNotFoundLeadsToThoseThatHaveIt(t *testing.T) {
 	inMesh(t, abc, func(t *testing.T, m *mesh) {
 		for i, id := range []protocol.PeerID{"b", "c"} {
 			status := nodeStatus(id, float64(2+20*i), 4)
-			status.Sequence, status.Beat, status.Images = 2, time.Minute, nil
+			status.Sequence, status.Interval, status.Images = 2, time.Minute, nil
 			m.view.UpdateStatus(status)
 		}
 		busyHere := nodeStatus("a", 0.01, 4)
-		busyHere.Sequence, busyHere.Beat = 2, time.Minute
+		busyHere.Sequence, busyHere.Interval = 2, time.Minute
 		m.view.UpdateStatus(busyHere)
 		app := m.run(protocol.Run{ID: "r"})
 		e := m.nodes["c"].only(t)

@@ -80,12 +80,12 @@ type Params struct {
 	ImageTimeout, ImageFactsTTL, ImageRetryInterval time.Duration
 	// MaxImageFacts is of how many images that is remembered.
 	MaxImageFacts int
-	// StatusBeats is for how many of its beats a status counts.
-	StatusBeats int
-	// ChangesPerBeat is how often within a beat devices gossip that their load
+	// StaleIntervals is for how many of its intervals a status counts.
+	StaleIntervals int
+	// ChangesPerInterval is how often within an interval devices gossip that their load
 	// has changed: one that nothing was heard of for longer is as it was. 0 is
 	// never.
-	ChangesPerBeat int
+	ChangesPerInterval int
 
 	// AnswerTimeout bounds the wait for the answer to an offer or an attach.
 	AnswerTimeout time.Duration
@@ -167,13 +167,13 @@ func DefaultParams() Params {
 		FaultHalfLife:  time.Minute,
 		MaxExperiences: 1024,
 
-		ColdStart:   20 * time.Second,
-		ColdBase:    time.Second,
-		PullRate:    4 << 20,
-		ImageShrink: 0.4,
-		StatusBeats: 3,
+		ColdStart:      20 * time.Second,
+		ColdBase:       time.Second,
+		PullRate:       4 << 20,
+		ImageShrink:    0.4,
+		StaleIntervals: 3,
 
-		ChangesPerBeat: 10,
+		ChangesPerInterval: 10,
 
 		ImageTimeout:       1500 * time.Millisecond,
 		ImageFactsTTL:      10 * time.Minute,

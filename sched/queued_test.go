@@ -115,7 +115,7 @@ func TestGivenBackToOneThatJoined(t *testing.T) {
 		m.nodes["c"] = &testNode{id: "c", executions: make(map[protocol.Attach]*testExecution)}
 		m.view.Joined("c", "c", "addr")
 		s := nodeStatus("c", 0.1, 1) // slow, but not as slow as to wait for as long again
-		s.Beat = time.Minute
+		s.Interval = time.Minute
 		m.view.UpdateStatus(s)
 		time.Sleep(30 * time.Second)
 		first.giveBack()

@@ -9,7 +9,7 @@ import (
 
 // starting is the status of a device whose engine has not answered yet.
 func starting(id protocol.PeerID) protocol.Status {
-	return protocol.Status{Node: id, Name: string(id), Sequence: 1, Beat: time.Minute, NotReady: true}
+	return protocol.Status{Node: id, Name: string(id), Sequence: 1, Interval: time.Minute, NotReady: true}
 }
 
 // A device that does not know yet whether it runs work is waited for, be it another
@@ -18,7 +18,7 @@ func starting(id protocol.PeerID) protocol.Status {
 func TestNotReadyIsWaitedFor(t *testing.T) {
 	ready := func(m *mesh, id protocol.PeerID) {
 		s := nodeStatus(id, 1, 4)
-		s.Sequence, s.Beat = 2, time.Minute
+		s.Sequence, s.Interval = 2, time.Minute
 		m.view.UpdateStatus(s)
 	}
 	for name, c := range map[string]struct {
@@ -34,7 +34,7 @@ func TestNotReadyIsWaitedFor(t *testing.T) {
 		"it tells its first score": {then: ready, after: 5 * time.Second},
 		"it runs no work": {
 			then: func(m *mesh, id protocol.PeerID) {
-				m.view.UpdateStatus(protocol.Status{Node: id, Name: string(id), Sequence: 2, Beat: time.Minute})
+				m.view.UpdateStatus(protocol.Status{Node: id, Name: string(id), Sequence: 2, Interval: time.Minute})
 			},
 			want: protocol.CodeNoNode, after: 5 * time.Second,
 		},
@@ -105,7 +105,7 @@ func TestRefusedAsNotReady(t *testing.T) {
 		app.last()
 		time.Sleep(time.Second)
 		s := nodeStatus("b", 1, 4)
-		s.Sequence, s.Beat = 2, time.Minute
+		s.Sequence, s.Interval = 2, time.Minute
 		m.view.UpdateStatus(s)
 		m.nodes["b"].only(t).exit(0)
 		if end := app.end(); end.State != protocol.StateSucceeded {

@@ -30,7 +30,7 @@ func (m *mesh) appear(id protocol.PeerID, speed float64) {
 	m.nodes[id].set(func() { m.nodes[id].gone = false })
 	m.view.Joined(id, string(id), "addr")
 	status := nodeStatus(id, speed, 4)
-	status.Beat = time.Minute
+	status.Interval = time.Minute
 	m.view.UpdateStatus(status)
 }
 

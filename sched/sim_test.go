@@ -85,7 +85,7 @@ func newSim(n int, seed uint64) *sim {
 	}{{0.1, 2, 0.2}, {0.25, 4, 0.3}, {1, 4, 0.25}, {2, 8, 0.15}, {4, 8, 0.1}}
 	params := DefaultParams()
 	params.DefaultWork = 1
-	params.ChangesPerBeat = 0
+	params.ChangesPerInterval = 0
 	clock := func() time.Duration { return s.now }
 	for i := range n {
 		k, upTo := 0, kinds[0].share
@@ -109,8 +109,8 @@ func newSim(n int, seed uint64) *sim {
 	return s
 }
 
-// beat makes node gossip its status each second, from a moment of its own on.
-func (s *sim) beat(n *simNode) {
+// interval makes node gossip its status each second, from a moment of its own on.
+func (s *sim) interval(n *simNode) {
 	var again func()
 	again = func() {
 		s.gossip(n)
@@ -219,7 +219,7 @@ func (s *sim) flow(load float64, long time.Duration, choose policy) {
 	capacity := 0.0
 	for _, n := range s.nodes {
 		capacity += n.speed * float64(n.slots)
-		s.beat(n)
+		s.interval(n)
 	}
 	var next func()
 	next = func() {

@@ -75,12 +75,12 @@ func (v *View) peer(d *device, now time.Duration) Peer {
 	if p.Self {
 		p.Age = 0 // its load is told at once
 	} else if d.status != nil {
-		beat := min(d.status.Beat, protocol.MaxBeat)
-		if v.params.ChangesPerBeat > 0 {
-			p.Age = min(p.Age, beat/time.Duration(v.params.ChangesPerBeat))
+		interval := min(d.status.Interval, protocol.MaxStatusInterval)
+		if v.params.ChangesPerInterval > 0 {
+			p.Age = min(p.Age, interval/time.Duration(v.params.ChangesPerInterval))
 		}
-		p.Waited = max(p.Waited, now-d.at-beat)
-		p.Stale = now-d.at > time.Duration(v.params.StatusBeats)*beat
+		p.Waited = max(p.Waited, now-d.at-interval)
+		p.Stale = now-d.at > time.Duration(v.params.StaleIntervals)*interval
 	}
 	return p
 }

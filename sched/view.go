@@ -90,7 +90,7 @@ func (v *View) UpdateStatus(s protocol.Status) {
 	d := v.devices[s.Node]
 	if d == nil {
 		if len(v.earlyStatuses) >= maxEarly {
-			clear(v.earlyStatuses) // they come again with their next beat
+			clear(v.earlyStatuses) // they come again with their next interval
 		}
 		v.earlyStatuses[s.Node] = received{&s, now}
 		return

@@ -216,7 +216,7 @@ func TestLoadAgesUntilAChangeWouldBeKnown(t *testing.T) {
 	v.UpdateStatus(nodeStatus("1", 1, 4))
 	*now = 900 * time.Millisecond
 	if p := peerNamed(t, v, "1"); p.Age != 100*time.Millisecond {
-		t.Errorf("with a beat of 1 s and 10 changes in it, the load is %v old", p.Age)
+		t.Errorf("with an interval of 1 s and 10 changes in it, the load is %v old", p.Age)
 	}
 }
 

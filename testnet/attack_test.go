@@ -204,7 +204,7 @@ func appsPort(t *testing.T, n *testnet.Node) string {
 // hearsAll waits until a device has a status of each other one that is of after now.
 func hearsAll(t *testing.T, n *testnet.Node, others []string) {
 	t.Helper()
-	const beats = 3 * 10 * time.Second // three of a quiet device in a mesh of ten
+	const intervals = 3 * 10 * time.Second // three of a quiet device in a mesh of ten
 	began := time.Now()
 	for range time.Tick(500 * time.Millisecond) {
 		var list []testnet.Device
@@ -222,7 +222,7 @@ func hearsAll(t *testing.T, n *testnet.Node, others []string) {
 			t.Logf("each device told a new score within %v", since.Round(time.Second))
 			return
 		}
-		if since > beats {
+		if since > intervals {
 			t.Fatalf("no new score within %v of %v", since, old)
 		}
 	}

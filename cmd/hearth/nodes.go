@@ -31,7 +31,7 @@ PEER (the end of its ID), ADDRESS, RTT, the round trip, DISK, what is free on th
 file system of its state folder, ACCEL, the accelerators that the owner lends, TEMP,
 that of the hottest sensor, THROTTLED, how much of its speed heat or power takes away,
 FETCH, how many bytes a second images came at lately, VERSION and LABELS. They are
-measured at each beat of the score: a device does not send a new one because it grew
+measured when a status is made: a device does not send a new one because it grew
 warmer.
 
 JSON: an array of objects with the keys name, peer_id, self, role, draining,

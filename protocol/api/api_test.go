@@ -206,7 +206,7 @@ func TestEveryFieldIsInItsObject(t *testing.T) {
 		"request": {reflect.ValueOf(&detail).Elem(), func() any { return NewRequestDetail(&detail) },
 			".RequestInfo.Last.Request .RequestInfo.Last.At .RequestInfo.Last.Progress .Events[].Progress .Service.Secrets[].Data .Service.Secrets[].Data[]"},
 		"device": {reflect.ValueOf(&device).Elem(), func() any { return NewDevice(&device) },
-			".Status.Sequence .Status.Beat .Status.Images .Status.Images[] .Status.ImageSizes .Status.ImageSizes[]"},
+			".Status.Sequence .Status.Interval .Status.Images .Status.Images[] .Status.ImageSizes .Status.ImageSizes[]"},
 		"info":  {reflect.ValueOf(&info).Elem(), func() any { return NewDeviceInfo(&info, "", nil) }, ""},
 		"check": {reflect.ValueOf(&check).Elem(), func() any { return NewChecks([]protocol.Check{check}) }, ""},
 	} {

@@ -40,12 +40,12 @@ func BenchmarkAccept(b *testing.B) {
 func BenchmarkAcceptAt1000PerSecond(b *testing.B) {
 	j := open(b, pathIn(b), testOptions())
 	took := make([]time.Duration, b.N)
-	beat := time.NewTicker(time.Millisecond)
-	defer beat.Stop()
+	interval := time.NewTicker(time.Millisecond)
+	defer interval.Stop()
 	var wg sync.WaitGroup
 	b.ResetTimer()
 	for n := range b.N {
-		<-beat.C
+		<-interval.C
 		start := time.Now()
 		wg.Go(func() {
 			accept(b, j, fmt.Sprint("r", n))

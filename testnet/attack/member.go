@@ -175,7 +175,7 @@ func gossip(ctx context.Context, target, file string) error {
 	if _, err := hearers.NextPeerEvent(ctx); err != nil { // nobody hears what comes before
 		return err
 	}
-	own := protocol.Status{Node: protocol.PeerID(h.ID().String()), Name: ownName(), Beat: time.Second, Arch: "amd64", OS: "linux", Role: protocol.RoleNode}
+	own := protocol.Status{Node: protocol.PeerID(h.ID().String()), Name: ownName(), Interval: time.Second, Arch: "amd64", OS: "linux", Role: protocol.RoleNode}
 	for i := uint64(1); ; i++ {
 		s := own
 		s.Sequence = i

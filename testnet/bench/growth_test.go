@@ -93,7 +93,7 @@ func (a *asked) ask(b *testing.B, device *protocol.AppClient) {
 }
 
 // calm is how long a mesh of so many goes on as if somebody had just joined: for 15 s it
-// gives back memory, and in the beat of a second for each device all tell that they are quiet.
+// gives back memory, and in the interval of a second for each device all tell that they are quiet.
 func calm(nodes int) time.Duration {
 	return max(16*time.Second, time.Second+time.Duration(nodes)*1000*time.Millisecond)
 }

@@ -120,7 +120,7 @@ func (l *link) connect(d *device, life *life) {
 func status(id protocol.PeerID, sequence uint64) protocol.Status {
 	const gib = protocol.Bytes(1 << 30)
 	s := protocol.Status{
-		Node: id, Name: string(id), Sequence: sequence, Beat: time.Minute, Role: protocol.RoleNode,
+		Node: id, Name: string(id), Sequence: sequence, Interval: time.Minute, Role: protocol.RoleNode,
 		Speed: 1, CPUs: 4, CPUFree: 4, Slots: 4, MemoryTotal: 4 * gib, MemoryFree: 4 * gib, DiskFree: 64 * gib,
 		Arch: "amd64", OS: "linux", Drivers: []string{"docker"}, Images: []uint32{protocol.HashImage("busybox")},
 	}

@@ -43,7 +43,7 @@ func (n *node) longRunning() (long protocol.LongRunning, youngest time.Duration)
 func (n *node) status() protocol.Status {
 	load := n.told(n.load())
 	s := protocol.Status{
-		Node: n.id, Name: string(n.id), Sequence: n.gossips, Beat: n.beat(),
+		Node: n.id, Name: string(n.id), Sequence: n.gossips, Interval: n.interval(),
 		Role: protocol.RoleNode, Speed: n.plan.told, CPUs: protocol.Cores(n.plan.slots), Slots: load.Slots,
 		CPUOthers: protocol.Cores(n.others() * float64(n.plan.slots)),
 		Running:   load.Running, Queued: load.Queued, LongRunning: load.LongRunning, Youngest: load.Youngest,
@@ -72,19 +72,19 @@ func (n *node) publicStatus() protocol.Status {
 	return s
 }
 
-// beat is the time between two statuses of a device, as hearth reckons it.
-func (m *mesh) beat() time.Duration {
+// interval is the time between two statuses of a device, as hearth reckons it.
+func (m *mesh) interval() time.Duration {
 	w := &m.scenario.Network
 	return seconds(max(w.BeatS, w.DeviceS*float64(m.known)))
 }
 
-// beat is that of the node: it gossips more rarely what it has said before, that it
+// interval is that of the node: it gossips more rarely what it has said before, that it
 // is idle.
-func (n *node) beat() time.Duration {
+func (n *node) interval() time.Duration {
 	if n.load() > 0 || n.said.Running+n.said.Queued > 0 {
-		return n.m.beat()
+		return n.m.interval()
 	}
-	return max(n.m.beat(), seconds(n.m.scenario.Network.QuietS))
+	return max(n.m.interval(), seconds(n.m.scenario.Network.QuietS))
 }
 
 // changed tells the node's own view what it is now, and the others soon, where
@@ -101,7 +101,7 @@ func (n *node) changed() {
 	}
 	n.soon = true
 	settle := m.now + seconds(m.scenario.Network.SettleMS/1e3)
-	n.gossipAt(max(settle, n.last+time.Duration(float64(m.beat())/changes)), func() bool {
+	n.gossipAt(max(settle, n.last+time.Duration(float64(m.interval())/changes)), func() bool {
 		n.soon = false
 		s := n.status()
 		return s.Running != n.said.Running || s.Queued != n.said.Queued || len(s.Images) != len(n.said.Images)
@@ -113,7 +113,7 @@ func (n *node) gossip() {
 	m := n.m
 	n.gossips++
 	n.last, n.soon = m.now, false
-	n.gossipAt(m.now+n.beat(), always)
+	n.gossipAt(m.now+n.interval(), always)
 	n.said = n.status()
 	n.view.UpdateStatus(n.said)
 	s := n.publicStatus()
@@ -130,7 +130,7 @@ func (n *node) gossip() {
 }
 
 // gossipAt gossips at the moment t where there is a reason then, and at the node's
-// beat from then on, unless something was gossiped before, or the device is no
+// interval from then on, unless something was gossiped before, or the device is no
 // member any more.
 func (n *node) gossipAt(t time.Duration, reason func() bool) {
 	member, gossips := n.member, n.gossips

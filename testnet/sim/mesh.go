@@ -65,7 +65,7 @@ type job struct {
 
 // newMesh sets up replication r of s under the policy.
 func newMesh(s *Scenario, pl *plan, r int, pol policy, params sched.Params) *mesh {
-	params.ChangesPerBeat = int(s.Network.Changes)
+	params.ChangesPerInterval = int(s.Network.Changes)
 	m := &mesh{
 		scenario: s, plan: pl, policy: pol, params: params,
 		rng: source(s.Seed, r, forPolicy), loss: rand.New(rand.NewPCG(pl.gossip, 0)),

@@ -241,7 +241,7 @@ func (n *node) join() {
 		other.meet(n)
 	}
 	n.gossip()
-	n.gossipAt(m.now+time.Duration(n.plan.phase*float64(m.beat())), always)
+	n.gossipAt(m.now+time.Duration(n.plan.phase*float64(m.interval())), always)
 }
 
 func (n *node) meet(other *node) {

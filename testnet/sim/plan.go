@@ -27,7 +27,7 @@ type nodePlan struct {
 	images  []bool  // by service
 	lies    bool
 	others  bool          // other programs use its CPU, on and off
-	phase   float64       // of its gossip, 0 to 1 of a beat
+	phase   float64       // of its gossip, 0 to 1 of an interval
 	turning time.Duration // when the others' use of the CPU changes first
 }
 

@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	// activeBeat is how often a status is gossiped at least in a small mesh, where
-	// the device works or its status changes; quietBeat where neither does.
-	activeBeat, quietBeat = time.Second, 5 * time.Second
-	// activePerDevice and quietPerDevice stretch the beat, so that what a node sends
+	// activeInterval is how often a status is gossiped at least in a small mesh, where
+	// the device works or its status changes; quietInterval where neither does.
+	activeInterval, quietInterval = time.Second, 5 * time.Second
+	// activePerDevice and quietPerDevice stretch the interval, so that what a node sends
 	// and receives stays bounded: one message costs each node about 4 KB in and out
 	// together, so a second for each device keeps it near 4 KB/s where all are quiet.
 	activePerDevice, quietPerDevice = 300 * time.Millisecond, time.Second
@@ -28,23 +28,25 @@ const (
 	changeDelay = 25 * time.Millisecond
 )
 
-// changesPerBeat bounds how often a change is gossiped at once; placement counts
+// changesPerInterval bounds how often a change is gossiped at once; placement counts
 // with it.
-func changesPerBeat() time.Duration { return time.Duration(sched.DefaultParams().ChangesPerBeat) }
-
-// beat is the longest time between two statuses of a device in a mesh of that many.
-func beat(devices int, quiet bool) time.Duration {
-	least, each := activeBeat, activePerDevice
-	if quiet {
-		least, each = quietBeat, quietPerDevice
-	}
-	return min(max(least, time.Duration(devices)*each), protocol.MaxBeat)
+func changesPerInterval() time.Duration {
+	return time.Duration(sched.DefaultParams().ChangesPerInterval)
 }
 
-// gossip makes this device's status and publishes it: at its beat, and soon
+// statusInterval is the longest time between two statuses of a device in a mesh of that many.
+func statusInterval(devices int, quiet bool) time.Duration {
+	least, each := activeInterval, activePerDevice
+	if quiet {
+		least, each = quietInterval, quietPerDevice
+	}
+	return min(max(least, time.Duration(devices)*each), protocol.MaxStatusInterval)
+}
+
+// gossip makes this device's status and publishes it: at its interval, and soon
 // after the load, the images or the engine changed. What is measured only when a
 // status is made, as the use of the processor by others, its temperature and what
-// that takes away, is as old as the beat: nobody is told of each degree.
+// that takes away, is as old as the interval: nobody is told of each degree.
 type gossip struct {
 	d         *Device
 	notify    chan struct{}
@@ -113,7 +115,7 @@ func (g *gossip) run(ctx context.Context) error {
 		case <-g.notify:
 			if !changing {
 				changing = true
-				soon.Reset(max(changeDelay, time.Until(last.Add(g.beat(false)/changesPerBeat()))))
+				soon.Reset(max(changeDelay, time.Until(last.Add(g.interval(false)/changesPerInterval()))))
 			}
 			continue
 		case <-soon.C:
@@ -127,11 +129,11 @@ func (g *gossip) run(ctx context.Context) error {
 			g.publish(ctx, g.compose(ctx))
 		}
 		last = time.Now()
-		due.Reset(g.d.mesh.Tick(g.published.Beat))
+		due.Reset(g.d.mesh.Tick(g.published.Interval))
 	}
 }
 
-func (g *gossip) beat(quiet bool) time.Duration { return beat(g.d.mesh.Size(), quiet) }
+func (g *gossip) interval(quiet bool) time.Duration { return statusInterval(g.d.mesh.Size(), quiet) }
 
 func (g *gossip) publish(ctx context.Context, status protocol.Status) {
 	g.published = status
@@ -140,7 +142,7 @@ func (g *gossip) publish(ctx context.Context, status protocol.Status) {
 	}
 }
 
-// compose makes the status as things are now and puts it into the own view. Its beat
+// compose makes the status as things are now and puts it into the own view. Its interval
 // is that of a device with nothing to tell where it has no work and says what it
 // said before.
 func (g *gossip) compose(ctx context.Context) protocol.Status {
@@ -164,7 +166,7 @@ func (g *gossip) compose(ctx context.Context) protocol.Status {
 			g.addWork(ctx, &s, &state)
 		}
 	}
-	s.Beat = g.beat(s.Running+s.Queued == 0 && s.Alike(&g.published))
+	s.Interval = g.interval(s.Running+s.Queued == 0 && s.Alike(&g.published))
 	g.mu.Lock()
 	g.status = s
 	g.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/hearth-edge/hearth/sched"
 )
 
-// A beat is short where there is news, and grows with the mesh in any case.
+// An interval is short where there is news, and grows with the mesh in any case.
 func TestBeat(t *testing.T) {
 	for _, c := range []struct {
 		devices int
@@ -17,25 +17,25 @@ func TestBeat(t *testing.T) {
 	}{
 		{1, false, time.Second}, {1, true, 5 * time.Second}, {3, false, time.Second}, {10, false, 3 * time.Second},
 		{5, true, 5 * time.Second}, {30, true, 30 * time.Second}, {200, false, time.Minute}, {200, true, 200 * time.Second},
-		{10_000, true, protocol.MaxBeat},
+		{10_000, true, protocol.MaxStatusInterval},
 	} {
-		if got := beat(c.devices, c.quiet); got != c.want {
+		if got := statusInterval(c.devices, c.quiet); got != c.want {
 			t.Errorf("%d devices, quiet %v: %v, want %v", c.devices, c.quiet, got, c.want)
 		}
 	}
 }
 
-// Placement believes of a quiet device what that device's own beat allows: in a mesh
+// Placement believes of a quiet device what that device's own interval allows: in a mesh
 // of any size idle nodes keep nobody waiting, and none is left out.
 func TestQuietDevicesAreBelievedForTheirBeat(t *testing.T) {
 	for _, devices := range []int{3, 60, 100, 200, 5000} {
 		now := time.Duration(0)
 		v := sched.NewView("self", func() time.Duration { return now }, sched.DefaultParams())
 		s := protocol.Status{
-			Node: "idle", Role: protocol.RoleNode, Sequence: 1, Beat: beat(devices, true), Speed: 1, CPUs: 4, CPUFree: 4, Slots: 4,
+			Node: "idle", Role: protocol.RoleNode, Sequence: 1, Interval: statusInterval(devices, true), Speed: 1, CPUs: 4, CPUFree: 4, Slots: 4,
 		}
 		v.Joined(s.Node, "idle", "")
-		for range 3 { // beats
+		for range 3 { // intervals
 			s.Sequence++
 			v.UpdateStatus(s)
 			for range 20 {
@@ -44,13 +44,13 @@ func TestQuietDevicesAreBelievedForTheirBeat(t *testing.T) {
 						t.Fatalf("%d devices, after %v: stale %v, waited %v", devices, now, p.Stale, p.Waited)
 					}
 				}
-				now += s.Beat / 20
+				now += s.Interval / 20
 			}
 		}
-		now += time.Duration(sched.DefaultParams().StatusBeats) * s.Beat
+		now += time.Duration(sched.DefaultParams().StaleIntervals) * s.Interval
 		for _, p := range v.Snapshot(nil).Peers {
 			if p.Node == s.Node && (!p.Stale || p.Waited == 0) {
-				t.Errorf("%d devices: one that is silent for several beats counts", devices)
+				t.Errorf("%d devices: one that is silent for several intervals counts", devices)
 			}
 		}
 	}

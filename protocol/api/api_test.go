@@ -200,13 +200,14 @@ func TestEveryFieldIsInItsObject(t *testing.T) {
 	for name, c := range map[string]struct {
 		of     reflect.Value
 		object func() any
-		// left are those that mean nothing to others, or are in another field.
+		// left are those that mean nothing to others, or are told elsewhere: stacks
+		// by 'hearth stack'. With a list go its elements.
 		left string
 	}{
 		"request": {reflect.ValueOf(&detail).Elem(), func() any { return NewRequestDetail(&detail) },
-			".RequestInfo.Last.Request .RequestInfo.Last.At .RequestInfo.Last.Progress .Events[].Progress .Service.Secrets[].Data .Service.Secrets[].Data[]"},
+			".RequestInfo.Last.Request .RequestInfo.Last.At .RequestInfo.Last.Progress .Events[].Progress .Service.Secrets[].Data"},
 		"device": {reflect.ValueOf(&device).Elem(), func() any { return NewDevice(&device) },
-			".Status.Sequence .Status.Interval .Status.Images .Status.Images[] .Status.ImageSizes .Status.ImageSizes[]"},
+			".Status.Sequence .Status.Interval .Status.Images .Status.ImageSizes .Status.Stacks .Status.UnnamedStacks"},
 		"info":  {reflect.ValueOf(&info).Elem(), func() any { return NewDeviceInfo(&info, "", nil) }, ""},
 		"check": {reflect.ValueOf(&check).Elem(), func() any { return NewChecks([]protocol.Check{check}) }, ""},
 	} {
@@ -217,7 +218,7 @@ func TestEveryFieldIsInItsObject(t *testing.T) {
 			v.SetZero()
 			told := !reflect.DeepEqual(whole, toAny(t, c.object()))
 			v.Set(was)
-			if told == slices.Contains(left, path) {
+			if told == slices.ContainsFunc(left, func(l string) bool { return path == l || strings.HasPrefix(path, l+"[]") }) {
 				t.Errorf("%s: the field %s is in the JSON: %v", name, path, told)
 			}
 		})

@@ -3,6 +3,8 @@ package device
 import (
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/hearth-edge/hearth/cmd/hearth/door"
 	"github.com/hearth-edge/hearth/cmd/hearth/door/web"
 )
@@ -12,7 +14,7 @@ func (d *Device) buildDoors() {
 	d.tokens = door.NewTokens(d.cfg.StateDir, d.app.Token())
 	d.http = door.NewServer(door.Config{
 		Addr: d.cfg.HTTP, Socket: filepath.Join(d.cfg.StateDir, door.SocketFile), Tokens: d.tokens, Log: d.log,
-		Handler: web.New(web.Config{App: d.appServer(), Tokens: d.tokens}),
+		Handler: web.New(web.Config{App: d.appServer(), Tokens: d.tokens, Metrics: []prometheus.Collector{ownCollector{d}}}),
 	})
 }
 

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/hearth-edge/hearth/cmd/hearth/door"
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -18,6 +20,8 @@ type Config struct {
 	App protocol.App
 	// Tokens are those that the page and the API can list, make and revoke.
 	Tokens *door.Tokens
+	// Metrics are what the device's parts tell at /metrics, beside the mesh.
+	Metrics []prometheus.Collector
 }
 
 // handler answers what is asked under /v1.
@@ -46,6 +50,7 @@ func New(cfg Config) http.Handler {
 			}
 		})
 	}
+	a.serveMetrics(mux, cfg.Metrics)
 	servePage(mux)
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
 		if door.Require(w, r, protocol.RightRead) {

@@ -16,6 +16,10 @@ const (
 	// what it shows of what they wrote before.
 	maxFollowed = 128
 	recent      = time.Minute
+	// maxScrapes bounds those that scrape metrics at a time, and scrapeTimeout how
+	// long a scrape takes; beyond either it is answered with 503.
+	maxScrapes    = 4
+	scrapeTimeout = 5 * time.Second
 	// maxListed is the most requests that a list has.
 	maxListed = 10_000
 	// maxGraceMS and maxForMS bound how long a container may take to end, and a

@@ -24,15 +24,16 @@ func (a *handler) everything(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer free()
 	ctx, cancel := context.WithCancel(r.Context())
-	m := &merged{app: a.app, stream: s, follows: make(map[protocol.RequestID]bool)}
-	defer m.sessions.Wait()
 	defer cancel()
+	m := &merged{app: a.app, stream: s, follows: make(map[protocol.RequestID]bool)}
 	err = a.app.Watch(ctx, func() { m.begin(ctx) }, func(e protocol.Event) error {
 		if e.State == protocol.StateRunning {
 			m.follow(ctx, e.Request, "")
 		}
 		return m.failure()
 	})
+	cancel()
+	m.sessions.Wait() // they write to the same stream
 	return s.end(bare(ctx, err))
 }
 

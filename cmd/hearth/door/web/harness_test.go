@@ -81,7 +81,7 @@ func (s *script) event(e protocol.Event) {
 // end tells the last step.
 func (s *script) end(e protocol.Event) {
 	s.event(e)
-	s.Feed.End()
+	s.End()
 	_ = s.input.Close()
 }
 
@@ -101,7 +101,7 @@ func (s *session) Next() (protocol.Update, error) { return s.FeedReader.Next() }
 func (s *session) Close() error {
 	s.once.Do(func() {
 		if s.owns {
-			close(s.script.closed)
+			close(s.closed)
 			_ = s.feeding.CloseWithError(io.ErrClosedPipe)
 			_ = s.input.CloseWithError(io.ErrClosedPipe)
 		}

@@ -91,29 +91,16 @@ func (c *cli) runCommandThat(does func(context.Context, runFlags, []string) erro
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f.noEntrypoint = f.entrypoint == "" && cmd.Flags().Changed("entrypoint")
 			return does(cmd.Context(), f, args)
 		},
 	}
 	flags := cmd.Flags()
-	flags.SetInterspersed(false) // what follows IMAGE is the container's
-	f.describe(flags)
-	addDockerFlags(flags)
-	f.request.register(flags)
-	flags.BoolVarP(&f.interactive, "interactive", "i", false, "pass this command's input to the container")
-	flags.BoolVarP(&f.tty, "tty", "t", false, "give the container a terminal; with -i it is this one")
-	flags.BoolVarP(&f.detach, "detach", "d", false, "print the request's ID once it is accepted, and let it go on")
-	flags.Uint32Var(&f.retry, "retry", 0, "run it again up to `N` times if it was lost with its node")
+	f.registerContainer(flags)
 	flags.BoolVar(&f.keep, "keep", false, "let the request go on if this command is cut off from it or killed")
-	flags.StringVar(&f.node, "node", "", "run on the node with this `NAME` or peer ID and no other")
-	flags.StringArrayVar(&f.constraints, "constraint", nil, "run only where the label `K=V` is; arch, os, driver and name count as labels")
-	flags.StringVar(&f.platform, "platform", "", "run only on `OS/ARCH`, such as linux/arm64")
-	flags.BoolVar(&f.notHere, "not-here", false, "run on any other device than this one")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but the container's output and errors")
 	flags.BoolVar(&f.explain, "explain", false, "show on stderr how every node was rated")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "run nothing; show how every node is rated, or why it is left out")
 	flags.BoolVar(&f.asJSON, "json", false, "print events, output and the end as lines of JSON")
-	flags.StringVar(&f.id, "id", "", "the request's `ID`; running an ID again attaches to the first")
 	c.completeRun(cmd)
 	return cmd
 }

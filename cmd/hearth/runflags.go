@@ -36,15 +36,34 @@ type runFlags struct {
 	retry                                uint32
 	request                              requestFlags
 
-	// noEntrypoint: --entrypoint was given, and is empty.
-	noEntrypoint bool
+	// flags are those that it was registered with.
+	flags *pflag.FlagSet
 	// rows and columns of this command's terminal; 0 where it has none.
 	rows, columns uint16
+}
+
+// registerContainer adds the flags that say what is run and where; the others are
+// about the command itself. Docker's are among them.
+func (f *runFlags) registerContainer(flags *pflag.FlagSet) {
+	flags.SetInterspersed(false) // what follows IMAGE is the container's
+	f.describe(flags)
+	addDockerFlags(flags)
+	f.request.register(flags)
+	flags.BoolVarP(&f.interactive, "interactive", "i", false, "pass this command's input to the container")
+	flags.BoolVarP(&f.tty, "tty", "t", false, "give the container a terminal; with -i it is this one")
+	flags.BoolVarP(&f.detach, "detach", "d", false, "print the request's ID once it is accepted, and let it go on")
+	flags.Uint32Var(&f.retry, "retry", 0, "run it again up to `N` times if it was lost with its node")
+	flags.StringVar(&f.node, "node", "", "run on the node with this `NAME` or peer ID and no other")
+	flags.StringArrayVar(&f.constraints, "constraint", nil, "run only where the label `K=V` is; arch, os, driver and name count as labels")
+	flags.StringVar(&f.platform, "platform", "", "run only on `OS/ARCH`, such as linux/arm64")
+	flags.BoolVar(&f.notHere, "not-here", false, "run on any other device than this one")
+	flags.StringVar(&f.id, "id", "", "the request's `ID`; running an ID again attaches to the first")
 }
 
 // describe adds the flags that say what a container is to have; the policy of a
 // node's owner has a say in them.
 func (f *runFlags) describe(flags *pflag.FlagSet) {
+	f.flags = flags
 	flags.Bool("help", false, "show this") // -h is docker's --hostname
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "set a variable for the container, `K=V`, or K to pass on this one's")
 	flags.StringArrayVar(&f.envFiles, "env-file", nil, "read variables from `FILE`, a K=V or K a line, # for comments")
@@ -92,10 +111,11 @@ func (f *runFlags) service(args []string, stdin io.Reader) (protocol.Service, er
 		return protocol.Service{}, err
 	}
 	s := protocol.Service{
-		Image: args[0], Args: args[1:], Entrypoint: f.entrypoint, NoEntrypoint: f.noEntrypoint, WorkDir: f.workDir, User: f.user,
+		Image: args[0], Args: args[1:], Entrypoint: f.entrypoint, WorkDir: f.workDir, User: f.user,
 		Stdin: f.interactive, TTY: f.tty, TTYRows: f.rows, TTYColumns: f.columns, Timeout: f.timeout, Retry: f.retry,
 		Hostname: f.hostname, ReadOnlyRoot: f.readOnly,
-		Constraints: protocol.Constraints{Node: f.node, NotHere: f.notHere},
+		Constraints:  protocol.Constraints{Node: f.node, NotHere: f.notHere},
+		NoEntrypoint: f.entrypoint == "" && f.flags.Changed("entrypoint"),
 	}
 	for _, take := range []func(*protocol.Service) error{
 		f.takeAmounts, f.takeFiles, f.takePull, f.takeNetwork, f.takeAccelerator, f.takeConstraints,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 
 	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/cmd/hearth/door"
+	"github.com/hearth-edge/hearth/cmd/hearth/door/edge"
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
@@ -26,9 +28,9 @@ import (
 
 // upFlags are the flags of `hearth up` as they were typed.
 type upFlags struct {
-	secretFile, name, driver, cpus, memory, policy, http string
-	listen, interfaces, peers, labels                    []string
-	noDiscovery, verbose                                 bool
+	secretFile, name, driver, cpus, memory, policy, http, edgeAPI string
+	listen, interfaces, peers, labels                             []string
+	noDiscovery, verbose                                          bool
 }
 
 func (c *cli) upCommand() *cobra.Command {
@@ -71,6 +73,8 @@ func (f *upFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.policy, "policy", "", "`FILE` that says what a container may have here (default policy.toml in the state folder, if there is one)")
 	flags.StringVar(&f.driver, "driver", "", "run work with `docker`, or none to only ask for it (default docker while it answers)")
 	flags.StringVar(&f.http, "http", door.DefaultAddr, "answer HTTP on this `ADDRESS` of this machine: the page of 'hearth web', and programs; the next port where that is taken, or none")
+	flags.StringVar(&f.edgeAPI, "edge-api", "", "answer the REST API of edge-home-orchestration-go to programs on this device, `[ADDRESS][,token]`; with token to those that show one")
+	flags.Lookup("edge-api").NoOptDefVal = edge.DefaultAddr
 	flags.BoolVar(&f.noDiscovery, "no-discovery", false, "do not use mDNS; find devices by --peer and from earlier starts only")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log details too")
 	_ = cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions([]cobra.Completion{"docker", "none"}, cobra.ShellCompDirectiveNoFileComp))
@@ -184,6 +188,9 @@ func (c *cli) settings(f upFlags, log *slog.Logger) (device.Config, error) {
 	if cfg.HTTP, err = door.ParseAddr(f.http); err != nil {
 		return cfg, fmt.Errorf("--http: %w", err)
 	}
+	if cfg.Edge, err = parseEdge(f.edgeAPI); err != nil {
+		return cfg, fmt.Errorf("--edge-api: %w", err)
+	}
 	if cfg.CPUs, err = parseCores(f.cpus); err != nil {
 		return cfg, fmt.Errorf("--cpus: %w", err)
 	}
@@ -201,6 +208,25 @@ func (c *cli) settings(f upFlags, log *slog.Logger) (device.Config, error) {
 		log.Info("what a container may have is said by a file", "policy", from)
 	}
 	return cfg, c.knownDriver(f.driver)
+}
+
+// parseEdge reads [ADDRESS][,token]; nothing is no door.
+func parseEdge(text string) (*device.EdgeConfig, error) {
+	if text == "" || text == "none" {
+		return nil, nil
+	}
+	cfg := &device.EdgeConfig{Addr: edge.DefaultAddr, Parse: parseRunLine}
+	for word := range strings.SplitSeq(text, ",") {
+		if word == "token" {
+			cfg.NeedToken = true
+			continue
+		}
+		if _, err := netip.ParseAddrPort(word); err != nil {
+			return nil, fmt.Errorf("%q is neither an address nor the word token; write it like --edge-api=%s,token", word, edge.DefaultAddr)
+		}
+		cfg.Addr = word
+	}
+	return cfg, nil
 }
 
 func (c *cli) knownDriver(name string) error {

@@ -31,6 +31,8 @@ type Config struct {
 	// HTTP is the address of this machine alone (see door.ParseAddr) that the door for
 	// people and programs listens on, beside its socket in the state folder; "" is none.
 	HTTP string
+	// Edge is the door for clients of edge-home-orchestration-go; nil is none.
+	Edge *EdgeConfig
 	// NoDiscovery leaves mDNS off: peers are then found by Peers and by those
 	// known from earlier.
 	NoDiscovery bool
@@ -56,6 +58,16 @@ type Config struct {
 	// Speed of one core; 0 has it measured (machine.Benchmark).
 	Speed float64
 	Log   *slog.Logger
+}
+
+// EdgeConfig is how clients of edge-home-orchestration-go come in: see package edge.
+type EdgeConfig struct {
+	// Addr is host:port. Only programs on this device are answered, whatever it is.
+	Addr string
+	// NeedToken asks each client for a token that may run.
+	NeedToken bool
+	// Parse is edge.Config's.
+	Parse func(args []string) (protocol.Run, error)
 }
 
 // DefaultConfig returns a Config that lacks Secret, Name, StateDir and Driver.

@@ -43,6 +43,7 @@ type Device struct {
 	app      *app.Endpoint
 	tokens   *door.Tokens
 	http     *door.Server
+	edge     *door.Server // nil where it is off
 	machine  *machine.Machine
 	driver   runtime.Driver // nil where no work is run
 	runtime  *runtime.Node  // nil where no work is run
@@ -266,6 +267,9 @@ func (d *Device) Run(ctx context.Context) error {
 	run("benchmark", d.gossip.measure)
 	run("app endpoint", d.app.Run)
 	run("http", d.http.Run)
+	if d.edge != nil {
+		run("edge API", d.edge.Run)
+	}
 	g.Go(func() error {
 		for _, part := range []<-chan struct{}{d.mesh.Ready(), d.app.Ready()} {
 			select {

@@ -1,12 +1,15 @@
 package device
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hearth-edge/hearth/cmd/hearth/door"
+	"github.com/hearth-edge/hearth/cmd/hearth/door/edge"
 	"github.com/hearth-edge/hearth/cmd/hearth/door/web"
+	"github.com/hearth-edge/hearth/protocol"
 )
 
 // buildDoors makes the ways in beside the app endpoint. The tokens are those of both.
@@ -16,12 +19,33 @@ func (d *Device) buildDoors() {
 		Addr: d.cfg.HTTP, Socket: filepath.Join(d.cfg.StateDir, door.SocketFile), Tokens: d.tokens, Log: d.log,
 		Handler: web.New(web.Config{App: d.appServer(), Tokens: d.tokens, Metrics: []prometheus.Collector{ownCollector{d}}}),
 	})
+	if d.cfg.Edge != nil {
+		d.buildEdge(d.cfg.Edge)
+	}
+}
+
+func (d *Device) buildEdge(cfg *EdgeConfig) {
+	anonymous := protocol.RightRun
+	if cfg.NeedToken {
+		anonymous = protocol.RightNone
+	}
+	d.edge = door.NewServer(door.Config{
+		Addr: cfg.Addr, FixedPort: true, Anonymous: anonymous, Tokens: d.tokens, Log: d.log,
+		Handler: edge.New(edge.Config{App: d.appServer(), Parse: cfg.Parse, Log: d.log}),
+	})
 }
 
 // openDoors has them listen, and the apps told where.
 func (d *Device) openDoors() error {
 	if err := d.http.Listen(); err != nil {
 		return err
+	}
+	if d.edge != nil {
+		if err := d.edge.Listen(); err != nil {
+			d.http.Close()
+			return fmt.Errorf("the API of edge-home-orchestration-go, whose clients know one port: %w", err)
+		}
+		d.log.Info("clients of edge-home-orchestration-go are answered", "address", d.edge.Addr())
 	}
 	d.app.TellHTTP(d.http.Addr())
 	return nil
@@ -30,3 +54,11 @@ func (d *Device) openDoors() error {
 // HTTP returns the address that the door for people and programs listens on, once
 // Ready; "" where it has none.
 func (d *Device) HTTP() string { return d.http.Addr() }
+
+// EdgeAPI is HTTP for the door of edge-home-orchestration-go's clients.
+func (d *Device) EdgeAPI() string {
+	if d.edge == nil {
+		return ""
+	}
+	return d.edge.Addr()
+}

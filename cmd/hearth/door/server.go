@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,7 +36,11 @@ type Config struct {
 	// Handler is what is served. RightOf tells it what the client may do.
 	Handler http.Handler
 	Tokens  *Tokens
-	Log     *slog.Logger
+	// Anonymous is what a client without a token may do; RightNone asks each for one.
+	Anonymous protocol.Right
+	// FixedPort listens on Addr's port or on none: clients know no other.
+	FixedPort bool
+	Log       *slog.Logger
 }
 
 // ParseAddr reads an address that a Server is to listen on: one of this machine
@@ -90,7 +95,11 @@ func (s *Server) Listen() error {
 	if s.cfg.Addr == "" {
 		return nil
 	}
-	l, err := listenNear(s.cfg.Addr)
+	listen := listenNear
+	if s.cfg.FixedPort {
+		listen = func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+	}
+	l, err := listen(s.cfg.Addr)
 	if err != nil {
 		s.Close()
 		return fmt.Errorf("listen for HTTP on %s: %w", s.cfg.Addr, err)
@@ -184,7 +193,12 @@ func Require(w http.ResponseWriter, r *http.Request, need protocol.Right) bool {
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	c, _ := r.Context().Value(connKey{}).(*conn)
 	local := c != nil && c.local
-	if !local && !hostAllowed(r.Host) {
+	if !local && !fromHere(r) {
+		w.Header().Set("Connection", "close") // nothing of its body is read
+		refuse(w, http.StatusNotAcceptable, protocol.CodeUnauthorized, "only programs on this device may ask here")
+		return
+	}
+	if !local && !hostAllowed(r) {
 		refuse(w, http.StatusMisdirectedRequest, protocol.CodeInvalid, "this device has no name %q: open http://%s", r.Host, s.addr)
 		return
 	}
@@ -210,21 +224,57 @@ func (s *Server) right(r *http.Request, local bool) protocol.Right {
 	if shown == "" && local {
 		return protocol.RightAll
 	}
+	if shown == "" {
+		return s.cfg.Anonymous
+	}
 	scheme, token, _ := strings.Cut(shown, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		token = shown
 	}
-	return s.cfg.Tokens.Right(strings.TrimSpace(token))
+	return max(s.cfg.Anonymous, s.cfg.Tokens.Right(strings.TrimSpace(token)))
 }
 
 // hostAllowed reports whether a client meant this machine: a page that got a name of
-// its own to lead here (DNS rebinding) does not.
-func hostAllowed(host string) bool {
-	name, _, err := net.SplitHostPort(host)
+// its own to lead here (DNS rebinding) does not. An address is no name.
+func hostAllowed(r *http.Request) bool {
+	name, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
-		name = strings.Trim(host, "[]")
+		name = strings.Trim(r.Host, "[]")
 	}
-	return isLoopback(strings.ToLower(name))
+	ip := net.ParseIP(name)
+	return isLoopback(strings.ToLower(name)) || ip != nil && ip.Equal(ipOf(localAddr(r)))
+}
+
+// fromHere reports whether the client runs on this machine. A port on loopback can be
+// forwarded, and then its clients' addresses may be those of others.
+func fromHere(r *http.Request) bool {
+	from := ipOf(r.RemoteAddr)
+	if from == nil {
+		return false
+	}
+	if from.IsLoopback() || from.Equal(ipOf(localAddr(r))) {
+		return true
+	}
+	own, _ := net.InterfaceAddrs() // without them nobody else is from here
+	return slices.ContainsFunc(own, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.Equal(from)
+	})
+}
+
+// localAddr is the address that a client connected to.
+func localAddr(r *http.Request) string {
+	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		return a.String()
+	}
+	return ""
+}
+
+// ipOf returns the IP of IP:PORT; nil where it is none.
+func ipOf(addr string) net.IP {
+	host, _, _ := net.SplitHostPort(addr)
+	host, _, _ = strings.Cut(host, "%")
+	return net.ParseIP(host)
 }
 
 func refuse(w http.ResponseWriter, status int, code protocol.Code, format string, args ...any) {

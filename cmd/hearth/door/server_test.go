@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -242,5 +243,67 @@ func TestProblem(t *testing.T) {
 	}
 	if _, body := r.get(t, r.client, owner, func(q *http.Request) { q.URL.Path = "/x" }); strings.Contains(body, "secret") || !strings.Contains(body, "internal") {
 		t.Errorf("told: %s", body)
+	}
+}
+
+// A client elsewhere is told so at once: nothing of its body is waited for.
+func TestOtherHostsAreTold406(t *testing.T) {
+	server := NewServer(Config{Anonymous: protocol.RightRun, Handler: http.HandlerFunc(tellRight), Tokens: NewTokens(t.TempDir(), owner), Log: slog.New(slog.DiscardHandler)})
+	client, end := net.Pipe()
+	done := make(chan struct{})
+	go func() { // ends with the connection
+		defer close(done)
+		_ = (&http.Server{Handler: http.HandlerFunc(server.serve)}).Serve(&oneConn{conn: &farConn{end}})
+	}()
+	fmt.Fprintf(client, "POST / HTTP/1.1\r\nHost: 192.168.1.7:56001\r\nContent-Length: 1000000\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(client), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p Problem
+	if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || resp.StatusCode != http.StatusNotAcceptable {
+		t.Errorf("%d %+v, %v", resp.StatusCode, p, err)
+	}
+	_ = client.Close()
+	<-done
+}
+
+// farConn comes from another host.
+type farConn struct{ net.Conn }
+
+func (c *farConn) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.ParseIP("203.0.113.9"), Port: 4711}
+}
+
+// oneConn is a listener with one connection.
+type oneConn struct{ conn net.Conn }
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	c := l.conn
+	if l.conn = nil; c == nil {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+func (l *oneConn) Close() error   { return nil }
+func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
+
+// With a right for anonymous clients, a token that is not known takes nothing away.
+func TestAnonymousClientsHaveTheirRight(t *testing.T) {
+	r := start(t, tellRight, func(s *Server) { s.cfg.Anonymous = protocol.RightRun })
+	for token, want := range map[string]string{"": "run", "wrong": "run", owner: "all"} {
+		if status, body := r.get(t, r.client, token, nil); status != http.StatusOK || body != want {
+			t.Errorf("%q: %d %s, want %s", token, status, body, want)
+		}
+	}
+}
+
+// Whose clients know one port gets that or none.
+func TestFixedPortIsTakenOrRefused(t *testing.T) {
+	r := start(t, tellRight)
+	s := NewServer(Config{Addr: r.Addr(), FixedPort: true, Log: slog.New(slog.DiscardHandler)})
+	if err := s.Listen(); err == nil {
+		s.Close()
+		t.Errorf("it listens on %s", s.Addr())
 	}
 }

@@ -98,6 +98,12 @@ func versionedStatus() Status {
 	return Status{Node: nodeA, Version: "1.2.3"}
 }
 
+func stacksStatus() Status {
+	return Status{Node: "n", UnnamedStacks: 3, Stacks: []PublishedStack{
+		{Name: "shop", Version: 4, Stopped: true, Ports: []PublishedPort{{Port: 53, UDP: true, HostIP: "127.0.0.1"}}}, {Name: "blog", Version: 1, Down: true},
+	}}
+}
+
 func drainingStatus() Status {
 	return Status{Node: nodeA, Role: RoleNode, Draining: true}
 }
@@ -197,6 +203,9 @@ func codecs() []codec {
 		codecOf("decision", sampleDecision(), func(d *Decision) *pb.Decision { return decisionToPB(d)[0] }, decodeDecision),
 		codecOf("decision-guess", Decision{Candidates: []Candidate{{Node: nodeA, Guess: true}}},
 			func(d *Decision) *pb.Decision { return decisionToPB(d)[0] }, decodeDecision),
+		codecOf("decision-unnamed", Decision{Candidates: []Candidate{{Node: nodeA}}, Unnamed: 7},
+			func(d *Decision) *pb.Decision { return decisionToPB(d)[0] }, decodeDecision),
+		codecOf("device-stacks", Device{Status: stacksStatus()}, deviceToPB, deviceFromPB),
 		codecOf("device", Device{Status: sampleStatus(), Self: true, Age: time.Second, Address: "/ip4/10.0.0.1/tcp/1", RTT: 5}, deviceToPB, deviceFromPB),
 		codecOf("device-info", sampleDeviceInfo(), deviceInfoToPB, deviceInfoFromPB),
 		codecOf("device-version", Device{Status: versionedStatus()}, deviceToPB, deviceFromPB),

@@ -32,7 +32,9 @@ func TestReadmeRuns(t *testing.T) {
 		case words[1] == "up":
 			r.up(line)
 		case words[1] == "events":
-			r.events(line)
+			r.watch(line, "hearth run job")
+		case strings.HasPrefix(line, "hearth stack logs -f"):
+			r.watch(line, "hearth stack ps")
 		case words[1] == "install" && !strings.Contains(line, "--print"):
 			// It would start a service, for which there is no systemd here.
 			r.run(line+" --print", 0)
@@ -68,13 +70,15 @@ func newReader(t *testing.T) *reader {
 	for _, name := range []string{"attic", "cellar", "shed"} {
 		r.hosts = append(r.hosts, lan.AddHost(name))
 	}
-	r.engine = r.hosts[0].StartEngine(t)
+	// On a host of its own, as the devices open the ports that it publishes.
+	r.engine = lan.AddHost("engine").StartEngine(t)
 	image := testnet.Image(t)
 	r.engine.Load(image)
-	for name, command := range map[string]string{"busybox": `["echo"]`, "detector": `["cat"]`, "job": `["exit","0"]`, "backup": `["lines","3","100ms","0"]`} {
+	for name, command := range map[string]string{"busybox": `["echo"]`, "detector": `["cat"]`, "job": `["exit","0"]`, "backup": `["lines","3","100ms","0"]`, "ghost:5": `["lines","100000","100ms","0"]`} {
 		r.engine.Docker("build", "--quiet", "--tag", name, r.write(name+"/Dockerfile", fmt.Sprintf("FROM %s\nCMD %s\n", image, command)))
 	}
 	r.write("photo.jpg", "4 bytes of a photo")
+	r.write("compose.yaml", "name: shop\nservices:\n  web:\n    image: ghost:5\n    ports: [\"8080:80\"]\n")
 	r.path = filepath.Dir(testnet.Binary(t)) + ":" + os.Getenv("PATH")
 	return r
 }
@@ -146,8 +150,9 @@ func (r *reader) run(line string, want int) {
 	}
 }
 
-// events types a command that goes on until Ctrl-C, while something happens.
-func (r *reader) events(line string) {
+// watch types a command that goes on until Ctrl-C, while another makes something
+// happen.
+func (r *reader) watch(line, meanwhile string) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
@@ -163,8 +168,8 @@ func (r *reader) events(line string) {
 	go func() {
 		happened <- bufio.NewScanner(out).Scan()
 	}()
-	for id := 0; ; id++ {
-		r.run("hearth run --id seen"+strconv.Itoa(id)+" job", 0)
+	for {
+		r.run(meanwhile, 0)
 		select {
 		case told := <-happened:
 			if !told {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ const readmeLines = 150
 func pagesOf(t *testing.T) []string {
 	t.Helper()
 	pages := []string{"README.md"}
-	for _, topic := range []string{"faults", "policies", "apps", "figures", "security"} {
+	for _, topic := range []string{"stacks", "compose", "faults", "policies", "apps", "figures", "security"} {
 		pages = append(pages, filepath.Join("cmd", "hearth", "help", topic+".md"))
 	}
 	found, err := filepath.Glob(filepath.Join(testnet.Root(t), "cmd", "hearth", "help", "*.md"))
@@ -141,7 +142,7 @@ func checkVerb(t *testing.T, line string, words []string) {
 		case strings.HasPrefix(w, "-"):
 			name, _, _ := strings.Cut(w, "=")
 			flags = append(flags, name)
-		case len(verb) == 0 || len(verb) == 1 && verb[0] == "secret":
+		case len(verb) == 0 || len(verb) == 1 && slices.Contains([]string{"secret", "stack", "token"}, verb[0]):
 			verb = append(verb, w)
 		}
 	}

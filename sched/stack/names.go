@@ -116,15 +116,6 @@ func (n *Names) Holds(name protocol.StackName, holder protocol.PeerID, holderNam
 	n.written(changed)
 }
 
-// Gone takes in that the holder has it no more.
-func (n *Names) Gone(name protocol.StackName, holder protocol.PeerID) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	key := nameKey{name, holder}
-	n.written(n.known[key] != nil)
-	delete(n.known, key)
-}
-
 // Left notes down when a device was last seen.
 func (n *Names) Left(holder protocol.PeerID) {
 	n.mu.Lock()
@@ -166,7 +157,7 @@ func (n *Names) makeRoom() {
 	delete(n.known, nameKey{oldest.Name, oldest.Holder})
 }
 
-// Holders returns who holds stacks of that name as far as is known, by name.
+// holders returns who holds stacks of that name as far as is known, by name.
 func (n *Names) holders(name protocol.StackName) []sighting {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -44,8 +44,7 @@ age_ms, rtt_ms, accelerators, labels, temperature_c, throttled (0 to 1), pull_ra
 count, cpus, memory, and ran_ms of the youngest), youngest_ms (of all that runs) and
 version; of address, rtt_ms and the last six only what is known. claimed_name is there
 where a device claims a name that is another's, so that it is shown with the end of
-its ID, stacks (name, version, stopped, down, ports) and unnamed_stacks where it holds
-some, and copy_address where another device runs with a copy of its state folder.
+its ID, and copy_address where another device runs with a copy of its state folder.
 
 With --watch the list is printed anew on every change until Ctrl-C, on a terminal in
 the place of the last one; with --json as well, as one line of JSON for each change.

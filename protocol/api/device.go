@@ -40,25 +40,6 @@ type Device struct {
 	ClaimedName  string            `json:"claimed_name,omitempty"`
 	CopyAddress  string            `json:"copy_address,omitempty"`
 	Labels       map[string]string `json:"labels"`
-	// Stacks are those that it holds, UnnamedStacks how many more.
-	Stacks        []PublishedStack `json:"stacks,omitempty"`
-	UnnamedStacks uint32           `json:"unnamed_stacks,omitempty"`
-}
-
-// PublishedStack is what a device tells the mesh of a stack.
-type PublishedStack struct {
-	Name    protocol.StackName `json:"name"`
-	Version uint64             `json:"version"`
-	Stopped bool               `json:"stopped,omitempty"`
-	Down    bool               `json:"down,omitempty"`
-	Ports   []PublishedPort    `json:"ports,omitempty"`
-}
-
-// PublishedPort is a port that a stack has on the devices.
-type PublishedPort struct {
-	Port   uint16 `json:"port"`
-	UDP    bool   `json:"udp,omitempty"`
-	HostIP string `json:"host_ip,omitempty"`
 }
 
 // LongRunning is what a node's long-running executions take.
@@ -97,19 +78,7 @@ func NewDevice(d *protocol.Device) Device {
 		Accelerators: listed(s.Accelerators), TemperatureC: s.Temperature, Throttled: s.Throttled, PullRate: s.PullRate,
 		Labels: labels, Addresses: listed(s.Addresses), AgeMS: d.Age.Milliseconds(),
 		ClaimedName: s.ClaimedName, CopyAddress: s.CopyAddress,
-		Stacks: publishedStacks(s.Stacks), UnnamedStacks: s.UnnamedStacks,
 	}
-}
-
-func publishedStacks(stacks []protocol.PublishedStack) (out []PublishedStack) {
-	for _, s := range stacks {
-		one := PublishedStack{Name: s.Name, Version: s.Version, Stopped: s.Stopped, Down: s.Down}
-		for _, p := range s.Ports {
-			one.Ports = append(one.Ports, PublishedPort(p))
-		}
-		out = append(out, one)
-	}
-	return out
 }
 
 // DeviceInfo is `hearth status --json`; the keys are stable.

@@ -56,8 +56,8 @@ func (c *cli) completeRequests(most int) cobra.CompletionFunc {
 		if most > 0 && len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		// What has ended can be asked about, but no more be stopped.
-		all := cmd.Name() != "stop" && cmd.Name() != "kill"
+		// What has ended can be asked about, but no more be stopped or reached into.
+		all := !slices.Contains([]string{"stop", "kill", "exec", "forward"}, cmd.Name())
 		c.complete(cmd, func(ctx context.Context, device *protocol.AppClient) error {
 			_, err := device.List(ctx, all, func(r protocol.RequestInfo) error {
 				if !slices.Contains(args, string(r.ID)) {

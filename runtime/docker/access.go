@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -20,6 +21,11 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
 )
+
+// addressTimeout is how long a container on this machine has to answer at its
+// address. Where that has no route from here, as where hearth runs in a container
+// or a network namespace of its own, its loopback is tried then.
+const addressTimeout = 2 * time.Second
 
 // maxShared bounds how many containers share a network one through another.
 const maxShared = 4
@@ -39,7 +45,7 @@ func (d *Driver) Dial(ctx context.Context, target string, port uint16, udp bool)
 	}
 	var last error
 	for _, address := range addressesOf(c) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, netip.AddrPortFrom(address, port).String())
+		conn, err := (&net.Dialer{Timeout: addressTimeout}).DialContext(ctx, network, netip.AddrPortFrom(address, port).String())
 		if err == nil {
 			return protocol.NetStream(conn), nil
 		}
@@ -47,7 +53,7 @@ func (d *Driver) Dial(ctx context.Context, target string, port uint16, udp bool)
 			last = err
 		}
 	}
-	if last == nil || errors.Is(last, syscall.ECONNREFUSED) {
+	if last == nil || !udp { // over UDP nobody says that nobody is there
 		conn, err := d.dialInside(ctx, c, network, port)
 		if err == nil {
 			return protocol.NetStream(conn), nil
@@ -120,7 +126,7 @@ func explainDial(port uint16, err error) error {
 		return protocol.Errorf(protocol.CodePortClosed, "nothing in the container listens on port %d", port)
 	case errors.Is(err, fs.ErrPermission):
 		return protocol.Errorf(protocol.CodeConflict, "the container has no network of its own, and hearth may not enter it there: that takes hearth to run as root with CAP_SYS_ADMIN")
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return protocol.Errorf(protocol.CodePortClosed, "port %d of the container does not answer", port)
 	}
 	return fmt.Errorf("dial a container: %w", err)

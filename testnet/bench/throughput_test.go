@@ -19,6 +19,7 @@ func BenchmarkThroughput(b *testing.B) {
 	b.Run("paced", paced)
 	b.Run("output", output)
 	b.Run("attached", attached)
+	b.Run("forward", forwardedPort)
 }
 
 // requests: 100 apps ask the devices of a mesh for one request after another.

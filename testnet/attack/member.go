@@ -85,7 +85,7 @@ func (r oneByte) ReadByte() (byte, error) {
 }
 
 // join connects to the device as a member.
-func join(ctx context.Context, target, file string) (*whisperer, peer.ID, keys.Secret, error) {
+func join(ctx context.Context, target, file string) (*gossipHost, peer.ID, keys.Secret, error) {
 	secret, err := readSecret(file)
 	if err != nil {
 		return nil, "", secret, err
@@ -122,7 +122,7 @@ func join(ctx context.Context, target, file string) (*whisperer, peer.ID, keys.S
 		return nil, "", secret, err
 	}
 	err = h.Connect(ctx, peer.AddrInfo{ID: victim, Addrs: []ma.Multiaddr{at}})
-	return &whisperer{Host: h, wires: lines}, victim, secret, err
+	return &gossipHost{Host: h, wires: lines}, victim, secret, err
 }
 
 // ownName is another one for each attacker: a mesh takes none that another device
@@ -249,7 +249,7 @@ func chatter(ctx context.Context, target, file string) error {
 	}
 }
 
-func misuse(ctx context.Context, h *whisperer, victim peer.ID, how string) {
+func misuse(ctx context.Context, h *gossipHost, victim peer.ID, how string) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	s, err := h.Host.NewStream(ctx, victim, protocol.ExecuteProtocol)

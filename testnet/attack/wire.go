@@ -127,20 +127,20 @@ func (w *wire) stayAlive() {
 	}
 }
 
-// A whisperer has pubsub gossip with the device at the other end of a wire.
-type whisperer struct {
+// A gossipHost has pubsub gossip with the device at the other end of a wire.
+type gossipHost struct {
 	host.Host
 	wires *wires
 	hear  network.StreamHandler
 }
 
-func (h *whisperer) NewStream(_ context.Context, id peer.ID, _ ...libp2pproto.ID) (network.Stream, error) {
-	return h.whisper(id), nil
+func (h *gossipHost) NewStream(_ context.Context, id peer.ID, _ ...libp2pproto.ID) (network.Stream, error) {
+	return h.gossipStream(id), nil
 }
 
 // befriend has both sides gossip with each other: a device does with whoever picks it.
 // It has no identify, which pubsub waits for.
-func (h *whisperer) befriend(victim peer.ID) error {
+func (h *gossipHost) befriend(victim peer.ID) error {
 	if err := h.wires.last.send(pick, []byte{1}); err != nil {
 		return err
 	}
@@ -149,21 +149,21 @@ func (h *whisperer) befriend(victim peer.ID) error {
 		return err
 	}
 	defer met.Close()
-	in := h.whisper(victim)
+	in := h.gossipStream(victim)
 	in.in = true
 	go h.hear(in)
 	return met.Emit(event.EvtPeerIdentificationCompleted{Peer: victim, Protocols: []libp2pproto.ID{pubsub.GossipSubID_v11}})
 }
 
 // SetStreamHandler keeps pubsub's.
-func (h *whisperer) SetStreamHandler(_ libp2pproto.ID, hear network.StreamHandler) { h.hear = hear }
+func (h *gossipHost) SetStreamHandler(_ libp2pproto.ID, hear network.StreamHandler) { h.hear = hear }
 
-func (h *whisperer) whisper(id peer.ID) *whisper {
-	return &whisper{wire: h.wires.last, conn: h.Network().ConnsToPeer(id)[0]}
+func (h *gossipHost) gossipStream(id peer.ID) *gossipStream {
+	return &gossipStream{wire: h.wires.last, conn: h.Network().ConnsToPeer(id)[0]}
 }
 
-// A whisper is both directions of gossip; who sends reads nothing.
-type whisper struct {
+// A gossipStream is both directions of gossip; who sends reads nothing.
+type gossipStream struct {
 	network.Stream
 	wire *wire
 	conn network.Conn
@@ -171,7 +171,7 @@ type whisper struct {
 	left []byte
 }
 
-func (s *whisper) Read(p []byte) (int, error) {
+func (s *gossipStream) Read(p []byte) (int, error) {
 	var heard chan []byte
 	if s.in {
 		heard = s.wire.heard
@@ -188,15 +188,15 @@ func (s *whisper) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (s *whisper) Write(p []byte) (int, error) {
+func (s *gossipStream) Write(p []byte) (int, error) {
 	if err := s.wire.send(gossiped, p); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-func (s *whisper) Close() error                     { return nil }
-func (s *whisper) Reset() error                     { return nil }
-func (s *whisper) SetWriteDeadline(time.Time) error { return nil }
-func (s *whisper) Conn() network.Conn               { return s.conn }
-func (s *whisper) Protocol() libp2pproto.ID         { return pubsub.GossipSubID_v11 }
+func (s *gossipStream) Close() error                     { return nil }
+func (s *gossipStream) Reset() error                     { return nil }
+func (s *gossipStream) SetWriteDeadline(time.Time) error { return nil }
+func (s *gossipStream) Conn() network.Conn               { return s.conn }
+func (s *gossipStream) Protocol() libp2pproto.ID         { return pubsub.GossipSubID_v11 }

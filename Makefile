@@ -115,7 +115,7 @@ need-go:
 	@.ci/need-go
 
 setup: need-go
-	@testnet/setup.sh docker compose netns busybox qemu cc node browser systemd
+	@testnet/setup.sh docker compose netns busybox qemu cc node browser curl systemd
 
 $(TOOLS)/golangci-lint: MAIN = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(TOOLS)/protoc-gen-go: MAIN = google.golang.org/protobuf/cmd/protoc-gen-go

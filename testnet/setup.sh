@@ -12,6 +12,7 @@
 #   protoc   the protobuf compiler
 #   node     Node.js 20 or later with npm, for the JavaScript client
 #   browser  Chromium, which the page is tested in
+#   curl     curl, with which the HTTP API is tried
 #
 # Root on Debian or Ubuntu gets what is missing; everyone else is told what to
 # install. Nothing is downloaded when nothing is missing.
@@ -41,6 +42,7 @@ present() {
 	systemd) has systemd-analyze ;;
 	protoc) has protoc ;;
 	node) has npm && has node && node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' ;;
+	curl) has curl ;;
 	browser) has chromium || has chromium-browser || has google-chrome ;;
 	*) die "unknown part '$1'" ;;
 	esac
@@ -74,6 +76,7 @@ packages() {
 	protoc) echo protobuf-compiler ;;
 	node) printf '%s\n' nodejs npm ;;
 	browser) echo chromium ;;
+	curl) echo curl ;;
 	esac
 }
 
@@ -108,6 +111,7 @@ advise() {
 	qemu) say "  qemu-aarch64, qemu-arm, qemu-riscv64: package qemu-user-static (qemu-user on some systems)" ;;
 	cc) say "  a C compiler with its headers: packages gcc and libc6-dev (glibc-devel, musl-dev)" ;;
 	protoc) say "  protoc: package protobuf-compiler (protobuf on some systems)" ;;
+	curl) say "  curl: package curl" ;;
 	browser) say "  Chromium: package chromium, or Google Chrome" ;;
 	node) say "  Node.js 20 or later with npm: packages nodejs and npm, or https://nodejs.org" ;;
 	esac

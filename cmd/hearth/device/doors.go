@@ -62,3 +62,6 @@ func (d *Device) EdgeAPI() string {
 	}
 	return d.edge.Addr()
 }
+
+// Token is the owner's, which may do all.
+func (d *Device) Token() string { return d.app.Token() }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Unpacks nginx and PostgreSQL from Debian's packages, with the libraries and the few
+# Unpacks nginx, PostgreSQL, Redis and Mosquitto from Debian's packages, with the libraries and the few
 # programs that they need, and prints the path of the tree, as a tar file: an image
 # FROM scratch has no registry to come from, and what people run is not busybox.
 # usage: debian.sh
@@ -21,7 +21,8 @@ if ! apt-cache show postgresql nginx >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
 fi
 postgresql=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: \(postgresql-[0-9]*\)$/\1/p' | head -1)
 [ -n "$postgresql" ] || die "apt knows no postgresql: run apt-get update"
-programs=(nginx nginx-common "$postgresql" "postgresql-client-${postgresql##*-}" dash coreutils util-linux libc-bin tzdata)
+programs=(nginx nginx-common "$postgresql" "postgresql-client-${postgresql##*-}"
+	redis-server redis-tools mosquitto mosquitto-clients dash coreutils util-linux libc-bin tzdata)
 
 # Of what they depend on, the libraries; LLVM, which PostgreSQL can do without, is as
 # large as all the rest.
@@ -56,8 +57,9 @@ if [ ! -e "$tree" ]; then
 	mkdir -p "$dir/tmp" "$dir/var/log/nginx" "$dir/var/lib/nginx" "$dir/docker"
 	chmod 1777 "$dir/tmp"
 	printf '%s\n' root:x:0:0::/root:/bin/sh www-data:x:33:33::/var/www:/bin/sh postgres:x:999:999::/var/lib/postgresql:/bin/sh \
+		redis:x:998:998::/data:/bin/sh \
 		>"$dir/etc/passwd"
-	printf '%s\n' root:x:0: www-data:x:33: postgres:x:999: >"$dir/etc/group"
+	printf '%s\n' root:x:0: www-data:x:33: postgres:x:999: redis:x:998: >"$dir/etc/group"
 	ln -s "postgresql/${postgresql##*-}" "$dir/usr/lib/postgresql-current"
 	tar -c -C "$dir" --owner=0 --group=0 . >"$tree.new"
 	mv "$tree.new" "$tree"

@@ -63,7 +63,7 @@ func (k *Keeper) begin(ctx context.Context, group *errgroup.Group, now time.Time
 		due, at := next(&h.desired, h.seen, now)
 		later(at)
 		if len(due) == 0 && !h.isBusy() {
-			h.fresh = false
+			k.settled(ctx, group, h)
 		}
 		for _, a := range due {
 			k.beginAction(ctx, group, h, a)
@@ -93,6 +93,31 @@ func (k *Keeper) beginAction(ctx context.Context, group *errgroup.Group, h *held
 		i.signalled, i.again = true, a.cause != unwanted
 	}
 	group.Go(func() error { k.carryOut(ctx, pulling, t); return nil })
+}
+
+// settled is called when nothing is due for a stack. Networks of earlier versions
+// go when no container of those is left. k.mu is held.
+func (k *Keeper) settled(ctx context.Context, group *errgroup.Group, h *held) {
+	h.fresh = false
+	n := decision{desired: &h.desired, seen: h.seen}
+	for i := range h.services {
+		if in := h.instance(h.services[i].name); in.State != Absent && n.isStale(&h.services[i], in) {
+			return
+		}
+	}
+	unused := h.unused
+	h.unused = nil
+	if len(unused) == 0 || h.gone {
+		return
+	}
+	group.Go(func() error {
+		for _, name := range unused {
+			if err := k.cfg.Engine.RemoveNetwork(ctx, name); err != nil && ctx.Err() == nil {
+				k.cfg.Log.Warn("a network that no service is on was not removed", "network", name, "err", err)
+			}
+		}
+		return nil
+	})
 }
 
 func (h *held) isBusy() bool {

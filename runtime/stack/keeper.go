@@ -77,6 +77,8 @@ type held struct {
 	shared netip.Prefix
 	// pulls end the pulls that are under way, by service.
 	pulls map[string]context.CancelFunc
+	// unused are networks of earlier versions.
+	unused []string
 	// cleaning says that its networks and volumes are being removed.
 	cleaning bool
 }

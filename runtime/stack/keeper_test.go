@@ -466,3 +466,30 @@ func TestPullAlwaysAsksForEachVersion(t *testing.T) {
 		}
 	})
 }
+
+func TestUnusedNetworkIsRemoved(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		on := func(network string) func(*protocol.StackService) {
+			return func(s *protocol.StackService) { s.Networks = []protocol.NetworkAttachment{{Network: network}} }
+		}
+		names := func() (names []string) {
+			all, err := b.stacks.Networks(b.Context())
+			b.must(err)
+			for _, n := range all {
+				names = append(names, n.Name)
+			}
+			return names
+		}
+		r := record("s", 1, svc("a", 1, on("back")), svc("b", 2))
+		r.Stack.Networks = []protocol.StackNetwork{{Name: "back"}}
+		b.apply(r)
+		if got := names(); !slices.Equal(got, []string{"hearth_s_back", "hearth_s_default"}) {
+			t.Errorf("%q", got)
+		}
+		b.apply(record("s", 2, svc("a", 1), svc("b", 2)))
+		if got := names(); !slices.Equal(got, []string{"hearth_s_default"}) {
+			t.Errorf("%q", got)
+		}
+		b.is("s", "a", protocol.InstanceRunning)
+	})
+}

@@ -22,6 +22,7 @@ type preparation struct {
 	images  map[string]Image
 	missing map[string]string
 	shared  map[string]sharedService
+	unused  []string // networks
 }
 
 // prepare finds out what a stack has on the engine, makes its networks, and
@@ -117,6 +118,11 @@ func (k *Keeper) findNetworks(ctx context.Context, p *preparation) error {
 		taken = append(taken, subnet)
 	}
 	p.subnets = subnets
+	for _, n := range all {
+		if n.Stack == stack.Name && !slices.ContainsFunc(used, func(u protocol.StackNetwork) bool { return networkName(stack.Name, u.Name) == n.Name }) {
+			p.unused = append(p.unused, n.Name)
+		}
+	}
 	return nil
 }
 
@@ -242,7 +248,7 @@ func (k *Keeper) prepared(h *held, p *preparation, err error) {
 	c := compile(&p.record.Stack, &world{
 		policy: &k.cfg.Policy, here: here, own: own, subnets: p.subnets, shared: p.shared, missing: p.missing,
 	})
-	h.services, h.specs = c.services, c.specs
+	h.services, h.specs, h.unused = c.services, c.specs, p.unused
 	k.takeOver(h, p, now)
 	for _, used := range p.record.Stack.Uses {
 		if _, ok := p.shared[used]; !ok && h.trouble == "" {

@@ -8,12 +8,27 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// Restart stops and starts services at once; none names all. CodeNotFound where
-// the stack or a service is not here.
+// Restart stops services and starts them again; none names all. It returns when they
+// have stopped. CodeNotFound where the stack or a service is not here.
 func (k *Keeper) Restart(ctx context.Context, name protocol.StackName, services []string) error {
-	return k.change(ctx, name, services, func(h *held, kept *keptStack, service string) bool {
+	err := k.change(ctx, name, services, func(h *held, kept *keptStack, service string) bool {
 		h.instance(service).startAgain()
 		return k.unstop(h, kept, service)
+	})
+	if err != nil {
+		return err
+	}
+	return k.await(ctx, func() bool {
+		h := k.stacks[name]
+		if !k.up || !h.isHere() {
+			return true
+		}
+		for service, i := range h.seen {
+			if i.again && (len(services) == 0 || slices.Contains(services, service)) {
+				return false
+			}
+		}
+		return true
 	})
 }
 

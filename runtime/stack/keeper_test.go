@@ -1,7 +1,6 @@
 package stack_test
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -190,38 +189,6 @@ func TestMissingImageTouchesNothing(t *testing.T) {
 	})
 }
 
-func TestStopAndStart(t *testing.T) {
-	inBubble(t, func(b *bed) {
-		r := record("s", 1, svc("web", 1, needs("db", protocol.ConditionStarted)), svc("db", 2, script("ignore-term", "sleep=1000h")))
-		b.apply(r)
-		b.must(b.keeper.Stop(b.Context(), "s", []string{"web"}))
-		b.is("s", "web", protocol.InstanceStopped)
-		b.is("s", "db", protocol.InstanceRunning)
-		b.restart(r)
-		b.is("s", "web", protocol.InstanceStopped)
-		b.must(b.keeper.Start(b.Context(), "s", []string{"web"}))
-		b.is("s", "web", protocol.InstanceRunning)
-		b.must(b.keeper.Restart(b.Context(), "s", []string{"web"}))
-		if i := b.is("s", "web", protocol.InstanceRunning); i.Restarts == 0 {
-			t.Errorf("%+v", i)
-		}
-		stopped := r
-		stopped.Version, stopped.Stopped = 2, true
-		b.apply(stopped)
-		// Dependents go first, and who does not listen is killed after 10 s.
-		b.is("s", "web", protocol.InstanceStopped)
-		b.after(9 * time.Second)
-		if c := b.containers(); c[1].State != stack.Running && c[0].State != stack.Running {
-			t.Error("db was killed before its time")
-		}
-		b.after(2 * time.Second)
-		b.is("s", "db", protocol.InstanceStopped)
-		if s := b.status("s"); s.State != protocol.StackStopped || b.reserved != 0 {
-			t.Errorf("%+v, %s reserved", s, b.reserved)
-		}
-	})
-}
-
 // TestAdoption: what runs is taken up over restarts of the process, of the engine
 // and of both; what completed does not run again.
 func TestAdoption(t *testing.T) {
@@ -306,55 +273,6 @@ func TestRemove(t *testing.T) {
 	})
 }
 
-func TestWatchYieldsEachChange(t *testing.T) {
-	inBubble(t, func(b *bed) {
-		if err := b.keeper.Watch(b.Context(), "s", nil); protocol.CodeOf(err) != protocol.CodeNotFound {
-			t.Errorf("%v", err)
-		}
-		b.must(b.keeper.Apply(b.Context(), record("s", 1, svc("a", 1))))
-		var states []protocol.InstanceState
-		err := b.keeper.Watch(b.Context(), "s", func(s protocol.StackStatus) error {
-			states = append(states, s.Instances[0].State)
-			if s.State == protocol.StackUp {
-				return errStop
-			}
-			return nil
-		})
-		if !errors.Is(err, errStop) || states[len(states)-1] != protocol.InstanceRunning {
-			t.Errorf("%v, %v", states, err)
-		}
-	})
-}
-
-func TestLogsAreMergedAndFollowRestarts(t *testing.T) {
-	inBubble(t, func(b *bed) {
-		b.apply(record("s", 1, svc("a", 1, script("out=1\n", "sleep=2s", "out=3\n", "sleep=1000h")), svc("b", 2, script("sleep=1s", "out=2\n", "sleep=1000h"))))
-		b.after(5 * time.Second)
-		if got := b.lines("s", stack.LogQuery{}); !slices.Equal(got, []string{"a: 1", "b: 2", "a: 3"}) {
-			t.Errorf("%q", got)
-		}
-		if got := b.lines("s", stack.LogQuery{Services: []string{"a"}, Tail: 1}); !slices.Equal(got, []string{"a: 3"}) {
-			t.Errorf("%q", got)
-		}
-		got := make(chan string, 10)
-		go b.keeper.Logs(b.Context(), "s", stack.LogQuery{Follow: true, Tail: 1}, func(l protocol.LogLine) error {
-			got <- l.Text
-			return nil
-		})
-		synctest.Wait()
-		b.stacks.Signal("s", "a", "KILL", true)
-		b.after(5 * time.Second)
-		close(got)
-		var texts []string
-		for text := range got {
-			texts = append(texts, text)
-		}
-		if !slices.Equal(texts, []string{"2", "3", "1", "3"}) {
-			t.Errorf("followed %q", texts)
-		}
-	})
-}
-
 // TestImagesOwnVolumesOutliveTheContainer: what an image declares to hold data is the
 // stack's, too.
 func TestImagesOwnVolumesOutliveTheContainer(t *testing.T) {
@@ -382,40 +300,6 @@ func TestImagesOwnVolumesOutliveTheContainer(t *testing.T) {
 			t.Errorf("%+v", i)
 		}
 		b.must(b.keeper.Remove(b.Context(), "s", true))
-	})
-}
-
-// TestWholeStackStopsAndStarts: by the verb, without another version, also before the
-// engine answers.
-func TestWholeStackStopsAndStarts(t *testing.T) {
-	inBubble(t, func(b *bed) {
-		r := record("s", 1, svc("a", 1), svc("b", 2))
-		b.apply(r)
-		b.must(b.keeper.Stop(b.Context(), "s", nil))
-		if s := b.status("s"); s.State != protocol.StackStopped || b.reserved != 0 {
-			t.Errorf("%+v, %s reserved", s, b.reserved)
-		}
-		r.Stopped = true
-		b.engine.SetDown(true)
-		b.stop()
-		b.run(r)
-		b.must(b.keeper.Stop(b.Context(), "s", nil))
-		b.engine.SetDown(false)
-		b.after(10 * time.Second)
-		b.is("s", "a", protocol.InstanceStopped)
-		b.must(b.keeper.Start(b.Context(), "s", []string{"b"}))
-		b.is("s", "a", protocol.InstanceStopped)
-		b.is("s", "b", protocol.InstanceRunning)
-		b.must(b.keeper.Start(b.Context(), "s", nil))
-		if s := b.status("s"); s.State != protocol.StackUp || b.reserved != 128<<20 {
-			t.Errorf("%+v, %s reserved", s, b.reserved)
-		}
-		if err := b.keeper.Start(b.Context(), "s", []string{"x"}); protocol.CodeOf(err) != protocol.CodeNotFound {
-			t.Error(err)
-		}
-		if err := b.keeper.Restart(b.Context(), "x", nil); protocol.CodeOf(err) != protocol.CodeNotFound {
-			t.Error(err)
-		}
 	})
 }
 

@@ -386,20 +386,26 @@ func TestIdleInstancesCostNearlyNothing(t *testing.T) {
 		goruntime.ReadMemStats(&m)
 		return m.HeapAlloc + m.StackInuse
 	}
-	before := heap()
+	const idle = 5 * time.Second
+	spent := func() time.Duration {
+		goruntime.GC() // what was started before is tidied up
+		busy := busyTime(t)
+		time.Sleep(idle)
+		return busyTime(t) - busy
+	}
+	before, without := heap(), spent()
 	var services []protocol.StackService
 	for n := range 20 {
 		services = append(services, b.service(fmt.Sprint("s", n), uint8(n+1), "sleep", "1000"))
 	}
 	b.must(b.keeper.Apply(t.Context(), b.record(1, services...)))
 	b.untilUp()
-	const idle = 5 * time.Second
-	written, busy := writtenBytes(t), busyTime(t)
-	time.Sleep(idle)
-	cpu, disk := busyTime(t)-busy, writtenBytes(t)-written
+	written := writtenBytes(t)
+	cpu := spent()
+	disk := writtenBytes(t) - written
 	grown := int64(heap()) - int64(before)
-	t.Logf("20 idle instances: %d KiB of memory, %v of processor in %v, %d bytes written", grown>>10, cpu, idle, disk)
-	if grown > 2<<20 || cpu > idle/1000 || disk != 0 {
+	t.Logf("20 idle instances: %d KiB of memory, %v of processor in %v (%v without), %d bytes written", grown>>10, cpu, idle, without, disk)
+	if grown > 2<<20 || cpu > without+idle/500 || disk != 0 {
 		t.Error("that is too much")
 	}
 }

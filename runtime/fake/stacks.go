@@ -172,7 +172,7 @@ func (s *Stacks) Create(ctx context.Context, spec stack.Spec) (string, error) {
 	}
 	for _, n := range spec.Networks {
 		if _, there := e.stacks.networks[n.Network]; !there {
-			return "", protocol.Errorf(protocol.CodeStartFailed, "no network %s", n.Network)
+			return "", fmt.Errorf("connect to the network %s: %w", n.Network, runtime.ErrNotFound)
 		}
 	}
 	e.stacks.made++

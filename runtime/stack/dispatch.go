@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,7 +141,7 @@ func (k *Keeper) carryOut(ctx, pulling context.Context, t task) {
 	if err == nil && id != "" {
 		c, err = k.cfg.Engine.Container(doing, id)
 	}
-	missing := errors.Is(err, runtime.ErrNotFound)
+	missing := errors.Is(err, runtime.ErrNotFound) && t.step != stepPull && k.isGone(doing, cmp.Or(id, t.container.ID))
 	if err == nil && id != "" {
 		k.saw(ctx, c)
 	}
@@ -166,6 +167,16 @@ func (k *Keeper) carryOut(ctx, pulling context.Context, t task) {
 		k.finish(t, i, n)
 	}
 	k.tell()
+}
+
+// isGone reports whether a container is not there: what was not found may be
+// something that it needs.
+func (k *Keeper) isGone(ctx context.Context, id string) bool {
+	if id == "" {
+		return false
+	}
+	_, err := k.cfg.Engine.Container(ctx, id)
+	return errors.Is(err, runtime.ErrNotFound)
 }
 
 // do asks the engine for one step; id is the container that there is to look at.
@@ -274,6 +285,9 @@ func (k *Keeper) failedStep(ctx context.Context, t task, i *instance, n *note, e
 	case t.step == stepStart && strings.Contains(err.Error(), "network"):
 		i.Hash = "" // its network was made anew: so is it
 		t.held.dirty, t.held.prepareAt = true, time.Time{}
+	case errors.Is(err, runtime.ErrNotFound):
+		t.held.dirty, t.held.prepareAt = true, time.Time{}
+		err = protocol.Errorf(protocol.CodeStartFailed, "a network or volume that it needs was removed: it is looked for again")
 	}
 	n.trouble = reason(err)
 	i.couldNot(time.Now())

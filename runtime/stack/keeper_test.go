@@ -377,3 +377,18 @@ func TestUnusedNetworkIsRemoved(t *testing.T) {
 		b.is("s", "a", protocol.InstanceRunning)
 	})
 }
+
+// TestPrunedNetworkIsMadeAgain: with the same addresses, and in no busy loop.
+func TestPrunedNetworkIsMadeAgain(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.apply(record("s", 1, svc("a", 1)))
+		before := b.containers()[0]
+		b.must(b.stacks.RemoveNetwork(b.Context(), "hearth_s_default"))
+		b.must(b.stacks.Remove(b.Context(), before.ID))
+		b.after(5 * time.Second)
+		b.is("s", "a", protocol.InstanceRunning)
+		if now := b.containers()[0]; now.Hash != before.Hash || !slices.Equal(now.Hosts, before.Hosts) {
+			t.Errorf("%+v, before %+v", now, before)
+		}
+	})
+}

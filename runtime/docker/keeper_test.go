@@ -386,9 +386,10 @@ func TestIdleInstancesCostNearlyNothing(t *testing.T) {
 		goruntime.ReadMemStats(&m)
 		return m.HeapAlloc + m.StackInuse
 	}
-	const idle = 5 * time.Second
+	const idle = 10 * time.Second
 	spent := func() time.Duration {
-		goruntime.GC() // what was started before is tidied up
+		goruntime.GC()
+		time.Sleep(2 * time.Second) // what was started before is tidied up
 		busy := busyTime(t)
 		time.Sleep(idle)
 		return busyTime(t) - busy
@@ -405,7 +406,7 @@ func TestIdleInstancesCostNearlyNothing(t *testing.T) {
 	disk := writtenBytes(t) - written
 	grown := int64(heap()) - int64(before)
 	t.Logf("20 idle instances: %d KiB of memory, %v of processor in %v (%v without), %d bytes written", grown>>10, cpu, idle, without, disk)
-	if grown > 2<<20 || cpu > without+idle/500 || disk != 0 {
+	if grown > 2<<20 || cpu > without+idle/1000 || disk != 0 {
 		t.Error("that is too much")
 	}
 }

@@ -148,7 +148,7 @@ func number(text string) int {
 }
 
 func (h *home) page() bool {
-	return h.run("busybox", "wget", "-q", "-T", "2", "-O", "-", "http://127.0.0.1:8080/") == "served by www-data\n"
+	return h.run("busybox", "timeout", "3", "busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/") == "served by www-data\n"
 }
 
 // counters tell how far each service is that does something.
@@ -172,7 +172,7 @@ func (h *home) works(what string, before map[string]int) map[string]int {
 	h.Helper()
 	h.until(what+": the page", h.page)
 	h.until(what+": the service on the host's network", func() bool {
-		return strings.Contains(h.run("sh", "-c", `printf 'PING\r\n' | busybox nc -w 2 127.0.0.1 7777`), "PONG")
+		return strings.Contains(h.run("sh", "-c", `printf 'PING\r\nQUIT\r\n' | busybox timeout 2 busybox nc 127.0.0.1 7777`), "PONG")
 	})
 	first := h.counters()
 	var now map[string]int
@@ -288,12 +288,10 @@ func TestRealSoftwareSurvives(t *testing.T) {
 	h.works("after a power cut", now)
 	t.Logf("all works %v after power was back", time.Since(began).Round(10*time.Millisecond))
 
-	rows := strings.Fields(h.ask("db", "psql", "-h", "127.0.0.1", "-U", "postgres", "-qtAc", "select n from t"))
-	there := make(map[string]bool)
-	for _, n := range rows {
+	committed, there := h.committed(), make(map[string]bool) // it is still written to
+	for _, n := range strings.Fields(h.ask("db", "psql", "-h", "127.0.0.1", "-U", "postgres", "-qtAc", "select n from t")) {
 		there[n] = true
 	}
-	committed := h.committed()
 	for _, n := range committed {
 		if !there[n] {
 			t.Errorf("%s was committed, and is lost", n)

@@ -386,7 +386,7 @@ func TestIdleInstancesCostNearlyNothing(t *testing.T) {
 		goruntime.ReadMemStats(&m)
 		return m.HeapAlloc + m.StackInuse
 	}
-	const idle = 10 * time.Second
+	const idle = 5 * time.Second
 	spent := func() time.Duration {
 		goruntime.GC()
 		time.Sleep(2 * time.Second) // what was started before is tidied up

@@ -16,8 +16,8 @@ import (
 //   - was lost to a fault, and has surely stopped: then it is run again, up to
 //     Service.Retry times.
 
-// neverStarted reports whether e, which the node told, ends an attempt that has
-// surely not started, and that another node may have more luck with.
+// neverStarted reports whether the node's event e ends an attempt before
+// anything ran, for a reason that another node may not have.
 func (r *request) neverStarted(e *protocol.Event) bool {
 	if e.State != protocol.StateFailed || r.state >= protocol.StateStarting {
 		return false
@@ -32,8 +32,8 @@ func (r *request) neverStarted(e *protocol.Event) bool {
 	return false
 }
 
-// nodeFault reports whether e, which the node told, is a fault of the node: not what
-// the container did, nor what somebody wanted.
+// nodeFault reports whether the node's event e is a fault of the node. A
+// failing container and a stop are none.
 func nodeFault(e *protocol.Event) bool {
 	switch e.State {
 	case protocol.StateLost:

@@ -9,10 +9,11 @@ import (
 	"github.com/hearth-edge/hearth/sched/journal"
 )
 
-// clean has the node of a removed request drop its last attempt, whose output it
-// keeps for minutes else. What may run there still is killed, whenever the node is
-// there: over restarts of this device, too, as long as the removal is remembered.
-// What has surely ended is worth ReattachTimeout. At most MaxUnknown are under way.
+// clean has the node of a removed request drop its last attempt; by itself the
+// node keeps the output for minutes. An attempt that may still run is killed
+// when the node is there, over restarts of this device too, as long as the
+// removal is remembered. One that has ended is worth ReattachTimeout. At most
+// MaxUnknown are under way.
 func (t *table) clean(x journal.Removal, node protocol.PeerID) {
 	p := &t.o.cfg.Params
 	if node == "" || x.Attempt == 0 {

@@ -104,8 +104,8 @@ func (c *control) detach() {
 	c.inputLost = c.inputLost || c.sent && !c.inputEnded
 }
 
-// end tells that the request has ended. Where that is not final, a stop still
-// reaches an execution that is found later.
+// end ends the control. Unless final, a stop still reaches an execution found
+// later.
 func (c *control) end(final bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -167,9 +167,8 @@ func (c *control) stopGrace() time.Duration {
 	return c.grace
 }
 
-// write passes input on, and waits until there is an execution that runs, or quit
-// is closed: one that has not started may be placed anew, and what it was sent would
-// be missing then.
+// write passes input on. It blocks until an execution runs or quit is closed:
+// before that the request may be placed elsewhere, and the input would be lost.
 func (c *control) write(p []byte, quit <-chan struct{}) (int, error) {
 	for {
 		c.mu.Lock()

@@ -1,8 +1,8 @@
 // Package sched decides who runs a request, and what happens when that fails.
 //
-// It holds the view of the mesh that the gossiped statuses add up to (View), the
-// placement made from it (Place), and a request's life from the moment it is
-// accepted until its end is known (Orchestrator):
+// It holds the view of the mesh, made of gossiped statuses (View), the placement
+// made from it (Place), and a request's life from its acceptance to its end
+// (Orchestrator):
 //
 //	statuses, connections ──▶ View ──Snapshot──▶ Place ──▶ offer ──▶ execution
 //	                          ▲                             │          │

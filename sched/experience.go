@@ -11,8 +11,8 @@ import (
 // its own executions there, whatever the node says of itself. It is kept while
 // the node is gone, and gossiped to nobody: each orchestrator believes its own eyes.
 type experience struct {
-	// slow is the moving average of ln(time that executions ran / time that they
-	// should have run), spread that of its square, runs how many are in them.
+	// slow is the moving average of ln(actual / expected run time), spread that
+	// of its square, runs their number.
 	slow, spread, runs float64
 	// faults is the share of executions, lately, that the node lost by a fault of
 	// its own, as it was at the time at.
@@ -59,8 +59,8 @@ func (e *experience) addOutcome(p *Params, now time.Duration, delivered bool) {
 	}
 }
 
-// faulty returns the share of executions that the node loses. It fades, so that a
-// node that is given nothing any more is tried again.
+// faulty returns the share of executions lost by the node. It fades, so that a
+// node without work is tried again.
 func (e *experience) faulty(p *Params, now time.Duration) float64 {
 	if e.faults == 0 {
 		return 0

@@ -58,8 +58,8 @@ func (r *request) follow(ctx context.Context, s protocol.Session) bool {
 	return false
 }
 
-// drainSession reads the session on which the end came to its own end: a node keeps
-// what has ended until then, so that no end is lost, and forgets it after.
+// drainSession reads the last session to its end. The node keeps an ended
+// execution until then, so no end is lost.
 func (r *request) drainSession(ctx context.Context) {
 	if r.endSession == nil {
 		return

@@ -25,9 +25,9 @@ type ImageFacts struct {
 	Platforms []string
 }
 
-// runsOn reports whether the peer, which has a status, runs the image. Where that
-// is not known it is let have it. The registry's word is no news of a copy that a
-// node has already, nor is the own copy's of what others would fetch.
+// runsOn reports whether the peer runs the image. If nobody knows, it may try.
+// The registry says nothing about a copy on the node, and the copy here says
+// nothing about a later fetch.
 func (d *Demand) runsOn(peer *Peer) bool {
 	f := &d.Facts
 	if len(f.Platforms) == 0 || f.Present && !peer.Self || !f.Present && hasImage(peer.Status, d.Image) {

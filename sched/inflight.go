@@ -6,8 +6,8 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// What a View counts is what this orchestrator itself has on each node, and what
-// it learns of it, whatever statuses say.
+// A View counts the executions of this orchestrator on each node, whatever
+// statuses say.
 
 // OfferSent tells that an offer is on its way to node. Exactly one of
 // OfferAccepted, OfferRefused and OfferFailed follows.
@@ -60,8 +60,8 @@ func (v *View) Finished(node protocol.PeerID) {
 	v.addInflight(node, -1, func(d *device) { d.finished++ })
 }
 
-// Started tells that an execution that node took waits there no more: it has
-// begun, or ended. A node begins them in the order in which they came.
+// Started records that the oldest waiting execution on node began or ended. A
+// node begins them in the order of their offers.
 func (v *View) Started(node protocol.PeerID) {
 	v.addInflight(node, 0, func(d *device) { d.unstarted = d.unstarted[min(1, len(d.unstarted)):] })
 }

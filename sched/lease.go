@@ -8,10 +8,9 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// leases are what this device has granted to nodes: which attempt of which
-// request may run, and when it has surely stopped if nothing more is granted. It
-// stands beside the table, so that a renewal waits for nobody. Methods may be
-// called concurrently.
+// leases are the leases granted to nodes: one attempt of each request may run,
+// and has surely stopped when its lease is over. They stand beside the table,
+// so that a renewal waits for nobody. Methods may be called concurrently.
 type leases struct {
 	clock Clock
 	// span is from a grant until the attempt has surely stopped.

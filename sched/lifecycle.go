@@ -6,10 +6,10 @@ import (
 	"github.com/hearth-edge/hearth/protocol"
 )
 
-// next returns the states that may follow s within one attempt: the whole of a
-// request's state machine, which DESIGN.md draws, but for the one step back, from
-// placing on, to the placing of another attempt. The zero State is before the
-// beginning. Steps may be skipped, as an orchestrator that lost touch misses some.
+// next returns the states that may follow s within one attempt: the state
+// machine of DESIGN.md. It leaves out the step back to placing of another
+// attempt. The zero State is before the beginning. Steps may be skipped, since
+// an orchestrator may lose the connection meanwhile.
 func next(s protocol.State) []protocol.State {
 	ends := []protocol.State{
 		protocol.StateSucceeded, protocol.StateFailed, protocol.StateRefused, protocol.StateCancelled,

@@ -88,9 +88,9 @@ func (r *request) dropFirstPlacement() {
 	}
 }
 
-// refreshDemand brings up to date what is demanded: another attempt may come hours after the
-// first, and after a restart the mesh, which says whether the image is to be asked
-// for, is known only by and by. What nodes have said of this request stays.
+// refreshDemand updates the demand. Hours may lie between two attempts, and
+// after a restart the mesh is known only by and by. What nodes said of this
+// request stays.
 func (r *request) refreshDemand(ctx context.Context) {
 	d := r.o.demand(ctx, &r.service)
 	d.Refusals, d.Excluded, d.NoFetch = r.demand.Refusals, r.demand.Excluded, r.demand.NoFetch || d.NoFetch
@@ -107,11 +107,10 @@ func (r *request) endUnplaced() {
 	r.end(protocol.StateCancelled, protocol.CodeCancelled, "%s", when)
 }
 
-// awaitMesh waits for a change of the mesh, and reports whether it is worth
-// looking again. It does so where devices have just started that may turn out to
-// run work; where this device was started lately: it knows nobody at first, not
-// even itself, and what was accepted must not end by that; and where an attempt
-// was lost: its node may be the only one.
+// awaitMesh waits for a change of the mesh, and reports whether to look again.
+// It waits for devices that have just started and may run work. It waits after
+// a restart of this device, which knows nobody at first. And it waits after a
+// lost attempt, whose node may be the only one.
 func (r *request) awaitMesh(ctx context.Context, changed <-chan struct{}, p *placement) bool {
 	now, until := r.o.cfg.Clock(), r.nodeDeadline
 	if p.Pending {

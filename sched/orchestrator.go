@@ -79,13 +79,16 @@ func errLeaves() error {
 }
 
 // Accept takes a request and attaches to it: it is App.Run. It returns when the
-// request is on disk; the session's first update is the event that says so. The
-// same ID with the same service attaches to the request that there is, as long
-// as it is kept. A request that is not detached is cancelled when the last
-// session from here is closed before its end; one that was taken up after a
-// restart goes on. The error is a *protocol.Error with CodeConflict for an ID in
-// use for another service, CodeInvalid, CodeOverloaded, CodeLeaving, or that of
-// the journal, such as CodeDiskFull; or it is ctx's.
+// request is on disk; the session's first update is that event. The same ID
+// with the same service attaches to the existing request, as long as it is
+// kept.
+//
+// A request that is not detached is cancelled when its last session is closed
+// before its end. One taken up after a restart goes on.
+//
+// The error is ctx's or a *protocol.Error: CodeConflict for an ID in use for
+// another service, CodeInvalid, CodeOverloaded, CodeLeaving, or the journal's,
+// such as CodeDiskFull.
 func (o *Orchestrator) Accept(ctx context.Context, run protocol.Run) (protocol.Session, error) {
 	if run.ID == "" {
 		run.ID = protocol.NewRequestID()
@@ -147,10 +150,10 @@ func (o *Orchestrator) abandon(r *request) {
 	}
 }
 
-// Run takes up the requests that the journal has, and serves until ctx ends.
-// Then all requests are released: what runs goes on, sessions break, and nothing
-// is said to have ended; the next Run takes them up. It returns when all that is
-// done. It runs once.
+// Run loads the requests of the journal and serves until ctx ends. Then it
+// releases all requests: executions go on, sessions break, and no request ends.
+// The next Run takes them up. It returns when its goroutines have ended. It
+// runs once.
 func (o *Orchestrator) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

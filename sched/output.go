@@ -60,9 +60,9 @@ const (
 	replayGap, replayTimeout = time.Second, 10 * time.Second
 )
 
-// A replay tells what a node kept while an earlier process had the request from
-// what comes now: nobody knows when the former came. It is the first that comes,
-// without a gap. The zero value covers nothing.
+// A replay separates the output that a node kept from before this process from
+// new output: the time of the former is unknown. It is the first output of a
+// session, without a gap. The zero value covers nothing.
 type replay struct {
 	on, begun   bool
 	first, last time.Duration

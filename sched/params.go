@@ -28,11 +28,10 @@ type Params struct {
 	// is forced.
 	RefusableOffers int
 
-	// WaitFactor times the second-best estimate, in which waiting counts QueueCost
-	// times, and at least MinWait, is how long a request may wait in a node's queue
-	// before the node gives it back. Where that is the only node that can run it, it
-	// is at least MinLoneWait: another one may join, else its place in the queue is
-	// lost for nothing.
+	// WaitFactor times the second-best estimate, with waiting counted QueueCost
+	// times, is how long a request may wait in a node's queue; at least
+	// MinWait. Then the node gives it back. On the only possible node it is at
+	// least MinLoneWait: giving up a place in the queue would be for nothing.
 	WaitFactor           float64
 	MinWait, MinLoneWait time.Duration
 	// ReadyTimeout is how long a request waits for devices that do not know yet
@@ -74,9 +73,9 @@ type Params struct {
 	// ImageShrink is how much of its size on the disk a fetch moves, which is
 	// compressed.
 	ImageShrink float64
-	// ImageTimeout bounds the wait for what the engine or the registry tells of an
-	// image. ImageFactsTTL is for how long that is taken to be true, and
-	// ImageRetryInterval for how long they are not asked again who did not tell.
+	// ImageTimeout bounds the question to the engine or the registry about an
+	// image. ImageFactsTTL is how long an answer counts. ImageRetryInterval is
+	// the pause after a question without an answer.
 	ImageTimeout, ImageFactsTTL, ImageRetryInterval time.Duration
 	// MaxImageFacts is of how many images that is remembered.
 	MaxImageFacts int
@@ -135,9 +134,9 @@ type Params struct {
 	// JournalBackoff is the first pause before an end is written down again that
 	// could not be; it doubles up to MaxJournalBackoff.
 	JournalBackoff, MaxJournalBackoff time.Duration
-	// NamedDevices is how many devices the decision about a request names, so that
-	// no request costs more in a large mesh. MaxNamedDevices is how many are named
-	// where that is all that is asked for, or why there is no node.
+	// NamedDevices is how many devices a request's decision names, so that a
+	// large mesh costs no more. MaxNamedDevices is how many an explanation
+	// names.
 	NamedDevices, MaxNamedDevices int
 }
 

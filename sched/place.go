@@ -84,15 +84,15 @@ func (c *candidate) places(level float64) float64 {
 // NewPlacer returns a Placer.
 func NewPlacer(params Params) *Placer { return &Placer{params: params} }
 
-// Place chooses the node that the demanded execution is offered to, and reports
-// whether there is one. It reads its arguments only, and the same ones give the
-// same answer, in whatever order the snapshot lists the devices.
+// Place chooses the node to offer the execution to, and reports whether there
+// is one. It reads its arguments only. The same arguments give the same answer,
+// in any order of the devices.
 //
-// To choose the best by statuses that all have, and that are a second old, would
-// send everybody's requests to the same node. So the best few are filled like
-// vessels with water: a level is sought below which there are as many places
-// as requests are to be expected before the next statuses, and one of the nodes
-// that reach below it is drawn, by the number of its places.
+// Choosing the best node by second-old statuses would send everybody's requests
+// to the same one. So Place fills the best nodes like vessels with water. It
+// seeks the level below which there are as many places as requests are expected
+// before the next statuses. It draws a node below the level, in proportion to
+// its places.
 func (p *Placer) Place(s *Snapshot, d *Demand, rng *rand.Rand) (Choice, bool) {
 	p.snapshot, p.demand = s, d
 	p.labels = appendLabels(p.labels[:0], d.Service)
@@ -248,10 +248,10 @@ type fillResult struct {
 	places float64     // their places together
 }
 
-// waterFill finds the level below which there are wanted places, at most limit, and
-// reorders all. The places below a level are a sum of straight lines, of those
-// candidates that start below it. Which these are is found as by quicksort, but
-// going on in one of the two parts only: the time is linear.
+// waterFill finds the level below which there are wanted places, at most limit,
+// and reorders all. The places below a level are a sum of straight lines, one
+// for each candidate that starts below it. A selection as in quickselect finds
+// them, so the time is linear.
 func waterFill(all []candidate, wanted, limit float64) fillResult {
 	all = all[:partition(all, func(start float64) bool { return start <= limit })]
 	// all[:lo] start below the level, all[hi:] do not. Those in all[:lo] have

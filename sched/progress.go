@@ -14,8 +14,8 @@ type progress struct {
 	maxHistory, maxDecisions int
 
 	mu sync.Mutex // guards all that follows
-	// feed is what sessions read. It is replaced when an end as unknown is
-	// corrected: those who read the old one were told unknown, and that was so.
+	// feed is the source of sessions. A correction of an unknown end replaces
+	// it: readers of the old one were told unknown, which was true then.
 	feed      *protocol.Feed
 	marks     marks // when the feed's output came
 	info      protocol.RequestInfo
@@ -140,8 +140,8 @@ func (p *progress) claimOutput(has position) {
 	}
 }
 
-// outputEnd returns where what comes next in the output begins: after all that
-// came, and that somebody has.
+// outputEnd returns where the next output begins: after everything received,
+// and everything an asker claims to have.
 func (p *progress) outputEnd() position {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -39,11 +39,10 @@ func (b *reattachBackoff) wait(ctx context.Context) {
 	}
 }
 
-// reattach takes up again the execution that r.node has, or may have, with the
-// output from where it broke off. It is asked nowhere else meanwhile. The error
-// is errGone, errForgotten, or that with which ctx ended. With errGone an attempt
-// that has a lease has surely stopped, and p says only for how long the node may
-// renew it though it cannot be asked.
+// reattach attaches to the execution that r.node has, or may have, from where
+// the output broke off. Nobody else is asked meanwhile. The error is errGone,
+// errForgotten, or the cause of ctx's end. After errGone an attempt with a
+// lease has surely stopped; p only bounds how long the node may renew it.
 func (r *request) reattach(ctx context.Context, p *reattachBackoff) (protocol.Session, error) {
 	published := false
 	if !r.leased() {

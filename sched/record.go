@@ -10,8 +10,9 @@ import (
 	"github.com/hearth-edge/hearth/sched/journal"
 )
 
-// A Journal keeps what must survive this process; *journal.Journal is one, and
-// says what is promised. The first four return when what they write is on disk.
+// A Journal keeps what must survive this process; *journal.Journal is one and
+// states the promises. The first four methods return when the record is on
+// disk.
 type Journal interface {
 	// Accepted returns the record; with journal.ErrExists the one there was.
 	Accepted(ctx context.Context, r journal.Request) (journal.Record, error)
@@ -130,8 +131,8 @@ func (r *request) journalOffer() journal.Offer {
 	}
 }
 
-// markContainerSeen writes down, once and without waiting for it, that a container was
-// seen on this device: see resume for what that is good for.
+// markContainerSeen records, once and without waiting, that a container was
+// seen on this device; see resume.
 func (r *request) markContainerSeen(s protocol.State) {
 	if s < protocol.StateStarting || s.Ended() || r.containerSeen || r.node != r.o.cfg.Self || r.o.cfg.Journal == nil {
 		return
@@ -147,8 +148,8 @@ func (r *request) markContainerSeen(s protocol.State) {
 	})
 }
 
-// persistEnd writes down that the request ended with e. told says that it was told,
-// so that nobody waits for the disk.
+// persistEnd writes down that the request ended with e. After published nobody
+// waits for the disk.
 func (r *request) persistEnd(e protocol.Event, published bool) {
 	if r.o.cfg.Journal == nil {
 		r.persisted = true

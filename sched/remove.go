@@ -102,9 +102,9 @@ func (o *Orchestrator) removeRecord(ctx context.Context, r *request) error {
 	}
 }
 
-// A removal is what is remembered of a request that was removed: its node keeps
-// for minutes what ended, and would take an offer of the same ID and attempt for
-// one that it has. So one that comes under the ID again goes on counting.
+// A removal is the last attempt of a removed request. Its node keeps an ended
+// execution for minutes, and would take a new offer of the same ID and attempt
+// for it. So a new request under the ID goes on counting.
 type removal struct {
 	id      protocol.RequestID
 	attempt uint32

@@ -15,10 +15,10 @@ import (
 // errOverdue is why a request is given up although nobody knows its end.
 var errOverdue = errors.New("it did not end in time after it was asked to stop")
 
-// request is one request under way. Its goroutine, run, owns all fields but:
-// id, service, hash, size and decided, which stay the same; progress, control and
-// secrets, which others use too; runs, detached and removed, which the table's
-// goroutine owns.
+// request is one request under way. Its goroutine, run, owns all fields but
+// these: id, service, hash, size and decided never change; progress, control
+// and secrets are shared; the table's goroutine owns acceptSessions, detached
+// and removed.
 type request struct {
 	o        *Orchestrator
 	id       protocol.RequestID
@@ -190,9 +190,8 @@ func (r *request) placeNew(ctx context.Context) protocol.Session {
 	return r.place(ctx)
 }
 
-// enforceStop sees to it that a stop has an end: what was sent another signal
-// than SIGTERM is killed after the grace period, and a request that has not
-// ended long after that is given up.
+// enforceStop makes a stop final. After the grace period of a signal other than
+// SIGTERM it kills. A request that has not ended long after that is given up.
 func (r *request) enforceStop(ctx context.Context, giveUp context.CancelCauseFunc) {
 	select {
 	case <-r.control.stopping:

@@ -9,8 +9,8 @@ import (
 	"github.com/hearth-edge/hearth/sched/journal"
 )
 
-// load takes up what the journal has: requests that have not ended, and those
-// whose end a node may still know. It runs before anything is served.
+// load takes up the requests of the journal: those without an end, and those
+// with an unknown one. It runs before anything is served.
 func (o *Orchestrator) load(t *table) error {
 	if o.cfg.Journal == nil {
 		o.leases.serve(true)

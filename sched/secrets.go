@@ -15,8 +15,8 @@ type secrets struct {
 	list []protocol.Secret
 }
 
-// fill returns the service with what its secrets hold: for the node that is
-// offered it, and for the journal, which seals them.
+// fill returns the service with its secrets' data, for the offer and for the
+// journal, which seals them.
 func (s *secrets) fill(service protocol.Service) protocol.Service {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,14 +15,14 @@ type Peer struct {
 	Self bool
 	// Status is nil where none has come yet; it is never written to.
 	Status *protocol.Status
-	// Stale says that the status is too old to count. New says that none has come
-	// yet and that the device has just joined.
+	// Stale says that the status is too old to count. New says that the device
+	// has just joined and sent none yet.
 	Stale, New bool
 	// Age is how long ago the load was learned.
 	Age time.Duration
 	RTT time.Duration
-	// Sent counts what this orchestrator sent there since then, Finished what
-	// came back, and Own all that it has there now, whenever it was sent.
+	// Sent counts this orchestrator's offers since then, Finished their ends,
+	// and Inflight all that it has there now.
 	Sent, Finished, Inflight int
 	// Waited is for how long this device has been kept waiting there: for a
 	// status that is due, for the answer to an offer, or for an execution to begin.

@@ -177,9 +177,9 @@ func (t *table) room(size int) error {
 	return nil
 }
 
-// release takes note that a session of Run on r was closed, and reports whether
-// r is to be cancelled: nobody is left who wants it. What has ended is not: an
-// end as unknown may be that of an execution that goes on.
+// release records that a session of Run on r was closed, and reports whether to
+// cancel r: nobody is left. An ended request is not cancelled, since an unknown
+// end may be that of a running execution.
 func (t *table) release(r *request) bool {
 	r.acceptSessions--
 	info, _, _ := r.progress.summary()

@@ -80,9 +80,9 @@ func (v *View) add(node protocol.PeerID) *device {
 	return d
 }
 
-// UpdateStatus takes in a status, of a peer or of the device itself. One that is older
-// than what is known is ignored. That of a device that is not connected counts
-// once it is.
+// UpdateStatus takes a status of a peer or of the device itself. It ignores one
+// older than the present one. The status of a device without a connection
+// counts once it connects.
 func (v *View) UpdateStatus(s protocol.Status) {
 	now := v.clock()
 	v.mu.Lock()
@@ -127,8 +127,8 @@ func (v *View) Joined(node protocol.PeerID, name, addr string) {
 	v.notify()
 }
 
-// Left tells that the device node left, or that its connection was lost: it is
-// gone at once, with all that was known of it.
+// Left records that the device left or that its connection was lost. The View
+// forgets it at once.
 func (v *View) Left(node protocol.PeerID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

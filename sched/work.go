@@ -56,10 +56,10 @@ func newWorkTable(p Params) workTable {
 // minWork keeps estimates above zero for what ends at once.
 const minWork = 1e-3
 
-// learn takes in that an execution on node took so much work by the node's speed,
-// where executions are known to run e^slower times as long as by that. It returns
-// ln of how much longer it took than the service usually does, and whether that
-// says something of the node: the service was seen on others, too.
+// learn records an execution on node: work by the node's speed, where
+// executions run e^slower times as long as by that. It returns ln of how much
+// longer than usual it took. The second result says whether that tells
+// something of the node: the service ran on others too.
 func (t *workTable) learn(k workKey, node protocol.PeerID, work, slower float64) (residual float64, telling bool) {
 	residual = math.Log(max(work, minWork))
 	work = max(work*math.Exp(-slower), minWork)

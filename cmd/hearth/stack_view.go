@@ -53,7 +53,7 @@ func (v *stackView) show(u protocol.StackUpdate) error {
 
 // say writes a line for people.
 func (v *stackView) say(format string, args ...any) {
-	fmt.Fprintln(v.c.stderr, printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(v.c.stderr, strings.TrimRight(printable(fmt.Sprintf(format, args...)), " "))
 }
 
 // plan shows a plan.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -511,6 +512,55 @@ func TestUnnamedStacksAreFound(t *testing.T) {
 		}
 		if list := b.list(true); len(list) != 39 {
 			t.Errorf("%d stacks are listed", len(list))
+		}
+	})
+}
+
+func TestDownEndsAChange(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, h *home) {
+		d := h.devices[0]
+		first := make(chan error, 1)
+		go func() { _, err := d.up(stackOf("web", "web=slow")); first <- err }()
+		synctest.Wait()
+		if err := d.mesh.ControlStack(t.Context(), protocol.ControlStack{Name: "web", Action: protocol.StackDown}); err != nil {
+			t.Error(err)
+		}
+		wantCode(t, <-first, protocol.CodeCancelled, "")
+		want(t, d.list(true))
+	})
+}
+
+// What was stopped comes back stopped, and what was down is not begun by a change
+// that fails.
+func TestBackToWhatDidNotRun(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, h *home) {
+		d := h.devices[0]
+		d.mustUp(withData(stackOf("web", "web=good")))
+		if err := d.mesh.ControlStack(t.Context(), protocol.ControlStack{Name: "web", Action: protocol.StackStop}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := d.up(withData(stackOf("web", "web=fails")))
+		wantCode(t, err, protocol.CodeStackUnhealthy, "version 1 is back, as version 3")
+		synctest.Wait()
+		want(t, d.list(false), "web 3 stopped on node0")
+		if err := d.mesh.ControlStack(t.Context(), protocol.ControlStack{Name: "web", Action: protocol.StackDown}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.up(withData(stackOf("web", "web=fails:2")))
+		wantCode(t, err, protocol.CodeStackUnhealthy, "there is no version before")
+	})
+}
+
+// The names that were seen are bounded; those seen longest ago go first.
+func TestNamesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := NewNames(filepath.Join(t.TempDir(), "names"), func() time.Duration { return 0 }, time.Now, slog.New(slog.DiscardHandler))
+		for i := range maxNames + 10 {
+			names.Holds(protocol.StackName(fmt.Sprint("s", i)), "peer9", "node9", 1)
+			time.Sleep(time.Millisecond)
+		}
+		if all := names.holders(""); len(all) != maxNames || len(names.holders("s9")) > 0 || len(names.holders("s10")) == 0 {
+			t.Errorf("%d names are known", len(all))
 		}
 	})
 }

@@ -49,7 +49,7 @@ services:
 		}
 	}
 	until("the stack is not taken", func() bool { return node.Hearth("stack", "up", "-f", file).Code == 0 })
-	t.Cleanup(func() { node.Hearth("stack", "down", "--data", "reach") })
+	t.Cleanup(func() { node.Hearth("stack", "down", "--data", "--yes", "reach") })
 	get := func(at string) string {
 		out, _ := tv.Command(ctx, "busybox", "wget", "-q", "-O", "-", "http://"+at+":"+port+"/").Output()
 		return string(out)

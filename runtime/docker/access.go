@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,18 +36,25 @@ func (d *Driver) Dial(ctx context.Context, target string, port uint16, udp bool)
 	if d.socket() == "" {
 		return nil, protocol.Errorf(protocol.CodeConflict, "the container engine is on another machine than hearth: its containers' ports cannot be reached from here")
 	}
-	c, err := d.lookAtNetwork(ctx, target)
-	if err != nil {
-		return nil, err
-	}
 	network := "tcp"
 	if udp {
 		network = "udp"
+	}
+	if address, ok := d.addresses.find(target); ok {
+		conn, err := (&net.Dialer{Timeout: addressTimeout}).DialContext(ctx, network, netip.AddrPortFrom(address, port).String())
+		if err == nil {
+			return protocol.NetStream(conn), nil
+		}
+	}
+	c, err := d.lookAtNetwork(ctx, target)
+	if err != nil {
+		return nil, err
 	}
 	var last error
 	for _, address := range addressesOf(c) {
 		conn, err := (&net.Dialer{Timeout: addressTimeout}).DialContext(ctx, network, netip.AddrPortFrom(address, port).String())
 		if err == nil {
+			d.addresses.keep(target, address)
 			return protocol.NetStream(conn), nil
 		}
 		if last == nil {
@@ -63,6 +71,42 @@ func (d *Driver) Dial(ctx context.Context, target string, port uint16, udp bool)
 		}
 	}
 	return nil, explainDial(port, last)
+}
+
+const (
+	// addressTTL is how long the address of a container is believed at which it
+	// answered: asking the engine takes longer than the rest of a connection. The
+	// caller knows that the container runs, and so still has it.
+	addressTTL = 5 * time.Second
+	// maxAddresses bounds how many are kept; of more all are asked for anew.
+	maxAddresses = 1024
+)
+
+// addressBook keeps where containers answered.
+type addressBook struct {
+	mu   sync.Mutex // guards kept
+	kept map[string]answered
+}
+
+type answered struct {
+	at    netip.Addr
+	until time.Time
+}
+
+func (b *addressBook) find(container string) (netip.Addr, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a, ok := b.kept[container]
+	return a.at, ok && time.Now().Before(a.until)
+}
+
+func (b *addressBook) keep(container string, at netip.Addr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.kept == nil || len(b.kept) >= maxAddresses {
+		b.kept = make(map[string]answered)
+	}
+	b.kept[container] = answered{at, time.Now().Add(addressTTL)}
 }
 
 // lookAtNetwork looks at the running container whose network the target has.

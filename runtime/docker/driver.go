@@ -71,6 +71,8 @@ type Driver struct {
 	// endings are state that may be lost: Wait can ask anew.
 	endings endings
 	secrets secretStore
+	// addresses are those of containers that were dialled.
+	addresses addressBook
 	// sizes are those of terminals to be told right after the start, by
 	// runtime.ExecutionID; see terminal.go.
 	sizes sync.Map

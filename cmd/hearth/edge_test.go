@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/protocol"
@@ -44,9 +46,20 @@ func edgeMesh(t *testing.T, count int, configure func(i int, cfg *device.Config)
 // An edgeAnswer is what that project's clients read, and the keys that are Hearth's.
 type edgeAnswer struct {
 	Message, ServiceName, SecureCmpName string
-	RemoteTargetInfo                    *struct{ ExecutionType, Target string }
+	RemoteTargetInfo                    *edgeTarget
 	RequestID                           protocol.RequestID
 	Reason                              string
+}
+
+type edgeTarget struct{ ExecutionType, Target string }
+
+// UnmarshalJSON takes the empty text that stands there in other answers.
+func (e *edgeTarget) UnmarshalJSON(raw []byte) error {
+	type plain edgeTarget
+	if string(raw) == `""` {
+		return nil
+	}
+	return json.Unmarshal(raw, (*plain)(e))
 }
 
 // curl runs a line of the guides as it stands there: only where it leads is another
@@ -197,6 +210,86 @@ func TestRequestPastTheirTable(t *testing.T) {
 	for i := range 1025 {
 		if a := postService(t, addr, "app", "work:1", "exit=0"); a.Message != "ERROR_NONE" {
 			t.Fatalf("request %d: %+v", i+1, a)
+		}
+	}
+}
+
+// The lines of docs/cloudsync_mqtt.md with a broker in the place of "<AWS public IP>".
+func TestGuidesCloudSyncLines(t *testing.T) {
+	out, err := exec.Command("../../testnet/mosquitto.sh").Output()
+	if err != nil {
+		t.Fatalf("mosquitto.sh: %v", err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker := l.Addr().String()
+	_ = l.Close()
+	_, port, _ := net.SplitHostPort(broker)
+	config := filepath.Join(t.TempDir(), "mosquitto.conf")
+	if err := os.WriteFile(config, []byte("listener "+port+" 127.0.0.1\nallow_anonymous true\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, addr := edgeMesh(t, 1, nil)
+	line := func(text string) string {
+		return strings.NewReplacer("<ip where edge-orchestration is running>", "127.0.0.1", "<AWS public IP>", broker,
+			"<appid of service app>", "app", "<appid of the service app>", "app").Replace(text)
+	}
+	wants := func(text, want string) {
+		t.Helper()
+		if status, a := curl(t, addr, line(text)); status != "200" || !strings.HasPrefix(a.Message, want) {
+			t.Errorf("%s\n%s %+v, want %s", text, status, a, want)
+		}
+	}
+	const publish = `curl --location --request POST 'http://<ip where edge-orchestration is running>:56001/api/v1/orchestration/cloudsyncmgr/publish' \
+--header 'Content-Type: text/plain' \
+--data-raw '{
+    "appid": "<appid of service app>",
+    "payload": "{Another data from TV1 and testdata}",
+    "topic": "home1/livingroom",
+    "url" : "<AWS public IP>"
+}'`
+	const subscribe = `curl --location --request POST 'http://<ip where edge-orchestration is running>:56001/api/v1/orchestration/cloudsyncmgr/subscribe' \
+--header 'Content-Type: text/plain' \
+--data-raw '{
+    "appid": "<appid of the service app>",
+    "topic": "kitchen1",
+    "url" : "<AWS public IP>"
+}'`
+	const read = `curl --location --request GET 'http://<ip where edge-orchestration is running>:56001/api/v1/orchestration/cloudsyncmgr/getsubscribedata/kitchen1/app'`
+	wants(publish, "Error Connecting MQTT -> ")
+	cmd := exec.Command(strings.TrimSpace(string(out)), "-c", config)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	waitUntil(t, func() bool {
+		c, err := net.Dial("tcp", broker)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	wants(publish, "Data published successfully to Cloudtcp://"+broker)
+	wants(read, "Client is not subscribed to the topic kitchen1")
+	wants(subscribe, "Successfully subscribed to the topic kitchen1")
+	wants(strings.Replace(publish, "home1/livingroom", "kitchen1", 1), "Data published successfully to Cloud")
+	waitUntil(t, func() bool {
+		_, a := curl(t, addr, line(read))
+		return a.Message == "{Another data from TV1 and testdata}"
+	})
+	wants(strings.Replace(read, "kitchen1/app", broker+"/kitchen1/app", 1), "{Another data from TV1")
+	wants(strings.Replace(publish, "<AWS public IP>", "", 1), "No broker host defined")
+	wants(strings.Replace(publish, `"payload"`, `"load"`, 1), "INVALID_PARAMETER")
+	wants(strings.Replace(subscribe, "kitchen1", "#", 1), "Error in subscribing the data ")
+}
+
+func waitUntil(t *testing.T, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not come")
 		}
 	}
 }

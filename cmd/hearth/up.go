@@ -20,6 +20,7 @@ import (
 	"github.com/hearth-edge/hearth/cmd/hearth/device"
 	"github.com/hearth-edge/hearth/cmd/hearth/door"
 	"github.com/hearth-edge/hearth/cmd/hearth/door/edge"
+	"github.com/hearth-edge/hearth/cmd/hearth/door/outbox"
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
@@ -29,7 +30,7 @@ import (
 // upFlags are the flags of `hearth up` as they were typed.
 type upFlags struct {
 	secretFile, name, driver, cpus, memory, policy, http, edgeAPI string
-	listen, interfaces, peers, labels                             []string
+	listen, interfaces, peers, labels, eventsTo                   []string
 	noDiscovery, verbose                                          bool
 }
 
@@ -75,6 +76,7 @@ func (f *upFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.http, "http", door.DefaultAddr, "answer HTTP on this `ADDRESS` of this machine: the page of 'hearth web', and programs; the next port where that is taken, or none")
 	flags.StringVar(&f.edgeAPI, "edge-api", "", "answer the REST API of edge-home-orchestration-go to programs on this device, `[ADDRESS][,token]`; with token to those that show one")
 	flags.Lookup("edge-api").NoOptDefVal = edge.DefaultAddr
+	flags.StringArrayVar(&f.eventsTo, "events-to", nil, "tell a broker or a webhook what happens, `URL` such as mqtt://USER@BROKER#secret-file=FILE or https://HOST/PATH; may be repeated")
 	flags.BoolVar(&f.noDiscovery, "no-discovery", false, "do not use mDNS; find devices by --peer and from earlier starts only")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log details too")
 	_ = cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions([]cobra.Completion{"docker", "none"}, cobra.ShellCompDirectiveNoFileComp))
@@ -191,6 +193,9 @@ func (c *cli) settings(f upFlags, log *slog.Logger) (device.Config, error) {
 	if cfg.Edge, err = parseEdge(f.edgeAPI); err != nil {
 		return cfg, fmt.Errorf("--edge-api: %w", err)
 	}
+	if cfg.EventsTo, err = parseEventsTo(f.eventsTo); err != nil {
+		return cfg, err
+	}
 	if cfg.CPUs, err = parseCores(f.cpus); err != nil {
 		return cfg, fmt.Errorf("--cpus: %w", err)
 	}
@@ -227,6 +232,17 @@ func parseEdge(text string) (*device.EdgeConfig, error) {
 		cfg.Addr = word
 	}
 	return cfg, nil
+}
+
+func parseEventsTo(texts []string) (list []*outbox.Target, err error) {
+	for _, text := range texts {
+		t, err := outbox.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("--events-to: %w", err)
+		}
+		list = append(list, t)
+	}
+	return list, nil
 }
 
 func (c *cli) knownDriver(name string) error {

@@ -7,6 +7,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/hearth-edge/hearth/cmd/hearth/door/outbox"
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/runtime"
@@ -33,6 +34,8 @@ type Config struct {
 	HTTP string
 	// Edge is the door for clients of edge-home-orchestration-go; nil is none.
 	Edge *EdgeConfig
+	// EventsTo are the brokers and webhooks that hear of requests and devices.
+	EventsTo []*outbox.Target
 	// NoDiscovery leaves mDNS off: peers are then found by Peers and by those
 	// known from earlier.
 	NoDiscovery bool

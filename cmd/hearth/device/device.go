@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hearth-edge/hearth/cmd/hearth/door"
+	"github.com/hearth-edge/hearth/cmd/hearth/door/outbox"
 	"github.com/hearth-edge/hearth/keys"
 	"github.com/hearth-edge/hearth/p2p"
 	"github.com/hearth-edge/hearth/p2p/app"
@@ -43,7 +44,9 @@ type Device struct {
 	app      *app.Endpoint
 	tokens   *door.Tokens
 	http     *door.Server
-	edge     *door.Server // nil where it is off
+	edge     *door.Server    // nil where it is off
+	brokers  *outbox.Brokers // those of edge
+	outbox   *outbox.Outbox
 	machine  *machine.Machine
 	driver   runtime.Driver // nil where no work is run
 	runtime  *runtime.Node  // nil where no work is run
@@ -268,8 +271,9 @@ func (d *Device) Run(ctx context.Context) error {
 	run("app endpoint", d.app.Run)
 	run("http", d.http.Run)
 	if d.edge != nil {
-		run("edge API", d.edge.Run)
+		run("edge API", d.runEdge)
 	}
+	run("outbox", d.outbox.Run)
 	g.Go(func() error {
 		for _, part := range []<-chan struct{}{d.mesh.Ready(), d.app.Ready()} {
 			select {

@@ -60,6 +60,7 @@ func (d *Device) diagnose(ctx context.Context) []protocol.Check {
 	if dropped, any := checkDropped(d.mesh.Stats()); any {
 		checks = append(checks, dropped)
 	}
+	checks = append(checks, d.outbox.Checks()...)
 	for _, s := range d.mesh.Strangers() {
 		mesh := "of another mesh (fingerprint not told"
 		if s.Fingerprint != "" {

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/hearth-edge/hearth/cmd/hearth/door"
 	"github.com/hearth-edge/hearth/cmd/hearth/door/edge"
+	"github.com/hearth-edge/hearth/cmd/hearth/door/outbox"
 	"github.com/hearth-edge/hearth/cmd/hearth/door/web"
 	"github.com/hearth-edge/hearth/protocol"
 )
@@ -22,6 +24,9 @@ func (d *Device) buildDoors() {
 	if d.cfg.Edge != nil {
 		d.buildEdge(d.cfg.Edge)
 	}
+	d.outbox = outbox.New(outbox.Config{
+		App: d.appServer(), Targets: d.cfg.EventsTo, Mesh: string(d.cfg.Secret.Fingerprint()), Name: d.cfg.Name, Self: d.id, Log: d.log,
+	})
 }
 
 func (d *Device) buildEdge(cfg *EdgeConfig) {
@@ -29,9 +34,10 @@ func (d *Device) buildEdge(cfg *EdgeConfig) {
 	if cfg.NeedToken {
 		anonymous = protocol.RightNone
 	}
+	d.brokers = outbox.NewBrokers(nil)
 	d.edge = door.NewServer(door.Config{
 		Addr: cfg.Addr, FixedPort: true, Anonymous: anonymous, Tokens: d.tokens, Log: d.log,
-		Handler: edge.New(edge.Config{App: d.appServer(), Parse: cfg.Parse, Log: d.log}),
+		Handler: edge.New(edge.Config{App: d.appServer(), Parse: cfg.Parse, Brokers: d.brokers, Log: d.log}),
 	})
 }
 
@@ -54,6 +60,12 @@ func (d *Device) openDoors() error {
 // HTTP returns the address that the door for people and programs listens on, once
 // Ready; "" where it has none.
 func (d *Device) HTTP() string { return d.http.Addr() }
+
+// runEdge runs the door of edge-home-orchestration-go's clients.
+func (d *Device) runEdge(ctx context.Context) error {
+	defer d.brokers.Close()
+	return d.edge.Run(ctx)
+}
 
 // EdgeAPI is HTTP for the door of edge-home-orchestration-go's clients.
 func (d *Device) EdgeAPI() string {

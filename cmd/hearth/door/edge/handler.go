@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hearth-edge/hearth/cmd/hearth/door"
+	"github.com/hearth-edge/hearth/cmd/hearth/door/outbox"
 	"github.com/hearth-edge/hearth/protocol"
 )
 
@@ -32,7 +33,9 @@ type Config struct {
 	// Parse reads what follows 'docker run' on a command line. What it returns holds
 	// nothing of this process: no variable and no file of it.
 	Parse func(args []string) (protocol.Run, error)
-	Log   *slog.Logger
+	// Brokers are asked for cloudsyncmgr.
+	Brokers *outbox.Brokers
+	Log     *slog.Logger
 }
 
 type handler struct {
@@ -51,6 +54,10 @@ func newHandler(cfg Config) *handler {
 	h := &handler{cfg, http.NewServeMux(), takenGrace}
 	h.post("services", h.services)
 	h.post("securemgr", h.securemgr)
+	h.post("cloudsyncmgr/publish", h.publish)
+	h.post("cloudsyncmgr/subscribe", h.subscribe)
+	h.mux.HandleFunc("GET "+prefix+"cloudsyncmgr/getsubscribedata/{host}/{topic}/{app}", h.subscribed)
+	h.mux.HandleFunc("GET "+prefix+"cloudsyncmgr/getsubscribedata/{topic}/{app}", h.subscribed)
 	return h
 }
 

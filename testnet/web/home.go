@@ -303,6 +303,23 @@ func (h *Home) Stop(context.Context, protocol.Stop) error { return nil }
 // Remove implements protocol.Requests.
 func (h *Home) Remove(context.Context, protocol.Remove) error { return nil }
 
+// ListStacks implements protocol.Stacks.
+func (h *Home) ListStacks(ctx context.Context, l protocol.ListStacks, yield func([]protocol.StackStatus) error) error {
+	h.mu.Lock()
+	on := h.devices[1].Status
+	h.mu.Unlock()
+	stack := protocol.StackStatus{Name: "photos", Version: 3, Holder: on.Node, HolderName: on.Name, State: protocol.StackUp, Instances: []protocol.InstanceStatus{
+		{Service: "web", State: protocol.InstanceRunning, Health: "healthy", Image: "ghcr.io/home/photos:2.1", Since: start.Add(-50 * time.Hour)},
+		{Service: "database", State: protocol.InstanceRunning, Health: "healthy", Image: "postgres:17", Since: start.Add(-50 * time.Hour), Restarts: 1},
+		{Service: "migrate", State: protocol.InstanceCompleted, Image: "ghcr.io/home/photos:2.1", Since: start.Add(-50 * time.Hour), Exited: true, LastOutput: "12 migrations are in place\n"},
+	}}
+	err := yield([]protocol.StackStatus{stack})
+	if err == nil && l.Watch {
+		<-ctx.Done()
+	}
+	return err
+}
+
 // Plan implements protocol.App.
 func (h *Home) Plan(context.Context, protocol.Service) (protocol.Decision, error) {
 	h.mu.Lock()

@@ -4,7 +4,7 @@
 import { accessible, desk, fault, given, main, phone, picture, tab, want } from "./lib.mjs";
 
 const views = [
-  ["home", "#/"], ["run", "#/run"], ["doctor", "#/doctor"], ["tokens", "#/tokens"], ["output", "#/output"], ["device", "first device"], ["request", "first request"],
+  ["home", "#/"], ["run", "#/run"], ["doctor", "#/doctor"], ["tokens", "#/tokens"], ["output", "#/output"], ["device", "first device"], ["stack", "#/stack/photos"], ["request", "first request"],
 ];
 
 async function everyView(size, name, colorScheme) {
@@ -12,7 +12,7 @@ async function everyView(size, name, colorScheme) {
   await page.locator(".card").first().waitFor();
   await page.locator(".request").first().waitFor();
   for (const [view, hash] of views) {
-    const to = hash.startsWith("#") ? hash : await page.evaluate((kind) => document.querySelector(kind === "first device" ? ".card a" : ".request a").getAttribute("href"), hash);
+    const to = hash.startsWith("#") ? hash : await page.evaluate((kind) => document.querySelector(kind === "first device" ? ".card a" : ".request a[href^='#/request/']").getAttribute("href"), hash);
     await page.evaluate((h) => { location.hash = h; }, to);
     if (view !== "home") await page.locator(".panel h2").waitFor();
     if (view === "run") {

@@ -74,6 +74,7 @@ func (a *handler) routes() []route {
 		{"GET", "/v1/devices", protocol.RightRead, a.devices},
 		{"GET", "/v1/checks", protocol.RightRead, a.checks},
 		{"GET", "/v1/events", protocol.RightRead, a.events},
+		{"GET", "/v1/stacks", protocol.RightRead, a.stackList},
 		{"GET", "/v1/output", protocol.RightRead, a.everything},
 		{"GET", "/v1/requests", protocol.RightRead, a.list},
 		{"POST", "/v1/requests", protocol.RightRun, a.create},

@@ -38,6 +38,7 @@ type fakeApp struct {
 	drained  []bool
 	runs     int
 
+	stacks   []protocol.StackStatus
 	decision protocol.Decision
 	checks   []protocol.Check
 	silent   []string
@@ -269,6 +270,31 @@ func (a *fakeApp) Devices(ctx context.Context, watch bool, yield func([]protocol
 			return ctx.Err()
 		}
 	}
+}
+
+func (a *fakeApp) ListStacks(ctx context.Context, l protocol.ListStacks, yield func([]protocol.StackStatus) error) error {
+	for {
+		a.mu.Lock()
+		list, changed := slices.Clone(a.stacks), a.changed
+		a.mu.Unlock()
+		if err := yield(list); err != nil || !l.Watch {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// setStacks changes what there is.
+func (a *fakeApp) setStacks(list ...protocol.StackStatus) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stacks = list
+	close(a.changed)
+	a.changed = make(chan struct{})
 }
 
 // setDevices changes what there is.

@@ -82,6 +82,8 @@ func (s spec) line(t *testing.T, text []byte) {
 		name, v = "Problem", v["problem"].(map[string]any)
 	case v["stream"] != nil:
 		name = "OutputLine"
+	case v["instances"] != nil:
+		name = "Stack"
 	case v["state"] != nil:
 		name = "Event"
 	}

@@ -7,6 +7,7 @@ import { count, ended, plain } from "./words.js";
 import { Command, Icon, Note, Panel, useNow, useWide } from "./ui.js";
 import { DevicePanel, Devices } from "./devices.js";
 import { Requests } from "./requests.js";
+import { StackPanel, Stacks } from "./stacks.js";
 import { RequestPanel } from "./request.js";
 import { RunPanel } from "./run.js";
 import { DoctorPanel, TokensPanel } from "./settings.js";
@@ -22,6 +23,8 @@ function sentence() {
   if (state.link === "broken") return ["warn", `${what}, when it last answered`, ""];
   const problem = state.checks?.find((c) => c.level === "problem");
   if (problem) return ["bad", `${plain(problem.name)}: ${plain(problem.finding)}`, problem.advice];
+  const sick = state.stacks.find((s) => s.state === "degraded" || s.state === "away");
+  if (sick) return [sick.state === "away" ? "warn" : "bad", `the stack ${plain(sick.name)} is ${sick.state}`, sick.reason];
   const gone = devices.filter((d) => d.gone);
   if (gone.length) return ["warn", `${what}; ${gone.map((d) => plain(d.name)).slice(0, 3).join(", ")}${gone.length > 3 ? ` and ${gone.length - 3} more are` : gone.length > 1 ? " are" : " is"} gone`, ""];
   const none = !there.some((d) => d.role === "node");
@@ -66,6 +69,7 @@ const route = () => location.hash.replace(/^#\/?/, "").split("/").map(decodeURIC
 function Beside({ view, id, now }) {
   switch (view) {
     case "request": return html`<${RequestPanel} id=${id} now=${now} />`;
+    case "stack": return html`<${StackPanel} key=${id} name=${id} now=${now} />`;
     case "device": return html`<${DevicePanel} key=${id} id=${id} />`;
     case "run": return html`<${RunPanel} key=${id || ""} again=${id} />`;
     case "doctor": return html`<${DoctorPanel} />`;
@@ -90,11 +94,11 @@ function App() {
   useEffect(() => { document.title = state.status ? `${state.status.name} – Hearth` : "Hearth"; }, [state.status?.name]);
   if (state.link === "closed") return html`<${Closed} />`;
   const beside = html`<${Beside} view=${view} id=${id} now=${now} />`;
-  const opened = ["request", "device", "run", "doctor", "tokens", "output"].includes(view);
+  const opened = ["request", "device", "stack", "run", "doctor", "tokens", "output"].includes(view);
   return html`<a class="skip" href="#main" onClick=${(e) => { e.preventDefault(); document.querySelector("main").focus(); }}>Skip to the devices</a>
     <${Top} view=${view} /><${Banner} now=${now} />
     <div class=${"page" + (opened ? " two" : "")}><main id="main" tabindex="-1" inert=${opened && !wide}><h1 class="hidden">Hearth</h1><${Summary} />
-      <${Devices} open=${view === "device" ? id : ""} /><${Requests} now=${now} open=${view === "request" ? id : ""} /></main>${opened && beside}</div>`;
+      <${Devices} open=${view === "device" ? id : ""} /><${Stacks} open=${view === "stack" ? id : ""} /><${Requests} now=${now} open=${view === "request" ? id : ""} /></main>${opened && beside}</div>`;
 }
 
 takeToken();

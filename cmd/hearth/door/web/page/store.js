@@ -8,6 +8,8 @@ export const state = {
   status: null, // of this device
   devices: new Map(), // by peer ID; one that is gone has since when
   requests: new Map(), // by ID
+  stacks: [], // by name
+  knowsStacks: false,
   silent: [], // devices that did not tell their requests
   more: 0, // requests beyond those that were listed
   checks: null,
@@ -80,6 +82,7 @@ function deviceLine(line) {
     state.devices.set(line.peer_id, { ...line, fresh: true });
     if (old?.gone) remember();
   }
+  soon(loadStacks, 1000);
   changed();
 }
 
@@ -152,6 +155,13 @@ export async function loadRequests() {
     late.forEach(event);
     changed();
   }
+}
+
+// A stack that changes is gossiped, so its node's line tells of it.
+async function loadStacks() {
+  state.stacks = await call("/v1/stacks");
+  state.knowsStacks = true;
+  changed();
 }
 
 // look has the device look at itself.

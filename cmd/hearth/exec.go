@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -123,6 +124,10 @@ func containerFailure(err error) error {
 	case protocol.CodePolicy:
 		if key := policyKey.FindStringSubmatch(err.Error()); key != nil {
 			return &failure{err: err, hint: "the owner allows it in policy.toml in the state folder there, and starts 'hearth up' again; 'hearth policy example' explains " + key[1]}
+		}
+	case protocol.CodeNotFound:
+		if strings.Contains(err.Error(), "'hearth ") { // it says itself what to do
+			return err
 		}
 	case protocol.CodeStartFailed:
 		return &failure{err: err, code: exitNoNode}

@@ -27,10 +27,16 @@ func (k *Keeper) Check(ctx context.Context, s protocol.Stack) ([]protocol.StackR
 		return nil, err
 	}
 	c.here.Has = func(ref string) bool { return present[ref] }
+	networks, err := k.cfg.Engine.Networks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.own = withoutBridges(k.host.addresses(), networks)
 	c.grants()
 	c.resources()
 	c.ports()
-	if err := errors.Join(c.networks(ctx), c.volumes(ctx)); err != nil {
+	c.networks(networks)
+	if err := c.volumes(ctx); err != nil {
 		return nil, err
 	}
 	return c.refusals, nil
@@ -62,6 +68,7 @@ type check struct {
 	keeper   *Keeper
 	stack    *protocol.Stack
 	here     runtime.Here
+	own      []netip.Addr // this machine's
 	refusals []protocol.StackRefusal
 }
 
@@ -71,7 +78,7 @@ func (c *check) refuse(service string, code protocol.Code, format string, args .
 
 // grants judges the policy and what of it is public.
 func (c *check) grants() {
-	w := &world{policy: &c.keeper.cfg.Policy, here: c.here, own: c.keeper.host.addresses()}
+	w := &world{policy: &c.keeper.cfg.Policy, here: c.here, own: c.own}
 	c.refusals = append(c.refusals, compile(c.stack, w).refusals...)
 	k := c.keeper
 	k.mu.Lock()
@@ -121,7 +128,7 @@ type wanted struct {
 // host's network that it says it listens on.
 func (c *check) ports() {
 	k := c.keeper
-	own := k.host.addresses()
+	own := c.own
 	mine := wants(c.stack, own, k.cfg.Policy.PublishPublic)
 	var listeners []listener
 	if len(mine) > 0 && !c.here.Remote {
@@ -237,11 +244,7 @@ func freePort(w wanted, mine []wanted, listeners []listener, others map[protocol
 }
 
 // networks looks whether subnets that the stack names are free.
-func (c *check) networks(ctx context.Context) error {
-	all, err := c.keeper.cfg.Engine.Networks(ctx)
-	if err != nil {
-		return err
-	}
+func (c *check) networks(all []Network) {
 	for _, n := range usedNetworks(c.stack) {
 		name := networkName(c.stack.Name, n.Name)
 		taken := c.keeper.host.routes()
@@ -261,7 +264,6 @@ func (c *check) networks(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
 }
 
 // volumes looks for those that are lost, or somebody else's.

@@ -195,3 +195,26 @@ func TestSharedStackIsReachedByItsUsersOnly(t *testing.T) {
 		b.is("user", "web", protocol.InstanceRunning)
 	})
 }
+
+// TestPublicAddressMovesPorts: one that comes is not published on, and bridges of the
+// engine are no reason.
+func TestPublicAddressMovesPorts(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.apply(record("s", 1, svc("a", 1, port(8080, 80)), svc("b", 2)))
+		first := b.status("s").Instances
+		own := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.168.7.2")}
+		networks, err := b.stacks.Networks(b.Context())
+		b.must(err)
+		b.keeper.AddressesChanged(append(own, networks[0].Gateway, netip.MustParseAddr("192.168.7.3")))
+		b.after(1e9)
+		if now := b.status("s").Instances; now[0].Container != first[0].Container {
+			t.Errorf("%+v", now)
+		}
+		b.keeper.AddressesChanged(append(own, netip.MustParseAddr("93.184.216.34")))
+		b.after(1e9)
+		now := b.status("s").Instances
+		if now[0].Container == first[0].Container || now[1].Container != first[1].Container || now[0].State != protocol.InstanceRunning {
+			t.Errorf("%+v", now)
+		}
+	})
+}

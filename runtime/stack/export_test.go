@@ -1,10 +1,15 @@
 package stack
 
-import "net/netip"
+import (
+	"context"
+	"net/netip"
+)
 
-// SetHost replaces what a Keeper sees of this machine.
+// SetHost replaces what a Keeper sees of this machine; AddressesChanged is for its
+// news.
 func (k *Keeper) SetHost(addresses []netip.Addr, routes []netip.Prefix, taken map[uint16]bool) {
 	k.host.addresses = func() []netip.Addr { return addresses }
+	k.host.watch = func(ctx context.Context, _ func()) error { <-ctx.Done(); return nil }
 	k.host.routes = func() []netip.Prefix { return routes }
 	k.host.listeners = func() []listener {
 		var all []listener
@@ -13,4 +18,10 @@ func (k *Keeper) SetHost(addresses []netip.Addr, routes []netip.Prefix, taken ma
 		}
 		return all
 	}
+}
+
+// AddressesChanged is what the Keeper does at news of addresses.
+func (k *Keeper) AddressesChanged(now []netip.Addr) {
+	k.host.addresses = func() []netip.Addr { return now }
+	k.addressesChanged(context.Background())
 }

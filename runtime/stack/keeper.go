@@ -47,6 +47,8 @@ type Keeper struct {
 	stacks map[protocol.StackName]*held
 	up     bool          // the engine answers, and seen is what it has
 	news   chan struct{} // closed and replaced when a status may have changed
+	// publishAt is where ports were published when a stack was prepared last.
+	publishAt []netip.Addr
 }
 
 // host is this machine as the Keeper sees it.
@@ -54,6 +56,8 @@ type host struct {
 	addresses func() []netip.Addr
 	routes    func() []netip.Prefix
 	listeners func() []listener
+	// watch calls changed when an address came or went, until ctx ends.
+	watch func(ctx context.Context, changed func()) error
 }
 
 // held is a stack of this node.
@@ -103,7 +107,7 @@ func New(cfg Config) (*Keeper, error) {
 		return nil, err
 	}
 	k := &Keeper{
-		cfg: cfg, host: host{addresses: ownAddresses, routes: hostRoutes, listeners: findListeners},
+		cfg: cfg, host: host{addresses: ownAddresses, routes: hostRoutes, listeners: findListeners, watch: watchAddresses},
 		notify: make(chan struct{}, 1), store: s, stacks: make(map[protocol.StackName]*held), news: make(chan struct{}),
 	}
 	for name, kept := range s.Stacks {
@@ -120,6 +124,7 @@ func New(cfg Config) (*Keeper, error) {
 func (k *Keeper) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { k.follow(ctx); return nil })
+	group.Go(func() error { k.followAddresses(ctx); return nil })
 	group.Go(func() error { k.dispatch(ctx, group); return nil })
 	return group.Wait()
 }

@@ -197,6 +197,16 @@ func publishAt(own []netip.Addr, public bool) []netip.Addr {
 	return slices.Compact(private)
 }
 
+// withoutBridges leaves out the addresses that the machine has on the engine's
+// networks, which come and go with stacks.
+func withoutBridges(own []netip.Addr, networks []Network) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(own), func(a netip.Addr) bool {
+		return slices.ContainsFunc(networks, func(n Network) bool {
+			return slices.ContainsFunc(n.Subnets, func(p netip.Prefix) bool { return p.Contains(a) })
+		})
+	})
+}
+
 // sharedCarrier is what RFC 6598 sets aside for providers' own networks.
 var sharedCarrier = netip.MustParsePrefix("100.64.0.0/10")
 

@@ -23,6 +23,8 @@ type preparation struct {
 	missing map[string]string
 	shared  map[string]sharedService
 	unused  []string // networks
+	// own are this machine's addresses, but for those of the engine's bridges.
+	own []netip.Addr
 }
 
 // prepare finds out what a stack has on the engine, makes its networks, and
@@ -78,6 +80,7 @@ func (k *Keeper) findNetworks(ctx context.Context, p *preparation) error {
 	if err != nil {
 		return err
 	}
+	p.own = withoutBridges(k.host.addresses(), all)
 	stack := &p.record.Stack
 	used := usedNetworks(stack)
 	taken := k.host.routes()
@@ -228,7 +231,7 @@ func (k *Keeper) keepSubnets(h *held, p *preparation) error {
 
 // prepared takes over what was found out, or tries again later.
 func (k *Keeper) prepared(h *held, p *preparation, err error) {
-	here, own := k.cfg.Here(), k.host.addresses()
+	here := k.cfg.Here()
 	here.Has = func(ref string) bool { return p.images[ref].ID != "" }
 	now := time.Now()
 	k.mu.Lock()
@@ -245,8 +248,9 @@ func (k *Keeper) prepared(h *held, p *preparation, err error) {
 		return // it is dirty again
 	}
 	h.trouble, h.prepareAt = "", time.Time{}
+	k.publishAt = publishAt(p.own, k.cfg.Policy.PublishPublic)
 	c := compile(&p.record.Stack, &world{
-		policy: &k.cfg.Policy, here: here, own: own, subnets: p.subnets, shared: p.shared, missing: p.missing,
+		policy: &k.cfg.Policy, here: here, own: p.own, subnets: p.subnets, shared: p.shared, missing: p.missing,
 	})
 	h.services, h.specs, h.unused = c.services, c.specs, p.unused
 	k.takeOver(h, p, now)

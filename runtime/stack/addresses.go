@@ -1,0 +1,76 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// watchAddresses implements host.watch by the kernel's news of IPv4 addresses; see
+// rtnetlink(7). What they say is not read: the addresses are asked for anew.
+func watchAddresses(ctx context.Context, changed func()) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("listen for changes of addresses: %w", err)
+	}
+	news := os.NewFile(uintptr(fd), "netlink")
+	defer news.Close()
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_IPV4_IFADDR}); err != nil {
+		return fmt.Errorf("listen for changes of addresses: %w", err)
+	}
+	defer context.AfterFunc(ctx, func() { news.Close() })()
+	for message := make([]byte, os.Getpagesize()); ; {
+		if _, err := news.Read(message); err != nil && !errors.Is(err, unix.ENOBUFS) { // some were missed
+			return err
+		}
+		changed()
+	}
+}
+
+// followAddresses has stacks looked at again when ports are to be published
+// elsewhere, until ctx ends.
+func (k *Keeper) followAddresses(ctx context.Context) {
+	for {
+		err := k.host.watch(ctx, func() { k.addressesChanged(ctx) })
+		if ctx.Err() != nil {
+			return
+		}
+		k.cfg.Log.Warn("changes of this device's addresses are not seen: ports stay where they are published", "err", err)
+		select {
+		case <-time.After(reconnectMost):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// addressesChanged looks whether ports are to be published elsewhere now. Bridges
+// of the engine come with each stack, and change nothing.
+func (k *Keeper) addressesChanged(ctx context.Context) {
+	k.mu.Lock()
+	up, was := k.up, k.publishAt
+	k.mu.Unlock()
+	if !up || was == nil {
+		return // all are prepared anew anyway
+	}
+	networks, err := k.cfg.Engine.Networks(ctx)
+	if err != nil {
+		return // and when the engine is back
+	}
+	if slices.Equal(publishAt(withoutBridges(k.host.addresses(), networks), k.cfg.Policy.PublishPublic), was) {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, h := range k.stacks {
+		if h.isHere() {
+			h.dirty, h.prepareAt = true, time.Time{}
+		}
+	}
+	k.tell()
+}

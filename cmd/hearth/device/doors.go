@@ -25,7 +25,7 @@ func (d *Device) buildDoors() {
 		d.buildEdge(d.cfg.Edge)
 	}
 	d.outbox = outbox.New(outbox.Config{
-		App: d.appServer(), Targets: d.cfg.EventsTo, Mesh: string(d.cfg.Secret.Fingerprint()), Name: d.cfg.Name, Self: d.id, Log: d.log,
+		App: d.appServer(), Targets: d.cfg.EventsTo, Mesh: string(d.cfg.Secret.Fingerprint()), Name: d.cfg.Name, Log: d.log,
 	})
 }
 

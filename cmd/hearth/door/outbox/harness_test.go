@@ -66,7 +66,7 @@ func (a *fakeApp) Devices(ctx context.Context, _ bool, yield func([]protocol.Dev
 // run runs an outbox until the end of the test, or until end is called.
 func run(t *testing.T, app *fakeApp, targets ...string) (o *Outbox, end func()) {
 	t.Helper()
-	cfg := Config{App: app, Mesh: "hxb25o2sbgq6", Name: "attic", Self: "P1", Log: slog.New(slog.DiscardHandler)}
+	cfg := Config{App: app, Mesh: "hxb25o2sbgq6", Name: "attic", Log: slog.New(slog.DiscardHandler)}
 	for _, text := range targets {
 		target, err := Parse(text)
 		if err != nil {

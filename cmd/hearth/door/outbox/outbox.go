@@ -15,9 +15,8 @@ import (
 type Config struct {
 	App     protocol.App
 	Targets []*Target
-	// Mesh is the fingerprint of the mesh, Name and Self the device's.
+	// Mesh is the fingerprint of the mesh, Name the device's.
 	Mesh, Name string
-	Self       protocol.PeerID
 	Log        *slog.Logger
 }
 
@@ -60,30 +59,32 @@ func (o *Outbox) Run(ctx context.Context) error {
 		}
 	}
 	g.Go(func() error {
-		return o.again(ctx, func() error {
+		o.again(ctx, func() error {
 			return o.cfg.App.Watch(ctx, func() {}, func(e protocol.Event) error { o.feed.event(&e, put); return nil })
 		})
+		return nil
 	})
 	g.Go(func() error {
-		return o.again(ctx, func() error {
+		o.again(ctx, func() error {
 			return o.cfg.App.Devices(ctx, true, func(ds []protocol.Device) error { o.feed.devices(ds, put); return nil })
 		})
+		return nil
 	})
 	return g.Wait()
 }
 
 // again does what ends with ctx alone, and does it anew where it failed.
-func (o *Outbox) again(ctx context.Context, watch func() error) error {
+func (o *Outbox) again(ctx context.Context, watch func() error) {
 	for {
 		err := watch()
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		o.cfg.Log.Warn("events cannot be watched; some are missed", "err", err)
 		select {
 		case <-time.After(minBackoff):
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }

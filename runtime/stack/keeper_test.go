@@ -174,6 +174,9 @@ func TestMissingImageTouchesNothing(t *testing.T) {
 		if i := b.instance("s", "a"); i.State != protocol.InstanceRunning {
 			t.Errorf("%+v", i)
 		}
+		if s := b.status("s"); s.State != protocol.StackStarting || !strings.HasPrefix(s.Reason, "a runs on as it was: ") {
+			t.Errorf("a version that does not run is %s (%s)", s.State, s.Reason)
+		}
 		b.apply(record("s", 3, changed("absent")...))
 		b.after(5 * time.Second)
 		for _, c := range b.containers() {
@@ -183,8 +186,8 @@ func TestMissingImageTouchesNothing(t *testing.T) {
 		}
 		b.after(6 * time.Second)
 		b.is("s", "a", protocol.InstanceRunning)
-		if i := b.instance("s", "a"); i.Image != "absent" || i.Container == "stack-00000001" {
-			t.Errorf("%+v", i)
+		if i := b.instance("s", "a"); i.Image != "absent" || i.Container == "stack-00000001" || b.status("s").State != protocol.StackUp {
+			t.Errorf("%+v, %s", i, b.status("s").State)
 		}
 	})
 }

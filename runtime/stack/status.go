@@ -67,6 +67,9 @@ func (k *Keeper) status(h *held, now time.Time) protocol.StackStatus {
 		s.Instances = append(s.Instances, k.instanceStatus(h, &h.record.Stack.Services[i], now))
 	}
 	s.State = sum(h, s.Instances)
+	if why, outdated := h.outdated(); outdated && s.State == protocol.StackUp {
+		s.State, s.Reason = protocol.StackStarting, cmp.Or(s.Reason, why)
+	}
 	switch {
 	case h.gone:
 		s.Reason = cmp.Or(h.trouble, "is being removed")
@@ -74,6 +77,27 @@ func (k *Keeper) status(h *held, now time.Time) protocol.StackStatus {
 		s.State, s.Reason = protocol.StackDegraded, "the container engine does not answer: is it running?"
 	}
 	return s
+}
+
+// outdated reports whether what runs is not yet what this version says: a service
+// whose image is still to come runs on as it was. why is empty where nothing is
+// wrong.
+func (h *held) outdated() (why string, outdated bool) {
+	if h.fresh && (h.dirty || h.preparing) {
+		return "", true
+	}
+	n := decision{desired: &h.desired, seen: h.seen}
+	for i := range h.services {
+		s := &h.services[i]
+		if in := h.instance(s.name); in.State == Absent || !n.isStale(s, in) {
+			continue
+		}
+		outdated = true
+		if trouble := h.note(s.name).trouble; trouble != "" {
+			return s.name + " runs on as it was: " + trouble, true
+		}
+	}
+	return "", outdated
 }
 
 // sum is the state of the stack as a whole.

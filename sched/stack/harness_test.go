@@ -230,6 +230,7 @@ type home struct {
 	devices []*rig
 	mu      sync.Mutex // guards away
 	away    map[protocol.PeerID]bool
+	deaf    protocol.PeerID
 }
 
 func newHome(t *testing.T, n int) *home {
@@ -356,7 +357,7 @@ func (h *home) rank(self protocol.PeerID) (all protocol.Decision) {
 // open opens a stream from one device to another.
 func (h *home) open(from, to protocol.PeerID) func(context.Context) (protocol.Stream, error) {
 	return func(context.Context) (protocol.Stream, error) {
-		i := slices.IndexFunc(h.devices, func(d *rig) bool { return d.id == to && !h.isAway(to) && !h.isAway(from) })
+		i := slices.IndexFunc(h.devices, func(d *rig) bool { return d.id == to && to != h.deaf && !h.isAway(to) && !h.isAway(from) })
 		if i < 0 {
 			return nil, fmt.Errorf("no route to %s", to)
 		}

@@ -125,8 +125,8 @@ func (m *Mesh) firstThatTakes(ctx context.Context, u *protocol.UpStack, candidat
 		if err := ctx.Err(); err != nil {
 			return t, err
 		}
-		if err != nil && len(candidates) == 1 && protocol.CodeOf(err) != protocol.CodeInternal {
-			return t, err
+		if err != nil && (at.holds || at.id == m.cfg.Self) {
+			return t, m.reached(ctx, at, err, nil)
 		}
 		if err != nil {
 			t.refused = append(t.refused, protocol.NodeRefusal{Node: at.id, NodeName: at.name, Reasons: []protocol.StackRefusal{

@@ -283,6 +283,14 @@ func TestHolderIsAway(t *testing.T) {
 		wantCode(t, err, protocol.CodeNodeLost, "the stack web is held by node0, which is away; it was last seen 3 hours ago: start that first")
 		wantCode(t, b.mesh.ControlStack(t.Context(), protocol.ControlStack{Name: "web", Action: protocol.StackStop}), protocol.CodeNodeLost, "node0")
 		want(t, b.list(false), "web 1 away on node0")
+		delete(h.away, a.id)
+		h.deaf = a.id // it is connected still, and does not answer
+		_, err = b.up(stackOf("web", "web=good:2"))
+		wantCode(t, err, protocol.CodeNodeLost, "node0, which holds the stack, does not answer")
+		want(t, b.list(false), "web 1 away on node0")
+		h.deaf = ""
+		h.leave(a)
+		time.Sleep(3 * time.Hour)
 		b.restart() // it is remembered
 		want(t, b.list(false), "web 1 away on node0")
 		_, err = b.up(stackOf("web", "web=good"))

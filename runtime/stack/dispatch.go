@@ -58,7 +58,8 @@ func (k *Keeper) begin(ctx context.Context, group *errgroup.Group, now time.Time
 				group.Go(func() error { k.prepare(ctx, h); return nil })
 			}
 		}
-		if !h.gone && (h.preparing || h.services == nil || h.dirty && h.prepareAt.IsZero()) {
+		// What is being prepared may still make networks.
+		if h.preparing || !h.gone && (h.services == nil || h.dirty && h.prepareAt.IsZero()) {
 			continue
 		}
 		due, at := next(&h.desired, h.seen, now)

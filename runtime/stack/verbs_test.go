@@ -1,6 +1,7 @@
 package stack_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -122,6 +123,31 @@ func TestLogsAreMergedAndFollowRestarts(t *testing.T) {
 		}
 		if !slices.Equal(texts, []string{"2", "3", "1", "3"}) {
 			t.Errorf("followed %q", texts)
+		}
+	})
+}
+
+// slowNetworks is an engine that takes a while to make a network.
+type slowNetworks struct{ stack.Engine }
+
+func (e slowNetworks) MakeNetwork(ctx context.Context, n stack.Network) error {
+	time.Sleep(time.Second)
+	return e.Engine.MakeNetwork(ctx, n)
+}
+
+// TestRemoveWaitsForWhatIsBeingPrepared: else a network would be left behind.
+func TestRemoveWaitsForWhatIsBeingPrepared(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.stop()
+		b.cfg.Engine = slowNetworks{b.stacks}
+		b.run()
+		b.apply(record("s", 1, svc("a", 1)))
+		b.after(100 * time.Millisecond)
+		b.must(b.keeper.Remove(b.Context(), "s", true))
+		b.after(5 * time.Second)
+		left, err := b.stacks.Networks(b.Context())
+		if err != nil || len(left) != 0 || len(b.containers()) != 0 {
+			t.Errorf("left behind: %+v, %v", left, err)
 		}
 	})
 }

@@ -21,7 +21,7 @@ const readmeLines = 150
 func pagesOf(t *testing.T) []string {
 	t.Helper()
 	pages := []string{"README.md"}
-	for _, topic := range []string{"stacks", "compose", "faults", "policies", "apps", "figures", "security"} {
+	for _, topic := range []string{"stacks", "compose", "faults", "policies", "apps", "http", "doors", "figures", "security"} {
 		pages = append(pages, filepath.Join("cmd", "hearth", "help", topic+".md"))
 	}
 	found, err := filepath.Glob(filepath.Join(testnet.Root(t), "cmd", "hearth", "help", "*.md"))

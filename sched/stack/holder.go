@@ -150,7 +150,10 @@ func (h *Holder) resumeOne(ctx context.Context, name protocol.StackName, e *entr
 			log.Error("a stack cannot be kept up", "err", err)
 			return
 		}
-		if k.Pending > 0 {
+		h.mu.Lock()
+		fresh := e.change != nil // it was accepted since the start
+		h.mu.Unlock()
+		if k.Pending > 0 && !fresh {
 			c := newChange(name, k.Record.Version, k.Pending.Duration())
 			h.setChange(e, c)
 			waiting.Go(func() { h.settle(ctx, c) })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"strings"
 	"sync"
@@ -209,6 +210,11 @@ func (p archivePlacement) rename(h *tar.Header, first *string) error {
 	}
 	if p.guarded && (h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock) {
 		return protocol.Errorf(protocol.CodePolicy, "%s is a device file: none is copied into a container", quoted(h.Name))
+	}
+	if p.guarded {
+		// The engine unpacks as root, whoever the container runs as.
+		h.Mode &= 0o1777
+		maps.DeleteFunc(h.PAXRecords, func(key, _ string) bool { return strings.HasPrefix(key, "SCHILY.xattr.") })
 	}
 	if h.Typeflag == tar.TypeLink {
 		if h.Linkname, err = p.moved(h.Linkname, first); err != nil {

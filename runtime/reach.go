@@ -59,17 +59,26 @@ type reached struct {
 	event func(protocol.State) protocol.Event
 }
 
-// find returns the container that t names. key is the policy's that decides.
-func (c containers) find(key string, t protocol.Target) (reached, error) {
-	n := c.node
-	asker := Asker{Node: c.from, Self: c.from == n.cfg.Node}
+// MayReach returns nil where the policy lets a device reach into containers here in
+// the way of the key: exec, forward or copy.
+func (n *Node) MayReach(key string, from protocol.PeerID) error {
+	asker := Asker{Node: from, Self: from == n.cfg.Node}
 	if asker.Self {
 		asker.Name = n.cfg.Name
 	} else if n.cfg.NameOf != nil {
-		asker.Name = n.cfg.NameOf(c.from)
+		asker.Name = n.cfg.NameOf(from)
 	}
 	if err := n.cfg.Policy.mayReach(key, asker); err != nil {
-		return reached{}, protocol.Errorf(protocol.CodeOf(err), "%s %v", n.cfg.Name, err)
+		return protocol.Errorf(protocol.CodeOf(err), "%s %v", n.cfg.Name, err)
+	}
+	return nil
+}
+
+// find returns the container that t names. key is the policy's that decides.
+func (c containers) find(key string, t protocol.Target) (reached, error) {
+	n := c.node
+	if err := n.MayReach(key, c.from); err != nil {
+		return reached{}, err
 	}
 	if t.Request == "" && n.cfg.Instance != nil {
 		return n.instance(t)

@@ -41,6 +41,7 @@ type extraction struct {
 
 	top     string   // the archive's own name of what is at its top
 	single  bool     // that is no folder
+	made    bool     // local was made by this copy
 	root    *os.Root // the folder that all goes into
 	folders []*tar.Header
 	files   int
@@ -113,13 +114,17 @@ func (x *extraction) entry(h *tar.Header, data io.Reader) error {
 	}
 	top, rest, _ := strings.Cut(name, "/")
 	if x.root == nil {
+		if top == "." {
+			return errors.New("the container sends no name for what is copied")
+		}
 		x.top = top
 		if err := x.begin(h); err != nil {
 			return err
 		}
 		if h.Typeflag == tar.TypeDir {
-			h.Name = "."
-			x.folders = append(x.folders, h)
+			if h.Name = "."; x.made {
+				x.folders = append(x.folders, h)
+			}
 			return nil
 		}
 		return x.write(filepath.Base(x.local), h, data)
@@ -156,6 +161,7 @@ func (x *extraction) begin(h *tar.Header) (err error) {
 		if err := os.Mkdir(x.local, 0o700); err != nil {
 			return err
 		}
+		x.made = true
 	case err != nil:
 		return err
 	case !info.IsDir() && (!x.below || !x.contents):
@@ -169,14 +175,16 @@ func (x *extraction) begin(h *tar.Header) (err error) {
 func (x *extraction) write(name string, h *tar.Header, data io.Reader) error {
 	switch h.Typeflag {
 	case tar.TypeDir:
-		if err := x.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
+		made := x.root.Mkdir(name, 0o700)
+		if made != nil && !errors.Is(made, fs.ErrExist) {
+			return made
 		}
 		if info, err := x.root.Lstat(name); err != nil || !info.IsDir() {
 			return fmt.Errorf("%s is there and is no folder", filepath.Join(x.root.Name(), name))
 		}
-		h.Name = name
-		x.folders = append(x.folders, h)
+		if h.Name = name; made == nil { // what was there keeps its mode and owner
+			x.folders = append(x.folders, h)
+		}
 		return nil
 	case tar.TypeReg:
 		return x.file(name, h, data)

@@ -146,6 +146,27 @@ func TestCopyOutMakesWhatWasSent(t *testing.T) {
 	}
 }
 
+// A folder that was there keeps its mode, whatever the container's has.
+func TestCopyOutLeavesFoldersThatWereThere(t *testing.T) {
+	h := home(t)
+	at := filepath.Join(h, "there", "d")
+	if err := errors.Join(os.Mkdir(at, 0o700), os.Mkdir(filepath.Join(at, "sub"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	open := func(name string) tar.Header { return tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o777} }
+	if _, err := extractInto(t, h, "there", packed(t, open("d/"), open("d/sub/"), open("d/new/"))); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]fs.FileMode{"": 0o700, "sub": 0o700, "new": 0o777} {
+		if info, err := os.Stat(filepath.Join(at, name)); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%q: %v, %v; want %v", name, info.Mode(), err, want)
+		}
+	}
+	if _, err := extractInto(t, h, "there", packed(t, open("./"), file("f"))); err == nil {
+		t.Error("an archive whose top has no name was taken")
+	}
+}
+
 // A file that would fill the disk is refused by its size, before a byte of it.
 func TestCopyOutLeavesRoomOnTheDisk(t *testing.T) {
 	var b bytes.Buffer

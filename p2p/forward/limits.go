@@ -7,7 +7,8 @@ import "time"
 const (
 	// maxConns is how many connections one TCP listener carries at a time.
 	maxConns = 512
-	// maxFlows is how many senders one UDP listener serves at a time, maxWaiting
+	// maxFlows is how many senders one UDP listener serves at a time: a further one
+	// takes the place of that which is idle for longest. maxWaiting is
 	// how many datagrams of one wait for its stream.
 	maxFlows, maxWaiting = 256, 32
 	// maxPorts is how many ports are listened on for stacks; of more the last

@@ -57,25 +57,32 @@ type flow struct {
 	from    netip.AddrPort
 	waiting chan []byte
 	moved   atomic.Int64 // when a datagram came last, either way
+	end     context.CancelFunc
 }
 
-// pass hands a datagram on to its flow, which it begins if need be.
+// pass hands a datagram on to its flow, which it begins if need be. Where there are
+// too many the one ends that is idle for longest: many programs, such as those that
+// ask a name server, take a new port for each question.
 func (u *flows) pass(ctx context.Context, from netip.AddrPort, data []byte) {
 	u.mu.Lock()
 	f := u.all[from]
-	if f == nil && len(u.all) < maxFlows {
-		f = &flow{from: from, waiting: make(chan []byte, maxWaiting)}
+	if f == nil {
+		if len(u.all) >= maxFlows {
+			oldest := u.oldest()
+			oldest.end()
+			delete(u.all, oldest.from)
+		}
+		ctx, end := context.WithCancel(ctx)
+		f = &flow{from: from, waiting: make(chan []byte, maxWaiting), end: end}
+		f.touch()
 		u.all[from] = f
 		u.running.Go(func() {
+			defer end()
 			defer u.forget(f)
 			u.carry(ctx, f)
 		})
 	}
 	u.mu.Unlock()
-	if f == nil {
-		u.failed(protocol.Errorf(protocol.CodeOverloaded, "more than %d senders at a time", maxFlows))
-		return
-	}
 	select {
 	case f.waiting <- append([]byte(nil), data...):
 	default: // it is too fast for its stream
@@ -85,7 +92,19 @@ func (u *flows) pass(ctx context.Context, from netip.AddrPort, data []byte) {
 func (u *flows) forget(f *flow) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	delete(u.all, f.from)
+	if u.all[f.from] == f {
+		delete(u.all, f.from)
+	}
+}
+
+// oldest returns the flow that is idle for longest; u.mu is held.
+func (u *flows) oldest() (oldest *flow) {
+	for _, f := range u.all {
+		if oldest == nil || f.moved.Load() < oldest.moved.Load() {
+			oldest = f
+		}
+	}
+	return oldest
 }
 
 // carry takes a flow to its end.

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,8 +48,12 @@ func (d *Driver) Dial(ctx context.Context, target string, port uint16, udp bool)
 		}
 	}
 	c, err := d.lookAtNetwork(ctx, target)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case c.HostConfig != nil && c.HostConfig.NetworkMode.IsHost():
+		// Its ports are the node's, and so are those of all other programs there.
+		return nil, protocol.Errorf(protocol.CodePolicy, "the container has the node's own network: connect to the node's address, as to any program there")
 	}
 	var last error
 	for _, address := range addressesOf(c) {
@@ -128,9 +133,6 @@ func (d *Driver) lookAtNetwork(ctx context.Context, target string) (container.In
 
 // addressesOf returns the addresses at which this machine reaches a container.
 func addressesOf(c container.InspectResponse) []netip.Addr {
-	if c.HostConfig != nil && c.HostConfig.NetworkMode.IsHost() {
-		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
-	}
 	var list []netip.Addr
 	if c.NetworkSettings != nil {
 		for _, n := range c.NetworkSettings.Networks {
@@ -148,9 +150,6 @@ func addressesOf(c container.InspectResponse) []netip.Addr {
 // dialInside connects to a container's own loopback. That takes the right to
 // enter its network (CAP_SYS_ADMIN); without it the error is fs.ErrPermission.
 func (d *Driver) dialInside(ctx context.Context, c container.InspectResponse, network string, port uint16) (net.Conn, error) {
-	if c.HostConfig != nil && c.HostConfig.NetworkMode.IsHost() {
-		return nil, syscall.ECONNREFUSED
-	}
 	if !isProcessOf(c.State.Pid, c.ID) {
 		return nil, fs.ErrPermission
 	}
@@ -174,6 +173,48 @@ func explainDial(port uint16, err error) error {
 		return protocol.Errorf(protocol.CodePortClosed, "port %d of the container does not answer", port)
 	}
 	return fmt.Errorf("dial a container: %w", err)
+}
+
+// copyIdleTimeout ends a copy that does not move. The engine holds the container
+// while it copies: nobody can stop or even look at it until the copy has ended.
+const copyIdleTimeout = 30 * time.Second
+
+func errStandstill() error {
+	return protocol.Errorf(protocol.CodeTimeout, "the copy did not move for %v and was ended, since its container cannot be stopped meanwhile", copyIdleTimeout)
+}
+
+// A standstill ends a copy that does not move.
+type standstill struct {
+	timer *time.Timer
+	over  atomic.Bool
+}
+
+func newStandstill(end func()) *standstill {
+	s := &standstill{}
+	s.timer = time.AfterFunc(copyIdleTimeout, func() {
+		s.over.Store(true)
+		end()
+	})
+	return s
+}
+
+func (s *standstill) stop() { s.timer.Stop() }
+
+// movingReader tells a standstill that its archive moves.
+type movingReader struct {
+	io.Reader
+	still *standstill
+}
+
+// Read implements io.Reader.
+func (r *movingReader) Read(p []byte) (int, error) {
+	r.still.timer.Reset(copyIdleTimeout)
+	n, err := r.Reader.Read(p)
+	r.still.timer.Reset(copyIdleTimeout)
+	if err != nil && r.still.over.Load() {
+		err = errStandstill()
+	}
+	return n, err
 }
 
 // Stat implements runtime.Access.
@@ -249,7 +290,9 @@ func (d *Driver) CopyFrom(ctx context.Context, target, path string) (io.ReadClos
 		}
 		return nil, err
 	}
-	return readCloser{archive, closeFunc(func() error {
+	still := newStandstill(func() { cancel(); archive.Close() })
+	return readCloser{&movingReader{archive, still}, closeFunc(func() error {
+		still.stop()
 		cancel()
 		return archive.Close()
 	})}, nil
@@ -262,7 +305,14 @@ type readCloser struct {
 
 // CopyInto implements runtime.Access. It takes as long as the archive does.
 func (d *Driver) CopyInto(ctx context.Context, target, dir string, archive io.Reader) error {
-	err := d.client.Load().CopyToContainer(ctx, target, dir, archive, container.CopyToContainerOptions{})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	still := newStandstill(cancel)
+	defer still.stop()
+	err := d.client.Load().CopyToContainer(ctx, target, dir, &movingReader{archive, still}, container.CopyToContainerOptions{})
+	if still.over.Load() {
+		return errStandstill()
+	}
 	if err = explainPath(dir, err); errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -117,6 +117,15 @@ func TestEveryCallHasADeadline(t *testing.T) {
 		"Remove":     func(d *Driver) error { return d.Remove(ctx, spec.ID) },
 		"Written":    func(d *Driver) error { _, err := d.Written(ctx, spec.ID); return err },
 		"Recover":    func(d *Driver) error { _, err := d.Recover(ctx); return err },
+		"Exec": func(d *Driver) error {
+			_, err := d.Exec(ctx, "x", runtime.Command{Args: []string{"true"}, Detach: true})
+			return err
+		},
+		// What Dial asks of the engine; the connection itself has its own deadline.
+		"Dial":     func(d *Driver) error { _, err := d.lookAtNetwork(ctx, "x"); return err },
+		"Stat":     func(d *Driver) error { _, err := d.Stat(ctx, "x", "/"); return err },
+		"CopyFrom": func(d *Driver) error { _, err := d.CopyFrom(ctx, "x", "/"); return err },
+		"CopyInto": func(d *Driver) error { return d.CopyInto(ctx, "x", "/", strings.NewReader("")) },
 		// One try of Wait, which itself outlives restarts of the engine.
 		"Wait": func(d *Driver) error { _, err := d.waitOnce(ctx, "x", 0); return err },
 		// One look of Watch, which goes on too.

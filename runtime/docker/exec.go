@@ -42,6 +42,7 @@ type process struct {
 	driver    *Driver
 	id        string // of the exec
 	container string
+	user      string // empty: the container's
 	stdio     runtime.Stdio
 	// failure is why it could not be run; it belongs to who reads the output, and
 	// then to Wait.
@@ -66,7 +67,7 @@ func (d *Driver) Exec(ctx context.Context, target string, c runtime.Command) (ru
 	if err != nil {
 		return nil, err
 	}
-	p := &process{driver: d, id: made.ID, container: target}
+	p := &process{driver: d, id: made.ID, container: target, user: c.User}
 	start := container.ExecStartOptions{Detach: c.Detach, Tty: c.TTY, ConsoleSize: size}
 	if err := d.startExec(ctx, p, c, start); err != nil {
 		return nil, err

@@ -54,12 +54,13 @@ func (p *process) started(ctx context.Context) (container.ExecInspect, error) {
 	}
 }
 
-// signalInside runs "kill" in the container.
+// signalInside runs "kill" in the container, as the command's own user: the image
+// brings that program, and it may be no more than what it signals.
 func (p *process) signalInside(ctx context.Context, signal string, pid int) error {
 	return p.driver.within(ctx, askTimeout, "signal a command", func(ctx context.Context) error {
 		c := p.driver.client.Load()
 		made, err := c.ContainerExecCreate(ctx, p.container, container.ExecOptions{
-			User: "0", Cmd: []string{"sh", "-c", "kill -s " + signal + " " + strconv.Itoa(pid)},
+			User: p.user, Cmd: []string{"sh", "-c", "kill -s " + signal + " " + strconv.Itoa(pid)},
 		})
 		if err == nil {
 			err = c.ContainerExecStart(ctx, made.ID, container.ExecStartOptions{Detach: true})

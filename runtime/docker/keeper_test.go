@@ -331,6 +331,7 @@ func TestStackNetworksOnEngine(t *testing.T) {
 	first := b.id("side")
 	b.must(b.driver.client.Load().ContainerKill(t.Context(), b.id("db"), "KILL"))
 	b.awaitLines("side", "db", 2)
+	b.untilUp() // its output may come before the engine's word that it runs
 	if b.id("side") != first {
 		t.Error("it has another container")
 	}

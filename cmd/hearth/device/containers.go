@@ -35,7 +35,8 @@ type reacher struct {
 }
 
 // at returns whom to ask for a target's container, and what it is called there.
-func (r reacher) at(ctx context.Context, t protocol.Target) (protocol.Containers, protocol.Target, error) {
+// verb is the key of the policy that decides.
+func (r reacher) at(ctx context.Context, verb string, t protocol.Target) (protocol.Containers, protocol.Target, error) {
 	switch {
 	case t.Attempt != 0 && r.mesh != nil:
 		return nil, t, protocol.Errorf(protocol.CodeInvalid, "target: only devices name an attempt")
@@ -67,6 +68,13 @@ func (r reacher) at(ctx context.Context, t protocol.Target) (protocol.Containers
 	t.Request = detail.ID
 	if detail.Orchestrator != r.device.id {
 		return r.device.containersAt(detail.Orchestrator), t, nil
+	}
+	// Another device reaches further through this one, in this one's name: so this
+	// device's owner has a say, too.
+	if r.from != r.device.id && r.device.runtime != nil {
+		if err := r.device.runtime.MayReach(verb, r.from); err != nil {
+			return nil, t, err
+		}
 	}
 	last := &detail.Last
 	switch {
@@ -101,7 +109,7 @@ func (d *Device) containersAt(id protocol.PeerID) protocol.Containers {
 func (r reacher) Exec(ctx context.Context, e protocol.Exec) (protocol.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	at, target, err := r.at(ctx, e.Target)
+	at, target, err := r.at(ctx, "exec", e.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +121,7 @@ func (r reacher) Exec(ctx context.Context, e protocol.Exec) (protocol.Session, e
 func (r reacher) Dial(ctx context.Context, v protocol.Dial) (protocol.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	at, target, err := r.at(ctx, v.Target)
+	at, target, err := r.at(ctx, "forward", v.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +133,7 @@ func (r reacher) Dial(ctx context.Context, v protocol.Dial) (protocol.Stream, er
 func (r reacher) Copy(ctx context.Context, c protocol.Copy) (protocol.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	at, target, err := r.at(ctx, c.Target)
+	at, target, err := r.at(ctx, "copy", c.Target)
 	if err != nil {
 		return nil, err
 	}

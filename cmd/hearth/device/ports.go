@@ -16,13 +16,20 @@ import (
 type publishedPorts struct {
 	open *forward.Ports
 
-	mu sync.Mutex // guards by
+	mu sync.Mutex // guards what follows
 	// by are the ports of each device that holds stacks with any.
 	by map[protocol.PeerID][]forward.Published
+	// carried counts the connections to each of them.
+	carried map[protocol.PeerID]int
 }
 
+// maxCarried bounds the connections that are carried to one device, over all ports.
+// They are streams like those of offers and leases, which must find room beside
+// them: see p2p's limits.
+const maxCarried = 256
+
 func (d *Device) buildPorts() {
-	d.ports = &publishedPorts{by: make(map[protocol.PeerID][]forward.Published), open: forward.New(forward.Config{
+	d.ports = &publishedPorts{by: make(map[protocol.PeerID][]forward.Published), carried: make(map[protocol.PeerID]int), open: forward.New(forward.Config{
 		Dial: d.dialPublished, Public: d.cfg.Policy.PublishPublic, Interfaces: d.cfg.Interfaces, Log: d.log,
 	})}
 }
@@ -65,9 +72,53 @@ func (p *publishedPorts) set(id protocol.PeerID, ports []forward.Published) {
 
 // dialPublished connects to a port of a stack at its holder.
 func (d *Device) dialPublished(ctx context.Context, p forward.Published) (protocol.Stream, error) {
-	return d.containersAt(p.Holder).Dial(ctx, protocol.Dial{
+	done, err := d.ports.carry(p.Holder)
+	if err != nil {
+		return nil, err
+	}
+	s, err := d.containersAt(p.Holder).Dial(ctx, protocol.Dial{
 		Target: protocol.Target{Stack: p.Stack}, Port: p.Port, UDP: p.UDP, Published: true,
 	})
+	if err != nil {
+		done()
+		return nil, err
+	}
+	return &carried{Stream: s, done: done}, nil
+}
+
+// carry counts one more connection to a device, until done is called.
+func (p *publishedPorts) carry(to protocol.PeerID) (done func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.carried[to] >= maxCarried {
+		return nil, protocol.Errorf(protocol.CodeOverloaded, "%d connections go to that device already, the most that this one carries", maxCarried)
+	}
+	p.carried[to]++
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.carried[to]--; p.carried[to] == 0 {
+			delete(p.carried, to)
+		}
+	}), nil
+}
+
+// carried is a connection that counts until it ends.
+type carried struct {
+	protocol.Stream
+	done func()
+}
+
+// Close implements protocol.Stream.
+func (c *carried) Close() error {
+	defer c.done()
+	return c.Stream.Close()
+}
+
+// Reset implements protocol.Stream.
+func (c *carried) Reset() error {
+	defer c.done()
+	return c.Stream.Reset()
 }
 
 // checkPorts says which ports of stacks are not open here; any is false where all

@@ -230,6 +230,10 @@ func TestBadTargets(t *testing.T) {
 	if got := mustParse(t, "mqtts://user@broker").String(); got != "mqtts://user@broker:8883" {
 		t.Error(got)
 	}
+	// What is in the path is often the key.
+	if got := mustParse(t, "https://hooks.example/T0/KEY?k=v").String(); got != "https://hooks.example" {
+		t.Error(got)
+	}
 }
 
 func mustParse(t *testing.T, text string) *Target {

@@ -92,7 +92,14 @@ func (t *Target) option(key, file string) error {
 	return nil
 }
 
-// String returns the address, without what is secret.
-func (t *Target) String() string { return t.url.Redacted() }
+// String returns the address, without what is secret: the path of a webhook often
+// is.
+func (t *Target) String() string {
+	u := url.URL{Scheme: t.url.Scheme, Host: t.url.Host}
+	if t.broker() && t.url.User != nil {
+		u.User = url.User(t.url.User.Username())
+	}
+	return u.String()
+}
 
 func (t *Target) broker() bool { return strings.HasPrefix(t.url.Scheme, "mqtt") }

@@ -18,7 +18,7 @@ type requestLine struct {
 // everything answers with what all requests write that run, on whichever device, from
 // now on. Of those that wrote before, the end of it comes first.
 func (a *handler) everything(w http.ResponseWriter, r *http.Request) error {
-	s, free, err := a.lines(w, 0)
+	s, free, err := a.lines(w, streamTimeout) // one slow reader would hold all containers up
 	if err != nil {
 		return err
 	}

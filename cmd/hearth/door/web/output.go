@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/hearth-edge/hearth/cmd/hearth/door"
 	"github.com/hearth-edge/hearth/protocol"
 	"github.com/hearth-edge/hearth/protocol/api"
 )
@@ -37,7 +38,12 @@ func (a *handler) output(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s, free, err := a.lines(w, 0)
+	// A slow reader slows the container, as on a terminal; not if it may only look.
+	var timeout time.Duration
+	if door.RightOf(r.Context()) < protocol.RightRun {
+		timeout = streamTimeout
+	}
+	s, free, err := a.lines(w, timeout)
 	if err != nil {
 		return err
 	}

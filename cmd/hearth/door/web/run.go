@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"github.com/hearth-edge/hearth/cmd/hearth/door"
@@ -59,7 +60,8 @@ func (a *handler) run(w http.ResponseWriter, r *http.Request) error {
 	defer input.Wait()
 	if asked.Service.Stdin {
 		input.Go(func() { feed(session, r.Body) })
-		defer r.Body.Close() // ends the feeding
+		// Ends the feeding. Closing the body would wait for it.
+		defer func() { _ = control.SetReadDeadline(time.Unix(1, 0)) }()
 	}
 	if err := bare(r.Context(), each(session, v.update)); err != nil {
 		if !v.begun {

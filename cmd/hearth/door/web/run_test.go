@@ -125,6 +125,23 @@ func TestRunClientGone(t *testing.T) {
 	}
 }
 
+// TestRunEndsBeforeItsInput: the answer ends with the container, also where the
+// client would send more.
+func TestRunEndsBeforeItsInput(t *testing.T) {
+	r := start(t)
+	r.app.begin = func(s *script) {
+		s.event(protocol.Event{State: protocol.StateRunning})
+		s.end(protocol.Event{State: protocol.StateSucceeded, Exited: true})
+	}
+	input, more := io.Pipe()
+	defer more.Close()
+	resp := r.open("POST", "/v1/run?image=head:1", input)
+	defer resp.Body.Close()
+	if _, err := io.ReadAll(resp.Body); err != nil || resp.Trailer.Get("Hearth-Exit-Code") != "0" {
+		t.Errorf("%v, %v", err, resp.Trailer)
+	}
+}
+
 // TestRunSlowReader: who does not read slows the container down, and costs no memory.
 func TestRunSlowReader(t *testing.T) {
 	r := start(t)

@@ -97,11 +97,14 @@ func (k *Keeper) event(ctx context.Context, e Event) {
 	switch e.Kind {
 	case EventSignalled:
 		k.mu.Lock()
+		resumed := false
 		if i := k.ofContainer(e); i != nil {
 			i.endedByAnother(k.stacks[e.Stack].restartPolicy(e.Service))
+			resumed = !i.done && drop(&k.store.of(e.Stack).Completed, i.ID)
 			k.tell()
 		}
 		k.mu.Unlock()
+		k.saveCompleted(resumed, e.Stack, e.Service)
 	case EventGone:
 		k.gone(e)
 	default:
@@ -160,13 +163,10 @@ func (k *Keeper) saw(ctx context.Context, c Container) {
 	if completed {
 		k.forgetCompleted(h)
 	}
+	resumed := c.State == Running && drop(&k.store.of(c.Stack).Completed, c.ID)
 	k.tell()
 	k.mu.Unlock()
-	if completed {
-		if err := k.save(); err != nil {
-			k.cfg.Log.Error("that a service has completed was not kept: it runs again after a restart", "stack", c.Stack, "service", c.Service, "err", err)
-		}
-	}
+	k.saveCompleted(completed || resumed, c.Stack, c.Service)
 	if !failed {
 		return
 	}
@@ -176,6 +176,16 @@ func (k *Keeper) saw(ctx context.Context, c Container) {
 	h.note(c.Service).lastOutput = words
 	k.tell()
 	k.mu.Unlock()
+}
+
+// saveCompleted writes down which services have completed; k.mu is not held.
+func (k *Keeper) saveCompleted(changed bool, stack protocol.StackName, service string) {
+	if !changed {
+		return
+	}
+	if err := k.save(); err != nil {
+		k.cfg.Log.Error("whether a service has completed was not kept: a restart may find it otherwise", "stack", stack, "service", service, "err", err)
+	}
 }
 
 // forgetCompleted keeps the list of completed containers to those that are there;

@@ -245,6 +245,7 @@ func (k *Keeper) apply(r protocol.StackRecord) (changed bool, err error) {
 	if r.Version > kept.Version {
 		h.fresh, changed = true, true
 		kept.Version, kept.Stopped = r.Version, nil
+		kept.Removing, kept.Data = false, false // what could not be written down is not wanted any more
 		for _, n := range h.notes {
 			n.restarts = 0
 		}

@@ -1,6 +1,7 @@
 package stack_test
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -290,6 +291,9 @@ func TestImagesOwnVolumesOutliveTheContainer(t *testing.T) {
 		b.apply(record("s", 2, db("X=2")))
 		b.is("s", "db", protocol.InstanceRunning)
 		const name = "hearth_s_db.var-lib-db"
+		if !b.keeper.HasData("s") || b.keeper.HasData("other") {
+			t.Error("it is not known who has data")
+		}
 		if _, err := b.stacks.Volume(b.Context(), name); err != nil {
 			t.Error(err)
 		}
@@ -297,12 +301,18 @@ func TestImagesOwnVolumesOutliveTheContainer(t *testing.T) {
 			t.Error("a path with something else mounted has a volume")
 		}
 		b.must(b.keeper.Remove(b.Context(), "s", false))
+		if !b.keeper.HasData("s") {
+			t.Error("its data is forgotten")
+		}
 		b.must(b.stacks.RemoveVolume(b.Context(), name))
 		b.apply(record("s", 3, db("X=3")))
 		if i := b.instance("s", "db"); !strings.Contains(i.Reason, "is missing") {
 			t.Errorf("%+v", i)
 		}
 		b.must(b.keeper.Remove(b.Context(), "s", true))
+		if b.keeper.HasData("s") {
+			t.Error("its data is still known")
+		}
 	})
 }
 
@@ -393,5 +403,23 @@ func TestPrunedNetworkIsMadeAgain(t *testing.T) {
 		if now := b.containers()[0]; now.Hash != before.Hash || !slices.Equal(now.Hosts, before.Hosts) {
 			t.Errorf("%+v, before %+v", now, before)
 		}
+	})
+}
+
+// TestNewVersionIsNotRemoved: a removal that could not be written down is given up by
+// the next version.
+func TestNewVersionIsNotRemoved(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.apply(record("s", 1, svc("a", 1)))
+		b.must(os.Rename(b.cfg.Dir, b.cfg.Dir+".away"))
+		if err := b.keeper.Remove(b.Context(), "s", true); err == nil {
+			t.Error("a removal was begun that is not on the disk")
+		}
+		b.must(os.Rename(b.cfg.Dir+".away", b.cfg.Dir))
+		r := record("s", 2, svc("a", 1))
+		b.apply(r)
+		b.restart(r)
+		b.after(time.Minute)
+		b.is("s", "a", protocol.InstanceRunning)
 	})
 }

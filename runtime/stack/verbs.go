@@ -63,7 +63,8 @@ func (k *Keeper) unstop(h *held, kept *keptStack, service string) bool {
 		h.stopped, h.record.Stopped = false, false
 		h.dirty, h.prepareAt = true, time.Time{} // its networks may have to be made
 	}
-	return drop(&kept.Stopped, service)
+	resumed := drop(&kept.Completed, h.instance(service).ID)
+	return drop(&kept.Stopped, service) || resumed
 }
 
 // change does something to services; do reports whether what is kept has changed.

@@ -151,3 +151,35 @@ func TestRemoveWaitsForWhatIsBeingPrepared(t *testing.T) {
 		}
 	})
 }
+
+// TestStartedAgainIsNotCompleted: what completed once and was started by hand comes
+// back after a restart of the device, like any other that was ended.
+func TestStartedAgainIsNotCompleted(t *testing.T) {
+	for name, start := range map[string]func(b *bed) error{
+		"with hearth":     func(b *bed) error { return b.keeper.Start(b.Context(), "s", []string{"a"}) },
+		"with the engine": func(b *bed) error { return b.stacks.Start(b.Context(), b.containers()[0].ID, nil) },
+		"killed when its end was known": func(b *bed) error {
+			b.stacks.Signal("s", "a", "TERM", false)
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(b *bed) {
+				r := record("s", 1, svc("a", 1, script("sleep=1s", "exit=0"), policy(protocol.RestartOnFailure)))
+				b.apply(r)
+				b.after(2 * time.Second)
+				b.is("s", "a", protocol.InstanceCompleted)
+				b.restart(r)
+				b.is("s", "a", protocol.InstanceCompleted)
+				b.must(start(b))
+				b.is("s", "a", protocol.InstanceRunning)
+				b.stop()
+				b.stacks.Signal("s", "a", "KILL", false)
+				synctest.Wait()
+				b.run(r)
+				synctest.Wait()
+				b.is("s", "a", protocol.InstanceRunning)
+			})
+		})
+	}
+}

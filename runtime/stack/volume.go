@@ -50,6 +50,15 @@ func volumesOf(spec *Spec) []string {
 	return names
 }
 
+// HasData reports whether volumes of the stack were made here and are still kept:
+// those that its record names, and those that its images declare.
+func (k *Keeper) HasData(name protocol.StackName) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	kept := k.store.Stacks[name]
+	return kept != nil && len(kept.Volumes) > 0
+}
+
 // makeVolumes makes the volumes of a container that were never made, and writes
 // down that they are there before anything is written to them.
 func (k *Keeper) makeVolumes(ctx context.Context, spec *Spec) error {

@@ -233,6 +233,9 @@ func (h *Holder) begin(ctx context.Context, u protocol.UpStack, yield func(proto
 	if !free {
 		return nil, underWay(name)
 	}
+	if !made && h.latest(e).Phase == phaseRemoving {
+		return nil, protocol.Errorf(protocol.CodeConflict, "the stack %s cannot be changed, it is being taken down: wait for that, or repeat 'hearth stack down %s'", name, name)
+	}
 	plan, err := h.PlanStack(ctx, u)
 	if err != nil {
 		return nil, err
@@ -309,7 +312,7 @@ func (h *Holder) commit(ctx context.Context, e *entry, u *protocol.UpStack) (*ch
 	select {
 	case h.changes <- c:
 	case <-h.ended: // the next start goes on with it
-		c.err = protocol.Errorf(protocol.CodeLeaving, "the device shuts down; the stack goes on with it")
+		c.err = errLeaving
 		close(c.done)
 	}
 	return c, nil

@@ -37,8 +37,9 @@ func (h *Holder) ControlStack(ctx context.Context, c protocol.ControlStack) erro
 		err = h.cfg.Keeper.Restart(ctx, c.Name, c.Services)
 	case protocol.StackStop:
 		// Written down first, so that it stays stopped whatever happens.
-		if whole && !k.Record.Stopped {
-			k.Record.Stopped, k.Pending = true, 0
+		// A change that this has ended is none to go on with at the next start.
+		if k.Pending > 0 || whole && !k.Record.Stopped {
+			k.Record.Stopped, k.Pending = k.Record.Stopped || whole, 0
 			err = h.write(e, k)
 		}
 		if err == nil {
@@ -108,7 +109,11 @@ func (h *Holder) down(ctx context.Context, c protocol.ControlStack) error {
 		return ctx.Err()
 	}
 	k := h.latest(e)
-	if k.Phase == phaseDown && !c.Data {
+	switch {
+	case h.entry(name) != e:
+		e.release()
+		return noStack(name)
+	case k.Phase == phaseDown && !c.Data:
 		e.release()
 		return protocol.Errorf(protocol.CodeConflict, "the stack %s is down already, and its data is kept: --data removes that", name)
 	}
@@ -119,7 +124,44 @@ func (h *Holder) down(ctx context.Context, c protocol.ControlStack) error {
 		return err
 	}
 	h.notify()
-	return h.remove(ctx, name, k.Data)
+	return h.awaitRemoval(ctx, &removal{name: name, data: k.Data, done: make(chan struct{})})
+}
+
+// A removal is a stack that is being taken down.
+type removal struct {
+	name protocol.StackName
+	data bool
+	done chan struct{} // closed when err says what came of it
+	err  error
+}
+
+// awaitRemoval has Run carry a removal out, and waits for that. What was begun goes on when
+// ctx ends: a stack that is half gone could neither run nor be brought back.
+func (h *Holder) awaitRemoval(ctx context.Context, r *removal) error {
+	select {
+	case h.ends <- r:
+	case <-h.ended: // the next start goes on with it
+		return errLeaving
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// end is remove as Run does it.
+func (h *Holder) end(ctx context.Context, r *removal) {
+	defer close(r.done)
+	if r.err = h.remove(ctx, r.name, r.data); r.err == nil {
+		return
+	}
+	if ctx.Err() != nil {
+		r.err = errLeaving
+		return
+	}
+	h.cfg.Log.Error("a stack that was taken down is not all gone", "stack", r.name, "err", r.err)
 }
 
 // remove carries out what phaseRemoving says.
@@ -133,7 +175,7 @@ func (h *Holder) remove(ctx context.Context, name protocol.StackName, data bool)
 	}
 	defer e.release()
 	k := h.latest(e)
-	if k.Phase != phaseRemoving {
+	if k.Phase != phaseRemoving || h.entry(name) != e {
 		return nil
 	}
 	if err := h.cfg.Keeper.Remove(ctx, name, data); err != nil {
@@ -143,7 +185,9 @@ func (h *Holder) remove(ctx context.Context, name protocol.StackName, data bool)
 	h.mu.Lock()
 	history := slices.Clone(e.history)
 	h.mu.Unlock()
-	if !data && slices.ContainsFunc(history, func(k kept) bool { return len(k.Record.Stack.Volumes) > 0 }) {
+	// What an image declares to hold data is in no record: the Keeper knows it.
+	named := slices.ContainsFunc(history, func(k kept) bool { return len(k.Record.Stack.Volumes) > 0 })
+	if !data && (named || h.cfg.Keeper.HasData(name)) {
 		k.Phase = phaseDown
 		return h.write(e, k)
 	}

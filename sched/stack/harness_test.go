@@ -37,6 +37,8 @@ type memoryKeeper struct {
 	since   map[protocol.StackName]time.Time
 	stopped map[protocol.StackName]bool
 	halted  map[string]bool // STACK/SERVICE
+	data    map[protocol.StackName]bool
+	slow    time.Duration // of Remove
 	calls   []string
 	refuse  []protocol.StackRefusal
 	fail    error
@@ -46,7 +48,7 @@ type memoryKeeper struct {
 func newMemoryKeeper() *memoryKeeper {
 	return &memoryKeeper{
 		applied: make(map[protocol.StackName]protocol.StackRecord), since: make(map[protocol.StackName]time.Time),
-		stopped: make(map[protocol.StackName]bool), halted: make(map[string]bool), changed: make(chan struct{}),
+		stopped: make(map[protocol.StackName]bool), halted: make(map[string]bool), data: make(map[protocol.StackName]bool), changed: make(chan struct{}),
 	}
 }
 
@@ -75,10 +77,24 @@ func (k *memoryKeeper) Apply(_ context.Context, r protocol.StackRecord) error {
 	return nil
 }
 
-func (k *memoryKeeper) Remove(_ context.Context, name protocol.StackName, data bool) error {
+func (k *memoryKeeper) HasData(name protocol.StackName) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.data[name]
+}
+
+func (k *memoryKeeper) Remove(ctx context.Context, name protocol.StackName, data bool) error {
+	select {
+	case <-time.After(k.slow):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.applied, name)
+	if data {
+		delete(k.data, name)
+	}
 	k.did("remove %s %v", name, data)
 	return nil
 }

@@ -18,6 +18,8 @@ type Keeper interface {
 	Check(ctx context.Context, s protocol.Stack) ([]protocol.StackRefusal, error)
 	Apply(ctx context.Context, r protocol.StackRecord) error
 	Remove(ctx context.Context, name protocol.StackName, data bool) error
+	// HasData reports whether the stack has volumes here, also after Remove.
+	HasData(name protocol.StackName) bool
 	Restart(ctx context.Context, name protocol.StackName, services []string) error
 	Stop(ctx context.Context, name protocol.StackName, services []string) error
 	Start(ctx context.Context, name protocol.StackName, services []string) error
@@ -62,6 +64,7 @@ type Holder struct {
 	store   *store
 	damaged []string
 	changes chan *change  // to Run
+	ends    chan *removal // to Run
 	ended   chan struct{} // closed when Run has ended
 
 	mu      sync.Mutex // guards the rest; never held across I/O
@@ -92,7 +95,7 @@ func NewHolder(cfg HolderConfig) (*Holder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the folder of stacks: %w", err)
 	}
-	h := &Holder{cfg: cfg, store: store, damaged: damaged, changes: make(chan *change), ended: make(chan struct{}), entries: make(map[protocol.StackName]*entry), making: make(map[protocol.StackName]*entry)}
+	h := &Holder{cfg: cfg, store: store, damaged: damaged, changes: make(chan *change), ends: make(chan *removal), ended: make(chan struct{}), entries: make(map[protocol.StackName]*entry), making: make(map[protocol.StackName]*entry)}
 	for name, history := range all {
 		h.entries[name] = &entry{lock: make(chan struct{}, 1), history: history}
 	}
@@ -103,7 +106,8 @@ func NewHolder(cfg HolderConfig) (*Holder, error) {
 func (h *Holder) Damaged() []string { return h.damaged }
 
 // Run has all stacks kept up, goes on with what was under way when the process
-// before ended, and waits for changes to be up, until ctx ends.
+// before ended, waits for changes to be up, and removes what is taken down, until
+// ctx ends.
 func (h *Holder) Run(ctx context.Context) error {
 	defer close(h.ended)
 	var waiting sync.WaitGroup
@@ -115,6 +119,8 @@ func (h *Holder) Run(ctx context.Context) error {
 			return nil
 		case c := <-h.changes:
 			waiting.Go(func() { h.settle(ctx, c) })
+		case r := <-h.ends:
+			waiting.Go(func() { h.end(ctx, r) })
 		}
 	}
 }

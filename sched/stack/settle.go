@@ -14,13 +14,16 @@ import (
 // errAborted says that somebody wants something else of the stack.
 var errAborted = errors.New("aborted")
 
+// errLeaving says that the next process goes on with it.
+var errLeaving = protocol.Errorf(protocol.CodeLeaving, "the device shuts down; the stack goes on with it")
+
 // settle waits until a change is up, and brings the version before back where it is
 // not in time.
 func (h *Holder) settle(ctx context.Context, c *change) {
 	why := h.await(ctx, c)
 	switch {
 	case ctx.Err() != nil:
-		c.err = protocol.Errorf(protocol.CodeLeaving, "the device shuts down; the stack goes on with it")
+		c.err = errLeaving
 	case errors.Is(why, errAborted):
 		c.err = protocol.Errorf(protocol.CodeCancelled, "somebody stopped the stack %s meanwhile", c.name)
 	default:

@@ -22,8 +22,19 @@ note() { printf '%s%s%s\n' "$dim" "$*" "$plain"; }
 on() {
 	local node=$1
 	shift
-	printf '%s%s$ hearth %s%s\n' "$bold" "$node" "${*//$image/primes}" "$plain"
+	printf '%s%s$ hearth %s%s\n' "$bold" "$node" "$(plainly <<<"$*")" "$plain"
 	"$here/testnet.sh" exec "$node" "$@" </dev/null
+}
+
+# plainly shows the image by a name that people would give it.
+plainly() { sed "s/$image/primes/g"; }
+
+# forget_application removes what a demo that broke off leaves of it.
+forget_application() {
+	local of="name=$HEARTH_TESTNET"
+	docker container ls --all --quiet --filter "$of" | xargs -r docker container rm --force >/dev/null
+	docker network ls --quiet --filter "$of" | xargs -r docker network rm >/dev/null
+	docker volume ls --quiet --filter "$of" | xargs -r docker volume rm >/dev/null
 }
 
 leave() {
@@ -35,6 +46,7 @@ leave() {
 	note "Removing the mesh, its network, state, images and containers."
 	if docker version >/dev/null 2>&1; then
 		setsid --wait "$here/testnet.sh" down || code=1
+		forget_application
 		! docker image inspect "$image" >/dev/null 2>&1 || setsid --wait docker image rm --force "$image" >/dev/null
 	fi
 	[ -z "$work" ] || rm -rf "$work"
@@ -86,5 +98,43 @@ code=0
 on node1 run --memory 64g "$image" primes 10 || code=$?
 note "Exit code $code."
 [ "$code" -eq 126 ]
+
+step "An application of two containers, from a compose file, asked for on node2"
+port=$((20000 + $$ % 10000))
+cat >"$work/compose.yaml" <<END
+name: $HEARTH_TESTNET
+services:
+  web:
+    image: $image
+    command: [serve, ":80", "counter:80"]
+    ports: ["$port:80"]
+    depends_on: [counter]
+  counter:
+    image: $image
+    command: [count, ":80", /data/visits]
+    volumes: ["data:/data"]
+volumes: {data: {}}
+END
+plainly <"$work/compose.yaml"
+printf '%snode2$ hearth stack up --wait -f compose.yaml%s\n' "$bold" "$plain"
+"$here/testnet.sh" exec node2 stack up --wait -f - <"$work/compose.yaml"
+on node3 stack ps
+visit() { # prints what the application answers
+	local answer
+	exec 3<>"/dev/tcp/127.0.0.1/$port" || return 1
+	printf 'GET / HTTP/1.0\r\n\r\n' >&3
+	answer=$(cat <&3)
+	exec 3>&-
+	[[ $answer == *"visit "* ]] && printf '%s\n' "${answer##*$'\n'}"
+} 2>/dev/null
+visit
+
+step "A container of it is killed: its node starts it again, and its data is there"
+docker kill "$(docker ps --quiet --filter "name=$HEARTH_TESTNET.counter")" >/dev/null
+start=$(date +%s%N)
+until visit; do [ $(($(date +%s%N) - start)) -lt 20000000000 ] || exit 1; done
+note "It answers again after $((($(date +%s%N) - start) / 1000000)) ms."
+on node1 stack ps
+on node1 stack down "$HEARTH_TESTNET" --data --yes
 
 step "Done"

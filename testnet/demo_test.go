@@ -22,7 +22,7 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the demo broke off: %v\n%s", err, out)
 	}
-	for _, want := range []string{"node1", "node2", "node3", "chosen", "primes below", "Exit code 42"} {
+	for _, want := range []string{"node1", "node2", "node3", "chosen", "primes below", "Exit code 42", "visit 1,", "visit 2,", "answers again"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the demo does not show %q:\n%s", want, out)
 		}

@@ -13,6 +13,10 @@
 //	workload env NAME [DURATION] prints a variable, and waits
 //	workload dial ADDRESS...    tries to connect to each, speaks as a libp2p host
 //	                            would begin, and prints what it was told
+//	workload count ADDRESS FILE answers HTTP with a number, one more each time, and
+//	                            keeps it in the file
+//	workload serve ADDRESS BACKEND answers HTTP with what the backend says, and with
+//	                            its own name
 //	workload lines N EVERY CODE writes N lines, the host's name and a number each
 //	                            (see history.Line), waits after each, and ends
 //	                            with the code
@@ -84,6 +88,14 @@ func do(verb string, args []string) (exitCode int, err error) {
 		if err = lines(args[0], args[1]); err == nil {
 			return strconv.Atoi(args[2])
 		}
+	case "count", "serve":
+		if len(args) != 2 {
+			return 0, fmt.Errorf("%s takes an ADDRESS and one thing more", verb)
+		}
+		if verb == "count" {
+			return 0, count(args[0], args[1])
+		}
+		return 0, serve(args[0], args[1])
 	case "primes":
 		err = primes(first)
 	case "dial":

@@ -70,7 +70,8 @@ func Renew(ctx context.Context, open func(context.Context) (Stream, error), r Re
 // orchestrator goes away or ctx ends. The latter two let go of the session; only
 // the orchestrator's Stop stops an execution. What is asked of requests, and for
 // renewals of leases, goes to orchestrator: whoever holds the connection has proved
-// to be a member, and every member may. What reaches into containers goes to
+// to be a member, and every member may; stacks are changed and read by those that
+// member admits. What reaches into containers goes to
 // containers, which must know the peer.
 //
 // The error is for the caller's log: what was told to the asker without its text,
@@ -104,7 +105,7 @@ func ServeExecute(ctx context.Context, s Stream, node Executor, member Member, c
 	case *pb.ExecuteRequest_Copy:
 		return serveCopy(ctx, w, containers, v.Copy)
 	case *pb.ExecuteRequest_Stacks:
-		return serveStacks(ctx, w, member, v.Stacks, from)
+		return serveStacks(ctx, w, admittedStacks{member, from}, v.Stacks, from)
 	}
 	return w.reject(unknownVerb())
 }

@@ -80,6 +80,14 @@ type device struct {
 	dial     func(context.Context, Dial) (Stream, error)
 	copies   func(context.Context, Copy) (Session, error)
 	stacks   Stacks
+	admit    func(PeerID) error // nil admits all
+}
+
+func (d *device) AdmitStacks(by PeerID) error {
+	if d.admit == nil {
+		return nil
+	}
+	return d.admit(by)
 }
 
 func (d *device) PlanStack(ctx context.Context, u UpStack) (StackPlan, error) {

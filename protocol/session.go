@@ -197,6 +197,9 @@ type Orchestrator interface {
 type Member interface {
 	Orchestrator
 	Stacks
+	// AdmitStacks says whether the owner lets a peer have stacks here: nil, or an
+	// *Error.
+	AdmitStacks(by PeerID) error
 }
 
 // A Check is one finding of `hearth doctor`.

@@ -40,6 +40,42 @@ func serveStacks(ctx context.Context, w *wire, stacks Stacks, p *pb.Stacks, from
 	return w.reject(unknownVerb())
 }
 
+// admittedStacks are a member's stacks for a peer: who may have none here does
+// nothing to them and reads neither their output nor their environment. UpStack and
+// PlanStack tell the same as a refusal.
+type admittedStacks struct {
+	Member
+	from PeerID
+}
+
+func (a admittedStacks) ControlStack(ctx context.Context, c ControlStack) error {
+	if err := a.AdmitStacks(a.from); err != nil {
+		return err
+	}
+	return a.Member.ControlStack(ctx, c)
+}
+
+func (a admittedStacks) StackLogs(ctx context.Context, l StackLogs, yield func(LogLine) error) error {
+	if err := a.AdmitStacks(a.from); err != nil {
+		return err
+	}
+	return a.Member.StackLogs(ctx, l, yield)
+}
+
+func (a admittedStacks) StackHistory(ctx context.Context, name StackName, yield func(StackRecord) error) error {
+	if err := a.AdmitStacks(a.from); err != nil {
+		return err
+	}
+	return a.Member.StackHistory(ctx, name, yield)
+}
+
+func (a admittedStacks) RollbackStack(ctx context.Context, r RollbackStack, yield func(StackUpdate) error) error {
+	if err := a.AdmitStacks(a.from); err != nil {
+		return err
+	}
+	return a.Member.RollbackStack(ctx, r, yield)
+}
+
 // serveListStacks tells that a list is whole after each one.
 func serveListStacks(ctx context.Context, w *wire, stacks Stacks, p *pb.ListStacks) error {
 	l, err := listStacksFromPB(p)

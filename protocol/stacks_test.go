@@ -420,6 +420,36 @@ func TestRecordMustBeTheAskers(t *testing.T) {
 	}
 }
 
+// Who may have no stacks on a device does nothing to those there, and reads nothing
+// of them but that they are there.
+func TestStacksAskWhoIsAdmitted(t *testing.T) {
+	s := &stackScript{}
+	d := running(nil)
+	d.stacks = s
+	d.admit = func(by PeerID) error { return Errorf(CodePolicy, "runs nothing for %s", by) }
+	l := newLink(t, func(ctx context.Context, s Stream) error { return ServeExecute(ctx, s, d, d, d, nodeB) })
+	c, ctx := NewStacksClient(l.open), t.Context()
+	for verb, ask := range map[string]func() error{
+		"control": func() error { return c.ControlStack(ctx, ControlStack{Name: "photos", Action: StackDown, Data: true}) },
+		"logs":    func() error { return c.StackLogs(ctx, StackLogs{Name: "photos"}, func(LogLine) error { return nil }) },
+		"history": func() error { return c.StackHistory(ctx, "photos", func(StackRecord) error { return nil }) },
+		"rollback": func() error {
+			return c.RollbackStack(ctx, RollbackStack{Name: "photos"}, func(StackUpdate) error { return nil })
+		},
+	} {
+		if err := ask(); CodeOf(err) != CodePolicy || !strings.Contains(err.Error(), string(nodeB)) {
+			t.Errorf("%s: %v", verb, err)
+		}
+		<-l.served
+	}
+	if err := c.ListStacks(ctx, ListStacks{}, func([]StackStatus) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	if len(s.control) > 0 {
+		t.Errorf("asked to %+v", s.control)
+	}
+}
+
 func TestStacksWatcherLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := running(nil)

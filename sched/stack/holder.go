@@ -371,6 +371,9 @@ func poke(c chan struct{}) {
 	}
 }
 
+// AdmitStacks says whether the owner lets stacks of that device run here.
+func (h *Holder) AdmitStacks(by protocol.PeerID) error { return h.cfg.Admit(by) }
+
 // StackLogs implements protocol.Stacks.
 func (h *Holder) StackLogs(ctx context.Context, l protocol.StackLogs, yield func(protocol.LogLine) error) error {
 	e, err := h.up(&l.Name)

@@ -283,7 +283,7 @@ func (k *Keeper) failedStep(ctx context.Context, t task, i *instance, n *note, e
 		}
 	case t.step == stepPull && i.fetch && !i.absent:
 		i.fetch = false // what is here is taken
-	case t.step == stepStart && strings.Contains(err.Error(), "network"):
+	case t.step == stepStart && networkMissing(err):
 		i.Hash = "" // its network was made anew: so is it
 		t.held.dirty, t.held.prepareAt = true, time.Time{}
 	case errors.Is(err, runtime.ErrNotFound):
@@ -292,7 +292,17 @@ func (k *Keeper) failedStep(ctx context.Context, t task, i *instance, n *note, e
 	}
 	n.trouble = reason(err)
 	i.couldNot(time.Now())
+	if t.step == stepStop || t.step == stepRemove {
+		i.stuckUntil = i.notBefore
+	}
 	k.cfg.Log.Warn("a step for an instance failed", "stack", t.held.name, "service", t.service, "step", t.step, "err", err)
+}
+
+// networkMissing reports whether a start failed because a network was removed. Engines
+// name networking in their errors about ports, too.
+func networkMissing(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "network") && strings.Contains(text, "not found")
 }
 
 // pull fetches an image.

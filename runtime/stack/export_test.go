@@ -3,6 +3,7 @@ package stack
 import (
 	"context"
 	"net/netip"
+	"runtime"
 )
 
 // SetHost replaces what a Keeper sees of this machine; AddressesChanged is for its
@@ -24,4 +25,16 @@ func (k *Keeper) SetHost(addresses []netip.Addr, routes []netip.Prefix, taken ma
 func (k *Keeper) AddressesChanged(now []netip.Addr) {
 	k.host.addresses = func() []netip.Addr { return now }
 	k.addressesChanged(context.Background())
+}
+
+// Locked reports whether the Keeper's lock is held for long.
+func (k *Keeper) Locked() bool {
+	for range 1000 {
+		if k.mu.TryLock() {
+			k.mu.Unlock()
+			return false
+		}
+		runtime.Gosched()
+	}
+	return true
 }

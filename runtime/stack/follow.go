@@ -204,6 +204,8 @@ func (k *Keeper) forgetCompleted(h *held) {
 
 // lastWords returns the last lines that a container wrote.
 func (k *Keeper) lastWords(ctx context.Context, id string) string {
+	ctx, cancel := context.WithTimeout(ctx, lastWordsTimeout)
+	defer cancel()
 	var text strings.Builder
 	err := k.cfg.Engine.Logs(ctx, id, LogOptions{Tail: lastLines}, func(l protocol.LogLine) error {
 		text.WriteString(l.Text)

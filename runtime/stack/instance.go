@@ -11,6 +11,9 @@ import (
 func (i *instance) saw(c Container, restart protocol.RestartPolicy, now time.Time) (failed bool) {
 	was := i.Container
 	i.Container = c
+	if c.State != was.State {
+		i.stuckUntil = time.Time{}
+	}
 	if c.ID != was.ID {
 		*i = instance{Container: c, busy: i.busy, absent: i.absent, fetch: i.fetch, failures: i.failures, notBefore: i.notBefore}
 		was = Container{State: Created}
@@ -103,6 +106,6 @@ func (i *instance) removed() {
 
 // startAgain has an instance begin anew, at once, whatever it did before.
 func (i *instance) startAgain() {
-	i.failures, i.notBefore, i.done = 0, time.Time{}, false
+	i.failures, i.notBefore, i.stuckUntil, i.done = 0, time.Time{}, time.Time{}, false
 	i.again = i.State == Running
 }

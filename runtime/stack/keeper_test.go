@@ -1,14 +1,17 @@
 package stack_test
 
 import (
+	"context"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/hearth-edge/hearth/protocol"
+	"github.com/hearth-edge/hearth/runtime"
 	"github.com/hearth-edge/hearth/runtime/fake"
 	"github.com/hearth-edge/hearth/runtime/stack"
 )
@@ -421,5 +424,59 @@ func TestNewVersionIsNotRemoved(t *testing.T) {
 		b.restart(r)
 		b.after(time.Minute)
 		b.is("s", "a", protocol.InstanceRunning)
+	})
+}
+
+// TestFilesAreLookedAtWithoutTheLock: a disk that does not answer, as one of a server
+// that is away, stops no other stack.
+func TestFilesAreLookedAtWithoutTheLock(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.stop()
+		here := b.cfg.Here
+		var locked, looked atomic.Bool
+		b.cfg.Policy.WritableMounts = []string{"/srv"}
+		b.cfg.Here = func() runtime.Here {
+			h := here()
+			h.Look = func(path string) (runtime.File, error) {
+				looked.Store(true)
+				if b.keeper.Locked() {
+					locked.Store(true)
+				}
+				return runtime.LookFile(path)
+			}
+			return h
+		}
+		b.run()
+		b.apply(record("s", 1, svc("a", 1, func(s *protocol.StackService) {
+			s.Mounts = []protocol.StackMount{{Kind: protocol.MountBind, Source: "/srv", Target: "/srv"}}
+		})))
+		if !looked.Load() || locked.Load() {
+			t.Errorf("looked %v, locked %v", looked.Load(), locked.Load())
+		}
+	})
+}
+
+// silentLogs is an engine that has no end of a log.
+type silentLogs struct{ stack.Engine }
+
+func (silentLogs) Logs(ctx context.Context, _ string, _ stack.LogOptions, _ func(protocol.LogLine) error) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestLogWithoutAnEndHoldsUpNoNews: the last words of an instance are read where its
+// end is taken in.
+func TestLogWithoutAnEndHoldsUpNoNews(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.stop()
+		b.cfg.Engine = silentLogs{b.stacks}
+		b.run()
+		b.apply(record("s", 1, svc("a", 1, script("exit=1"), policy(protocol.RestartNo)), svc("b", 2)))
+		b.after(time.Second)
+		b.stacks.Signal("s", "b", "KILL", true)
+		b.after(time.Minute)
+		if i := b.is("s", "b", protocol.InstanceRunning); i.Restarts != 1 {
+			t.Errorf("%+v", i)
+		}
 	})
 }

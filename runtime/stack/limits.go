@@ -27,9 +27,11 @@ const (
 	// A stop has its grace beside it.
 	actionTimeout = 3 * time.Minute
 	// lastLines and lastOutput bound what is told of the last words of an instance
-	// that failed.
-	lastLines  = 10
-	lastOutput = 2 << 10
+	// that failed, and lastWordsTimeout how long the log is read for them: other news
+	// wait for that.
+	lastLines        = 10
+	lastOutput       = 2 << 10
+	lastWordsTimeout = 10 * time.Second
 	// maxReason bounds a text for people.
 	maxReason = 400
 	// maxStateFile bounds the file that New reads.

@@ -42,6 +42,7 @@ type instance struct {
 	absent, fetch bool
 	failures      int       // in a row
 	notBefore     time.Time // the back-off's end
+	stuckUntil    time.Time // that of a stop or removal, which nothing else puts off
 	up            time.Time // when it began to run, as far as was seen
 	unhealthy     time.Time // since when it is; zero if it is not
 	again         bool      // it is to be restarted
@@ -153,6 +154,8 @@ func (n *decision) decide(s *service) {
 	i := n.instance(s.name)
 	switch {
 	case i.busy != idle || i.State == Removing:
+	case n.now.Before(i.stuckUntil):
+		n.lookAgain(i.stuckUntil)
 	case n.desired.gone:
 		if !n.hasDependents(s.name) {
 			n.discard(s.name)
@@ -176,6 +179,8 @@ func (n *decision) decide(s *service) {
 func (n *decision) discard(name string) {
 	switch i := n.seen[name]; {
 	case i == nil || i.busy != idle || i.State == Absent || i.State == Removing:
+	case n.now.Before(i.stuckUntil):
+		n.lookAgain(i.stuckUntil)
 	case i.State == Running:
 		n.do(stepStop, name, unwanted)
 	default:

@@ -40,6 +40,8 @@ func TestNext(t *testing.T) {
 	created := &instance{Container: Container{ID: "id-b", Hash: "b", State: Created}}
 	paused := exited("a", 1, false)
 	paused.notBefore = noon.Add(4 * time.Second)
+	stuck := running("old")
+	stuck.stuckUntil = noon.Add(4 * time.Second)
 	joined := service{name: "b", hash: "b", joins: "a"}
 	inside := running("b")
 	inside.Joined, inside.Started = "id-a", noon.Add(-time.Second)
@@ -70,6 +72,9 @@ func TestNext(t *testing.T) {
 		"its network began anew":               {desired{services: []service{a, joined}}, map[string]*instance{"a": running("a"), "b": inside}, []string{"4 b 4"}, 0},
 		"removal":                              {desired{services: []service{a, on("started")}, gone: true}, map[string]*instance{"a": running("a"), "b": exited("b", 0, false)}, []string{"4 a 0", "5 b 0"}, 0},
 		"removal's end":                        {desired{services: []service{a}, gone: true}, map[string]*instance{"a": {}}, []string{"6  0"}, 0},
+		"a stop that failed":                   {desired{services: []service{a}}, map[string]*instance{"a": stuck}, nil, 4 * time.Second},
+		"a stop that failed at the end":        {desired{services: []service{a}, gone: true}, map[string]*instance{"a": stuck}, nil, 4 * time.Second},
+		"a stop that failed of one less":       {desired{}, map[string]*instance{"x": stuck}, nil, 4 * time.Second},
 		"nothing to do":                        {desired{services: []service{a}}, map[string]*instance{"a": running("a")}, nil, 0},
 	} {
 		due, again := next(&c.desired, c.seen, noon)

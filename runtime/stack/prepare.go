@@ -234,6 +234,13 @@ func (k *Keeper) prepared(h *held, p *preparation, err error) {
 	here := k.cfg.Here()
 	here.Has = func(ref string) bool { return p.images[ref].ID != "" }
 	now := time.Now()
+	at := publishAt(p.own, k.cfg.Policy.PublishPublic)
+	var c compiled
+	if err == nil { // it looks at files, which may be on a disk that does not answer
+		c = compile(&p.record.Stack, &world{
+			policy: &k.cfg.Policy, here: here, own: p.own, subnets: p.subnets, shared: p.shared, missing: p.missing,
+		})
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	h.preparing = false
@@ -248,10 +255,7 @@ func (k *Keeper) prepared(h *held, p *preparation, err error) {
 		return // it is dirty again
 	}
 	h.trouble, h.prepareAt = "", time.Time{}
-	k.publishAt = publishAt(p.own, k.cfg.Policy.PublishPublic)
-	c := compile(&p.record.Stack, &world{
-		policy: &k.cfg.Policy, here: here, own: p.own, subnets: p.subnets, shared: p.shared, missing: p.missing,
-	})
+	k.publishAt = at
 	h.services, h.specs, h.unused = c.services, c.specs, p.unused
 	k.takeOver(h, p, now)
 	for _, used := range p.record.Stack.Uses {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,6 +181,63 @@ func TestStartedAgainIsNotCompleted(t *testing.T) {
 				synctest.Wait()
 				b.is("s", "a", protocol.InstanceRunning)
 			})
+		})
+	}
+}
+
+// stuckEngine is one whose containers cannot be stopped, nor started again.
+type stuckEngine struct {
+	stack.Engine
+	stops      atomic.Int32
+	startError error
+}
+
+func (e *stuckEngine) Stop(context.Context, string, string, time.Duration) error {
+	e.stops.Add(1)
+	return errors.New("permission denied")
+}
+
+func (e *stuckEngine) Start(ctx context.Context, id string, spec *stack.Spec) error {
+	if e.startError != nil {
+		return e.startError
+	}
+	return e.Engine.Start(ctx, id, spec)
+}
+
+// TestStopThatFailsIsRepeatedWithBackoff: a daemon under AppArmor or a broken runtime
+// fails at once, each time.
+func TestStopThatFailsIsRepeatedWithBackoff(t *testing.T) {
+	inBubble(t, func(b *bed) {
+		b.stop()
+		e := &stuckEngine{Engine: b.stacks}
+		b.cfg.Engine = e
+		b.run()
+		b.apply(record("s", 1, svc("a", 1)))
+		b.must(b.keeper.Stop(b.Context(), "s", []string{"a"}))
+		b.after(time.Minute)
+		if n := e.stops.Load(); n < 3 || n > 7 {
+			t.Errorf("%d tries to stop it", n)
+		}
+	})
+}
+
+// TestPortErrorKeepsTheContainer: engines name their networking in errors about
+// ports, too, and only a network that is gone needs another container.
+func TestPortErrorKeepsTheContainer(t *testing.T) {
+	for text, same := range map[string]bool{
+		"failed to set up container networking: driver failed programming external connectivity on endpoint a: Bind for 0.0.0.0:80 failed: port is already allocated": true,
+		"network 7b1c not found": false,
+	} {
+		inBubble(t, func(b *bed) {
+			b.stop()
+			b.cfg.Engine = &stuckEngine{Engine: b.stacks, startError: protocol.Errorf(protocol.CodeStartFailed, "the container could not be started: %s", text)}
+			b.run()
+			b.apply(record("s", 1, svc("a", 1)))
+			first := b.containers()[0].ID
+			b.after(20 * time.Second)
+			if all := b.containers(); len(all) == 1 && (all[0].ID == first) != same {
+				t.Errorf("%s: the container is %s, was %s", text, all[0].ID, first)
+			}
 		})
 	}
 }

@@ -204,11 +204,15 @@ func (s *serviceReader) projectVolume(m protocol.StackMount, rel string, missing
 	if missing && filepath.Ext(rel) != "" && filepath.Ext(rel) == path.Ext(m.Target) {
 		s.warnings = append(s.warnings, Warning{s.src.locateItem(m.Source, at...), fmt.Sprintf("there is no %s beside the file: it is taken for a folder", clip(rel))})
 	}
+	if rel != "." && s.writable["."] { // data it has in a volume of its own would be lost sight of
+		s.refuseItem(m.Source, at, fmt.Sprintf(". and %s are both mounted: . would be a volume that does not have what the one of %s has", clip(rel), clip(rel)), "mount the subfolders only")
+		return
+	}
 	source := m.Source
 	folder, below, _ := strings.Cut(rel, "/")
 	m.Source = volumeName(folder)
-	if rel == "." || s.writable["."] {
-		folder, below, m.Source = ".", strings.TrimPrefix(rel, "."), projectVolume
+	if rel == "." {
+		m.Source = projectVolume
 	}
 	// An image's files do not show through a bind, so they are not copied.
 	m.Subpath, m.NoCopy = path.Join(below, m.Subpath), true

@@ -299,8 +299,34 @@ func stopSignal(image string) string {
 	return "TERM"
 }
 
-// maxSignal is the kernel's highest.
-const maxSignal = 64
+// maxSignal is the kernel's highest, minRealTime the first that C libraries leave to
+// programs.
+const (
+	maxSignal   = 64
+	minRealTime = 34
+)
+
+// linuxSignals are Linux's, from 1 on; the machines that have other numbers run no
+// engine.
+const linuxSignals = "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
+
+// signalNumber is the number, as the engine's events have it, of the signal that
+// stops a container; image is what its image says.
+func signalNumber(image string) string {
+	name := stopSignal(image)
+	number := slices.Index(strings.Fields(linuxSignals), name) + 1
+	if offset, ok := strings.CutPrefix(name, "RTMIN"); ok {
+		n, _ := strconv.Atoi(offset) // "" is 0
+		number = minRealTime + n
+	} else if offset, ok := strings.CutPrefix(name, "RTMAX"); ok {
+		n, _ := strconv.Atoi(offset)
+		number = maxSignal + n
+	}
+	if number == 0 {
+		return name // a number already
+	}
+	return strconv.Itoa(number)
+}
 
 var realTime = regexp.MustCompile(`^RTM(IN(\+\d+)?|AX(-\d+)?)$`)
 

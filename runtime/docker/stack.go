@@ -95,7 +95,11 @@ func (s *Stacks) Watch(ctx context.Context, up func() error, event func(stack.Ev
 	for {
 		select {
 		case m := <-news:
-			event(stackEvent(m))
+			e := stackEvent(m)
+			if m.Action == events.ActionKill && e.Kind != stack.EventSignalled && s.isStopSignal(ctx, m) {
+				e.Kind = stack.EventSignalled
+			}
+			event(e)
 		case err := <-lost:
 			return d.explain(ctx, "follow the engine's events", err)
 		}
@@ -117,6 +121,16 @@ func stackEvent(m events.Message) stack.Event {
 		e.Kind = stack.EventGone
 	}
 	return e
+}
+
+// isStopSignal reports whether the signal of an event is the one by which the image
+// or the service has itself ended, as WINCH is for some servers.
+func (s *Stacks) isStopSignal(ctx context.Context, m events.Message) bool {
+	c, err := s.driver.look(ctx, m.Actor.ID)
+	if err != nil || c.Config.StopSignal == "" {
+		return false
+	}
+	return signalNumber(c.Config.StopSignal) == m.Actor.Attributes["signal"]
 }
 
 // Containers implements stack.Engine.

@@ -94,3 +94,13 @@ func checkPowerless(t *rapid.T, host *container.HostConfig) {
 		}
 	}
 }
+
+func TestSignalNumber(t *testing.T) {
+	for image, want := range map[string]string{
+		"": "15", "SIGWINCH": "28", "QUIT": "3", "28": "28", "SIGSYS": "31", "SIGRTMIN+3": "37", "RTMIN": "34", "SIGRTMAX-1": "63", "RTMAX": "64", "nonsense": "15",
+	} {
+		if got := signalNumber(image); got != want {
+			t.Errorf("%q is %s, want %s", image, got, want)
+		}
+	}
+}

@@ -54,6 +54,7 @@ func compile(s *protocol.Stack, w *world) compiled {
 			refusals = append(refusals, protocol.StackRefusal{Service: svc.Name, Code: protocol.CodePolicy, Reason: "secrets cannot be given here: " + why})
 		}
 		refusals = append(refusals, plan.publish(svc, spec)...)
+		refusals = append(refusals, sharedAbove(s, svc)...)
 		c.specs[svc.Name] = spec
 		c.refusals = append(c.refusals, refusals...)
 		out := service{name: svc.Name, restart: cmp.Or(svc.Restart, protocol.RestartOnFailure), deps: svc.DependsOn}

@@ -275,3 +275,31 @@ func TestValidateFindsWhatCannotBeKeptUp(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFolderBelowWhatAnotherWrites: it could be replaced by a link while it is
+// mounted.
+func TestFolderBelowWhatAnotherWrites(t *testing.T) {
+	mount := func(name, subpath string, readOnly bool) protocol.StackService {
+		return protocol.StackService{Name: name, Image: "app", Mounts: []protocol.StackMount{
+			{Kind: protocol.MountVolume, Source: "data", Subpath: subpath, Target: "/d", ReadOnly: readOnly},
+		}}
+	}
+	for name, c := range map[string]struct {
+		services []protocol.StackService
+		refused  bool
+	}{
+		"the whole volume":          {[]protocol.StackService{mount("a", "", false), mount("b", "x", false)}, true},
+		"the whole, for reading":    {[]protocol.StackService{mount("a", "", true), mount("b", "x", false)}, false},
+		"a folder above":            {[]protocol.StackService{mount("a", "x", false), mount("b", "x/y/z", true)}, true},
+		"the same folder":           {[]protocol.StackService{mount("a", "x/y", false), mount("b", "x/y", false)}, false},
+		"another folder":            {[]protocol.StackService{mount("a", "x", false), mount("b", "xy", false)}, false},
+		"one service with both":     {[]protocol.StackService{{Name: "a", Image: "app", Mounts: append(mount("", "", false).Mounts, mount("", "x", false).Mounts...)}}, false},
+		"both mount all of it":      {[]protocol.StackService{mount("a", "", false), mount("b", "", false)}, false},
+		"the whole by another name": {[]protocol.StackService{mount("a", ".", false), mount("b", "x", false)}, true},
+	} {
+		got := compile(&protocol.Stack{Name: "s", Volumes: []protocol.StackVolume{{Name: "data"}}, Services: c.services}, aWorld())
+		if refused := len(got.refusals) == 1 && got.refusals[0].Service == "b" && got.service("b").blocked != ""; refused != c.refused || !refused && len(got.refusals) > 0 {
+			t.Errorf("%s: %+v", name, got.refusals)
+		}
+	}
+}

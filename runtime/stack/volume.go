@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -37,6 +38,32 @@ func imageVolume(service, target string) string {
 func mounts(spec *Spec, target string) bool {
 	return slices.ContainsFunc(spec.Service.Mounts, func(m protocol.StackMount) bool { return m.Target == target }) ||
 		slices.ContainsFunc(spec.Tmpfs, func(m protocol.StackMount) bool { return m.Target == target })
+}
+
+// sharedAbove refuses a folder in a volume of which another service writes what is
+// above it: that one could put a link to anywhere on the node in its place while the
+// engine mounts it. The folder itself may be shared: who has it mounted cannot
+// replace it.
+func sharedAbove(s *protocol.Stack, svc *protocol.StackService) (refusals []protocol.StackRefusal) {
+	for _, m := range svc.Mounts {
+		if m.Kind != protocol.MountVolume || m.Subpath == "" {
+			continue
+		}
+		folder := path.Clean(m.Subpath)
+		for i := range s.Services {
+			other := &s.Services[i]
+			above := func(o protocol.StackMount) bool {
+				at := path.Clean("/" + o.Subpath)
+				return o.Kind == protocol.MountVolume && o.Source == m.Source && !o.ReadOnly && at != "/"+folder && (at == "/" || strings.HasPrefix("/"+folder, at+"/"))
+			}
+			if other.Name != svc.Name && slices.ContainsFunc(other.Mounts, above) {
+				refusals = append(refusals, protocol.StackRefusal{Service: svc.Name, Code: protocol.CodeConstraint, Reason: fmt.Sprintf(
+					"mounts the folder %s of the volume %s, and %s writes what is above it, so it could lead elsewhere: mount separate folders, or the same one", folder, m.Source, other.Name)})
+				break
+			}
+		}
+	}
+	return refusals
 }
 
 // volumesOf lists a container's volumes by their names in the stack.

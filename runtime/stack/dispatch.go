@@ -139,12 +139,13 @@ func (k *Keeper) carryOut(ctx, pulling context.Context, t task) {
 	}
 	id, err := k.do(doing, t)
 	var c Container
+	asked := k.nextQuestion()
 	if err == nil && id != "" {
 		c, err = k.cfg.Engine.Container(doing, id)
 	}
 	missing := errors.Is(err, runtime.ErrNotFound) && t.step != stepPull && k.isGone(doing, cmp.Or(id, t.container.ID))
 	if err == nil && id != "" {
-		k.saw(ctx, c)
+		k.saw(ctx, c, asked)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -134,6 +134,7 @@ func (k *Keeper) gone(e Event) {
 
 // look asks the engine what a container is now.
 func (k *Keeper) look(ctx context.Context, e Event) {
+	asked := k.nextQuestion()
 	c, err := k.cfg.Engine.Container(ctx, e.Container)
 	switch {
 	case errors.Is(err, runtime.ErrNotFound):
@@ -143,13 +144,22 @@ func (k *Keeper) look(ctx context.Context, e Event) {
 			k.cfg.Log.Debug("an event's container is not known", "stack", e.Stack, "service", e.Service, "err", err)
 		}
 	default:
-		k.saw(ctx, c)
+		k.saw(ctx, c, asked)
 	}
 }
 
+// nextQuestion numbers the questions to the engine: answers may overtake each other.
+func (k *Keeper) nextQuestion() uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked++
+	return k.asked
+}
+
 // saw takes in what the engine told of a container, and keeps the last words of one
-// that failed.
-func (k *Keeper) saw(ctx context.Context, c Container) {
+// that failed. What was asked before another answer came is left: if it is newer
+// nevertheless, an event follows.
+func (k *Keeper) saw(ctx context.Context, c Container, asked uint64) {
 	k.mu.Lock()
 	h := k.stacks[c.Stack]
 	if h == nil {
@@ -157,8 +167,13 @@ func (k *Keeper) saw(ctx context.Context, c Container) {
 		return
 	}
 	i := h.instance(c.Service)
+	if asked < i.asked {
+		k.mu.Unlock()
+		return
+	}
 	restart := h.restartPolicy(c.Service)
 	failed := i.saw(c, restart, time.Now())
+	i.asked = asked
 	completed := i.done && c.ExitCode == 0 && restart != protocol.RestartNo && add(&k.store.of(c.Stack).Completed, c.ID)
 	if completed {
 		k.forgetCompleted(h)

@@ -101,7 +101,7 @@ func (i *instance) adopted(restart protocol.RestartPolicy, completed bool) {
 
 // removed forgets the container.
 func (i *instance) removed() {
-	*i = instance{busy: i.busy, absent: i.absent, fetch: i.fetch, failures: i.failures, notBefore: i.notBefore}
+	*i = instance{busy: i.busy, asked: i.asked, absent: i.absent, fetch: i.fetch, failures: i.failures, notBefore: i.notBefore}
 }
 
 // startAgain has an instance begin anew, at once, whatever it did before.

@@ -47,6 +47,7 @@ type Keeper struct {
 	stacks map[protocol.StackName]*held
 	up     bool          // the engine answers, and seen is what it has
 	news   chan struct{} // closed and replaced when a status may have changed
+	asked  uint64        // how often the engine was asked what a container is
 	// publishAt is where ports were published when a stack was prepared last.
 	publishAt []netip.Addr
 }

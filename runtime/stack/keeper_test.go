@@ -81,7 +81,7 @@ func TestRestartPolicies(t *testing.T) {
 		b.apply(record("s", 1,
 			svc("job", 1, script("exit=0"), policy(protocol.RestartOnFailure)),
 			svc("once", 2, script("exit=3"), policy(protocol.RestartNo)),
-			svc("failing", 3, script("err=why\n", "exit=1"), policy(protocol.RestartOnFailure)),
+			svc("failing", 3, script("err=why\n", "sleep=10ms", "exit=1"), policy(protocol.RestartOnFailure)),
 			svc("always", 4, script("sleep=1s", "exit=0")),
 			svc("after", 5, needs("job", protocol.ConditionCompleted)),
 			svc("never", 6, needs("once", protocol.ConditionCompleted)),
@@ -89,6 +89,7 @@ func TestRestartPolicies(t *testing.T) {
 				s.DependsOn = []protocol.Dependency{{Service: "once", Condition: protocol.ConditionCompleted, Optional: true}}
 			}),
 		))
+		b.after(100 * time.Millisecond) // two ends at the same time would be one
 		b.is("s", "job", protocol.InstanceCompleted)
 		if i := b.is("s", "once", protocol.InstanceFailed); i.ExitCode != 3 || !i.Exited {
 			t.Errorf("%+v", i)

@@ -37,6 +37,8 @@ type service struct {
 type instance struct {
 	Container
 	busy step // what is being done for it
+	// asked is the number of the question that was answered last.
+	asked uint64
 	// absent says that its image is not there, fetch that the registry is to be
 	// asked all the same.
 	absent, fetch bool

@@ -152,7 +152,7 @@ func (c *cli) copyOut(ctx context.Context, device *protocol.AppClient, f copyFla
 	_ = archive.CloseWithError(io.ErrClosedPipe)
 	if written != nil && !errors.Is(written, errArchiveLost) {
 		_ = session.Close()
-		<-ended // by what was closed
+		<-ended //nolint:errcheck // it ended by what was closed
 		return written
 	}
 	if err := <-ended; err != nil {

@@ -120,8 +120,9 @@ func (r *request) handleEvent(e protocol.Event) bool {
 	if began {
 		r.startedAt = r.o.cfg.Clock()
 	}
-	if e.State.Ended() && r.leased() {
+	if e.State.Ended() && (r.leased() || r.state < protocol.StateStarting) {
 		// Should this process die now and the node be gone, it would be run again.
+		// Where no container was made, a node that restarts forgets the end.
 		e = r.stamp(e)
 		r.persistEnd(e, false)
 	}

@@ -178,23 +178,37 @@ func TestMarkDoesNotOverwriteOffer(t *testing.T) {
 	})
 }
 
-// Once told, the end of what could be run again is on disk.
+// Once told, the end is on disk of what could be run again, and of what no container
+// witnesses.
 func TestEndIsWrittenBeforeItIsTold(t *testing.T) {
-	withJournal(t, abc, func(t *testing.T, m *mesh) {
-		hook, reached, over := block("ended")
-		m.journal.set(hook)
-		app := m.run(retried("r", 1))
-		e := m.nodes["c"].only(t)
-		e.say(protocol.StateRunning)
-		e.exit(0)
-		<-reached
-		if last := app.last(); last.State.Ended() {
-			t.Errorf("told before it was on disk: %+v", last)
-		}
-		m.journal.set(nil)
-		close(over)
-		if end := app.end(); end.State != protocol.StateSucceeded {
-			t.Errorf("%+v", end)
-		}
-	})
+	for name, c := range map[string]struct {
+		run  protocol.Run
+		last protocol.State // before its end
+		end  protocol.Event
+	}{
+		"may be retried": {retried("r", 1), protocol.StateRunning, protocol.Event{State: protocol.StateSucceeded}},
+		"no container": {protocol.Run{ID: "r", Service: protocol.Service{Image: "work"}}, protocol.StatePulling,
+			protocol.Event{State: protocol.StateCancelled, Code: protocol.CodeCancelled}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withJournal(t, abc, func(t *testing.T, m *mesh) {
+				hook, reached, over := block("ended")
+				m.journal.set(hook)
+				app := m.run(c.run)
+				e := m.nodes["c"].only(t)
+				e.say(c.last)
+				e.feed.Event(c.end)
+				e.feed.End()
+				<-reached
+				if last := app.last(); last.State.Ended() {
+					t.Errorf("told before it was on disk: %+v", last)
+				}
+				m.journal.set(nil)
+				close(over)
+				if end := app.end(); end.State != c.end.State {
+					t.Errorf("%+v", end)
+				}
+			})
+		})
+	}
 }

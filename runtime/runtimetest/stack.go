@@ -185,6 +185,7 @@ func testStackLife(t *testing.T, s stackSuite) {
 		t.Errorf("it is not listed: %+v", all)
 	}
 	s.must(t, s.engine.Start(s.context(t), id, &spec)) // what runs goes on
+	s.awaitLine(t, id, "ready")                        // before that the signal would be the runtime's
 	s.must(t, s.engine.Stop(s.context(t), id, "", time.Minute))
 	c = s.until(t, events, id, "the end", inState(stack.Exited))
 	if c.ExitCode != 143 || c.Finished.Before(c.Started) {
